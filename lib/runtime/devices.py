@@ -1,0 +1,74 @@
+"""Which device and precision a run uses and why, and what it cost in memory."""
+
+import platform
+import resource
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import torch
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device, the dtype of its matrix products, and the reason for both in a sentence."""
+
+    device: torch.device
+    dtype: torch.dtype
+    reason: str
+
+
+def choose_device(device: str = "auto", precision: str = "auto") -> Device:
+    """Pick device and compute dtype; `auto` takes CUDA if present, and bf16 where it is native.
+
+    device: auto, cpu or cuda; precision: auto, float32, bfloat16 or float16.
+    Raises ValueError when CUDA is asked for and absent.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but PyTorch sees no CUDA device; use device=cpu or auto")
+    name = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    if precision != "auto":
+        return Device(torch.device(name), DTYPES[precision], f"{name}, {precision} as asked")
+    dtype, reason = _native_precision(name)
+    return Device(torch.device(name), dtype, reason)
+
+
+def _native_precision(name: str) -> tuple[torch.dtype, str]:
+    if name == "cuda":
+        if torch.cuda.get_device_capability()[0] >= 8:
+            return torch.bfloat16, f"cuda, bfloat16: {torch.cuda.get_device_name()} has it natively"
+        name = torch.cuda.get_device_name()
+        return torch.float16, f"cuda, float16: {name} has no native bfloat16"
+    if _cpu_has_bf16():
+        return torch.bfloat16, "cpu, bfloat16: the processor multiplies it natively"
+    return torch.float32, "cpu, float32: the processor has no native bfloat16"
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether this CPU has AVX512-BF16 or AMX (Linux tells in /proc/cpuinfo)."""
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as file:
+            flags = file.read()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def peak_memory_gb(device: torch.device | None = None) -> float:
+    """Highest memory so far in GB (1e9 bytes): CUDA's allocator, or this process."""
+    if device is not None and device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def environment() -> dict[str, str | int]:
+    """Versions and hardware, for manifests and `results.json`."""
+    packages = ("torch", "transformers", "datasets", "peft", "numpy", "scipy", "papermill",
+                "plotly")
+    hardware = {"python": platform.python_version(), "machine": platform.machine(),
+                "system": platform.system(), "threads": torch.get_num_threads(),
+                "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none"}
+    return hardware | {name: version(name) for name in packages}

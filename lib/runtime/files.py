@@ -1,0 +1,121 @@
+"""Files that are either the old ones or the new ones, never half of each.
+
+Everything that a run writes goes to a temporary name beside its target and is renamed into place
+(`os.replace` is atomic within one file system). JSON Lines are read with the file and line of the
+first damaged row in the error.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+class FileError(ValueError):
+    """A file that cannot be read or written, said in one sentence."""
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path that becomes `path` when the block ends without an error.
+
+    Raises FileError when the folder cannot be written to (read-only, full).
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        os.chmod(temporary, 0o644)
+        yield Path(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror or error}; nothing was lost, "
+                        "free some space or choose another --run folder") from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` as indented JSON, atomically; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path | str, rows: Iterable[Row]) -> None:
+    """Write one JSON object a line, atomically."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def append_jsonl(path: Path | str, row: Row) -> None:
+    """Append one JSON object in a single write, so that a killed process leaves whole lines."""
+    path = Path(path)
+    line = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write(line.encode("utf-8"))
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file; raises FileError that names the file and line of the damage."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"cannot read {path}: {error}") from error
+    except json.JSONDecodeError as error:
+        raise FileError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from error
+
+
+def parse_jsonl(lines: Iterable[str], name: Path | str) -> list[Row]:
+    """Parse JSON Lines (blank lines are passed over); `name` is the file named in errors."""
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise FileError(f"{name}, line {number}: not valid JSON ({error.msg})") from error
+        if not isinstance(row, dict):
+            raise FileError(f"{name}, line {number}: {type(row).__name__}, expected an object")
+        rows.append(row)
+    return rows
+
+
+def read_jsonl(path: Path | str) -> list[Row]:
+    """Read one JSON object a line; raises FileError that names the file and the line."""
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            return parse_jsonl(file, path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"cannot read {path}: {error}") from error
+
+
+def sha256_of(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_value(value: Any) -> str:
+    """SHA-256 of a JSON-serialisable value in canonical form, in hex."""
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()

@@ -1,0 +1,62 @@
+"""manifest.json: what a stage was made from, with what, and what came out.
+
+Its parameters and input hashes decide whether the stage can be skipped; the rest is provenance.
+"""
+
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lib import ROOT
+from lib.runtime.devices import Device, environment, peak_memory_gb
+from lib.runtime.files import read_json, sha256_of, sha256_of_value, write_json
+
+
+def git_state() -> dict[str, str | bool | None]:
+    """Commit and whether the tree has uncommitted changes; None outside a git checkout."""
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True,
+                                  text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return done.stdout.strip()
+    status = git("status", "--porcelain")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+
+
+def hash_outputs(folder: Path, outputs: list[Path]) -> dict[str, str]:
+    """SHA-256 by path relative to `folder`; a folder among the outputs stands for its files."""
+    files = [file for path in outputs
+             for file in (sorted(p for p in path.rglob("*") if p.is_file())
+                          if path.is_dir() else [path])]
+    return {str(file.relative_to(folder)): sha256_of(file) for file in files}
+
+
+def write_manifest(folder: Path, parameters: Mapping[str, Any], inputs: Mapping[str, str],
+                   outputs: list[Path], started: float, device: Device | None = None) -> None:
+    """Write `folder`/manifest.json; `started` is `time.time()` from before the work."""
+    write_json(folder / "manifest.json", {
+        "parameters": dict(parameters), "inputs": dict(inputs),
+        "outputs": hash_outputs(folder, outputs),
+        "seed": parameters.get("seed"), "git": git_state(), "environment": environment(),
+        "device": str(device.device) if device else None,
+        "dtype": str(device.dtype).removeprefix("torch.") if device else None,
+        "device_reason": device.reason if device else None,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "seconds": round(time.time() - started, 1),
+        "peak_memory_gb": round(peak_memory_gb(device.device if device else None), 3)})
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a finished stage, or None."""
+    path = folder / "manifest.json"
+    return read_json(path) if path.exists() else None
+
+
+def outputs_hash(folder: Path) -> str:
+    """One hash over everything that a finished stage wrote, as its manifest says."""
+    manifest = read_manifest(folder)
+    return sha256_of_value(manifest["outputs"]) if manifest else "absent"

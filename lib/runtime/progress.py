@@ -1,0 +1,77 @@
+"""Progress with an estimate, for people at a terminal, in a notebook, and for logs.
+
+A terminal gets a moving bar; everything else (papermill, CI, a notebook) gets a plain line at most
+every ten seconds, because widget bars freeze in executed notebooks.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def say(message: str) -> None:
+    """Print one line now, unbuffered, so that logs show it when it happened."""
+    print(message, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """`75.2` -> `1 min 15 s`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+class Progress:
+    """Counts units of work and tells how far they are and how long the rest will take.
+
+    Use as a context manager; `advance(units, note)` after each piece of work.
+    """
+
+    def __init__(self, description: str, total: int, unit: str = "step") -> None:
+        self.description, self.total, self.unit = description, total, unit
+        self.done = 0
+        self.started = self.last_line = time.monotonic()
+        self.bar = tqdm(total=total, desc=description, unit=unit) if sys.stderr.isatty() else None
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        """Count `units` as done; `note` is shown beside the count (a loss, a rate)."""
+        self.done += units
+        if self.bar is not None:
+            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(units)
+        elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
+            self.last_line = time.monotonic()
+            say(self.line(note))
+
+    def line(self, note: str = "") -> str:
+        """The state in one line: done, total, elapsed, estimate of the rest."""
+        elapsed = time.monotonic() - self.started
+        left = elapsed / max(self.done, 1) * (self.total - self.done)
+        text = (f"{self.description}: {self.done}/{self.total} {self.unit}s, "
+                f"{duration(elapsed)} so far, about {duration(left)} left")
+        return f"{text}, {note}" if note else text
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        elif kind is None:
+            took = duration(time.monotonic() - self.started)
+            say(f"{self.description}: {self.done} {self.unit}s in {took}")
+
+
+def track(items: Iterable[Item], description: str, total: int,
+          unit: str = "step") -> Iterator[Item]:
+    """Iterate with progress: one unit an item."""
+    with Progress(description, total, unit) as progress:
+        for item in items:
+            yield item
+            progress.advance()
