@@ -1,0 +1,191 @@
+"""Losses of supervised fine-tuning and of the DPO family, as pure functions.
+
+Every preference loss takes the same four vectors first: log-probabilities summed over response
+tokens of the chosen and the rejected answer under the policy and under the reference, each of shape
+[pairs]; it returns one loss a pair. With h = log policy - log reference and d = h(chosen) -
+h(rejected). NumPy arrays or torch tensors go in, the same kind comes out.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+Arguments = ParamSpec("Arguments")
+
+
+def _numpy_or_torch(function: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
+    """Let a function on tensors also take NumPy arrays or lists, and then give NumPy back."""
+    @wraps(function)
+    def either(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+        if any(isinstance(value, Tensor) for value in (*args, *kwargs.values())):
+            return function(*args, **kwargs)
+        return function(*map(_tensor, args),
+                        **{name: _tensor(value) for name, value in kwargs.items()}).numpy()
+    return either
+
+
+def _tensor(value: object) -> object:
+    if isinstance(value, np.ndarray | list | tuple):
+        return torch.as_tensor(np.asarray(value, dtype=np.float64))
+    return value
+
+
+def _gap(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
+         reference_rejected: Tensor) -> Tensor:
+    return (policy_chosen - reference_chosen) - (policy_rejected - reference_rejected)
+
+
+@_numpy_or_torch
+def sft_loss(logps: Tensor, mask: Tensor) -> Tensor:
+    """Mean negative log-probability over response tokens.
+
+    logps, mask: any equal shape, e.g. [batch, tokens]; mask 1 on response tokens (the end-of-turn
+    token included). Over an accumulation window pass the tokens of the whole window: the mean of
+    micro-batch means would weight a token by its micro-batch. Raises ValueError without a token.
+    """
+    count = mask.sum()
+    if count == 0:
+        raise ValueError("the mask has no response token, so there is no loss to take a mean of")
+    return -(logps * mask).sum() / count
+
+
+@_numpy_or_torch
+def implicit_rewards(policy: Tensor, reference: Tensor, beta: float) -> Tensor:
+    """Reward that DPO assigns to a response: beta * log(policy / reference).
+
+    Source: Rafailov et al. 2023, sec. 4. Both are log-probabilities summed over response tokens,
+    shape [pairs]. Comparable within one prompt only.
+    """
+    return beta * (policy - reference)
+
+
+@_numpy_or_torch
+def dpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
+             reference_rejected: Tensor, beta: float, label_smoothing: float = 0.0) -> Tensor:
+    """-log sigmoid(beta d) (Rafailov et al. 2023, Eq. 7); ln 2 where policy = reference.
+
+    label_smoothing: assumed share of flipped labels, in [0, 0.5); above 0 it is conservative DPO
+    (Mitchell 2023, Eq. 3).
+    """
+    scaled = beta * _gap(policy_chosen, policy_rejected, reference_chosen, reference_rejected)
+    return (1 - label_smoothing) * softplus(-scaled) + label_smoothing * softplus(scaled)
+
+
+@_numpy_or_torch
+def robust_dpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
+                    reference_rejected: Tensor, beta: float,
+                    label_smoothing: float = 0.1) -> Tensor:
+    """DPO loss that is unbiased under a share `label_smoothing` of flipped labels.
+
+    Source: Chowdhury et al. 2024. It can be negative, and has no finite optimum. Raises ValueError
+    for a share of 0.5 or more.
+    """
+    if not 0 <= label_smoothing < 0.5:
+        raise ValueError(f"label_smoothing is {label_smoothing}; robust DPO needs 0 <= share < 0.5")
+    scaled = beta * _gap(policy_chosen, policy_rejected, reference_chosen, reference_rejected)
+    mixed = (1 - label_smoothing) * softplus(-scaled) - label_smoothing * softplus(scaled)
+    return mixed / (1 - 2 * label_smoothing)
+
+
+@_numpy_or_torch
+def ipo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
+             reference_rejected: Tensor, beta: float) -> Tensor:
+    """(d - 1 / (2 beta))^2 on summed log-probabilities (Azar et al. 2023, Eq. 17).
+
+    TRL takes per-token means here, so that the same beta asks for another gap.
+    """
+    gap = _gap(policy_chosen, policy_rejected, reference_chosen, reference_rejected)
+    return (gap - 1 / (2 * beta)) ** 2
+
+
+@_numpy_or_torch
+def length_normalised_dpo_loss(policy_chosen: Tensor, policy_rejected: Tensor,
+                               reference_chosen: Tensor, reference_rejected: Tensor, beta: float,
+                               chosen_lengths: Tensor, rejected_lengths: Tensor) -> Tensor:
+    """-log sigmoid of beta times the gap of per-token log-ratios (Tulu 3, sec. 4.3).
+
+    Lengths are response tokens, [pairs]. Needs a much larger beta than DPO (Tulu 3 used 5).
+    """
+    gap = ((policy_chosen - reference_chosen) / chosen_lengths
+           - (policy_rejected - reference_rejected) / rejected_lengths)
+    return softplus(-beta * gap)
+
+
+@_numpy_or_torch
+def simpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
+               reference_rejected: Tensor, beta: float, chosen_lengths: Tensor,
+               rejected_lengths: Tensor, gamma: float = 1.0) -> Tensor:
+    """-log sigmoid(beta (mean logp chosen - mean logp rejected) - gamma).
+
+    Source: Meng et al. 2024, sec. 3. The reference is taken for a common signature and not used.
+    gamma: target margin in reward units.
+    """
+    gap = policy_chosen / chosen_lengths - policy_rejected / rejected_lengths
+    return softplus(gamma - beta * gap)
+
+
+@_numpy_or_torch
+def odpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
+              reference_rejected: Tensor, beta: float, score_gaps: Tensor, alpha: float = 1.0,
+              offset: str = "log") -> Tensor:
+    """DPO with an offset that grows with the score gap: -log sigmoid(beta d - alpha f(gap)).
+
+    Source: Amini et al. 2024. score_gaps: score(chosen) - score(rejected) > 0, [pairs]; f is `log`
+    or `identity`. The result depends on the scale of the scores. Raises ValueError for a gap of 0
+    or less, where the log would silently drop the pair.
+    """
+    if bool((score_gaps <= 0).any()):
+        raise ValueError("a score gap is 0 or less; odpo_loss needs chosen scored above rejected")
+    if offset not in ("log", "identity"):
+        raise ValueError(f"offset is {offset!r}; use log or identity")
+    shift = alpha * (score_gaps.log() if offset == "log" else score_gaps)
+    gap = _gap(policy_chosen, policy_rejected, reference_chosen, reference_rejected)
+    return softplus(shift - beta * gap)
+
+
+@_numpy_or_torch
+def cal_dpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
+                 reference_rejected: Tensor, beta: float, coefficient: float = 0.5) -> Tensor:
+    """-log sigmoid(d) + coefficient * squared distance of h from +-1 / (2 beta) (Xiao et al. 2024).
+
+    There is no beta inside the sigmoid. The authors' code uses coefficient 0.5.
+    """
+    chosen, rejected = policy_chosen - reference_chosen, policy_rejected - reference_rejected
+    target = 1 / (2 * beta)
+    calibration = (chosen - target) ** 2 + (rejected + target) ** 2
+    return softplus(rejected - chosen) + coefficient * calibration
+
+
+@_numpy_or_torch
+def beta_dpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
+                  reference_rejected: Tensor, beta: float, running_mean: float,
+                  strength: float = 0.6) -> Tensor:
+    """DPO with a beta for the batch: beta (1 + strength (mean d - running mean)), >= 0.001.
+
+    Source: Wu et al. 2024. The pairs handed in are those kept by the method's filter;
+    `running_mean` is the moving average of d over earlier batches. The batch's beta carries no
+    gradient.
+    """
+    gap = _gap(policy_chosen, policy_rejected, reference_chosen, reference_rejected)
+    shift = float(gap.detach().mean()) - running_mean
+    return softplus(-max(1e-3, beta * (1 + strength * shift)) * gap)
+
+
+@_numpy_or_torch
+def bonbon_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
+                reference_rejected: Tensor, n: int, alpha: float = 0.005) -> Tensor:
+    """Distils best-of-n: SFT on the best answer plus IPO towards the gap best-of-n has.
+
+    Source: Gui et al. 2024. chosen is the best and rejected the worst of n samples; the target gap
+    is (n - 1) H_(n-1), with H the harmonic number. Raises ValueError for n < 2.
+    """
+    if n < 2:
+        raise ValueError(f"n is {n}; best and worst of n samples need n of at least 2")
+    target = (n - 1) * sum(1 / k for k in range(1, n))
+    gap = _gap(policy_chosen, policy_rejected, reference_chosen, reference_rejected)
+    return alpha * -policy_chosen + (1 - alpha) * (gap - target) ** 2

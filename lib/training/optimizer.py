@@ -1,0 +1,104 @@
+"""AdamW on float32 master weights, whatever precision the model computes in.
+
+At a learning rate of 1e-6 a bf16 weight does not move: its spacing is coarser than the update. So
+the optimizer keeps float32 masters and gradients, and the model gets rounded copies after each
+step. A float32 model is its own master. float16 adds a loss scale that backs off on overflow.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from lib.training.settings import TrainingSettings
+
+
+class MasterWeights:
+    """Float32 copies of a model's trainable parameters, and the gradients that reach them.
+
+    Build it from the float32 model; it then casts the model to `dtype` in place. Gradients are
+    added up in float32 as autograd delivers them, so accumulation does not round.
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.masters = {name: p.detach().float().clone() if dtype != torch.float32 else p
+                        for name, p in trainable.items()}
+        if dtype != torch.float32:
+            model.to(dtype)
+        self.parameters = trainable
+        self._hooks = [] if dtype == torch.float32 else [
+            p.register_post_accumulate_grad_hook(self._collect(self.masters[name]))
+            for name, p in trainable.items()]
+
+    @staticmethod
+    def _collect(master: Tensor):  # noqa: ANN205
+        def add(parameter: Tensor) -> None:
+            if master.grad is None:
+                master.grad = parameter.grad.float()
+            else:
+                master.grad.add_(parameter.grad)
+            parameter.grad = None
+        return add
+
+    def copy_to_model(self) -> None:
+        """Round the masters into the model's own parameters."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                if parameter is not self.masters[name]:
+                    parameter.copy_(self.masters[name])
+
+    def gradients(self) -> Iterator[Tensor]:
+        """The float32 gradients collected so far."""
+        return (m.grad for m in self.masters.values() if m.grad is not None)
+
+    def release(self) -> None:
+        """Take the hooks off the model; it stays in its compute precision."""
+        for hook in self._hooks:
+            hook.remove()
+
+
+class LossScale:
+    """Dynamic loss scaling for float16; a scale of 1 that never changes otherwise.
+
+    An overflow halves the scale and the step is left out; `growth_interval` good steps double it.
+    """
+
+    def __init__(self, enabled: bool, scale: float = 2.0**16, growth_interval: int = 1000) -> None:
+        self.enabled, self.growth_interval = enabled, growth_interval
+        self.scale = scale if enabled else 1.0
+        self.good_steps = 0
+
+    def unscale(self, weights: MasterWeights) -> bool:
+        """Divide the gradients by the scale; False (and a smaller scale) if any overflowed."""
+        if not self.enabled:
+            return True
+        torch._foreach_mul_(list(weights.gradients()), 1 / self.scale)
+        finite = all(bool(torch.isfinite(grad).all()) for grad in weights.gradients())
+        self.good_steps = self.good_steps + 1 if finite else 0
+        if not finite:
+            self.scale = max(1.0, self.scale / 2)
+        elif self.good_steps % self.growth_interval == 0:
+            self.scale *= 2
+        return finite
+
+
+def build_optimizer(weights: MasterWeights, settings: TrainingSettings) -> torch.optim.AdamW:
+    """AdamW (0.9, 0.999, 1e-8) on the masters; norms and biases are not decayed."""
+    decayed = [m for m in weights.masters.values() if m.ndim > 1]
+    plain = [m for m in weights.masters.values() if m.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay},
+              {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+
+
+def learning_rate(step: int, total: int, settings: TrainingSettings) -> float:
+    """Learning rate of step `step` (0-based) of `total`: linear warm-up, then the schedule."""
+    warmup = math.ceil(settings.warmup_share * total)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, total - warmup)
+    factor = {"constant": 1.0, "linear": 1 - progress,
+              "cosine": 0.5 * (1 + math.cos(math.pi * progress))}[settings.schedule]
+    return settings.learning_rate * factor
