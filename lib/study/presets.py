@@ -1,0 +1,52 @@
+"""The four presets. `paper` holds the values of Qin & Garcia (CS224R 2025), in full.
+
+laptop's training values were chosen on validation prompts of the sample (README, "How the recipe
+was chosen"), never on the held-out prompts or the audit.
+"""
+
+from typing import Any
+
+from lib.data.settings import PAPER as PAPER_DATA
+
+SMOKE: dict[str, Any] = {
+    "model": {"name": "smoke", "precision": "float32", "device": "cpu"},
+    "data": {"sft_rows": 32, "preference_rows": 32, "max_length": 256, "max_pair_length": 256},
+    "sft": {"learning_rate": 1e-3, "batch_size": 8, "accumulation": 1, "token_budget": 1024,
+            "checkpoint_every": 2},
+    "dpo": {"learning_rate": 1e-3, "batch_size": 8, "accumulation": 1, "token_budget": 1024,
+            "checkpoint_every": 2, "evaluate_every": 2},
+    "sampling": {"samples": 4, "max_new_tokens": 24, "max_prompt_tokens": 256},
+    "rewards": {"backbone": "smoke"},
+    "evaluation": {"prompts": 16, "resamples": 1000, "probe_prompts": 8},
+}
+
+LAPTOP: dict[str, Any] = {
+    "sft": {"learning_rate": 5e-5, "epochs": 2.0, "batch_size": 16, "accumulation": 1,
+            "token_budget": 2048, "checkpoint_every": 10, "keep_checkpoints": 1,
+            "evaluate_every": 8},
+    "dpo": {"learning_rate": 1e-5, "batch_size": 32, "accumulation": 1, "token_budget": 2048,
+            "checkpoint_every": 6, "keep_checkpoints": 1, "evaluate_every": 6},
+    "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_new_tokens": 128,
+                 "max_prompt_tokens": 512},
+}
+
+PAPER: dict[str, Any] = {
+    "model": {"name": "Qwen/Qwen2.5-0.5B", "revision": "060db6499f32faf8b98477b0a26969ef7d8b9987"},
+    "data": PAPER_DATA,
+    "sft": {"learning_rate": 5e-5, "epochs": 1.0, "batch_size": 2, "accumulation": 8,
+            "token_budget": 32768, "checkpoint_every": 100, "evaluate_every": 100},
+    "dpo": {"learning_rate": 1e-6, "epochs": 1.0, "batch_size": 4, "accumulation": 8, "beta": 0.1,
+            "token_budget": 32768, "checkpoint_every": 200, "evaluate_every": 200},
+    "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_prompt_tokens": 1024,
+                 "max_new_tokens": 1024},
+    "rewards": {"selector": "nemotron", "judge": "Skywork/Skywork-Reward-V2-Qwen3-0.6B"},
+    "evaluation": {"prompts": 200, "temperatures": [0.1, 0.25, 0.6, 1.0]},
+}
+
+T4: dict[str, Any] = PAPER | {
+    "model": PAPER["model"] | {"precision": "float16"},
+    "sft": PAPER["sft"] | {"token_budget": 4096, "activation_checkpointing": True},
+    "dpo": PAPER["dpo"] | {"token_budget": 4096, "activation_checkpointing": True},
+}
+
+PRESETS: dict[str, dict[str, Any]] = {"smoke": SMOKE, "laptop": LAPTOP, "paper": PAPER, "t4": T4}

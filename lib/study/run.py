@@ -1,0 +1,153 @@
+"""A run folder and its stages: made once, skipped when nothing changed, resumed when cut short.
+
+A stage is a folder (`data`, `sft`, `dpo`, `rewards`, `responses`, ...) with a manifest.json that is
+written last. Equal parameters and inputs mean that there is nothing to do; other parameters are
+refused, so that one run folder never mixes two studies; changed inputs make it again.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lib import ROOT
+from lib.runtime.devices import Device, choose_device
+from lib.runtime.files import read_json, write_json
+from lib.runtime.manifest import outputs_hash, read_manifest, write_manifest
+from lib.runtime.progress import say
+from lib.study.profiles import Profile, load_profile
+
+
+class StudyError(ValueError):
+    """A run that cannot go on, said in one sentence."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A profile bound to a run folder."""
+
+    profile: Profile
+    folder: Path
+    force: bool = False
+
+    def path(self, *parts: str) -> Path:
+        """A path inside the run folder."""
+        return self.folder.joinpath(*parts)
+
+    @property
+    def device(self) -> Device:
+        """Device and compute precision of this run's models."""
+        return choose_device(self.profile.model.device, self.profile.model.precision)
+
+
+def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, Any] | None = None,
+               force: bool = False, **knobs: Any) -> Study:
+    """A notebook's first call: profile and settings checked, run folder named, device printed.
+
+    settings: dotted keys, as `--set` gives them. knobs: a notebook's own parameters with `__` for
+    the dot (`dpo__beta=0.2`); None keeps the profile's value. Raises ProfileError.
+    """
+    given = {key.replace("__", "."): value for key, value in knobs.items() if value is not None}
+    chosen = load_profile(profile, {**(settings or {}), **given})
+    folder = Path(run) if run else Path("runs") / chosen.name
+    study = Study(chosen, folder if folder.is_absolute() else ROOT / folder, force)
+    say(f"profile {chosen.name}, run folder {folder}, {study.device.reason}")
+    return study
+
+
+def run_stage(study: Study, name: str, parameters: Mapping[str, Any], inputs: Mapping[str, str],
+              outputs: list[str], work: Callable[[Path], None]) -> Path:
+    """Do `work(folder)` unless the stage is there with equal parameters and inputs; its folder.
+
+    inputs: name -> hash of what the stage reads. outputs: names inside the folder that must exist.
+    Raises StudyError when the folder was made from other parameters and `force` is off.
+    """
+    folder = study.path(name)
+    parameters = _plain({"seed": study.profile.seed, **parameters})
+    manifest = None if study.force else _matching(study, folder, parameters)
+    if manifest and manifest["inputs"] == dict(inputs) and all(
+            (folder / output).exists() for output in outputs):
+        say(f"{name}: found {_shown(folder / 'manifest.json')}, skipped; force=True (or --force) "
+            "makes it again")
+        return folder
+    if manifest:
+        say(f"{name}: made again, because {_changed(manifest['inputs'], inputs)} changed")
+    _begin(folder, parameters, inputs, fresh=study.force or manifest is not None)
+    started = time.time()
+    work(folder)
+    write_manifest(folder, parameters, inputs, [folder / output for output in outputs], started,
+                   study.device)
+    return folder
+
+
+def _matching(study: Study, folder: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The finished stage's manifest; refuses a folder begun or finished with other parameters."""
+    manifest = read_manifest(folder)
+    begun = folder / "begun.json"
+    known = manifest or (read_json(begun) if begun.exists() else None)
+    if known and known["parameters"] != parameters:
+        differences = _differences(known["parameters"], parameters)
+        raise StudyError(f"{_shown(folder)} was made with {differences}; choose another run folder,"
+                         " or force=True (--force) to replace it")
+    return manifest
+
+
+def _begin(folder: Path, parameters: Mapping[str, Any], inputs: Mapping[str, str],
+           fresh: bool) -> None:
+    """Note what the stage is being made from; partial work of another making is removed."""
+    begun = folder / "begun.json"
+    current = {"parameters": dict(parameters), "inputs": dict(inputs)}
+    if fresh or (begun.exists() and read_json(begun) != current):
+        shutil.rmtree(folder, ignore_errors=True)
+    (folder / "manifest.json").unlink(missing_ok=True)
+    write_json(begun, current)
+
+
+def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    return ", ".join(names) or "an output was missing, so something"
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    old, new = _flat(before), _flat(now)
+    parts = [f"{key}={old.get(key)!r} (now {new.get(key)!r})"
+             for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    return "; ".join(parts[:4]) + (f" and {len(parts) - 4} more" if len(parts) > 4 else "")
+
+
+def _flat(value: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            flat |= _flat(item, f"{path}{key}.")
+        else:
+            flat[f"{path}{key}"] = item
+    return flat
+
+
+def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Dataclasses as dicts and tuples as lists, as they come back from JSON."""
+    def plain(value: Any) -> Any:
+        if hasattr(value, "__dataclass_fields__"):
+            value = asdict(value)
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+    return {key: plain(value) for key, value in parameters.items()}
+
+
+def stage_hash(study: Study, name: str) -> str:
+    """Hash of a finished stage's outputs; raises StudyError naming the notebook that makes it."""
+    makers = {"data": "01_data", "sft": "02_sft", "dpo": "03_dpo", "dpo_written": "03_dpo",
+              "rewards": "04_best_of_n", "responses": "04_best_of_n"}
+    digest = outputs_hash(study.path(name))
+    if digest == "absent":
+        raise StudyError(f"{_shown(study.path(name))} is not finished; run notebook "
+                         f"{makers.get(name, name)} first (or python -m lib.study)")
+    return digest
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
