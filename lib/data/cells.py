@@ -1,0 +1,116 @@
+"""One raw row, read column by column, with errors that say where the damage is.
+
+Text is repaired in one way only: NUL and unpaired surrogates, which no tokenizer, Parquet file or
+web page can hold, become U+FFFD, the visible replacement character.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from lib.data.chat import ROLES, Message
+from lib.runtime.files import sha256_of_value
+
+UNENCODABLE = re.compile("[\0\ud800-\udfff]")
+MESSAGE = "a list of {role, content} messages"
+
+
+class SchemaError(ValueError):
+    """A row that does not fit its schema, said in one sentence."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The columns of one row; every method raises SchemaError when its column does not fit."""
+
+    row: dict[str, Any]
+    name: str  # the file or data set, for errors
+    number: int  # the row's number from 1, for errors
+    within: str = ""  # where in the row, for errors: "answers[2]."
+
+    def error(self, column: str, found: str, expected: str) -> SchemaError:
+        """The error to raise: file, row, column, what was found, what was expected."""
+        return SchemaError(f"{self.name}, row {self.number}, column {self.within}{column}: "
+                           f"{found}; expected {expected}")
+
+    def text(self, column: str) -> str:
+        """A text that has to be there (it may be empty)."""
+        return self._clean(column, self._present(column, "text"))
+
+    def score(self, column: str) -> float | None:
+        """A number, or None where the column is missing, null or NaN: unknown is not zero."""
+        value = self.row.get(column)
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.error(column, f"is {_shown(value)}", "a number or null")
+        return float(value)
+
+    def list_of(self, column: str, kind: type, required: bool = False) -> list[Any]:
+        """A list with entries of one type; a missing optional column is an empty list."""
+        value = self._present(column, "a list") if required else self.row.get(column) or []
+        if not isinstance(value, list):
+            raise self.error(column, f"is {_shown(value)}", f"a list of {kind.__name__}")
+        for index, entry in enumerate(value):
+            if not isinstance(entry, kind):
+                raise self.error(f"{column}[{index}]", f"is {_shown(entry)}", kind.__name__)
+        return value
+
+    def messages(self, column: str) -> list[Message]:
+        """A list of messages, keys other than role and content left out."""
+        messages = self._present(column, MESSAGE)
+        if not isinstance(messages, list):
+            raise self.error(column, f"is {_shown(messages)}", MESSAGE)
+        return [self._message(f"{column}[{index}]", entry) for index, entry in enumerate(messages)]
+
+    def answer(self, column: str) -> tuple[list[Message], str]:
+        """(messages before the answer, the answer); a plain text has no messages before it."""
+        if isinstance(self._present(column, MESSAGE), str):
+            return [], self.text(column)
+        messages = self.messages(column)
+        if not messages or messages[-1]["role"] != "assistant":
+            last = messages[-1]["role"] if messages else "nothing"
+            raise self.error(column, f"ends with {last}", "an assistant message at the end")
+        return messages[:-1], messages[-1]["content"]
+
+    def prompt_messages(self) -> list[Message]:
+        """Column `prompt` as messages, be it one text or a list."""
+        if isinstance(self._present("prompt", "text or messages"), str):
+            return [{"role": "user", "content": self.text("prompt")}]
+        return self.messages("prompt")
+
+    def source(self) -> str:
+        """Column `source`, or else the name of the file or data set."""
+        return self.text("source") if self.row.get("source") else PurePath(self.name).name
+
+    def identity(self, content: object) -> str:
+        """Column `id` or `prompt_id`, or else a hash of the row's content."""
+        for column in ("id", "prompt_id"):
+            if self.row.get(column) is not None:
+                return self._clean(column, str(self.row[column]))
+        return sha256_of_value(content)[:16]
+
+    def _present(self, column: str, expected: str) -> Any:
+        if column not in self.row:
+            columns = ", ".join(self.row) or "none"
+            raise self.error(column, f"is missing (columns: {columns})", expected)
+        return self.row[column]
+
+    def _message(self, column: str, entry: object) -> Message:
+        if not isinstance(entry, dict) or entry.get("role") not in ROLES:
+            raise self.error(column, f"is {_shown(entry)}",
+                             f"a message with a role of {', '.join(ROLES)}")
+        content = self._clean(f"{column}.content", entry.get("content"))
+        return {"role": entry["role"], "content": content}
+
+    def _clean(self, column: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise self.error(column, f"is {_shown(value)}", "text")
+        return UNENCODABLE.sub("\ufffd", value)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"

@@ -1,0 +1,229 @@
+"""Which rows can be learned from, and what became of the others, counted by reason.
+
+Nothing is dropped in silence and nothing is repaired here: a row stays as it is or goes, under one
+name. Truncated rows stay, but are counted, and so are those that lost their end-of-turn token: a
+model that sees many of them does not learn to stop.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from lib.data.chat import (
+    Message,
+    encode_conversation,
+    encode_prompt,
+    encode_response,
+    truncate,
+)
+from lib.data.duplicates import near_duplicates, normalised
+from lib.data.schema import HeldoutRow, PreferenceRow, Row, SftRow, prompt_of, prompt_text
+
+SomeRow = TypeVar("SomeRow", bound=Row)
+REASONS = {
+    "empty": "a question or answer without text, or none at all",
+    "starts_with_assistant": "no user turn before the first answer",
+    "identical_pair": "chosen and rejected are the same text",
+    "tie": "both answers have the same score",
+    "rejected_scores_higher": "the scores contradict the order of the pair",
+    "prompt_too_long": "the prompt alone is longer than the limit",
+    "no_response_left": "the prompt fills the limit, and no token of the answer is left",
+    "identical_after_truncation": "the answers differ only beyond the limit",
+    "duplicate": "an earlier row has the same text, but for case, spaces and punctuation",
+    "near_duplicate": "the prompt nearly repeats that of an earlier row",
+}
+QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What curation did to one set of rows; lengths are in tokens, of kept rows, before the cut."""
+
+    rows: int
+    kept: int
+    prompts: int  # different prompts among the kept rows
+    dropped: dict[str, tuple[str, ...]]  # reason -> ids, in the order of the rows
+    truncated: int  # kept rows of which something was cut
+    lost_end: int  # kept rows with an answer that lost its end-of-turn token
+    near_duplicates: int  # pairs of different kept prompts that nearly repeat each other
+    sources: dict[str, int]  # kept rows of each source
+    lengths: dict[str, tuple[int, ...]] = field(repr=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-serialisable: counts by reason, and quantiles in place of all lengths."""
+        quantiles = {name: {f"{q:.0%}": round(float(np.quantile(values, q)), 1) for q in QUANTILES}
+                     for name, values in self.lengths.items()}
+        return {"rows": self.rows, "kept": self.kept, "prompts": self.prompts,
+                "dropped": {reason: len(ids) for reason, ids in self.dropped.items()},
+                "truncated": self.truncated, "lost_end": self.lost_end,
+                "near_duplicates": self.near_duplicates, "sources": self.sources,
+                "tokens": quantiles}
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """The reason to drop a row (None: keep it) and what its encoding showed."""
+
+    reason: str | None
+    truncated: bool = False
+    lost_end: bool = False
+    lengths: dict[str, int] = field(default_factory=dict)
+
+
+def curate_sft(
+    rows: Sequence[SftRow], tokenizer: PreTrainedTokenizerBase, max_length: int,
+    drop_near_duplicates: bool = False,
+) -> tuple[list[SftRow], Report]:
+    """Rows that can be learned from, and the report; max_length is in tokens.
+
+    Raises ChatError when the chat template cannot be used.
+    """
+    def text(row: SftRow) -> str:
+        return "\n".join(f"{message['role']}: {message['content']}" for message in row["messages"])
+
+    verdicts = [_judge_sft(row, tokenizer, max_length) for row in rows]
+    return _curate(rows, verdicts, [text(row) for row in rows], drop_near_duplicates)
+
+
+def curate_preferences(
+    rows: Sequence[PreferenceRow], tokenizer: PreTrainedTokenizerBase, max_length: int,
+    drop_near_duplicates: bool = False,
+) -> tuple[list[PreferenceRow], Report]:
+    """Pairs that can be learned from, and the report; max_length is of prompt and one answer.
+
+    Raises ChatError when the chat template cannot be used.
+    """
+    def text(row: PreferenceRow) -> str:
+        return "\n".join((prompt_text(row), row["chosen"], row["rejected"]))
+
+    verdicts = [_judge_pair(row, tokenizer, max_length) for row in rows]
+    return _curate(rows, verdicts, [text(row) for row in rows], drop_near_duplicates)
+
+
+def curate_heldout(
+    rows: Sequence[HeldoutRow], tokenizer: PreTrainedTokenizerBase, max_length: int,
+    drop_near_duplicates: bool = False,
+) -> tuple[list[HeldoutRow], Report]:
+    """Prompts that can be answered, and the report; max_length is the longest prompt in tokens.
+
+    Raises ChatError when the chat template cannot be used.
+    """
+    verdicts = [_judge_prompt(row, tokenizer, max_length) for row in rows]
+    return _curate(rows, verdicts, [row["prompt"] for row in rows], drop_near_duplicates)
+
+
+def _judge_sft(row: SftRow, tokenizer: PreTrainedTokenizerBase, max_length: int) -> _Verdict:
+    reason = _unusable_messages(row["messages"], needs_answer=True)
+    if reason:
+        return _Verdict(reason)
+    whole = encode_conversation(tokenizer, row["messages"], None)
+    cut = truncate(whole, max_length)
+    responses = sum(whole.response_mask)
+    reason = _no_room(whole.response_mask.index(1), max_length)
+    lengths = {"prompt": len(whole.input_ids) - responses, "response": responses,
+               "conversation": len(whole.input_ids)}
+    return _Verdict(reason, cut.truncated, cut.lost_end, lengths)
+
+
+def _judge_prompt(
+    row: HeldoutRow, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> _Verdict:
+    if not row["prompt"].strip():
+        return _Verdict("empty")
+    tokens = len(encode_prompt(tokenizer, prompt_of(row)))
+    reason = "prompt_too_long" if tokens > max_length else None
+    return _Verdict(reason, lengths={"prompt": tokens})
+
+
+def _judge_pair(
+    row: PreferenceRow, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> _Verdict:
+    reason = _unusable_pair(row)
+    if reason:
+        return _Verdict(reason)
+    prompt = encode_prompt(tokenizer, row["prompt"])
+    chosen = encode_response(tokenizer, row["prompt"], row["chosen"])
+    rejected = encode_response(tokenizer, row["prompt"], row["rejected"])
+    reason = _no_room(len(prompt), max_length)
+    room = max(max_length - len(prompt), 0)
+    if reason is None and chosen[:room] == rejected[:room]:
+        reason = "identical_after_truncation"
+    cut = max(len(chosen), len(rejected)) > room
+    lengths = {"prompt": len(prompt), "chosen": len(chosen), "rejected": len(rejected)}
+    return _Verdict(reason, truncated=cut, lost_end=cut, lengths=lengths)
+
+
+def _unusable_messages(messages: Sequence[Message], needs_answer: bool) -> str | None:
+    turns = [message for message in messages if message["role"] != "system"]
+    roles = [message["role"] for message in turns]
+    blank = any(not message["content"].strip() for message in turns)
+    if not turns or blank or (needs_answer and "assistant" not in roles):
+        return "empty"
+    return "starts_with_assistant" if roles[0] == "assistant" else None
+
+
+def _unusable_pair(row: PreferenceRow) -> str | None:
+    reason = _unusable_messages(row["prompt"], needs_answer=False)
+    if reason:
+        return reason
+    chosen, rejected = row["chosen"].strip(), row["rejected"].strip()
+    if not chosen or not rejected:
+        return "empty"
+    if chosen == rejected:
+        return "identical_pair"
+    high, low = row["score_chosen"], row["score_rejected"]
+    if high is None or low is None or high > low:
+        return None
+    return "tie" if high == low else "rejected_scores_higher"
+
+
+def _no_room(prompt_tokens: int, max_length: int) -> str | None:
+    if prompt_tokens < max_length:
+        return None
+    return "no_response_left" if prompt_tokens == max_length else "prompt_too_long"
+
+
+def _curate(
+    rows: Sequence[SomeRow], verdicts: Sequence[_Verdict], texts: Sequence[str],
+    drop_near_duplicates: bool,
+) -> tuple[list[SomeRow], Report]:
+    """Drop by verdict, then what repeats an earlier row, and count."""
+    reasons = _with_repetitions([verdict.reason for verdict in verdicts], texts)
+    prompts = [normalised(prompt_text(row)) for row in rows]
+    repeats = _near_repeats([p for p, reason in zip(prompts, reasons, strict=True) if not reason])
+    if drop_near_duplicates:
+        later = {second for _, second in repeats}
+        reasons = [reason or ("near_duplicate" if prompt in later else None)
+                   for reason, prompt in zip(reasons, prompts, strict=True)]
+        repeats = []
+    kept = [index for index, reason in enumerate(reasons) if reason is None]
+    dropped = {name: tuple(row["id"] for row, reason in zip(rows, reasons, strict=True)
+                           if reason == name) for name in REASONS if name in reasons}
+    names = verdicts[kept[0]].lengths if kept else ()
+    report = Report(
+        rows=len(rows), kept=len(kept), prompts=len({prompts[index] for index in kept}),
+        dropped=dropped, truncated=sum(verdicts[index].truncated for index in kept),
+        lost_end=sum(verdicts[index].lost_end for index in kept), near_duplicates=len(repeats),
+        sources=dict(Counter(rows[index]["source"] for index in kept)),
+        lengths={name: tuple(verdicts[index].lengths[name] for index in kept) for name in names})
+    return [rows[index] for index in kept], report
+
+
+def _with_repetitions(reasons: Sequence[str | None], texts: Sequence[str]) -> list[str | None]:
+    seen, marked = set(), []
+    for reason, text in zip(reasons, map(normalised, texts), strict=True):
+        marked.append(reason or ("duplicate" if text in seen else None))
+        if reason is None:
+            seen.add(text)
+    return marked
+
+
+def _near_repeats(prompts: Sequence[str]) -> list[tuple[str, str]]:
+    """(earlier, later) prompts of which the later nearly repeats the earlier."""
+    different = list(dict.fromkeys(prompts))
+    return [(different[first], different[second])
+            for first, second, _ in near_duplicates(different)]

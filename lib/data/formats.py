@@ -1,0 +1,82 @@
+"""Local files as raw rows: JSON Lines, a JSON array, Parquet, or a folder of them.
+
+The JSON kinds may be gzipped; whether a `.json` holds an array or lines is seen from its first
+character. A damaged file is named in one sentence, with the line where there are lines.
+"""
+
+import gzip
+import io
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+from lib.runtime.files import FileError, parse_jsonl
+
+Row = dict[str, Any]
+KINDS = (".jsonl", ".json", ".parquet", ".jsonl.gz", ".json.gz")
+SAVED_BY_DATASETS = "state.json"  # Dataset.save_to_disk leaves it
+
+
+def read_rows(path: Path | str) -> list[Row]:
+    """All rows of a file, or of the files of a folder in the order of their names.
+
+    Raises FileError: no such path, no rows, another kind of file, damage.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileError(f"{path} does not exist; give a {', '.join(KINDS)} file, or a folder")
+    rows = _read_folder(path) if path.is_dir() else _read_file(path)
+    if not rows:
+        raise FileError(f"{path} is empty; expected at least one row")
+    return rows
+
+
+def _read_folder(folder: Path) -> list[Row]:
+    if (folder / SAVED_BY_DATASETS).exists():
+        from datasets import load_from_disk  # takes seconds to import, and few folders need it
+        return load_from_disk(str(folder)).to_list()
+    files = sorted(path for path in folder.iterdir() if path.name.endswith(KINDS))
+    if not files:
+        raise FileError(f"{folder} has no data files; expected {', '.join(KINDS)}")
+    return [row for file in files for row in _read_file(file)]
+
+
+def _read_file(path: Path) -> list[Row]:
+    if not path.name.endswith(KINDS):
+        raise FileError(f"{path} is of an unknown kind; use {', '.join(KINDS)}")
+    try:
+        if path.suffix == ".parquet":
+            return pyarrow.parquet.read_table(path).to_pylist()
+        return _parse(_text(path), path)
+    except (OSError, EOFError, zlib.error, pyarrow.ArrowException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FileError(f"{path} cannot be read: {reason}; copy it here again") from error
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        data = gzip.decompress(data)
+    try:
+        return data.decode("utf-8-sig")  # with or without the byte order mark that Windows adds
+    except UnicodeDecodeError as error:
+        line = data[:error.start].count(b"\n") + 1
+        raise FileError(f"{path}, line {line}: not UTF-8 text ({error.reason}); "
+                        "save it as UTF-8") from error
+
+
+def _parse(text: str, path: Path) -> list[Row]:
+    if not text.lstrip().startswith("["):
+        return parse_jsonl(io.StringIO(text, newline=None), path)
+    try:
+        rows = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FileError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from error
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise FileError(f"{path}, row {number}: {type(row).__name__}, expected an object")
+    return rows

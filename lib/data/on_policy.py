@@ -1,0 +1,58 @@
+"""Preference pairs from scored answers of the model itself.
+
+A small model learns little from pairs that others wrote: both answers are far from what it would
+say, and pushing them apart can ruin it (notebook 03 shows that). Pairs of its own answers differ in
+what it can change. Every pair is a function of the scores, so two runs make the same ones.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+from typing import Literal
+
+from lib.data.schema import Answer, PreferenceRow, ScoredRow
+
+CUT_OFF = "cut_off"  # the flaw of an answer that ran into the token limit
+
+
+def pairs_from_scored(
+    rows: Sequence[ScoredRow], min_gap: float, keep: Literal["best_worst", "all"] = "best_worst"
+) -> list[PreferenceRow]:
+    """Pairs whose scores differ by `min_gap` or more (and at all), chosen never cut off.
+
+    keep: the best against the worst answer of each prompt, or every pair of its answers. The id is
+    "prompt id/index of chosen>index of rejected". A cut-off answer may be the rejected one: as
+    chosen it would teach a model not to stop.
+    """
+    pick = _best_worst if keep == "best_worst" else _all
+    return [_pair(row, chosen, rejected)
+            for row in rows
+            for chosen, rejected in pick(row["answers"])
+            if _far_enough(row["answers"][chosen], row["answers"][rejected], min_gap)]
+
+
+def _best_worst(answers: Sequence[Answer]) -> Iterator[tuple[int, int]]:
+    """At most one pair of indices; of equal scores the first answer."""
+    finished = [index for index, answer in enumerate(answers) if CUT_OFF not in answer["flaws"]]
+    if finished:
+        yield (max(finished, key=lambda index: answers[index]["score"]),
+               min(range(len(answers)), key=lambda index: answers[index]["score"]))
+
+
+def _all(answers: Sequence[Answer]) -> Iterator[tuple[int, int]]:
+    for chosen, rejected in permutations(range(len(answers)), 2):
+        if CUT_OFF not in answers[chosen]["flaws"]:
+            yield chosen, rejected
+
+
+def _far_enough(chosen: Answer, rejected: Answer, min_gap: float) -> bool:
+    gap = chosen["score"] - rejected["score"]
+    return gap > 0 and gap >= min_gap
+
+
+def _pair(row: ScoredRow, chosen: int, rejected: int) -> PreferenceRow:
+    answers = row["answers"]
+    return {"id": f"{row['id']}/{chosen}>{rejected}",
+            "prompt": [{"role": "user", "content": row["prompt"]}],
+            "chosen": answers[chosen]["text"], "rejected": answers[rejected]["text"],
+            "score_chosen": answers[chosen]["score"],
+            "score_rejected": answers[rejected]["score"], "source": row["source"]}

@@ -1,0 +1,85 @@
+"""The rows of a run as Parquet files, whole or not at all, and back without loss.
+
+Preferences are stored as TRL's conversational format (prompt, chosen and rejected are message
+lists), so that `datasets.load_dataset("parquet", data_files=...)` gives what other trainers read.
+The free-form arguments of verifiable instructions are stored as JSON texts: a Parquet column of
+structs would give every row the keys of all the others.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from lib.data.schema import PreferenceRow, Row
+from lib.runtime.files import FileError, replacing
+
+_messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+SCHEMAS = (
+    pa.schema([("id", pa.string()), ("messages", _messages), ("source", pa.string())]),
+    pa.schema([("id", pa.string()), ("prompt", _messages), ("chosen", _messages),
+               ("rejected", _messages), ("score_chosen", pa.float64()),
+               ("score_rejected", pa.float64()), ("source", pa.string())]),
+    pa.schema([("id", pa.string()), ("prompt", pa.string()), ("reference", pa.string()),
+               ("source", pa.string()), ("instruction_id_list", pa.list_(pa.string())),
+               ("kwargs", pa.list_(pa.string()))]),
+)
+
+
+def write_parquet(rows: Sequence[Row], path: Path | str) -> None:
+    """Write SFT, preference or held-out rows; the columns tell which they are.
+
+    Raises FileError: no rows, columns of no schema, a folder that cannot be written to.
+    """
+    schema = _schema_of(rows, path)
+    if "chosen" in schema.names:
+        rows = to_trl(rows)
+    if "kwargs" in schema.names:
+        rows = [{**row, "kwargs": [json.dumps(entry) for entry in row["kwargs"]]} for row in rows]
+    with replacing(path) as temporary:
+        pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary)
+
+
+def read_parquet(path: Path | str) -> list[Row]:
+    """The rows that `write_parquet` wrote, equal in every field.
+
+    Raises FileError when the file is missing or damaged.
+    """
+    try:
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise FileError(f"cannot read {path}: {str(error).splitlines()[0]}; "
+                        "run the data stage again with --force") from error
+    if rows and "chosen" in rows[0]:
+        return [_from_trl(row) for row in rows]
+    if rows and "kwargs" in rows[0]:
+        return [{**row, "kwargs": [json.loads(text) for text in row["kwargs"]]} for row in rows]
+    return rows
+
+
+def to_trl(rows: Sequence[PreferenceRow]) -> list[Row]:
+    """Preference rows in TRL's conversational format, with our other columns kept."""
+    return [{**row, "chosen": _assistant(row["chosen"]), "rejected": _assistant(row["rejected"])}
+            for row in rows]
+
+
+def _from_trl(row: Row) -> Row:
+    return {**row, "chosen": row["chosen"][0]["content"],
+            "rejected": row["rejected"][0]["content"]}
+
+
+def _assistant(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
+def _schema_of(rows: Sequence[Row], path: Path | str) -> pa.Schema:
+    if not rows:
+        raise FileError(f"no rows are left to write to {path}; see the counts of dropped rows")
+    columns = set().union(*rows)
+    for schema in SCHEMAS:
+        if columns == set(schema.names):
+            return schema
+    raise FileError(f"rows for {path} have columns {', '.join(sorted(columns))}; "
+                    "expected those of SFT, preference or held-out rows")

@@ -1,0 +1,88 @@
+"""What a run may choose about its data: where rows come from, how many, how long, which pairs.
+
+`PAPER` holds the values of Qin & Garcia (2025): 8,000 random rows of SmolTalk and the whole of
+UltraFeedback, at fixed revisions of the hub's repositories.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Source = Literal["sample", "hub", "local"]
+Pairs = Literal["on_policy", "written"]
+Keep = Literal["best_worst", "all"]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """The `data` part of a profile; a value that cannot be used raises ValueError in a sentence."""
+
+    source: Source = "sample"  # sample: data/sample; hub: Hugging Face; local: your own files
+    sft_path: str = ""  # hub id, file or folder; empty: the sample's rows, whatever the source
+    preferences_path: str = ""  # the same for preferences (or scored answers, for on_policy)
+    heldout_path: str = ""  # the same for evaluation prompts
+    sft_config: str = ""  # hub configuration; SmolTalk has 14 and wants one ("all")
+    preferences_config: str = ""  # empty where the repository has only one
+    heldout_config: str = ""
+    sft_split: str = "train"  # hub split
+    preferences_split: str = "train"  # UltraFeedback: train_prefs
+    heldout_split: str = "test"  # UltraFeedback: test_prefs
+    sft_revision: str = ""  # hub commit, tag or branch; empty: newest, and not repeatable
+    preferences_revision: str = ""
+    heldout_revision: str = ""
+    seed: int = 0  # of row choices and splits; --seeds repeats training, not this
+    sft_rows: int | None = None  # seeded random choice of this many; null: all
+    preference_rows: int | None = None  # the same for pairs
+    pairs: Pairs = "on_policy"  # pairs of the model's own scored answers, or written by others
+    min_gap: float = 1.0  # smallest score difference of an on-policy pair, on the 1-10 scale
+    pairs_per_prompt: Keep = "all"  # every pair that is far enough apart, or best against worst
+    max_length: int = 512  # tokens of a fine-tuning conversation; longer ones are cut
+    max_pair_length: int = 1024  # tokens of a prompt with one of its answers
+    validation_share: float = 0.2  # share of prompts kept from training, for every choice we make
+    drop_near_duplicates: bool = False  # also drop rows whose prompt nearly repeats another's
+
+    def __post_init__(self) -> None:
+        _require_choice("source", self.source, Source)
+        _require_choice("pairs", self.pairs, Pairs)
+        _require_choice("pairs_per_prompt", self.pairs_per_prompt, Keep)
+        for key in ("sft_rows", "preference_rows"):
+            value = getattr(self, key)
+            _require(value is None or value >= 1, key, value, "at least 1, or null for all")
+        for key in ("max_length", "max_pair_length"):
+            value = getattr(self, key)
+            _require(value >= 2, key, value, "at least 2 tokens, one of prompt and one of answer")
+        _require(self.min_gap >= 0, "min_gap", self.min_gap, "0 or more")
+        _require(0 <= self.validation_share < 1, "validation_share", self.validation_share,
+                 "0 or more and below 1")
+        named = (self.sft_path, self.preferences_path, self.heldout_path)
+        _require(self.source == "sample" or any(named), "source", self.source,
+                 "sample, or one of data.sft_path, preferences_path and heldout_path as well")
+
+
+PAPER: dict[str, Any] = {
+    "source": "hub",
+    "sft_path": "HuggingFaceTB/smoltalk",
+    "sft_config": "all",
+    "sft_split": "train",
+    "sft_revision": "5feaf2fd3ffca7c237fc38d1861bc30365d48ffa",
+    "sft_rows": 8000,
+    "preferences_path": "HuggingFaceH4/ultrafeedback_binarized",
+    "preferences_split": "train_prefs",
+    "preferences_revision": "3949bf5f8c17c394422ccfab0c31ea9c20bdeb85",
+    "heldout_path": "HuggingFaceH4/ultrafeedback_binarized",
+    "heldout_split": "test_prefs",
+    "heldout_revision": "3949bf5f8c17c394422ccfab0c31ea9c20bdeb85",
+    "pairs": "written",
+    "max_length": 512,
+    "max_pair_length": 1024,
+    "validation_share": 0.02,
+}
+
+
+def _require(holds: bool, key: str, value: object, allowed: str) -> None:
+    if not holds:
+        raise ValueError(f"data.{key} is {value!r}; use {allowed}")
+
+
+def _require_choice(key: str, value: object, choices: object) -> None:
+    allowed = get_args(choices)
+    _require(value in allowed, key, value, ", ".join(allowed[:-1]) + f" or {allowed[-1]}")

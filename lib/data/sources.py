@@ -1,0 +1,105 @@
+"""The study's rows from three sources in one schema: the sample, the hub, your own files.
+
+`DataSettings` says which; a path left empty means the sample's file, so that one part (say, the
+preferences) can be replaced alone.
+"""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from lib import ROOT
+from lib.data.cells import Cells
+from lib.data.formats import read_rows
+from lib.data.hub import open_hub
+from lib.data.on_policy import pairs_from_scored
+from lib.data.schema import (
+    HeldoutRow,
+    PreferenceRow,
+    ScoredRow,
+    SftRow,
+    convert,
+    heldout_row,
+    preference_row,
+    scored_row,
+    sft_row,
+)
+from lib.data.settings import DataSettings
+from lib.runtime.progress import say
+
+Out = TypeVar("Out")
+Part = Literal["sft", "preferences", "heldout"]
+SAMPLE = ROOT / "data" / "sample"
+
+
+def load_sft(settings: DataSettings, seed: int) -> list[SftRow]:
+    """Conversations for fine-tuning: a seeded choice of `sft_rows`.
+
+    Raises FileError, HubError or SchemaError, each one sentence.
+    """
+    return _load(settings, "sft", sft_row, settings.sft_rows, f"{seed}/sft")
+
+
+def load_preferences(settings: DataSettings, seed: int) -> list[PreferenceRow]:
+    """Pairs for DPO: made of scored answers (on_policy) or as written; a seeded choice of them.
+
+    Raises FileError, HubError or SchemaError.
+    """
+    rows, seed_text = settings.preference_rows, f"{seed}/preferences"
+    if settings.pairs == "written":
+        return _load(settings, "preferences", preference_row, rows, seed_text)
+    scored = _load(settings, "preferences", scored_row, None, seed_text)
+    pairs = pairs_from_scored(scored, settings.min_gap, settings.pairs_per_prompt)
+    return [pairs[index] for index in _choose(len(pairs), rows, seed_text)]
+
+
+def load_heldout(settings: DataSettings) -> list[HeldoutRow]:
+    """All prompts for evaluation; `splits.held_out_subset` takes fewer.
+
+    Raises FileError, HubError or SchemaError.
+    """
+    return _load(settings, "heldout", heldout_row, None, "heldout")
+
+
+def load_scored(name: Literal["on_policy", "judged", "audit"]) -> list[ScoredRow]:
+    """Scored answers of the sample: for pairs and the selector, for the judge, for the audit."""
+    path = SAMPLE / f"{name}.jsonl"
+    return convert(read_rows(path), scored_row, _shown(path))
+
+
+def _load(
+    settings: DataSettings, part: Part, to_row: Callable[[Cells], Out], rows: int | None, seed: str
+) -> list[Out]:
+    path = getattr(settings, f"{part}_path")
+    if settings.source == "hub" and path:
+        config, split, revision = (
+            getattr(settings, f"{part}_{key}") for key in ("config", "split", "revision"))
+        dataset = open_hub(path, config, split, revision)
+        chosen = _choose(len(dataset), rows, seed)
+        return convert(dataset.select(chosen).to_list(), to_row, path, chosen)
+    if settings.source == "sample" or not path:
+        path = SAMPLE / f"{_sample_file(settings, part)}.jsonl"
+    raw = read_rows(path)
+    chosen = _choose(len(raw), rows, seed)
+    return convert([raw[index] for index in chosen], to_row, _shown(path), chosen)
+
+
+def _sample_file(settings: DataSettings, part: Part) -> str:
+    return "on_policy" if part == "preferences" and settings.pairs == "on_policy" else part
+
+
+def _choose(count: int, rows: int | None, seed: str) -> list[int]:
+    """Sorted indices of a seeded random choice without replacement."""
+    if rows is None or rows == count:
+        return list(range(count))
+    if rows > count:
+        say(f"{rows:,} rows were asked for and {count:,} are there; all are taken")
+        return list(range(count))
+    return sorted(random.Random(seed).sample(range(count), rows))
+
+
+def _shown(path: Path | str) -> str:
+    """The path as errors name it: short where it is the project's."""
+    path = Path(path)
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)

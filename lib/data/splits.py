@@ -1,0 +1,80 @@
+"""Training and validation by prompt, and smaller held-out sets, seeded and balanced by source.
+
+A prompt with several pairs goes to one side as a whole: split by pair, validation would measure
+memory. The held-out subsets are nested: the 64 prompts of a seed are among its 128.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TypeVar
+
+from lib.data.duplicates import normalised
+from lib.data.schema import Row, prompt_text
+
+SomeRow = TypeVar("SomeRow", bound=Row)
+
+
+def split_by_prompt(
+    rows: Sequence[SomeRow], validation_share: float, seed: int
+) -> tuple[list[SomeRow], list[SomeRow]]:
+    """(train, validation): a share of the prompts of every source, rows in their old order.
+
+    The number of validation prompts is the share rounded, and at least one if the share is above
+    zero and there are two prompts. Raises ValueError for a share outside [0, 1).
+    """
+    if not 0 <= validation_share < 1:
+        raise ValueError(f"validation_share is {validation_share}; use 0 or more and below 1")
+    keys = [normalised(prompt_text(row)) for row in rows]
+    sources = {}
+    for key, row in zip(keys, rows, strict=True):
+        sources.setdefault(key, row["source"])
+    count = round(validation_share * len(sources))
+    if validation_share > 0 and len(sources) > 1:
+        count = max(count, 1)
+    validation = set(_balanced(sources, count, random.Random(f"{seed}/validation")))
+    return ([row for key, row in zip(keys, rows, strict=True) if key not in validation],
+            [row for key, row in zip(keys, rows, strict=True) if key in validation])
+
+
+def held_out_subset(rows: Sequence[SomeRow], n: int, seed: int) -> list[SomeRow]:
+    """n rows, as many of each source as can be, in their old order.
+
+    Raises ValueError when n is not between 1 and the number of rows.
+    """
+    if not 1 <= n <= len(rows):
+        raise ValueError(f"{n} held-out prompts were asked for; use 1 to {len(rows)}")
+    sources = {index: row["source"] for index, row in enumerate(rows)}
+    taken = set(_round_robin(sources, random.Random(f"{seed}/heldout"))[:n])
+    return [row for index, row in enumerate(rows) if index in taken]
+
+
+def _round_robin(sources: dict, generator: random.Random) -> list:
+    """All keys, one of each source in turn, shuffled within their source."""
+    groups = _shuffled_groups(sources, generator)
+    turns = [(turn, order, key) for order, group in enumerate(groups)
+             for turn, key in enumerate(group)]
+    return [key for _, _, key in sorted(turns, key=lambda entry: entry[:2])]
+
+
+def _balanced(sources: dict, count: int, generator: random.Random) -> list:
+    """`count` keys, from each source in proportion to its size (largest remainders)."""
+    groups = _shuffled_groups(sources, generator)
+    shares = [len(group) * count / max(len(sources), 1) for group in groups]
+    quotas = [int(share) for share in shares]
+    by_remainder = sorted(range(len(groups)), key=lambda index: quotas[index] - shares[index])
+    for index in by_remainder[:count - sum(quotas)]:
+        quotas[index] += 1
+    return [key for group, quota in zip(groups, quotas, strict=True) for key in group[:quota]]
+
+
+def _shuffled_groups(sources: dict, generator: random.Random) -> list[list]:
+    """The keys of each source; sources and keys in a seeded random order."""
+    groups = defaultdict(list)
+    for key, source in sources.items():
+        groups[source].append(key)
+    shuffled = list(groups.values())
+    generator.shuffle(shuffled)
+    for group in shuffled:
+        generator.shuffle(group)
+    return shuffled

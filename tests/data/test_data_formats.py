@@ -1,0 +1,82 @@
+"""Local files: every kind gives the same rows, and a damaged one is named with its line."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from lib.data.formats import read_rows
+from lib.runtime.files import FileError
+
+ROWS = [{"prompt": "a\u2028b é", "n": [{"k": 1}]}, {"prompt": "c", "n": []}]
+LINES = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS)
+
+
+def parquet(path: Path) -> None:
+    pyarrow.parquet.write_table(pa.Table.from_pylist(ROWS), path)
+
+
+@pytest.mark.parametrize(("name", "write"), [
+    ("a.jsonl", lambda path: path.write_text(LINES, encoding="utf-8")),
+    ("crlf.jsonl", lambda path: path.write_bytes(LINES.replace("\n", "\r\n").encode())),
+    ("bom.jsonl", lambda path: path.write_text(LINES, encoding="utf-8-sig")),
+    ("blank.jsonl", lambda path: path.write_text(f"\n{LINES}\n\n", encoding="utf-8")),
+    ("array.json", lambda path: path.write_text(json.dumps(ROWS, indent=1), encoding="utf-8-sig")),
+    ("lines.json", lambda path: path.write_text(LINES, encoding="utf-8")),
+    ("a.jsonl.gz", lambda path: path.write_bytes(gzip.compress(LINES.encode()))),
+    ("a.json.gz", lambda path: path.write_bytes(gzip.compress(json.dumps(ROWS).encode()))),
+    ("a.parquet", parquet),
+])
+def test_every_kind_of_file_gives_the_same_rows(
+    tmp_path: Path, name: str, write: Callable[[Path], None]
+) -> None:
+    write(tmp_path / name)
+    assert read_rows(tmp_path / name) == ROWS
+
+
+def test_a_folder_gives_the_rows_of_its_files_by_name(tmp_path: Path) -> None:
+    (tmp_path / "b.json").write_text('[{"x": 2}]', encoding="utf-8")
+    (tmp_path / "a.jsonl").write_text('{"x": 1}', encoding="utf-8")
+    (tmp_path / "README.md").write_text("not data", encoding="utf-8")
+    assert read_rows(tmp_path) == [{"x": 1}, {"x": 2}]
+
+
+def test_a_folder_saved_by_datasets_is_read(tmp_path: Path) -> None:
+    from datasets import Dataset
+    Dataset.from_list([{"x": 1}, {"x": 2}]).save_to_disk(str(tmp_path / "saved"))
+    assert read_rows(tmp_path / "saved") == [{"x": 1}, {"x": 2}]
+
+
+@pytest.mark.parametrize(("name", "data", "message"), [
+    ("a.jsonl", b'{"x": 1}\n{"x": \n', r"a.jsonl, line 2: not valid JSON"),
+    ("a.jsonl", b'{"x": 1}\n\n{"x": "\0"}', r"a.jsonl, line 3: not valid JSON"),
+    ("a.jsonl", b'{"x": 1}\n"text"', r"a.jsonl, line 2: str, expected an object"),
+    ("a.jsonl", b'{"x": 1}\n{"x": "\xff"}', r"a.jsonl, line 2: not UTF-8 text"),
+    ("a.json", b'[{"x": 1},\n {"x" 2}]', r"a.json, line 2: not valid JSON"),
+    ("a.json", b"[1]", r"a.json, row 1: int, expected an object"),
+    ("a.jsonl", b"", r"a.jsonl is empty"),
+    ("a.jsonl", b"\xef\xbb\xbf\r\n", r"a.jsonl is empty"),
+    ("a.json", b"[]", r"a.json is empty"),
+    ("a.jsonl.gz", gzip.compress(LINES.encode())[:-12], r"a.jsonl.gz cannot be read.*copy it"),
+    ("a.jsonl.gz", b"no gzip", r"a.jsonl.gz cannot be read: Not a gzipped file"),
+    ("a.parquet", b"PAR1 no parquet", r"a.parquet cannot be read"),
+    ("a.csv", b"x\n1\n", r"a.csv is of an unknown kind; use .jsonl"),
+])
+def test_a_damaged_file_is_named_in_one_sentence(
+    tmp_path: Path, name: str, data: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(FileError, match=message) as caught:
+        read_rows(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_without_data_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="does not exist"):
+        read_rows(tmp_path / "none.jsonl")
+    with pytest.raises(FileError, match="has no data files"):
+        read_rows(tmp_path)
