@@ -1,0 +1,54 @@
+"""Figures as files: a page that works offline, and a picture where a browser can draw one."""
+
+from functools import cache
+from pathlib import Path
+
+import kaleido
+import plotly.graph_objects as go
+
+from lib.runtime.files import replacing
+from lib.runtime.progress import say
+
+PICTURES = ("svg", "png")
+SCALE = {"svg": 1, "png": 2}  # pixels per figure unit
+OFFLINE = {"mathjax": False}  # kaleido would fetch MathJax from a server
+
+
+def save_figure(figure: go.Figure, folder: Path | str, name: str, width: int = 960) -> list[Path]:
+    """Write `name`.html into `folder`, and `name`.svg and .png where a browser is present.
+
+    All pages of a folder share one plotly.min.js beside them. Returns the files written; without a
+    browser it says so once a process. Raises FileError when the folder cannot be written.
+    """
+    page = Path(folder) / f"{name}.html"
+    with replacing(page) as temporary:
+        figure.write_html(temporary, include_plotlyjs="directory", full_html=True)
+    if not browser_ready():
+        return [page]
+    return [page, *(_picture(figure, Path(folder), name, kind, width) for kind in PICTURES)]
+
+
+@cache
+def browser_ready() -> bool:
+    """Whether a browser can draw pictures here; one is kept open from then on (0.2 s a picture).
+
+    Tries once a process, and says why where it cannot.
+    """
+    try:
+        kaleido.calc_fig_sync(go.Figure(), opts={"format": "svg"}, kopts=OFFLINE)
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0][:100]
+        say(f"figures are saved as .html only, no browser can draw pictures here ({reason}); "
+            "install Chrome or Chromium for .svg and .png")
+        return False
+    kaleido.start_sync_server(silence_warnings=True, **OFFLINE)
+    return True
+
+
+def _picture(figure: go.Figure, folder: Path, name: str, kind: str, width: int) -> Path:
+    path = folder / f"{name}.{kind}"
+    size = {"width": width, "height": figure.layout.height or figure.layout.template.layout.height}
+    picture = kaleido.calc_fig_sync(figure, opts={"format": kind, "scale": SCALE[kind]} | size)
+    with replacing(path) as temporary:
+        temporary.write_bytes(picture)
+    return path
