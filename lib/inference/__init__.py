@@ -1,0 +1,1 @@
+"""Answers and their scores: sampling, reward models, and Best-of-N."""

@@ -1,0 +1,160 @@
+"""Best-of-N: which of a prompt's answers to take, and what taking the best one costs and brings.
+
+Rewards come as arrays [N] for one prompt or [prompts, N], and the result has one entry a prompt.
+NaN (or None) is a reward that is missing. Selection, the unbiased curve over n and the KL bound
+follow WebGPT (Nakano et al. 2021), Gao et al. 2022 and Beirami et al. 2024.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import gammaln, softmax, xlogy
+
+
+def best_of_n(rewards: Sequence[float | None]) -> int | None:
+    """Index of the highest reward, the lowest index where several are equal.
+
+    Missing rewards are never chosen; None where all are missing.
+    """
+    values = _rewards(rewards)
+    return None if np.isnan(values).all() else int(np.nanargmax(values))
+
+
+def random_of_n(n: int, prompt_id: str, seed: int = 0) -> int:
+    """Control for Best-of-N: an index drawn without looking, the same for one prompt and seed.
+
+    It tells what choosing among the same candidates at the same temperature brings by itself.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}; a choice needs at least 1 candidate")
+    digest = hashlib.sha256(f"{seed}\n{prompt_id}".encode()).digest()
+    return int(np.random.default_rng(int.from_bytes(digest[:16], "big")).integers(n))
+
+
+def best_of_n_curve(proxy: ArrayLike, gold: ArrayLike) -> np.ndarray:
+    """Expected gold value of the answer that the proxy picks among n of N samples, n = 1..N.
+
+    proxy and gold [N] or [prompts, N], without missing values; returns the same shape, n - 1 on
+    the last axis. Unbiased: the mean over all subsets of n, computed from the sorted proxy as
+    sum_i C(i-1, n-1) / C(N, n) * gold_i (Nakano et al. 2021, app. I). Gold is averaged over equal
+    proxies, so that the curve does not depend on the order of the samples. Use gold = proxy for
+    the proxy's own curve, and gold = 1[beats the opponent] for a win rate.
+    """
+    proxy, gold = np.asarray(proxy, float), np.asarray(gold, float)
+    if proxy.shape != gold.shape or proxy.ndim not in (1, 2) or proxy.size == 0:
+        raise ValueError(f"proxy has shape {proxy.shape} and gold {gold.shape}; both must be [N] "
+                         "or [prompts, N] with N of at least 1")
+    if np.isnan(proxy).any() or np.isnan(gold).any():
+        raise ValueError("a reward is missing (NaN); leave out prompts without all N rewards")
+    rows = zip(np.atleast_2d(proxy), np.atleast_2d(gold), strict=True)
+    curves = np.stack([_sorted_gold(*row) for row in rows]) @ _pick_probabilities(proxy.shape[-1])
+    return curves.reshape(proxy.shape)
+
+
+def _sorted_gold(proxy: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """Gold in the order of the proxy, each value replaced by the mean over equal proxies; [N]."""
+    _, group = np.unique(proxy, return_inverse=True)
+    means = np.bincount(group, gold) / np.bincount(group)
+    return means[np.sort(group)]
+
+
+def _pick_probabilities(samples: int) -> np.ndarray:
+    """P(the i-th smallest is the largest of n drawn without replacement), [i, n], from 1 both."""
+    rank, n = np.arange(1, samples + 1)[:, None], np.arange(1, samples + 1)[None, :]
+    logs = _log_binomial(rank - 1, n - 1) - _log_binomial(samples, n)
+    return np.where(rank >= n, np.exp(logs), 0.0)
+
+
+def _log_binomial(n: ArrayLike, k: ArrayLike) -> np.ndarray:
+    k = np.minimum(k, n)  # larger k have probability 0 and are masked by the caller
+    return gammaln(np.add(n, 1)) - gammaln(np.add(k, 1)) - gammaln(np.subtract(n, k) + 1)
+
+
+def kl_bound(n: ArrayLike) -> np.ndarray | float:
+    """Upper bound log n - (n - 1) / n on KL(Best-of-n || sampling distribution), in nats.
+
+    A bound and not the KL: where candidates repeat (low temperature) it can be far above
+    (Beirami et al. 2024). It is relative to the distribution sampled from, temperature and top-k
+    included, and not to the policy itself.
+    """
+    n = np.asarray(n, float)
+    if (n < 1).any():
+        raise ValueError(f"n is {n.min():g}; Best-of-n needs n of at least 1")
+    bound = np.log(n) - (n - 1) / n
+    return float(bound) if bound.ndim == 0 else bound
+
+
+def best_of_n_probabilities(probabilities: ArrayLike, n: int) -> np.ndarray:
+    """Distribution of the best of n draws over outcomes listed in ascending reward order, [K].
+
+    With the cumulative distribution F it is F_i^n - F_(i-1)^n.
+    """
+    cumulative = np.concatenate(([0.0], np.cumsum(np.asarray(probabilities, float))))
+    return np.diff(cumulative**n)
+
+
+def best_of_n_kl(probabilities: ArrayLike, n: int) -> float:
+    """Exact KL(Best-of-n || p) in nats for outcomes listed in ascending reward order, p [K]."""
+    p = np.asarray(probabilities, float)
+    best = best_of_n_probabilities(p, n)
+    return float((xlogy(best, best) - xlogy(best, p)).sum())
+
+
+def soft_best_of_n(rewards: ArrayLike, lam: float) -> np.ndarray:
+    """Probability of each candidate under soft Best-of-N, exp(reward / lam) normalised.
+
+    rewards [..., N], lam in units of the reward: towards 0 it is Best-of-N, towards infinity plain
+    sampling. Missing rewards get probability 0. Source: Verdun et al. 2025.
+    """
+    if not lam > 0:
+        raise ValueError(f"lam is {lam}; use a positive number, small for plain Best-of-N")
+    values = _rewards(rewards)
+    if np.isnan(values).all(-1).any():
+        raise ValueError("all rewards of a prompt are missing; leave the prompt out")
+    return softmax(np.where(np.isnan(values), -np.inf, values) / lam, axis=-1)
+
+
+def mbr_best_of_n(rewards: ArrayLike, similarity: ArrayLike, beta: float) -> int | np.ndarray:
+    """Index of the highest reward + beta * mean similarity to all candidates, itself included.
+
+    rewards [N] or [prompts, N]; similarity [N, N] or [prompts, N, N]. beta is in units of the
+    reward, so standardise rewards within a prompt first. Ties go to the lowest index, missing
+    rewards are never chosen. Source: Jinnai et al. 2024 (MBR-BoN).
+    """
+    values, similarity = _rewards(rewards), np.asarray(similarity, float)
+    if similarity.shape != (*values.shape, values.shape[-1]):
+        raise ValueError(f"similarity has shape {similarity.shape} for rewards {values.shape}; "
+                         "it needs one more axis of the length of the last")
+    scores = values + beta * similarity.mean(-1)
+    if np.isnan(scores).all(-1).any():
+        raise ValueError("all rewards of a prompt are missing; leave the prompt out")
+    best = np.nanargmax(scores, -1)
+    return int(best) if best.ndim == 0 else best
+
+
+def gao_fit(n: ArrayLike, gold: ArrayLike) -> dict[str, float]:
+    """Fit gold(d) = d (alpha - beta d) with d = sqrt(kl_bound(n)), by least squares through 0.
+
+    n and gold [points], gold relative to its value at n = 1. Returns alpha, beta, and the curve's
+    peak: `d_peak` = alpha / (2 beta) and `gold_peak` = alpha^2 / (4 beta), both NaN where the fit
+    does not turn over (beta <= 0). Source: Gao et al. 2022, sec. 1.
+    """
+    distance = np.sqrt(kl_bound(np.atleast_1d(n)))
+    if np.count_nonzero(distance) < 2:
+        raise ValueError(f"n is {np.asarray(n).tolist()}; the fit needs at least two n above 1")
+    terms = np.stack((distance, -distance**2), 1)
+    alpha, beta = np.linalg.lstsq(terms, np.asarray(gold, float), rcond=None)[0]
+    turns = beta > 0
+    return {"alpha": float(alpha), "beta": float(beta),
+            "d_peak": float(alpha / (2 * beta)) if turns else float("nan"),
+            "gold_peak": float(alpha**2 / (4 * beta)) if turns else float("nan")}
+
+
+def _rewards(rewards: ArrayLike | Sequence[float | None]) -> np.ndarray:
+    """Rewards as floats; None becomes NaN."""
+    values = np.array(rewards, dtype=float)
+    if values.size == 0:
+        raise ValueError("there are no rewards; Best-of-N needs at least 1 candidate")
+    return values

@@ -1,0 +1,105 @@
+"""Keys and values of the sequences being sampled: one slot a sequence, written in place.
+
+A layer's keys are one tensor [rows, kv_heads, width, head_dim]; slot r holds its sequence from
+column 0 on, whatever the lengths of the others. `width` grows by blocks of columns, because batched
+products read whole tensors about twice as fast as slices of wider ones. Sliding-window layers keep
+all columns too: the window is a matter of the mask, so that every model is served by one layout.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+BLOCK = 64  # columns by which the width grows
+
+
+class PromptCache:
+    """Keys and values of one prompt as a model writes them, [1, kv_heads, tokens, dim] a layer.
+
+    Passed to a model as `past_key_values` for the one forward pass over the prompt.
+    """
+
+    def __init__(self) -> None:
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+
+    def update(self, key: Tensor, value: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
+        """Keep one layer's keys and values; transformers calls this once a layer, in order."""
+        self.keys.append(key)
+        self.values.append(value)
+        return key, value
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        """Tokens seen before this pass: none."""
+        return 0
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Memory of one token's keys and values over all layers."""
+        return sum(x[0, :, 0].numel() * x.element_size() for x in (*self.keys, *self.values))
+
+
+class SlotCache:
+    """Keys and values of up to `rows` sequences, passed to a model as `past_key_values`.
+
+    Before a decoding pass, `point_at` says how many slots take part and where each one writes.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows, self.width = rows, 0
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+
+    def fit(self, columns: int) -> None:
+        """Make room for `columns` tokens a slot, or give half of it back; contents stay.
+
+        New columns are zero and not uninitialised: a masked column has weight 0, and 0 times NaN
+        is NaN.
+        """
+        if self.width // 2 < columns <= self.width:
+            return
+        width = -(-columns // BLOCK) * BLOCK
+        kept = min(width, self.width)
+        for tensors in (self.keys, self.values):
+            for layer, old in enumerate(tensors):
+                tensors[layer] = old.new_zeros(*old.shape[:2], width, old.shape[3])
+                tensors[layer][:, :, :kept] = old[:, :, :kept]
+        self.width = width
+
+    def insert(self, prompt: PromptCache, slot: int) -> None:
+        """Copy a prompt's keys and values into a slot."""
+        if not self.keys:
+            self.keys, self.values = self._empty(prompt.keys), self._empty(prompt.values)
+        tokens = prompt.keys[0].shape[2]
+        self.fit(max(tokens, self.width))
+        for mine, theirs in ((self.keys, prompt.keys), (self.values, prompt.values)):
+            for target, source in zip(mine, theirs, strict=True):
+                target[slot, :, :tokens] = source[0]
+
+    def _empty(self, like: Sequence[Tensor]) -> list[Tensor]:
+        return [x.new_zeros(self.rows, x.shape[1], self.width, x.shape[3]) for x in like]
+
+    def move(self, source: int, target: int) -> None:
+        """Copy one slot over another."""
+        for tensor in (*self.keys, *self.values):
+            tensor[target] = tensor[source]
+
+    def point_at(self, positions: Tensor) -> None:
+        """Let the first len(positions) slots write their next token at these columns, [rows]."""
+        self._positions = positions
+        self._slots = torch.arange(len(positions), device=positions.device)
+
+    def update(self, key: Tensor, value: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
+        """Write one token a slot; key and value are [rows, kv_heads, 1, head_dim].
+
+        Returns views of all columns of the slots that take part, [rows, kv_heads, width, head_dim].
+        """
+        keys, values = self.keys[layer], self.values[layer]
+        keys[self._slots, :, self._positions] = key[:, :, 0]
+        values[self._slots, :, self._positions] = value[:, :, 0]
+        return keys[:len(key)], values[:len(key)]
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        """Columns in use or reserved; positions are passed explicitly, so no model relies on it."""
+        return self.width

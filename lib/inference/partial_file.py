@@ -1,0 +1,62 @@
+"""Finished rows of an unfinished file, so that an interrupted run goes on where it stopped.
+
+`<path>.partial.jsonl` begins with a line `{"key": ...}` that says what the rows depend on, then
+holds one row a line in the order in which they were finished.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from lib.runtime.files import Row, append_jsonl, write_jsonl
+from lib.runtime.progress import say
+
+
+class PartialFile:
+    """Rows by their `id`, appended one at a time, and at the end put into the final file.
+
+    `rows` are those that an earlier run with the same key left; a damaged last line is dropped,
+    and rows made with another key are thrown away, each with a message.
+    """
+
+    def __init__(self, path: Path | str, key: str) -> None:
+        self.path = Path(path)
+        self.partial = self.path.with_name(f"{self.path.name}.partial.jsonl")
+        self.key = key
+        self.rows = self._left_behind()
+        write_jsonl(self.partial, [{"key": key}, *self.rows])
+
+    def _left_behind(self) -> list[Row]:
+        if not self.partial.exists():
+            return []
+        header, *rows = self._whole_lines() or [{}]
+        if header.get("key") != self.key:
+            say(f"{self.partial.name}: made with other settings or another model; starting anew")
+            return []
+        say(f"{self.partial.name}: going on after {len(rows)} finished prompts")
+        return rows
+
+    def _whole_lines(self) -> list[Row]:
+        rows = []
+        lines = self.partial.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                say(f"{self.partial.name}, line {number} of {len(lines)}: damaged, dropped with "
+                    "what follows it")
+                break
+        return rows
+
+    def append(self, row: Row) -> None:
+        """Add a finished row."""
+        append_jsonl(self.partial, row)
+        self.rows.append(row)
+
+    def finish(self, ids: Sequence[str]) -> list[Row]:
+        """Write the final file with the rows in the order of `ids`; returns them."""
+        by_id = {row["id"]: row for row in self.rows}
+        rows = [by_id[name] for name in ids]
+        write_jsonl(self.path, rows)
+        self.partial.unlink()
+        return rows

@@ -1,0 +1,87 @@
+"""Scored answers as arrays: what a head is fitted on and measured with.
+
+Comes from rows of `on_policy.jsonl`, `judged.jsonl` or `audit.jsonl` (a prompt and several answers
+with scores); goes out as conversations, scores and pairs of answers to the same prompt.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from lib.inference.rewards import Conversation
+from lib.runtime.files import sha256_of_value
+
+
+@dataclass(frozen=True)
+class ScoredAnswers:
+    """Answers with their scores; every array has one entry an answer, [answers].
+
+    groups: number of the answer's prompt; lengths: characters, as in length-controlled win rates.
+    """
+
+    name: str
+    conversations: list[Conversation]
+    scores: np.ndarray
+    groups: np.ndarray
+    sources: np.ndarray
+    lengths: np.ndarray
+
+    @cached_property
+    def pairs(self) -> np.ndarray:
+        """Indices (better, worse) of all answers to one prompt that differ in score; [pairs, 2]."""
+        return ranked_pairs(self.scores, self.groups)
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Score of the better minus score of the worse, [pairs]."""
+        return self.scores[self.pairs[:, 0]] - self.scores[self.pairs[:, 1]]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of texts and scores, in hex."""
+        return sha256_of_value([self.conversations, self.scores.tolist()])
+
+
+def scored_answers(rows: Sequence[dict[str, Any]], name: str) -> ScoredAnswers:
+    """Flatten rows {"prompt", "source", "answers": [{"text", "score"}]}; name is told in reports.
+
+    Raises ValueError for a row without prompt, answers or a numeric score.
+    """
+    flat = [(number, row, answer) for number, row in enumerate(rows)
+            for answer in _answers_of(row, number, name)]
+    return ScoredAnswers(
+        name,
+        [_conversation(row["prompt"], answer["text"]) for _, row, answer in flat],
+        np.array([answer["score"] for _, _, answer in flat], dtype=np.float64),
+        np.array([number for number, _, _ in flat], dtype=np.int64),
+        np.array([row.get("source", "") for _, row, _ in flat], dtype=str),
+        np.array([len(answer["text"]) for _, _, answer in flat], dtype=np.float64))
+
+
+def ranked_pairs(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """All pairs of one group with different scores, the better first; [pairs, 2]."""
+    pairs = []
+    for group in np.unique(groups):
+        for a, b in combinations(np.flatnonzero(groups == group), 2):
+            if scores[a] != scores[b]:
+                pairs.append((a, b) if scores[a] > scores[b] else (b, a))
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _answers_of(row: dict[str, Any], number: int, name: str) -> list[dict[str, Any]]:
+    answers = row.get("answers")
+    fine = "prompt" in row and isinstance(answers, list) and all(
+        isinstance(answer.get("text"), str) and isinstance(answer.get("score"), int | float)
+        for answer in answers)
+    if not fine:
+        raise ValueError(f"{name}, row {number + 1}: expected a prompt and answers with text and a "
+                         "numeric score; see data/sample/README.md for the schema")
+    return answers
+
+
+def _conversation(prompt: str, answer: str) -> Conversation:
+    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]

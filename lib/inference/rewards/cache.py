@@ -1,0 +1,174 @@
+"""Scores on disk (SQLite), so that nothing is asked or paid for twice and a run can be replayed.
+
+The key is the SHA-256 of the model's identity and the conversation. Kept with a score: the reply of
+an API word for word; with a conversation that cannot be scored: why. What failed for a passing
+reason (a time-out, a busy server) is not kept. Several processes may share one file.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
+from lib.inference.rewards import Conversation, RewardModel
+from lib.inference.rewards.verdicts import Verdict, scores_in_order
+from lib.runtime.files import FileError, sha256_of_value
+from lib.runtime.progress import say
+
+BUSY_SECONDS = 30.0
+CONVERSATIONS_AT_ONCE = 64  # for models that do not stream: what a kill may cost
+TABLE = """CREATE TABLE IF NOT EXISTS scores (
+    key TEXT PRIMARY KEY, model TEXT NOT NULL, score REAL, reason TEXT NOT NULL,
+    reply TEXT NOT NULL)"""
+
+
+class ScoreCache:
+    """The SQLite file; a damaged one is put aside with a message and a new one begun."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.connection = _open(self.path)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise FileError(f"cannot open the score cache {path}: {error}; choose a folder that "
+                            "can be written to") from error
+        except sqlite3.DatabaseError as error:
+            _put_aside(self.path, error)
+            self.connection = _open(self.path)
+
+    def get(self, key: str) -> Verdict | None:
+        """The verdict under a key, or None when there is none yet."""
+        found = self.connection.execute(
+            "SELECT score, reason, reply FROM scores WHERE key = ?", (key,)).fetchone()
+        return Verdict(*found) if found else None
+
+    def put(self, key: str, model: str, verdict: Verdict) -> None:
+        """Keep a verdict that will not change; the first one under a key stays."""
+        if not verdict.transient:
+            self.connection.execute(
+                "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)",
+                (key, model, verdict.score, verdict.reason, verdict.reply))
+
+    def __len__(self) -> int:
+        return self.connection.execute("SELECT count(*) FROM scores").fetchone()[0]
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+
+class NotCachedError(LookupError):
+    """A conversation that an offline replay needs and the cache does not hold."""
+
+
+@dataclass(frozen=True)
+class CachedRewardModel:
+    """A reward model that asks `model` only for what `cache` lacks.
+
+    model None replays offline; `missing` then says whether a gap is an error or a None. Use
+    `cached(model, cache)` to wrap a model.
+    """
+
+    name: str
+    identity: str
+    cache: ScoreCache
+    model: RewardModel | None = None
+    missing: Literal["error", "none"] = "error"
+
+    def lacking(self, conversations: Sequence[Conversation]) -> list[Conversation]:
+        """The conversations that would be asked for, each once: what an estimate is about."""
+        gaps = {score_key(self.identity, each): each for each in conversations}
+        return [each for key, each in gaps.items() if self.cache.get(key) is None]
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        """Scores in order, None where there is none; raises NotCachedError in a replay."""
+        return scores_in_order(self.stream(conversations), len(conversations))
+
+    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
+        """Yield (index, verdict): what is cached first, then the rest as the model gives it.
+
+        Every verdict is on disk before it is yielded; equal conversations are asked for once.
+        """
+        gaps: dict[str, list[int]] = {}
+        for index, conversation in enumerate(conversations):
+            key = score_key(self.identity, conversation)
+            verdict = self.cache.get(key)
+            if verdict is None:
+                gaps.setdefault(key, []).append(index)
+            else:
+                yield index, verdict
+        for key, verdict in self._ask(list(gaps), [conversations[at[0]] for at in gaps.values()]):
+            self.cache.put(key, self.identity, verdict)
+            yield from ((index, verdict) for index in gaps[key])
+
+    def _ask(self, keys: list[str],
+             conversations: list[Conversation]) -> Iterator[tuple[str, Verdict]]:
+        if self.model is None and keys and self.missing == "error":
+            raise NotCachedError(
+                f"{len(keys)} conversations have no cached score of {self.name} in "
+                f"{self.cache.path}; score them online first, or replay with missing='none'")
+        ask = _not_cached if self.model is None else _streaming(self.model)
+        for index, verdict in ask(conversations):
+            yield keys[index], verdict
+
+
+def cached(model: RewardModel, cache: ScoreCache) -> CachedRewardModel:
+    """Wrap a model; its `identity` is the key where it has one, else its name."""
+    return CachedRewardModel(model.name, getattr(model, "identity", model.name), cache, model)
+
+
+def score_key(identity: str, conversation: Conversation) -> str:
+    """SHA-256 of a model's identity and the roles and contents of a conversation, in hex."""
+    return sha256_of_value(
+        [identity, [[message["role"], message["content"]] for message in conversation]])
+
+
+def _not_cached(conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
+    lacking = Verdict(None, "not in the cache, and this is a replay", transient=True)
+    return ((index, lacking) for index in range(len(conversations)))
+
+
+def _streaming(model: RewardModel) -> Callable[[Sequence[Conversation]],
+                                               Iterator[tuple[int, Verdict]]]:
+    """The model's own stream, or its `score` in small batches."""
+    if hasattr(model, "stream"):
+        return model.stream
+
+    def stream(conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
+        for begin in range(0, len(conversations), CONVERSATIONS_AT_ONCE):
+            scores = model.score(conversations[begin:begin + CONVERSATIONS_AT_ONCE])
+            for index, score in enumerate(scores, start=begin):
+                unknown = score is None  # without a reason it may be a passing one
+                yield index, Verdict(score, "no reason given" if unknown else "",
+                                     transient=unknown)
+    return stream
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Open or create, in write-ahead mode, so that readers and one writer do not wait."""
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None,
+                                 check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(TABLE)
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _put_aside(path: Path, error: sqlite3.DatabaseError) -> None:
+    names = (path.with_name(f"{path.name}.damaged-{number}") for number in count(1))
+    aside = next(name for name in names if not name.exists())
+    path.rename(aside)
+    for journal in ("-wal", "-shm"):
+        path.with_name(path.name + journal).unlink(missing_ok=True)
+    say(f"the score cache {path} is damaged ({error}); put aside as {aside.name}, a new one begun: "
+        "its scores will be asked for again")

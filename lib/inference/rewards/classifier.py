@@ -1,0 +1,143 @@
+"""Reward models that are transformers sequence classifiers with one output, by folder or hub id.
+
+Skywork-Reward-V2 is the default independent judge of the paper profile. As its authors do: the
+tokenizer's chat template on user and assistant turns, no system prompt of ours, one beginning-of-
+text token, the logit at the last token that is not padding. Rows are padded on the right in batches
+of similar length; what is too long is not scored, because a cut answer is another answer.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from lib.inference.rewards import Conversation
+from lib.inference.rewards.verdicts import Verdict, answer_of, scores_in_order
+from lib.modeling.loading import ModelError, model_hash
+from lib.runtime.progress import Progress
+
+SKYWORK = "Skywork/Skywork-Reward-V2-Qwen3-0.6B"
+
+
+@dataclass(frozen=True)
+class ClassifierRewardModel:
+    """Scores conversations with a classifier; build it with `load_classifier`.
+
+    identity: name and hash of the weights; max_length: tokens of a whole conversation.
+    """
+
+    name: str
+    identity: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int = 4096
+    tokens_a_batch: int = 8192
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        """Logit of each conversation; None when it is too long or the logit is not finite."""
+        return scores_in_order(self.stream(conversations), len(conversations))
+
+    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
+        """Yield (index, verdict), the shortest conversations first."""
+        encoded: dict[int, list[int]] = {}
+        for index, conversation in enumerate(conversations):
+            ids = conversation_ids(self.tokenizer, conversation)
+            if isinstance(ids, str):
+                yield index, Verdict(None, ids)
+            elif len(ids) > self.max_length:
+                yield index, Verdict(None, f"{len(ids)} tokens, more than {self.max_length}")
+            else:
+                encoded[index] = ids
+        with Progress(f"scoring with {self.name}", len(encoded), "answer") as progress:
+            for batch in batches_by_length(encoded, self.tokens_a_batch):
+                logits = self._logits([encoded[index] for index in batch])
+                yield from zip(batch, map(_verdict, logits), strict=True)
+                progress.advance(len(batch))
+
+    @torch.no_grad()
+    def _logits(self, rows: list[list[int]]) -> list[float]:
+        """Logits of encoded conversations, padded on the right; [rows]."""
+        width = max(map(len, rows))
+        pad = self.model.config.pad_token_id
+        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        device = self.model.device
+        out = self.model(input_ids=ids.to(device), attention_mask=mask.to(device))
+        return out.logits[:, 0].float().tolist()
+
+
+def load_classifier(source: str | Path, name: str = "classifier", revision: str | None = None,
+                    dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu",
+                    max_length: int = 4096) -> ClassifierRewardModel:
+    """Load a reward model with one output from a folder or a hub id (safetensors, no remote code).
+
+    Raises ModelError when it cannot be had, has no trained scalar head, or no chat template.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+            source, revision=revision, num_labels=1, dtype=dtype, use_safetensors=True,
+            trust_remote_code=False, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"cannot load the reward model {source}: {first}; give a folder or hub id "
+                         "of a sequence classifier with one output") from error
+    if untrained := sorted(loaded["missing_keys"]):
+        raise ModelError(f"{source} has no trained {', '.join(untrained)}, so that its scores "
+                         "would be random; give a reward model, not a language model")
+    if not tokenizer.chat_template:
+        raise ModelError(f"{source} has no chat template; add chat_template.jinja to its folder")
+    model.config.pad_token_id = _padding_id(model, tokenizer)
+    identity = f"classifier:{model_hash(source)[:16]}:{revision or ''}:{dtype}"
+    return ClassifierRewardModel(name, identity, model.to(device).eval(), tokenizer, max_length)
+
+
+def conversation_ids(tokenizer: PreTrainedTokenizerBase,
+                     conversation: Conversation) -> list[int] | str:
+    """Token ids of a whole conversation, or why it has none.
+
+    A text that holds a control token could end its own turn and praise itself; it is not scored.
+    """
+    answer_of(conversation)
+    control = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    found = [token for token in control
+             if any(token in message["content"] for message in conversation)]
+    if found:
+        return f"the text holds the control token {found[-1]}"
+    text = tokenizer.apply_chat_template(list(conversation), tokenize=False)
+    if tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]:
+        text = text.removeprefix(tokenizer.bos_token)  # the tokenizer adds one itself
+    return tokenizer(text).input_ids
+
+
+def batches_by_length(encoded: dict[int, list[int]], tokens: int) -> Iterator[list[int]]:
+    """Indices in batches of similar length, at most `tokens` with padding, at least one row."""
+    batch: list[int] = []
+    for index in sorted(encoded, key=lambda each: len(encoded[each])):
+        if batch and len(encoded[index]) * (len(batch) + 1) > tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _padding_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id by which transformers finds the last real token: as published, else a spare one."""
+    for candidate in (model.config.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if candidate is not None:
+            return candidate
+    raise ModelError("the model names no padding token; set pad_token_id in its config.json")
+
+
+def _verdict(logit: float) -> Verdict:
+    if logit - logit != 0:  # NaN or infinite
+        return Verdict(None, f"the model's output is {logit}")
+    return Verdict(logit)

@@ -1,0 +1,56 @@
+"""Features of answers on disk, so that no text is read twice by the backbone.
+
+One folder holds the features of one backbone, layer and pooling, in part files of a few hundred
+answers: `keys` (SHA-256 of the conversation) and `values` [answers, width]. A run that was killed
+keeps its finished parts; a damaged part is put aside and its answers are computed again.
+"""
+
+import zipfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from lib.inference.rewards import Conversation
+from lib.runtime.files import replacing, sha256_of_value
+from lib.runtime.progress import say
+
+Features = dict[str, np.ndarray]
+
+
+def conversation_key(conversation: Conversation) -> str:
+    """SHA-256 of the roles and contents of all messages, in hex."""
+    return sha256_of_value([[turn["role"], turn["content"]] for turn in conversation])
+
+
+class FeatureStore:
+    """Features by conversation key; in memory alone when `folder` is None."""
+
+    def __init__(self, folder: Path | str | None, backbone: str, pooling: str, layer: int) -> None:
+        self.folder = Path(folder) / f"{backbone}-{pooling}-{layer}" if folder else None
+        self.features: Features = {}
+        for part in sorted(self.folder.glob("*.npz")) if self.folder else ():
+            self.features |= _read_part(part)
+
+    def add(self, new: Mapping[str, np.ndarray]) -> None:
+        """Keep features and write them as one part file; equal keys give an equal file name."""
+        self.features |= new
+        if not self.folder or not new:
+            return
+        keys = sorted(new)
+        name = sha256("".join(keys).encode()).hexdigest()[:24]
+        with replacing(self.folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, keys=np.array(keys, dtype="S64"),
+                     values=np.stack([new[key] for key in keys]).astype(np.float32))
+
+
+def _read_part(part: Path) -> Features:
+    try:
+        with np.load(part) as arrays:
+            keys, values = arrays["keys"].astype(str), arrays["values"]
+        return dict(zip(keys, values, strict=True))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        part.rename(part.with_suffix(".damaged"))
+        say(f"{part} is damaged ({error}); put aside as .damaged, its answers are computed again")
+        return {}

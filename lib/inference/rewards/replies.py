@@ -1,0 +1,64 @@
+"""Reading a reward out of what a chat-completions API answers; strict, because a guess is a score.
+
+Current reward models answer `reward:-25.625` as text. Older ones (Nemotron-4-340B, those trained on
+HelpSteer) give five attributes, as log-probabilities of attribute names or as `name:score` text;
+their `helpfulness` is the reward.
+"""
+
+import json
+import math
+import re
+from typing import Any
+
+ATTRIBUTE = "helpfulness"
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+REWARD = re.compile(rf"\s*(?:reward\s*:)?\s*({NUMBER})\s*", re.IGNORECASE)
+ATTRIBUTES = re.compile(rf"\s*(\w+)\s*:\s*({NUMBER})\s*")
+
+
+class UnreadableReplyError(ValueError):
+    """A reply without exactly one finite reward in it."""
+
+
+def parse_reward(body: str) -> float:
+    """The reward in a chat-completions reply; raises UnreadableReplyError, never guesses."""
+    choice = _only_choice(body)
+    found = _from_logprobs(choice)
+    if found is None:
+        found = _from_text(choice)
+    if found is None or not math.isfinite(found):
+        raise UnreadableReplyError(f"no single finite reward in the reply {body[:120]!r}")
+    return found
+
+
+def _only_choice(body: str) -> dict[str, Any]:
+    try:
+        choices = json.loads(body)["choices"]
+        (choice,) = choices
+        return dict(choice)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UnreadableReplyError(
+            f"the reply {body[:120]!r} is not a chat completion with one choice") from error
+
+
+def _from_logprobs(choice: dict[str, Any]) -> float | None:
+    logprobs = choice.get("logprobs")
+    entries = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(entries, list):
+        return None
+    scores = [entry.get("logprob") for entry in entries
+              if isinstance(entry, dict) and str(entry.get("token")).strip() == ATTRIBUTE]
+    fine = len(scores) == 1 and isinstance(scores[0], int | float)
+    return float(scores[0]) if fine and not isinstance(scores[0], bool) else None
+
+
+def _from_text(choice: dict[str, Any]) -> float | None:
+    message = choice.get("message")
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, str):
+        return None
+    if reward := REWARD.fullmatch(content):
+        return float(reward[1])
+    pairs = [ATTRIBUTES.fullmatch(piece) for piece in re.split(r"[,;\n]", content) if piece.strip()]
+    scores = [float(pair[2]) for pair in pairs if pair and pair[1] == ATTRIBUTE]
+    return scores[0] if all(pairs) and len(scores) == 1 else None

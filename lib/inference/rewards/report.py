@@ -1,0 +1,95 @@
+"""How good a head is on answers that it never saw, with intervals.
+
+Accuracy over pairs of answers to one prompt, as a whole, by score gap, by source, on pairs of
+nearly equal length, beside what length alone would get, and how well differences are calibrated.
+Intervals come from resampling prompts, because pairs of one prompt share answers.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from lib.inference.rewards.answers import ScoredAnswers
+from lib.inference.rewards.calibration import calibration
+
+GAPS = (0.5, 1.0, 2.0, 3.0)
+MATCHED_LENGTH = 0.1  # lengths differ by at most this share of the longer answer
+RESAMPLES = 2000
+
+Report = dict[str, Any]
+
+
+def head_report(rewards: np.ndarray, answers: ScoredAnswers, seed: int = 0) -> Report:
+    """Everything below as one JSON-ready dictionary.
+
+    rewards: [answers], NaN where an answer could not be scored; pairs with such a side are left
+    out and counted in `missing`. Raises ValueError when no pair is left.
+    """
+    better, worse = answers.pairs.T
+    advantage = rewards[better] - rewards[worse]  # [pairs]
+    scored = np.isfinite(advantage)
+    if not scored.any():
+        raise ValueError(f"{answers.name} has no pair with two scored answers; nothing to report")
+    hits = _hits(advantage[scored])
+    better, worse, gaps = better[scored], worse[scored], answers.gaps[scored]
+    prompts, sources = answers.groups[better], answers.sources[better]
+    shorter = _hits(answers.lengths[worse] - answers.lengths[better])
+    longer = np.maximum(answers.lengths[better], answers.lengths[worse])
+    matched = np.abs(answers.lengths[better] - answers.lengths[worse]) <= MATCHED_LENGTH * longer
+
+    def accuracy(chosen: np.ndarray) -> Report:
+        return clustered_mean(hits[chosen], prompts[chosen], seed)
+
+    return {
+        "tested_on": answers.name,
+        "answers": len(rewards),
+        "missing": int((~scored).sum()),
+        "all": accuracy(np.full(len(hits), True)),
+        "by_gap": [{"gap_at_least": gap} | accuracy(gaps >= gap) for gap in GAPS],
+        "by_source": [{"source": str(source)} | accuracy(sources == source)
+                      for source in np.unique(sources)],
+        "length_matched": accuracy(matched),
+        "length_alone": _length_alone(shorter, prompts, seed),
+        "calibration": asdict(calibration(advantage[scored])),
+    }
+
+
+def clustered_mean(values: np.ndarray, clusters: np.ndarray, seed: int = 0,
+                   resamples: int = RESAMPLES) -> Report:
+    """Mean of `values` with a 95 % percentile bootstrap interval over clusters; None if empty.
+
+    values, clusters: [pairs]. Returns {value, ci_low, ci_high, n, prompts}.
+    """
+    if not len(values):
+        return {"value": None, "ci_low": None, "ci_high": None, "n": 0, "prompts": 0}
+    unique, number = np.unique(clusters, return_inverse=True)
+    sums, sizes = np.bincount(number, values), np.bincount(number)
+    draws = np.random.default_rng(seed).integers(0, len(unique), (resamples, len(unique)))
+    means = sums[draws].sum(1) / sizes[draws].sum(1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return {"value": float(values.mean()), "ci_low": float(low), "ci_high": float(high),
+            "n": len(values), "prompts": len(unique)}
+
+
+def summary_line(name: str, report: Report) -> str:
+    """One line for logs: accuracy with interval, at a gap of 1 or more, and of length alone."""
+    whole, wide = report["all"], report["by_gap"][GAPS.index(1.0)]
+    text = (f"{name} on {report['tested_on']}: accuracy {whole['value']:.3f} "
+            f"[{whole['ci_low']:.3f}, {whole['ci_high']:.3f}] over {whole['n']} pairs")
+    if wide["n"]:
+        text += f", {wide['value']:.3f} over {wide['n']} pairs with a gap of 1 or more"
+    length = report["length_alone"]
+    return f"{text}; length alone {length['value']:.3f} ({length['rule']})"
+
+
+def _hits(advantage: np.ndarray) -> np.ndarray:
+    """1 where the better answer has the higher value, half for a tie."""
+    return (advantage > 0) + 0.5 * (advantage == 0)
+
+
+def _length_alone(shorter: np.ndarray, prompts: np.ndarray, seed: int) -> Report:
+    """Accuracy of the better of two rules, chosen on these very pairs: a hard rival to beat."""
+    rule = "the shorter wins" if shorter.mean() >= 0.5 else "the longer wins"
+    hits = shorter if shorter.mean() >= 0.5 else 1 - shorter
+    return {"rule": rule} | clustered_mean(hits, prompts, seed)

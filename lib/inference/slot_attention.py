@@ -1,0 +1,103 @@
+"""Attention over slots: each row sees its own cached columns up to its own position.
+
+Registered with transformers' attention interface as `slots`, so that any decoder which uses the
+interface runs on it. Decoding is two batched products and a softmax over [rows x kv_heads] small
+matrices, with the query heads of a group as rows; on CPU that is about twice as fast as
+scaled_dot_product_attention. Prompts, which come one at a time, take the ordinary causal way.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, PreTrainedModel
+
+
+class SlotMasks:
+    """Additive masks of one decoding pass, made once and shared by its layers.
+
+    positions: column that each row writes in this pass, [rows]; later columns are not visible, and
+    in layers with a sliding window neither are those that lie a window or more behind.
+    """
+
+    def __init__(self, positions: Tensor, width: int, dtype: torch.dtype) -> None:
+        self.positions, self.width, self.dtype = positions, width, dtype
+        self._made: dict[tuple, Tensor] = {}
+
+    def of(self, kv_heads: int, groups: int, window: int | None) -> Tensor:
+        """The mask of a layer, [rows * kv_heads, groups, width]: 0 where visible, else -inf."""
+        shape = (kv_heads, groups, window)
+        if shape not in self._made:
+            columns = torch.arange(self.width, device=self.positions.device)
+            last = self.positions[:, None]
+            hidden = columns > last
+            if window is not None:
+                hidden |= columns <= last - window
+            mask = torch.zeros(hidden.shape, dtype=self.dtype, device=hidden.device)
+            mask = mask.masked_fill_(hidden, -torch.inf)[:, None, None]
+            self._made[shape] = mask.expand(-1, kv_heads, groups, -1).flatten(0, 1).contiguous()
+        return self._made[shape]
+
+
+def slot_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
+                   attention_mask: None, scaling: float, masks: SlotMasks | None = None,
+                   sliding_window: int | None = None, softcap: float | None = None,
+                   **_: object) -> tuple[Tensor, None]:
+    """Attention of one new token a row (with `masks`) or of one whole prompt (without).
+
+    query [rows, heads, tokens, dim], key and value [rows, kv_heads, columns, dim].
+    Returns [rows, tokens, heads, dim].
+    """
+    if masks is None:
+        return _prompt_attention(query, key, value, scaling, sliding_window, softcap), None
+    rows, heads, _one, dim = query.shape
+    kv_heads = key.shape[1]
+    groups = heads // kv_heads
+    grouped = query.reshape(rows * kv_heads, groups, dim)
+    mask = masks.of(kv_heads, groups, sliding_window)
+    weights = _weights(grouped, key.flatten(0, 1), mask, scaling, softcap)
+    return torch.bmm(weights, value.flatten(0, 1)).view(rows, 1, heads, dim), None
+
+
+def _weights(query: Tensor, key: Tensor, mask: Tensor, scaling: float,
+             softcap: float | None) -> Tensor:
+    if softcap is None:
+        return torch.baddbmm(mask, query, key.transpose(1, 2), alpha=scaling).softmax(-1)
+    scores = torch.bmm(query, key.transpose(1, 2)) * scaling
+    return (softcap * torch.tanh(scores / softcap) + mask).softmax(-1)
+
+
+def _prompt_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float,
+                      window: int | None, softcap: float | None) -> Tensor:
+    """Causal attention of a prompt over itself; shapes as in `slot_attention`."""
+    groups, tokens = query.shape[1] // key.shape[1], query.shape[2]
+    key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+    if softcap is None and (window is None or tokens <= window):
+        out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
+        return out.transpose(1, 2)
+    index = torch.arange(tokens, device=query.device)
+    hidden = index[None, :] > index[:, None]
+    if window is not None:
+        hidden |= index[None, :] <= index[:, None] - window
+    mask = torch.zeros(tokens, tokens, dtype=query.dtype, device=query.device)
+    mask = mask.masked_fill_(hidden, -torch.inf)
+    weights = _weights(query.flatten(0, 1), key.flatten(0, 1), mask, scaling, softcap)
+    return torch.bmm(weights, value.flatten(0, 1)).view(query.shape).transpose(1, 2)
+
+
+@contextmanager
+def slots_attended(model: PreTrainedModel) -> Iterator[None]:
+    """Run a model with slot attention, in evaluation mode, and give it back as it was."""
+    before, training = model.config._attn_implementation, model.training
+    model.set_attn_implementation("slots")
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+        model.set_attn_implementation(before)
+
+
+AttentionInterface.register("slots", slot_attention)

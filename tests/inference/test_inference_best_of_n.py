@@ -1,0 +1,142 @@
+"""Selection, curves and their theory, against the vectors of the methods sheet and by hand."""
+
+import itertools
+import json
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib import ROOT
+from lib.inference.best_of_n import (
+    best_of_n,
+    best_of_n_curve,
+    best_of_n_kl,
+    best_of_n_probabilities,
+    gao_fit,
+    kl_bound,
+    mbr_best_of_n,
+    random_of_n,
+    soft_best_of_n,
+)
+
+VECTORS = json.loads((ROOT / "tests" / "methods_vectors.json").read_text())
+close = pytest.approx
+
+
+def vector(name: str) -> tuple[dict, dict]:
+    return VECTORS[name]["in"], VECTORS[name]["out"]
+
+
+def test_the_curve_is_the_unbiased_one_of_the_methods_sheet() -> None:
+    given_, expected = vector("4_bon_unbiased")
+    proxy, gold = given_["proxy"], given_["gold"]
+    assert best_of_n_curve(proxy, proxy) == close(expected["E_max_proxy_n1to6"])
+    assert best_of_n_curve(proxy, gold) == close(expected["E_gold_of_proxy_argmax_n1to6"])
+    assert best_of_n(proxy) == expected["argmax"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(-5, 5)), min_size=1, max_size=6),
+       st.randoms())
+def test_a_curve_with_tied_proxies_is_the_mean_over_subsets_and_order_independent(
+        pairs: list[tuple[int, float]], random: Random) -> None:
+    shuffled = list(pairs)
+    random.shuffle(shuffled)
+    curve = best_of_n_curve(*zip(*pairs, strict=True))
+    assert best_of_n_curve(*zip(*shuffled, strict=True)) == close(curve, abs=1e-9)
+    for n in range(1, len(pairs) + 1):
+        picks = []
+        for subset in itertools.combinations(pairs, n):
+            top = max(proxy for proxy, _ in subset)
+            everyone = np.mean([gold for proxy, gold in pairs if proxy == top])
+            picks.append(everyone)
+        assert curve[n - 1] == close(np.mean(picks), abs=1e-9)
+
+
+def test_prompts_are_rows_of_the_curve_and_large_n_does_not_overflow() -> None:
+    rewards = np.random.default_rng(0).normal(size=(3, 256))
+    curves = best_of_n_curve(rewards, rewards)
+    assert curves.shape == (3, 256)
+    assert curves[:, 0] == close(rewards.mean(1))
+    assert curves[:, -1] == close(rewards.max(1))
+    assert (np.diff(curves) >= -1e-12).all()
+    assert curves[1] == close(best_of_n_curve(rewards[1], rewards[1]))
+
+
+def test_a_curve_refuses_missing_rewards_and_unequal_shapes() -> None:
+    with pytest.raises(ValueError, match="missing"):
+        best_of_n_curve([1.0, np.nan], [1.0, 2.0])
+    with pytest.raises(ValueError, match="shape"):
+        best_of_n_curve([1.0, 2.0], [1.0])
+
+
+def test_ties_go_to_the_lowest_index_and_missing_rewards_are_never_chosen() -> None:
+    assert best_of_n([1.0, 2.0, 2.0]) == 1
+    assert best_of_n([None, -3.0, None]) == 1
+    assert best_of_n([None, None]) is None
+    assert best_of_n([0.5]) == 0
+
+
+def test_the_random_control_is_repeatable_uniform_and_blind() -> None:
+    picks = [random_of_n(4, f"prompt {index}", seed=1) for index in range(4000)]
+    assert picks == [random_of_n(4, f"prompt {index}", seed=1) for index in range(4000)]
+    assert picks != [random_of_n(4, f"prompt {index}", seed=2) for index in range(4000)]
+    assert np.bincount(picks, minlength=4) == close(1000, rel=0.1)
+
+
+def test_the_kl_bound_and_the_exact_kl_are_those_of_the_methods_sheet() -> None:
+    given_, expected = vector("4_bon_kl")
+    assert kl_bound(given_["n"]) == close(expected["bound"])
+    assert kl_bound(1) == 0
+    assert best_of_n_probabilities(given_["four"], 4) == close(expected["four_bo4_pmf"])
+    for n, case in expected["cases"]["four"].items():
+        exact = best_of_n_kl(given_["four"], int(n))
+        assert exact == close(case["exact_KL"])
+        assert exact <= kl_bound(int(n))
+    with pytest.raises(ValueError, match="n is 0"):
+        kl_bound(0)
+
+
+def test_soft_best_of_n_lies_between_sampling_and_best_of_n() -> None:
+    given_, expected = vector("4_soft_bon")
+    rewards = np.array(given_["reward"])
+    probabilities = soft_best_of_n(rewards, given_["lam"])
+    assert probabilities == close(expected["prob"])
+    assert probabilities @ rewards == close(expected["expected_reward"])
+    assert soft_best_of_n(rewards, 1e-4) == close([1, 0, 0, 0], abs=1e-9)
+    assert soft_best_of_n(rewards, 1e9) == close(0.25)
+    assert soft_best_of_n([1.0, None], 1.0).tolist() == [1, 0]
+    with pytest.raises(ValueError, match="lam is 0"):
+        soft_best_of_n(rewards, 0)
+
+
+@pytest.mark.parametrize("beta", ["0.0", "0.05", "0.1", "0.5", "1.0", "10.0"])
+def test_mbr_best_of_n_picks_as_in_the_methods_sheet(beta: str) -> None:
+    given_, expected = vector("4_mbr_bon")
+    pick = mbr_best_of_n(given_["reward"], given_["similarity"], float(beta))
+    assert pick == expected["by_beta"][beta]["mbr_bon_argmax"]
+    twice = mbr_best_of_n([given_["reward"]] * 2, [given_["similarity"]] * 2, float(beta))
+    assert twice.tolist() == [pick, pick]
+
+
+def test_mbr_best_of_n_never_picks_a_missing_reward() -> None:
+    assert mbr_best_of_n([None, 0.1], [[1.0, 1.0], [0.0, 1.0]], 10.0) == 1
+
+
+def test_the_over_optimisation_fit_is_that_of_the_methods_sheet() -> None:
+    given_, expected = vector("4_gao_fit")
+    fit = gao_fit(given_["n"], given_["gold"])
+    assert fit["alpha"] == close(expected["alpha"])
+    assert fit["beta"] == close(expected["beta"])
+    assert fit["d_peak"] == close(expected["d_peak"])
+    assert fit["gold_peak"] == close(expected["R_peak"])
+
+
+def test_a_curve_that_never_turns_has_no_peak() -> None:
+    fit = gao_fit([1, 2, 4, 8], [0.0, 1.0, 4.0, 9.0])
+    assert fit["beta"] < 0
+    assert np.isnan(fit["d_peak"])
+    with pytest.raises(ValueError, match="at least two n"):
+        gao_fit([1, 2], [0.0, 0.1])

@@ -1,0 +1,380 @@
+"""Sampling against transformers' own generation, exact distributions, and its promises."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from scipy.stats import chisquare
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from lib.data.chat import encode_prompt, stop_token_ids
+from lib.inference.decoding import Engine
+from lib.inference.prompts import messages_of
+from lib.inference.sampling import SamplingSettings, generate_stream, sample, sample_to_file
+from lib.modeling.smoke import smoke_tokenizer
+from lib.runtime.files import Row, read_jsonl
+
+QUESTIONS = ["How do oysters make pearls?", "", "Name three rivers, and say where they end.", "Hi",
+             "Write one sentence about a violin that was left on a bus in the rain."]
+PROMPTS = [{"id": f"p{number}", "prompt": text, "source": "test"}
+           for number, text in enumerate(QUESTIONS)]
+SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
+         "initializer_range": 0.3, "bos_token_id": None, "eos_token_id": None, "pad_token_id": 0}
+FAMILIES = {
+    "llama": (LlamaForCausalLM, LlamaConfig, {"tie_word_embeddings": True}),
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config, {}),
+    "gemma3": (Gemma3ForCausalLM, Gemma3TextConfig,
+               {"sliding_window": 8, "head_dim": 8, "query_pre_attn_scalar": 8,
+                "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerBase:
+    return smoke_tokenizer(vocabulary=400)
+
+
+def tiny(family: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    model, config, more = FAMILIES[family]
+    torch.manual_seed(1)
+    return model(config(vocab_size=len(tokenizer), **SHAPE, **more)).eval()
+
+
+@pytest.fixture(scope="module")
+def qwen(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    return tiny("qwen2", tokenizer)
+
+
+def texts(rows: list[Row]) -> dict[str, list[str]]:
+    return {row["id"]: [answer["text"] for answer in row["candidates"]] for row in rows}
+
+
+def generated(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, row: Row,
+              **options: Any) -> str:
+    tokens = torch.tensor([encode_prompt(tokenizer, messages_of(row))])
+    out = model.generate(tokens, do_sample=False, pad_token_id=0, **options)
+    return tokenizer.decode(out[0, tokens.shape[1]:], skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_answers_are_those_of_generate_token_by_token(
+        family: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    model = tiny(family, tokenizer)
+    settings = SamplingSettings(samples=1, temperature=0, max_new_tokens=40, rows=3)
+    rows = sample(model, tokenizer, PROMPTS, settings, stops=[])
+    for row in rows:
+        assert row["candidates"][0]["tokens"] == 40
+        assert row["candidates"][0]["text"] == generated(model, tokenizer, row, max_new_tokens=40)
+
+
+def test_a_repetition_penalty_is_that_of_generate(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    settings = SamplingSettings(samples=1, temperature=0, repetition_penalty=1.5,
+                                max_new_tokens=30)
+    for row in sample(qwen, tokenizer, PROMPTS, settings, stops=[]):
+        assert row["candidates"][0]["text"] == generated(
+            qwen, tokenizer, row, max_new_tokens=30, repetition_penalty=1.5)
+
+
+@pytest.mark.slow
+def test_greedy_answers_of_the_packaged_model_are_those_of_generate() -> None:
+    from lib.modeling.loading import load_model, load_tokenizer
+    from lib.modeling.packaged import packaged_model
+
+    model, tokenizer = load_model(str(packaged_model())), load_tokenizer(str(packaged_model()))
+    settings = SamplingSettings(samples=1, temperature=0, max_new_tokens=32)
+    stops = stop_token_ids(tokenizer)
+    for row in sample(model.eval(), tokenizer, PROMPTS, settings):
+        assert row["candidates"][0]["text"] == generated(
+            model, tokenizer, row, max_new_tokens=32, eos_token_id=stops)
+
+
+@pytest.mark.parametrize(("top_k", "top_p", "temperature"),
+                         [(5, 1.0, 0.7), (None, 1.0, 1.3), (8, 0.6, 1.0), (None, 0.3, 1.0)])
+def test_sampled_frequencies_pass_a_chi_square_test_against_the_exact_distribution(
+        top_k: int | None, top_p: float, temperature: float, qwen: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase) -> None:
+    draws = 3000
+    settings = SamplingSettings(samples=draws, temperature=temperature, top_k=top_k, top_p=top_p,
+                                max_new_tokens=1, rows=256)
+    exact = exact_distribution(qwen, tokenizer, settings)
+    rows = sample(qwen, tokenizer, PROMPTS[:1], settings, stops=[])
+    logps = [answer["sampling_logprob"] for answer in rows[0]["candidates"]]
+    seen = {logp: logps.count(logp) for logp in logps}
+    expected = {min(seen, key=lambda value: abs(value - p.log().item())): p.item() * draws
+                for p in exact if p * draws > 5}
+    common = [(seen[logp], count) for logp, count in expected.items()]
+    rest = (draws - sum(a for a, _ in common), draws - sum(b for _, b in common))
+    if rest[1] > 1:
+        common.append(rest)
+    else:
+        assert rest[0] <= 5
+    observed, wanted = torch.tensor(common, dtype=torch.float64).T
+    assert len(common) > 2
+    assert chisquare(observed, wanted / wanted.sum() * observed.sum()).pvalue > 0.001
+
+
+def exact_distribution(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
+                       settings: SamplingSettings) -> torch.Tensor:
+    """Probabilities of the first token by the definition of top-k and top-p."""
+    tokens = torch.tensor([encode_prompt(tokenizer, messages_of(PROMPTS[0]))])
+    with torch.no_grad():
+        logits = model(tokens).logits[0, -1] / settings.temperature
+    probabilities = logits.softmax(-1).sort(descending=True).values
+    if settings.top_k:
+        probabilities = probabilities[:settings.top_k]
+    probabilities = probabilities / probabilities.sum()
+    kept = 1 + int((probabilities.cumsum(0) < settings.top_p).sum())
+    return probabilities[:kept] / probabilities[:kept].sum()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_equal_seeds_give_equal_answers_whatever_the_batch_size_and_order(
+        rows: int, dtype: torch.dtype, tokenizer: PreTrainedTokenizerBase) -> None:
+    model = tiny("qwen2", tokenizer).to(dtype)
+    settings = {"samples": 3, "temperature": 1.0, "max_new_tokens": 20}
+    reference = sample(model, tokenizer, PROMPTS, SamplingSettings(**settings))
+    other = sample(model, tokenizer, PROMPTS[::-1], SamplingSettings(rows=rows, **settings))
+    assert texts(other) == texts(reference)
+    assert [row["id"] for row in other] == [row["id"] for row in PROMPTS[::-1]]
+    alone = sample(model, tokenizer, PROMPTS[2:3], SamplingSettings(**settings | {"samples": 2}))
+    assert texts(alone)["p2"] == texts(reference)["p2"][:2]
+
+
+def test_other_seeds_prompts_and_samples_give_other_answers(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    twin = [PROMPTS[0], PROMPTS[0] | {"id": "twin"}]
+    first, second = (sample(qwen, tokenizer, twin, SamplingSettings(
+        samples=2, temperature=1.0, max_new_tokens=20, seed=seed)) for seed in (0, 1))
+    answers = [text for rows in (first, second) for pair in texts(rows).values() for text in pair]
+    assert len(set(answers)) == 8
+
+
+def test_rows_that_have_ended_leave_and_waiting_ones_take_their_place(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    running = []
+    step = Engine.step
+    monkeypatch.setattr(Engine, "step", lambda engine: running.append(
+        engine._admit() or len(engine.running)) or step(engine))
+    settings = SamplingSettings(samples=4, temperature=1.0, max_new_tokens=30, rows=6)
+    stops = list(range(3, 40))  # about one token in ten ends an answer
+    rows = sample(qwen, tokenizer, PROMPTS, settings, stops=stops)
+    lengths = [answer["tokens"] for row in rows for answer in row["candidates"]]
+    assert len(set(lengths)) > 3
+    assert sum(running) == sum(lengths)  # no step was spent on an answer that had ended
+    assert running == sorted(running, reverse=True)  # full until nothing waits, then shrinking
+    assert running[0] == 6
+    assert len(running) < sum(lengths) / 6 + 30
+
+
+def test_log_probabilities_are_those_of_a_plain_forward_pass(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    record = Engine._record
+    monkeypatch.setattr(Engine, "_record", lambda engine, tokens: kept.extend(
+        ended := record(engine, tokens)) or ended)
+    settings = SamplingSettings(samples=2, temperature=0.8, top_k=6, max_new_tokens=12, rows=4)
+    sample(qwen, tokenizer, PROMPTS, settings)
+    assert len(kept) == 10
+    for answer in kept:
+        prompt, new = list(answer.job.tokens), torch.tensor(answer.tokens)
+        with torch.no_grad():
+            logits = qwen(torch.tensor([prompt + answer.tokens])).logits[0, len(prompt) - 1:-1]
+        logps = logits.log_softmax(-1).gather(1, new[:, None]).sum().item()
+        assert answer.logprob == pytest.approx(logps, abs=1e-3)
+        least = logits.topk(6).values[:, -1:]
+        cut = (logits / 0.8).masked_fill(logits < least, -torch.inf)
+        sampling = cut.log_softmax(-1).gather(1, new[:, None]).sum().item()
+        assert answer.sampling_logprob == pytest.approx(sampling, abs=1e-3)
+
+
+def test_both_stop_tokens_end_an_answer_and_are_counted(
+        tokenizer: PreTrainedTokenizerBase) -> None:
+    for stop in stop_token_ids(tokenizer):
+        model = tiny("qwen2", tokenizer)
+        with torch.no_grad():  # a head that always says this token
+            model.lm_head.weight.zero_()
+            model.lm_head.weight[stop] = model.model.norm.weight
+            model.lm_head.bias = torch.nn.Parameter(torch.zeros(len(tokenizer)))
+            model.lm_head.bias[stop] = 100
+        row, = sample(model, tokenizer, PROMPTS[:1], SamplingSettings(samples=2))
+        for answer in row["candidates"]:
+            assert answer == {"text": "", "tokens": 1, "finish": "stop",
+                              "logprob": pytest.approx(0, abs=1e-3),
+                              "sampling_logprob": pytest.approx(0, abs=1e-3)}
+    assert len(stop_token_ids(tokenizer)) == 2
+
+
+def test_an_answer_that_does_not_end_is_cut_and_says_so(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    row, = sample(qwen, tokenizer, PROMPTS[:1], SamplingSettings(samples=1, max_new_tokens=5),
+                  stops=[])
+    assert row["candidates"][0]["finish"] == "length"
+    assert row["candidates"][0]["tokens"] == 5
+
+
+def test_greedy_is_top_k_of_one(qwen: PreTrainedModel,
+                                tokenizer: PreTrainedTokenizerBase) -> None:
+    greedy = sample(qwen, tokenizer, PROMPTS, SamplingSettings(samples=1, temperature=0))
+    top_one = sample(qwen, tokenizer, PROMPTS, SamplingSettings(samples=1, top_k=1))
+    assert texts(greedy) == texts(top_one)
+    assert all(row["candidates"][0]["sampling_logprob"] == 0 for row in greedy + top_one)
+
+
+def test_the_model_is_given_back_as_it_was(tokenizer: PreTrainedTokenizerBase) -> None:
+    model = tiny("qwen2", tokenizer).train()
+    before = model.config._attn_implementation
+    sample(model, tokenizer, PROMPTS[:1], SamplingSettings(samples=1, max_new_tokens=2))
+    assert model.training
+    assert model.config._attn_implementation == before
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_long_prompt_keeps_its_beginning_and_the_opening_of_the_answer(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    long = {"id": "long", "source": "test", "prompt": [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "pearls and oysters " * 50}]}
+    settings = SamplingSettings(samples=1, max_new_tokens=2, max_prompt_tokens=40)
+    cut, short = sample(qwen, tokenizer, [long, PROMPTS[0]], settings)
+    assert (cut["prompt_truncated"], cut["prompt_tokens"]) == (True, 40)
+    assert short["prompt_truncated"] is False
+    from lib.inference.prompts import encode_within
+    text = tokenizer.decode(encode_within(tokenizer, long, 40)[0])
+    assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\npearls")
+    assert text.endswith("<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_what_outgrows_the_context_is_refused_with_the_prompt_named(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(ValueError, match=r"prompt 'p0' has \d+ tokens .* context is 256; lower"):
+        sample(qwen, tokenizer, PROMPTS, SamplingSettings(max_new_tokens=250))
+
+
+def test_two_prompts_with_one_id_are_refused(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(ValueError, match="two prompts have the id 'p0'"):
+        sample(qwen, tokenizer, PROMPTS[:1] * 2, SamplingSettings())
+
+
+def test_a_memory_budget_lowers_the_rows_and_not_the_answers(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    free = sample(qwen, tokenizer, PROMPTS, SamplingSettings(max_new_tokens=8))
+    tight = sample(qwen, tokenizer, PROMPTS, SamplingSettings(max_new_tokens=8, memory_gb=1e-4))
+    assert texts(free) == texts(tight)
+    with pytest.raises(ValueError, match="memory_gb is 1e-09, but one sequence needs"):
+        sample(qwen, tokenizer, PROMPTS, SamplingSettings(memory_gb=1e-9))
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    ({"top_k": 0}, "top_k is 0; use at least 1, or null to sample from the whole vocabulary"),
+    ({"temperature": -1.0}, "temperature is -1.0; use 0 for greedy"),
+    ({"top_p": 0.0}, "top_p is 0.0; use a probability"),
+    ({"samples": 0}, "samples is 0; use at least 1"),
+    ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0; use a positive"),
+])
+def test_settings_that_cannot_be_used_are_refused_in_a_sentence(
+        wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SamplingSettings(**wrong)
+
+
+def test_a_stream_shows_the_texts_as_they_grow_and_ends_as_sampled(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    settings = SamplingSettings(samples=2, max_new_tokens=6)
+    shown: dict[int, list[str]] = {0: [], 1: []}
+    for number, text in generate_stream(qwen, tokenizer, PROMPTS[0], settings):
+        shown[number].append(text)
+    assert [parts[-1] for parts in shown.values()] == texts(
+        sample(qwen, tokenizer, PROMPTS[:1], settings))["p0"]
+    assert all(len(parts) <= 6 for parts in shown.values())
+
+
+def test_a_stream_stops_when_told(qwen: PreTrainedModel,
+                                  tokenizer: PreTrainedTokenizerBase) -> None:
+    seen: list[str] = []
+    settings = SamplingSettings(samples=1, max_new_tokens=50)
+    for _, text in generate_stream(qwen, tokenizer, PROMPTS[0], settings, lambda: len(seen) == 3):
+        seen.append(text)
+    assert len(seen) == 3
+
+
+# --- resuming --------------------------------------------------------------------------------
+
+SETTINGS = SamplingSettings(samples=2, temperature=1.0, max_new_tokens=8, rows=2)
+
+
+class Killed(BaseException):
+    pass
+
+
+def interrupt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path,
+              monkeypatch: pytest.MonkeyPatch, after: int = 2) -> None:
+    """Sample into `path` and stop as if killed after some prompts."""
+    from lib.inference import partial_file
+
+    appended = []
+    real = partial_file.append_jsonl
+
+    def append(path: Path, row: Row) -> None:
+        if len(appended) == after:
+            raise Killed
+        appended.append(row["id"])
+        real(path, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(partial_file, "append_jsonl", append)
+        with pytest.raises(Killed):
+            sample_to_file(model, tokenizer, PROMPTS, SETTINGS, path, model_key="m")
+
+
+def test_a_resumed_file_is_byte_for_byte_the_uninterrupted_one(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, resumed = tmp_path / "whole.jsonl", tmp_path / "resumed.jsonl"
+    rows = sample_to_file(qwen, tokenizer, PROMPTS, SETTINGS, whole, model_key="m")
+    assert rows == read_jsonl(whole)
+    assert [row["id"] for row in rows] == [prompt["id"] for prompt in PROMPTS]
+    interrupt(qwen, tokenizer, resumed, monkeypatch)
+    assert not resumed.exists()
+    sample_to_file(qwen, tokenizer, PROMPTS, SETTINGS, resumed, model_key="m")
+    assert "going on after 2 finished prompts" in capsys.readouterr().out
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert [path.name for path in tmp_path.glob("*.partial*")] == []
+
+
+def test_a_damaged_last_line_is_dropped_and_sampled_again(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "answers.jsonl"
+    interrupt(qwen, tokenizer, path, monkeypatch)
+    partial = tmp_path / "answers.jsonl.partial.jsonl"
+    partial.write_bytes(partial.read_bytes()[:-20])
+    rows = sample_to_file(qwen, tokenizer, PROMPTS, SETTINGS, path, model_key="m")
+    out = capsys.readouterr().out
+    assert "line 3 of 3: damaged" in out
+    assert "after 1 finished" in out
+    assert texts(rows) == texts(sample(qwen, tokenizer, PROMPTS, SETTINGS))
+
+
+def test_what_other_settings_or_another_model_left_is_thrown_away(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "answers.jsonl"
+    interrupt(qwen, tokenizer, path, monkeypatch)
+    sample_to_file(qwen, tokenizer, PROMPTS, SETTINGS, path, model_key="another")
+    assert "other settings or another model; starting anew" in capsys.readouterr().out
