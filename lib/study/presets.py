@@ -8,24 +8,32 @@ from typing import Any
 
 from lib.data.settings import PAPER as PAPER_DATA
 
+SMOKE_DPO: dict[str, Any] = {
+    "learning_rate": 1e-3, "batch_size": 8, "accumulation": 1, "token_budget": 1024,
+    "checkpoint_every": 2, "evaluate_every": 2}
+
 SMOKE: dict[str, Any] = {
     "model": {"name": "smoke", "precision": "float32", "device": "cpu"},
     "data": {"sft_rows": 32, "preference_rows": 32, "max_length": 256, "max_pair_length": 256},
     "sft": {"learning_rate": 1e-3, "batch_size": 8, "accumulation": 1, "token_budget": 1024,
             "checkpoint_every": 2},
-    "dpo": {"learning_rate": 1e-3, "batch_size": 8, "accumulation": 1, "token_budget": 1024,
-            "checkpoint_every": 2, "evaluate_every": 2},
+    "dpo": SMOKE_DPO,
+    "dpo_other": SMOKE_DPO,
     "sampling": {"samples": 4, "max_new_tokens": 24, "max_prompt_tokens": 256},
     "rewards": {"backbone": "smoke"},
     "evaluation": {"prompts": 16, "resamples": 1000, "probe_prompts": 8},
 }
 
+LAPTOP_DPO: dict[str, Any] = {
+    "learning_rate": 1e-5, "batch_size": 32, "accumulation": 1, "token_budget": 1024,
+    "checkpoint_every": 6, "keep_checkpoints": 1, "evaluate_every": 6}
+
 LAPTOP: dict[str, Any] = {
     "sft": {"learning_rate": 5e-5, "epochs": 2.0, "batch_size": 16, "accumulation": 1,
-            "token_budget": 2048, "checkpoint_every": 10, "keep_checkpoints": 1,
+            "token_budget": 1024, "checkpoint_every": 10, "keep_checkpoints": 1,
             "evaluate_every": 8},
-    "dpo": {"learning_rate": 1e-5, "batch_size": 32, "accumulation": 1, "token_budget": 2048,
-            "checkpoint_every": 6, "keep_checkpoints": 1, "evaluate_every": 6},
+    "dpo": LAPTOP_DPO,
+    "dpo_other": LAPTOP_DPO | {"learning_rate": 4e-5},
     "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_new_tokens": 128,
                  "max_prompt_tokens": 512},
 }

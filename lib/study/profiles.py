@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from lib.data.settings import DataSettings
-from lib.inference.sampling import SamplingSettings
+from lib.inference.sampling_settings import SamplingSettings
 from lib.training.settings import DPOSettings, SFTSettings
 
 
@@ -71,6 +71,7 @@ class Profile:
     data: DataSettings = field(default_factory=DataSettings)
     sft: SFTSettings = field(default_factory=SFTSettings)
     dpo: DPOSettings = field(default_factory=DPOSettings)
+    dpo_other: DPOSettings = field(default_factory=DPOSettings)  # notebook 03's warning
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     rewards: RewardSettings = field(default_factory=RewardSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)

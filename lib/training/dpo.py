@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lib.data.chat import encode_conversation, encode_prompt
+from lib.data.chat import encode_prompt, encode_response
 from lib.modeling.logps import response_logps
 from lib.modeling.packing import Tree, collate, pack
 from lib.runtime.files import sha256_of_value
@@ -40,11 +40,9 @@ def encode_pairs(rows: Sequence[dict[str, Any]], tokenizer: Any, max_length: int
 
 def _encode_pair(row: dict[str, Any], tokenizer: Any, max_length: int) -> Pair:
     prompt = tuple(encode_prompt(tokenizer, row["prompt"]))
-    chosen, rejected = (
-        tuple(encode_conversation(
-            tokenizer, [*row["prompt"], {"role": "assistant", "content": row[side]}],
-            max_length).input_ids[len(prompt):])
-        for side in ("chosen", "rejected"))
+    room = max(0, max_length - len(prompt))
+    chosen, rejected = (tuple(encode_response(tokenizer, row["prompt"], row[side])[:room])
+                        for side in ("chosen", "rejected"))
     scores = row.get("score_chosen"), row.get("score_rejected")
     gap = None if None in scores else scores[0] - scores[1]
     return Pair(row["id"], prompt, chosen, rejected, gap)
@@ -182,3 +180,25 @@ def group_by_prompt(pairs: Sequence[Pair]) -> list[list[int]]:
     for index, pair in enumerate(pairs):
         groups[pair.prompt].append(index)
     return list(groups.values())
+
+
+def pair_rewards(model: nn.Module, objective: DPOObjective,
+                 device: torch.device) -> list[dict[str, Any]]:
+    """Implicit rewards of every pair under a trained model: {"id", "prompt", "chosen", "rejected"}.
+
+    `prompt` numbers the pair's prompt, so that intervals can resample prompts.
+    """
+    rows = []
+    numbers = {example: number for number, group in enumerate(objective.groups)
+               for example in group}
+    with torch.no_grad():
+        for row in objective.rows(list(numbers), device):
+            logps, reference = response_logps(model, row.batch), objective.reference
+            for place, example in enumerate(row.examples):
+                chosen, rejected = (
+                    (logps[index[place]].item() - reference[example, side].item())
+                    for side, index in enumerate((row.extra.chosen, row.extra.rejected)))
+                rows.append({"id": objective.pairs[example].id, "prompt": numbers[example],
+                             "chosen": objective.settings.beta * chosen,
+                             "rejected": objective.settings.beta * rejected})
+    return rows

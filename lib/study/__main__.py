@@ -1,0 +1,78 @@
+"""`python -m lib.study`: the notebooks of a run, headless.
+
+    python -m lib.study                                  the laptop study
+    python -m lib.study --profile smoke --run runs/try   minutes, on a random model
+    python -m lib.study --only 03,04 --set dpo.beta=0.2 --run runs/beta02
+    python -m lib.study --profile paper --plan           what it would take
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lib.runtime.files import FileError
+from lib.runtime.progress import duration, say
+from lib.study.notebooks import notebook_paths, run_notebook
+from lib.study.plan import plan_text
+from lib.study.profiles import ProfileError, parse_setting
+from lib.study.run import Study, StudyError, open_study
+from lib.study.seeds import seed_runs, summarise_seeds
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study as the command line says; the exit status."""
+    options = _parser().parse_args(arguments)
+    os.environ["STUDY_HEADLESS"] = "1"
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    try:
+        return _run(options)
+    except (ProfileError, StudyError, FileError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lib.study", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="laptop",
+                        help="smoke, laptop, paper, t4, or a YAML file with base: and overrides")
+    parser.add_argument("--run", default="", help="folder of the run (default runs/<profile>)")
+    parser.add_argument("--only", default="", help="notebook numbers, for example 03,04")
+    parser.add_argument("--from", dest="start", default="", help="first notebook, for example 03")
+    parser.add_argument("--set", dest="settings", action="append", nargs="+", default=[],
+                        metavar="KEY=VALUE", help="settings, for example dpo.beta=0.2")
+    parser.add_argument("--seeds", type=int, default=1, help="repeat training and sampling")
+    parser.add_argument("--force", action="store_true", help="make everything again")
+    parser.add_argument("--plan", action="store_true", help="say what it would take, and stop")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = dict(parse_setting(text) for group in options.settings for text in group)
+    study = open_study(options.profile, options.run, settings)
+    if options.plan:
+        say(plan_text(study))
+        return 0
+    if options.seeds < 1:
+        raise StudyError(f"--seeds is {options.seeds}; use at least 1")
+    paths = notebook_paths([n for n in options.only.split(",") if n], options.start)
+    studies = seed_runs(study, options.seeds)
+    seconds = [_run_notebooks(one, paths, options, settings) for one in studies]
+    if options.seeds > 1:
+        summarise_seeds(study, studies)
+    say(f"done in {duration(sum(seconds))}: {study.folder}")
+    return 0
+
+
+def _run_notebooks(study: Study, paths: Sequence[Path], options: argparse.Namespace,
+                   settings: dict) -> float:
+    parameters = {"profile": options.profile, "run": str(study.folder), "force": options.force,
+                  "settings": settings | {"seed": study.profile.seed}}
+    times = [run_notebook(path, study.folder, parameters, options.force) for path in paths]
+    return sum(taken or 0.0 for taken in times)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The notebooks, run headless by papermill and exported to HTML that works offline.
+
+An executed notebook is skipped when the notebook, its parameters, the code in lib and the results
+of the stages before it are the same as last time; stages inside a notebook skip on their own.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+
+from lib import ROOT
+from lib.runtime.files import read_json, sha256_of, sha256_of_value, write_json, write_text
+from lib.runtime.manifest import outputs_hash
+from lib.runtime.progress import duration, say
+from lib.study.run import StudyError
+
+NOTEBOOKS = ROOT / "notebooks"
+STAGES_BEFORE = {"01": [], "02": ["data"], "03": ["data", "sft"], "04": ["data", "sft", "dpo"],
+                 "05": ["data", "sft", "dpo", "responses"],
+                 "06": ["data", "sft", "dpo", "responses", "results"]}
+
+
+def notebook_paths(only: Sequence[str] = (), start: str = "") -> list[Path]:
+    """Notebooks in order; `only` and `start` are two-digit numbers. Raises StudyError."""
+    paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    numbers = [path.name[:2] for path in paths]
+    wrong = [number for number in [*only, *([start] if start else [])] if number not in numbers]
+    if wrong:
+        raise StudyError(f"there is no notebook {wrong[0]!r}; use {', '.join(numbers)}")
+    return [path for path in paths if (not only or path.name[:2] in only)
+            and path.name[:2] >= start]
+
+
+def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bool) -> float | None:
+    """Execute one notebook into the run folder and export it; seconds, or None if skipped.
+
+    Raises StudyError with the failing cell's error; the executed part is kept to look at.
+    """
+    output, index = run / path.name, run / "notebooks.json"
+    key = _key(path, run, parameters)
+    known = read_json(index) if index.exists() else {}
+    if not force and known.get(path.name) == key and output.with_suffix(".html").exists():
+        say(f"{path.stem}: up to date, skipped ({_shown(output)}; --force makes it again)")
+        return None
+    _refuse_unknown(path, parameters)
+    run.mkdir(parents=True, exist_ok=True)
+    started = os.times().elapsed
+    try:
+        papermill.execute_notebook(
+            path, output, dict(parameters), kernel_name="python3", cwd=NOTEBOOKS, log_output=False,
+            progress_bar=False, start_timeout=120, execution_timeout=None, autosave_cell_every=60,
+            stdout_file=_Echo(), stderr_file=None)
+    except PapermillExecutionError as error:
+        raise StudyError(f"{path.stem} stopped at cell {error.cell_index}: {error.ename}: "
+                         f"{error.evalue} (see {_shown(output)})") from error
+    export_html(output)
+    write_json(index, known | {path.name: _key(path, run, parameters)})
+    seconds = os.times().elapsed - started
+    say(f"{path.stem}: done in {duration(seconds)}")
+    return seconds
+
+
+class _Echo:
+    """Passes a kernel's printed lines on to our own output as they come."""
+
+    def write(self, text: str) -> None:
+        """Print without a second line break."""
+        print(text, end="", flush=True)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def _key(path: Path, run: Path, parameters: Mapping[str, Any]) -> str:
+    """What an executed notebook depends on."""
+    code = {str(file.relative_to(ROOT)): sha256_of(file)
+            for file in sorted((ROOT / "lib").rglob("*")) if file.suffix in (
+                ".py", ".js", ".css", ".jinja", ".html")}
+    before = {stage: outputs_hash(run / stage) for stage in STAGES_BEFORE[path.name[:2]]}
+    return sha256_of_value([sha256_of(path), dict(parameters), code, before])
+
+
+def _refuse_unknown(path: Path, parameters: Mapping[str, Any]) -> None:
+    """papermill only warns about a parameter that the notebook does not have; that is an error."""
+    known = papermill.inspect_notebook(path)
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise StudyError(f"{path.name} has no parameter {unknown[0]!r}; it takes "
+                         f"{', '.join(known)}")
+
+
+def export_html(notebook: Path) -> Path:
+    """The executed notebook as one HTML file that asks nothing of the network."""
+    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
+    for name in ("require_js_url", "jquery_url", "mathjax_url", "jupyter_widgets_base_url"):
+        setattr(exporter, name, "")
+    body, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4))
+    target = notebook.with_suffix(".html")
+    write_text(target, body)
+    return target
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -1,0 +1,56 @@
+"""What a run leaves for people: figures, the comparison page, and the live panel in a notebook."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from IPython.display import display
+
+from lib.analysis import figures
+from lib.runtime.files import Row, read_jsonl
+from lib.study.prepare import load_part
+from lib.study.rerank import load_systems
+from lib.study.reward_stage import ROLES
+from lib.study.run import Study
+from lib.viewers.compare_panel import compare_panel
+from lib.viewers.page import show_page, write_page
+
+
+def readers_rows(results: Mapping[str, Any]) -> list[Row]:
+    """Win-rate rows of the run by judge and selector, and the blind reader's of the same pairs."""
+    rows = list(results["win_rates"])
+    pairs = {(row["a"], row["b"]) for row in rows}
+    return rows + [row for row in results["audit"]["win_rates"]
+                   if row["judge"] == "blind reader" and (row["a"], row["b"]) in pairs]
+
+
+def save_figures(study: Study, results: Mapping[str, Any]) -> list[Path]:
+    """Write the run's figures as HTML (and SVG and PNG where a browser is); returns the files."""
+    sft, dpo = (read_jsonl(study.path(stage, "metrics.jsonl")) for stage in ("sft", "dpo"))
+    n = study.profile.sampling.samples
+    made = {"sft_loss": figures.sft_loss_figure(sft), "dpo_loss": figures.dpo_loss_figure(dpo),
+            "dpo_rewards": figures.rewards_figure(dpo), "dpo_accuracy": figures.accuracy_figure(dpo),
+            "sample_quality": figures.sample_quality_figure(_runs(study, dpo)),
+            "win_rates": figures.win_rates_figure(readers_rows(results)),
+            "temperature": figures.temperature_figure(results["win_rates"], f"dpo+bon{n}"),
+            "text_metrics": figures.text_metrics_figure(results["text_metrics"])}
+    return [path for name, figure in made.items()
+            for path in figures.save_figure(figure, study.path("figures"), name)]
+
+
+def _runs(study: Study, dpo: Sequence[Row]) -> dict[str, Sequence[Row]]:
+    other = study.path("dpo_other", "metrics.jsonl")
+    return {"the profile's pairs": dpo} | (
+        {"the other pairs": read_jsonl(other)} if other.exists() else {})
+
+
+def show_comparison(study: Study) -> None:
+    """Write figures/compare.html; show it, or the live panel where a person has a kernel."""
+    systems, heldout = load_systems(study), load_part(study, "heldout")
+    n, main = study.profile.sampling.samples, study.profile.sampling.temperature
+    page = write_page(systems, study.path("figures", "compare.html"), heldout, ROLES)
+    if os.environ.get("STUDY_HEADLESS"):
+        show_page(page)
+    else:
+        display(compare_panel(systems, heldout, ROLES, "dpo", f"dpo+bon{n}@{main:g}"))

@@ -1,0 +1,97 @@
+"""Notebook 01's stage: rows from a source, curated, split by prompt, and written down.
+
+Writes data/sft.parquet, preferences.parquet and heldout.parquet, the validation rows beside them
+(`*_validation.parquet`), the pairs of the other kind on the same prompts (`other_pairs.parquet`,
+sample only), and report.json with what was dropped and why.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lib.data.curation import curate_heldout, curate_preferences, curate_sft
+from lib.data.duplicates import overlap
+from lib.data.parquet import read_parquet, write_parquet
+from lib.data.schema import prompt_text
+from lib.data.sources import load_heldout, load_preferences, load_sft
+from lib.data.splits import held_out_subset, split_by_prompt
+from lib.modeling.loading import load_tokenizer
+from lib.runtime.files import read_json, sha256_of_value, write_json
+from lib.study.run import Study, run_stage
+
+PARTS = ("sft", "sft_validation", "preferences", "preferences_validation", "other_pairs", "heldout")
+
+
+def prepare_data(study: Study) -> dict[str, Any]:
+    """Make or find the run's data; returns the report: per part what was kept, dropped and why.
+
+    Raises FileError, SchemaError or HubError for rows that cannot be read.
+    """
+    settings, model = study.profile.data, study.profile.model
+    folder = run_stage(study, "data", {"data": settings, "tokenizer": model.name,
+                                       "prompts": study.profile.evaluation.prompts,
+                                       "longest_prompt": study.profile.sampling.max_prompt_tokens},
+                       inputs={"rows": _source_hash(study)},
+                       outputs=[*(f"{part}.parquet" for part in PARTS), "report.json"],
+                       work=lambda folder: _prepare(study, folder))
+    return read_json(folder / "report.json")
+
+
+def load_part(study: Study, part: str) -> list[dict[str, Any]]:
+    """Rows of one part of the run's data: see `PARTS`."""
+    return read_parquet(study.path("data", f"{part}.parquet"))
+
+
+def _source_hash(study: Study) -> str:
+    """Hash of the rows themselves where they are local, else of their pinned names."""
+    settings, seed = study.profile.data, study.profile.data.seed
+    if settings.source == "hub":
+        return sha256_of_value(settings)
+    return sha256_of_value([load_sft(settings, seed), load_preferences(settings, seed),
+                            load_heldout(settings)])
+
+
+def _prepare(study: Study, folder: Path) -> None:
+    settings, seed = study.profile.data, study.profile.data.seed
+    tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
+    near = settings.drop_near_duplicates
+    sft, sft_report = curate_sft(load_sft(settings, seed), tokenizer, settings.max_length, near)
+    pairs, pairs_report = curate_preferences(load_preferences(settings, seed), tokenizer,
+                                             settings.max_pair_length, near)
+    heldout, heldout_report = curate_heldout(load_heldout(settings), tokenizer,
+                                             study.profile.sampling.max_prompt_tokens, near)
+    count = min(study.profile.evaluation.prompts, len(heldout))
+    parts = {"heldout": held_out_subset(heldout, count, seed)}
+    parts["sft"], parts["sft_validation"] = split_by_prompt(sft, settings.validation_share, seed)
+    parts["preferences"], parts["preferences_validation"] = split_by_prompt(
+        pairs, settings.validation_share, seed)
+    parts["other_pairs"] = _other_pairs(study, tokenizer, parts)
+    for part, rows in parts.items():
+        write_parquet(rows, folder / f"{part}.parquet")
+    _refuse_empty(parts)
+    trained = [prompt_text(row) for part in ("sft", "preferences") for row in parts[part]]
+    write_json(folder / "report.json", {
+        "sft": sft_report.to_dict(), "preferences": pairs_report.to_dict(),
+        "heldout": heldout_report.to_dict(),
+        "rows": {part: len(rows) for part, rows in parts.items()},
+        "overlap": overlap(trained, [row["prompt"] for row in heldout]).to_dict()})
+
+
+def _other_pairs(study: Study, tokenizer: Any, parts: dict[str, list]) -> list[dict[str, Any]]:
+    """The sample's pairs of the kind that DPO does not train on, for the same training prompts."""
+    settings = study.profile.data
+    if settings.source != "sample":
+        return []
+    other = "written" if settings.pairs == "on_policy" else "on_policy"
+    rows = load_preferences(replace(settings, pairs=other, preference_rows=None),
+                            settings.seed)
+    wanted = {prompt_text(row) for row in parts["preferences"]}
+    rows = [row for row in rows if prompt_text(row) in wanted]
+    return curate_preferences(rows, tokenizer, settings.max_pair_length)[0]
+
+
+def _refuse_empty(parts: dict[str, list]) -> None:
+    for part in ("sft", "preferences", "heldout"):
+        if not parts[part]:
+            raise ValueError(f"no usable rows are left in {part}; report.json in the run's data "
+                             "folder counts what was dropped and why")

@@ -1,0 +1,115 @@
+"""Notebook 04's stage: candidates of each policy, scored, and the systems picked from them.
+
+For each policy and temperature one pool of N candidates a prompt is sampled and scored by selector
+and judge. Three systems read the same pool: the policy itself (first candidate), Best-of-N (argmax
+of the selector) and the control (a random candidate). responses/<system>.jsonl holds each.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from lib.inference.best_of_n import best_of_n, random_of_n
+from lib.inference.sampling import sample_to_file
+from lib.modeling.loading import load_model, load_tokenizer
+from lib.runtime.files import Row, read_jsonl, write_jsonl
+from lib.study.prepare import load_part
+from lib.study.reward_stage import Scorer, fit_rewards, score_rows
+from lib.study.run import Study, run_stage, stage_hash
+
+POLICIES = ("base", "sft", "dpo")
+
+
+def answer_prompts(study: Study) -> dict[str, list[Row]]:
+    """Sample, score and select; or find what is there. Returns response rows by system."""
+    profile = study.profile
+    fit_rewards(study)
+    inputs = {name: stage_hash(study, name) for name in ("data", "sft", "dpo")}
+    if "embedded" in (profile.rewards.selector, profile.rewards.judge):
+        inputs["rewards"] = stage_hash(study, "rewards")
+    run_stage(study, "responses", {
+        "model": profile.model, "sampling": profile.sampling, "rewards": profile.rewards,
+        "temperatures": profile.evaluation.temperatures, "prompts": profile.evaluation.prompts},
+        inputs, outputs=[f"{system}.jsonl" for system in system_names(study)],
+        work=lambda folder: _answer(study, folder))
+    return load_systems(study)
+
+
+def pools(study: Study) -> list[tuple[str, float]]:
+    """(policy, temperature) of every pool: DPO at each temperature, the others at the main one."""
+    main = study.profile.sampling.temperature
+    extra = [t for t in study.profile.evaluation.temperatures if t != main]
+    return [*((policy, main) for policy in POLICIES), *(("dpo", t) for t in extra)]
+
+
+def system_names(study: Study) -> list[str]:
+    """Names of all systems of the run, in the order of the story."""
+    n = study.profile.sampling.samples
+    plain = list(POLICIES)
+    picked = [f"{policy}+{kind}{n}@{temperature:g}" for policy, temperature in pools(study)
+              for kind in ("bon", "random")]
+    return [*plain, *picked]
+
+
+def load_systems(study: Study) -> dict[str, list[Row]]:
+    """Response rows by system, from the run's files."""
+    return {name: read_jsonl(study.path("responses", f"{name}.jsonl"))
+            for name in system_names(study)}
+
+
+def load_policy(study: Study, policy: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A policy's model in the run's compute precision, and the tokenizer."""
+    profile, device = study.profile, study.device
+    trained = policy != "base"
+    name = str(study.path(policy, "model")) if trained else profile.model.name
+    revision = None if trained else profile.model.revision
+    return load_model(name, device.dtype, device.device, revision), load_tokenizer(name, revision)
+
+
+def _answer(study: Study, folder: Path) -> None:
+    for policy, temperature, rows in _sampled(study, folder):
+        for name, chosen_rows in _systems_of(study, policy, temperature, rows):
+            write_jsonl(folder / f"{name}.jsonl", chosen_rows)
+
+
+def _sampled(study: Study, folder: Path) -> Iterator[tuple[str, float, list[Row]]]:
+    """Every pool with its scores; one policy in memory at a time."""
+    prompts = [{key: row[key] for key in ("id", "prompt", "source")}
+               for row in load_part(study, "heldout")]
+    for policy in POLICIES:
+        model, tokenizer = load_policy(study, policy)
+        for temperature in [t for name, t in pools(study) if name == policy]:
+            settings = replace(study.profile.sampling, temperature=temperature,
+                               seed=study.profile.seed)
+            sample_to_file(model, tokenizer, prompts, settings,
+                           folder / "pools" / f"{policy}@{temperature:g}.jsonl",
+                           model_key=_model_key(study, policy),
+                           description=f"sampling {policy} at T = {temperature:g}")
+        del model
+    scorer = Scorer(study)
+    for policy, temperature in pools(study):
+        rows = read_jsonl(folder / "pools" / f"{policy}@{temperature:g}.jsonl")
+        yield policy, temperature, score_rows(scorer, rows)
+
+
+def _model_key(study: Study, policy: str) -> str:
+    """What tells a policy's weights from others': its stage's hash, or the base model's name."""
+    model = study.profile.model
+    return f"{model.name}@{model.revision}" if policy == "base" else stage_hash(study, policy)
+
+
+def _systems_of(study: Study, policy: str, temperature: float,
+                rows: list[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """The systems that read one pool; the plain policy only at the main temperature."""
+    n = study.profile.sampling.samples
+    scores = [[candidate["rewards"]["selector"] for candidate in row["candidates"]]
+              for row in rows]
+    if temperature == study.profile.sampling.temperature:
+        yield policy, [{**row, "candidates": row["candidates"][:1], "chosen": 0} for row in rows]
+    yield f"{policy}+bon{n}@{temperature:g}", [
+        {**row, "chosen": best_of_n(values)} for row, values in zip(rows, scores, strict=True)]
+    yield f"{policy}+random{n}@{temperature:g}", [
+        {**row, "chosen": random_of_n(len(row["candidates"]), row["id"], study.profile.seed)}
+        for row in rows]
