@@ -29,7 +29,7 @@ LAPTOP_DPO: dict[str, Any] = {
     "checkpoint_every": 6, "keep_checkpoints": 1, "evaluate_every": 6}
 
 LAPTOP: dict[str, Any] = {
-    "sft": {"learning_rate": 5e-5, "epochs": 2.0, "batch_size": 16, "accumulation": 1,
+    "sft": {"learning_rate": 1e-4, "epochs": 1.0, "batch_size": 16, "accumulation": 1,
             "token_budget": 1024, "checkpoint_every": 10, "keep_checkpoints": 1,
             "evaluate_every": 8},
     "dpo": LAPTOP_DPO,

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from lib.runtime.devices import peak_memory_gb
+from lib.runtime.devices import peak_memory_gb, release_memory
 from lib.runtime.files import append_jsonl, read_jsonl, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
 from lib.training.checkpoints import (
@@ -186,6 +186,7 @@ class Loop:
             computed += row.batch.tokens
             _add(sums, self._backward(row, weight))
         grad_norm, applied = self._apply()
+        release_memory()
         seconds = time.perf_counter() - started
         tokens = run.objective.tokens(examples)
         self.counters["num_tokens"] += tokens

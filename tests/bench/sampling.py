@@ -97,6 +97,7 @@ def _transformers(options: argparse.Namespace) -> dict[str, Any]:
     from lib.inference.prompts import messages_of
 
     model, tokenizer, prompts = _loaded(options)
+    model.set_attn_implementation("sdpa")
     encoded = sorted((encode_prompt(tokenizer, messages_of(prompt)) for prompt in prompts), key=len)
     stops = stop_token_ids(tokenizer) if options.natural_stops else []
     model.generation_config.eos_token_id = stops or None

@@ -1,0 +1,77 @@
+"""`compare.html`: every viewer in one file that opens anywhere, without a server or a network.
+
+Comes in: a `Collection`. Goes out: a page whose only script and style are its own. Its
+Content-Security-Policy allows these two by their hashes and forbids everything else, so that even a
+mistake in the escaping could neither run a planted script nor send anything anywhere.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from IPython.display import HTML, display
+from markupsafe import Markup
+
+from lib.runtime.files import sha256_of_value, write_text
+from lib.viewers.page_data import page_data, zipped
+from lib.viewers.render import TEMPLATES, WEB
+from lib.viewers.rows import Collection, Row, Systems, join
+
+STYLES = ("answers.css", "page.css")
+SCRIPTS = ("dom.js", "diff.js", "text.js", "rows.js", "blind.js", "filters.js", "state.js",
+           "read.js", "candidates.js", "list.js", "votes.js", "vote.js", "controls.js", "keys.js",
+           "page.js")
+ZIP_FROM = 2_000_000  # bytes of data; below it the answers stay readable in the file itself
+SANDBOX = "allow-scripts allow-downloads allow-modals"  # no same origin: no cookies, no kernel
+
+
+def write_page(
+    systems: Systems | Collection,
+    path: Path | str,
+    heldout: Iterable[Row] = (),
+    judges: Sequence[str] = (),
+    title: str = "Compare answers",
+) -> Path:
+    """Write the page and give its path; the other parameters are those of `rows.join`."""
+    write_text(path, page_html(join(systems, heldout, judges), title))
+    return Path(path)
+
+
+def page_html(collection: Collection, title: str = "Compare answers") -> str:
+    """The whole page as one string; data beyond 2 MB are zipped, browsers unzip them themselves."""
+    style, script = _joined(STYLES), f'"use strict";\n{_joined(SCRIPTS)}'
+    data = page_data(collection)
+    large = len(data.encode("utf-8")) > ZIP_FROM
+    return TEMPLATES.get_template("page.html.jinja").render(
+        title=title,
+        page_id=sha256_of_value([title, data])[:16],
+        policy=_policy(style, script),
+        style=Markup(style),
+        script=Markup(script),
+        data=Markup(zipped(data) if large else data),
+        data_type="application/gzip" if large else "application/json",
+    )
+
+
+def show_page(path: Path | str, height: int = 900) -> None:
+    """Display a written page inside the notebook; it stays in the notebook's HTML export."""
+    page = escape(Path(path).read_text(encoding="utf-8"))
+    frame = (f'<iframe title="Compare answers" sandbox="{SANDBOX}" srcdoc="{page}" '
+             f'style="width:100%;height:{height}px;border:1px solid #8886;border-radius:8px">')
+    display(HTML(f"<div>{frame}</iframe></div>"))  # the div keeps IPython from suggesting IFrame
+
+
+def _joined(names: Sequence[str]) -> str:
+    return "\n".join((WEB / name).read_text(encoding="utf-8") for name in names)
+
+
+def _policy(style: str, script: str) -> str:
+    return (f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; "
+            "base-uri 'none'; form-action 'none'")
+
+
+def _source(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

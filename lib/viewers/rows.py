@@ -1,0 +1,246 @@
+"""Responses of several systems joined by prompt: what every viewer reads.
+
+Comes in: response rows per system (`responses/<system>.jsonl`) and, if wanted, the held-out rows
+with references and constraints. Goes out: one frozen `Collection`. Systems that drew from one pool
+(`sft`, `sft+bon4@0.6`, `sft+random4@0.6`) share it, so that a page carries each text once.
+All text is made visible on the way in (`visible.py`); escaping is left to the renderers.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lib.analysis.constraints import check_constraints
+from lib.analysis.repetition import longest_repeated_run
+from lib.analysis.variety import distinct_n
+from lib.viewers.visible import visible
+
+Row = dict[str, Any]
+Systems = Mapping[str, Sequence[Row]]
+Reach = Mapping[str, tuple[float, float]]  # model -> (lowest, highest) score
+EQUAL_SCORES = 1e-9  # two scores this close are a tie
+SHORTEST_LOOP = 12  # words; less said twice in a row is emphasis
+
+
+class ViewerError(ValueError):
+    """Input that no viewer can show, said in one sentence."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One candidate answer; `rewards` has a score or None for every model of the collection."""
+
+    text: str
+    tokens: int
+    finish: str
+    logprob: float | None
+    rewards: Mapping[str, float | None]
+    loop: int
+    checks: Mapping[str, bool]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Answers drawn for one prompt and which of them each system chose."""
+
+    answers: tuple[Answer, ...]
+    chosen: Mapping[str, int]
+    diversity: float  # distinct word pairs over all word pairs, 0..1
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt with the pools of all systems that answered it."""
+
+    id: str
+    text: str
+    source: str
+    reference: str | None
+    pools: tuple[Pool, ...]
+
+    def pool(self, system: str) -> Pool | None:
+        """The pool that `system` chose from, None when it did not answer this prompt."""
+        return next((pool for pool in self.pools if system in pool.chosen), None)
+
+    def answer(self, system: str) -> Answer | None:
+        """The answer that `system` gave."""
+        pool = self.pool(system)
+        return pool.answers[pool.chosen[system]] if pool else None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """All prompts of a run; `judges` come first in `models`, the rest selected answers."""
+
+    prompts: tuple[Prompt, ...]
+    systems: tuple[str, ...]
+    models: tuple[str, ...]
+    judges: tuple[str, ...]
+    reach: Reach
+
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        """Models that are not judges."""
+        return self.models[len(self.judges):]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two systems' answers to one prompt."""
+
+    prompt: Prompt
+    a: Answer
+    b: Answer
+
+    def gap(self, model: str) -> float | None:
+        """Score of a minus score of b, None when either could not be scored."""
+        a, b = self.a.rewards.get(model), self.b.rewards.get(model)
+        return None if a is None or b is None else a - b
+
+    def winner(self, model: str) -> str | None:
+        """`a`, `b` or `tie` by the model's scores, None when either could not be scored."""
+        gap = self.gap(model)
+        if gap is None:
+            return None
+        return "tie" if abs(gap) <= EQUAL_SCORES else "a" if gap > 0 else "b"
+
+    @property
+    def identical(self) -> bool:
+        """Whether both systems gave the same text."""
+        return self.a.text == self.b.text
+
+
+def join(
+    systems: "Systems | Collection",
+    heldout: Iterable[Row] = (),
+    judges: Sequence[str] = (),
+) -> Collection:
+    """Join systems by prompt id, in the order in which prompts first appear.
+
+    `judges` name the reward models that judge and did not select. Raises ViewerError for no rows, a
+    prompt that occurs twice in one system, a `chosen` that is no candidate, or an unknown judge.
+    A Collection is handed back as it is, so that several panels can share one.
+    """
+    if isinstance(systems, Collection):
+        return systems
+    by_id = {system: _by_id(system, rows) for system, rows in systems.items()}
+    ids = list(dict.fromkeys(id for rows in by_id.values() for id in rows))
+    if not ids:
+        raise ViewerError("there are no responses to show; generate answers first (notebook 04)")
+    models = _models(by_id, judges)
+    known = {row["id"]: row for row in heldout}
+    prompts = tuple(
+        _prompt({name: rows[id] for name, rows in by_id.items() if id in rows},
+                known.get(id, {}), models)
+        for id in ids
+    )
+    return Collection(prompts, tuple(systems), models, tuple(judges), _reach(prompts, models))
+
+
+def pairs(collection: Collection, a: str, b: str) -> list[Pair]:
+    """Every prompt that both systems answered; raises ViewerError for an unknown system."""
+    for system in (a, b):
+        if system not in collection.systems:
+            raise ViewerError(
+                f"system {system!r} has no responses; choose from {', '.join(collection.systems)}"
+            )
+    both = ((prompt, prompt.answer(a), prompt.answer(b)) for prompt in collection.prompts)
+    return [Pair(*three) for three in both if three[1] and three[2]]
+
+
+def _by_id(system: str, rows: Sequence[Row]) -> dict[str, Row]:
+    by_id: dict[str, Row] = {}
+    for row in rows:
+        if row["id"] in by_id:
+            raise ViewerError(f"{system} answers prompt {row['id']!r} twice; keep one of the lines")
+        if not 0 <= row["chosen"] < len(row["candidates"]):
+            raise ViewerError(
+                f"{system}, prompt {row['id']!r}: chosen is {row['chosen']}, expected an index of "
+                f"its {len(row['candidates'])} candidates"
+            )
+        by_id[row["id"]] = row
+    return by_id
+
+
+def _models(by_id: Mapping[str, Mapping[str, Row]], judges: Sequence[str]) -> tuple[str, ...]:
+    found = dict.fromkeys(
+        model
+        for rows in by_id.values()
+        for row in rows.values()
+        for candidate in row["candidates"]
+        for model in candidate.get("rewards") or {}
+    )
+    for judge in judges:
+        if judge not in found:
+            raise ViewerError(f"judge {judge!r} scored nothing; scores are by "
+                              f"{', '.join(found) or 'no model'}")
+    return (*judges, *(model for model in found if model not in judges))
+
+
+def _reach(prompts: Sequence[Prompt], models: Sequence[str]) -> Reach:
+    answers = [answer for prompt in prompts for pool in prompt.pools for answer in pool.answers]
+    scores = {
+        model: [score for answer in answers if (score := answer.rewards[model]) is not None]
+        for model in models
+    }
+    return {model: (min(found), max(found)) for model, found in scores.items() if found}
+
+
+def _prompt(rows: Mapping[str, Row], heldout: Row, models: Sequence[str]) -> Prompt:
+    """One prompt; pools are shared by systems whose candidates have the same texts."""
+    pools: dict[tuple[str, ...], dict[str, int]] = {}
+    candidates: dict[tuple[str, ...], Sequence[Row]] = {}
+    for system, row in rows.items():
+        texts = tuple(candidate["text"] for candidate in row["candidates"])
+        pools.setdefault(texts, {})[system] = row["chosen"]
+        candidates[texts] = _merged(candidates.get(texts), row["candidates"])
+    first = next(iter(rows.values()))
+    reference = heldout.get("reference")
+    return Prompt(
+        id=str(first["id"]),
+        text=visible(first["prompt"]),
+        source=visible(first.get("source") or heldout.get("source") or ""),
+        reference=visible(reference) if reference else None,
+        pools=tuple(
+            Pool(tuple(_answer(row, heldout, models) for row in candidates[texts]),
+                 chosen, distinct_n(texts, 2) or 0.0)
+            for texts, chosen in pools.items()
+        ),
+    )
+
+
+def _merged(old: Sequence[Row] | None, new: Sequence[Row]) -> Sequence[Row]:
+    """A pool with the scores of both copies: some systems are judged on their choice only."""
+    if old is None:
+        return new
+    return [
+        {**one, "rewards": _scores(one) | _scores(other)}
+        for one, other in zip(old, new, strict=True)
+    ]
+
+
+def _scores(candidate: Row) -> dict[str, float]:
+    rewards = candidate.get("rewards") or {}
+    return {model: score for model, score in rewards.items()
+            if score is not None and math.isfinite(score)}
+
+
+def _answer(row: Row, heldout: Row, models: Sequence[str]) -> Answer:
+    rewards, run = _scores(row), longest_repeated_run(row["text"])
+    return Answer(
+        text=visible(row["text"]),
+        tokens=row["tokens"],
+        finish=row["finish"],
+        logprob=row.get("logprob"),
+        rewards={model: rewards.get(model) for model in models},
+        loop=run if run >= SHORTEST_LOOP else 0,
+        checks=_checks(row["text"], heldout),
+    )
+
+
+def _checks(text: str, heldout: Row) -> dict[str, bool]:
+    if not heldout.get("instruction_id_list"):
+        return {}
+    check = check_constraints(text, heldout)
+    return dict(zip(check.instructions, check.strict, strict=True))

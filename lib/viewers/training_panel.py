@@ -1,0 +1,106 @@
+"""Loss and reward curves that grow while a stage trains in the notebook.
+
+Comes in: metric rows one at a time (`Run.on_metrics` of the training loop) or all of a
+metrics.jsonl. Goes out: small SVG charts, redrawn in place at most once a second. A display handle
+is updated instead of a widget: it works while the kernel is busy training, and the last picture
+stays in the notebook. Headless nothing is drawn; the loop's own progress lines tell the story.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from IPython.display import HTML, DisplayHandle, display
+
+from lib.analysis.statistics import exponential_moving_average
+from lib.viewers import render
+from lib.viewers.show import is_live
+
+Row = Mapping[str, Any]
+Point = tuple[float, float]
+
+CHARTS = {
+    "loss": ("loss",),
+    "reward margin": ("rewards/margins",),
+    "share of pairs ordered right": ("rewards/accuracies",),
+    "rewards": ("rewards/chosen", "rewards/rejected"),
+}
+SMOOTHING = 0.9
+SECONDS_BETWEEN_PICTURES = 1.0
+WIDTH, HEIGHT = 300, 150  # of a chart, in SVG units
+
+
+def live_curves(interactive: bool | None = None) -> Callable[[Row], None]:
+    """A function that takes metric rows one by one and keeps a picture of them up to date."""
+    if not is_live(interactive):
+        return lambda row: None
+    handle = display(HTML(curves_html([])), display_id=True)
+    return _Redrawing(handle).add
+
+
+class _Redrawing:
+    """Collects rows and redraws when the last picture is old enough, or after a validation."""
+
+    def __init__(self, handle: DisplayHandle) -> None:
+        self.handle, self.rows, self.drawn = handle, [], 0.0
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        due = time.monotonic() - self.drawn >= SECONDS_BETWEEN_PICTURES
+        if due or row.get("split") == "validation":
+            self.handle.update(HTML(curves_html(self.rows)))
+            self.drawn = time.monotonic()
+
+
+def curves_html(rows: Sequence[Row]) -> str:
+    """HTML with one chart for each metric that the rows hold: raw, smoothed, and validation."""
+    charts = [_chart(title, keys, rows) for title, keys in CHARTS.items()]
+    return render.style() + render.fill(
+        "curves", charts=[chart for chart in charts if chart["lines"]], width=WIDTH, height=HEIGHT,
+        waiting=not rows,
+    )
+
+
+def _chart(title: str, keys: Sequence[str], rows: Sequence[Row]) -> dict[str, Any]:
+    train = {key: _points(rows, "train", key) for key in keys}
+    checks = {key: _points(rows, "validation", key) for key in keys}
+    everything = [point for points in (*train.values(), *checks.values()) for point in points]
+    place = _scale(everything)
+    lines = [
+        {"name": key, "side": "ab"[number], "raw": _path(points, place),
+         "smooth": _path(_smoothed(points), place), "last": f"{(points or checks[key])[-1][1]:.3f}",
+         "checks": [place(point) for point in checks[key]]}
+        for number, (key, points) in enumerate(train.items()) if points or checks[key]
+    ]
+    values = [value for _, value in everything] or [0.0]
+    return {"title": title, "lines": lines,
+            "low": f"{min(values):.3g}", "high": f"{max(values):.3g}",
+            "steps": int(max((step for step, _ in everything), default=0))}
+
+
+def _points(rows: Sequence[Row], split: str, key: str) -> list[Point]:
+    return [(row["step"], row[key]) for row in rows
+            if row.get("split") == split and row.get(key) is not None]
+
+
+def _smoothed(points: Sequence[Point]) -> list[Point]:
+    if not points:
+        return []
+    values = exponential_moving_average([value for _, value in points], SMOOTHING)
+    return [(step, float(value)) for (step, _), value in zip(points, values, strict=True)]
+
+
+def _scale(points: Sequence[Point]) -> Callable[[Point], Point]:
+    """From (step, value) to SVG units, the highest value on top."""
+    steps, values = zip(*points, strict=True) if points else ((0.0,), (0.0,))
+    width = max(steps) - min(steps) or 1.0
+    height = max(values) - min(values) or 1.0
+    return lambda point: (round(WIDTH * (point[0] - min(steps)) / width, 1),
+                          round(HEIGHT * (max(values) - point[1]) / height, 1))
+
+
+def _path(points: Sequence[Point], place: Callable[[Point], Point]) -> str:
+    placed = [place(point) for point in points]
+    kept = placed[:1] + [now for before, now in pairwise(placed) if now != before]
+    return " ".join(f"{x},{y}" for x, y in kept)

@@ -1,0 +1,24 @@
+// Elements without markup: every text goes in as a text node, never as HTML.
+
+function h(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child != null && child !== ""));
+  return element;
+}
+
+const byId = (id) => document.getElementById(id);
+const tag = (label, kind = "") => (label ? h("span", { class: `tag ${kind}`.trim() }, label) : null);
+const percent = (share) => `${Math.round(100 * share)}%`;
+const number = (value, digits = 2) => (value == null ? "–" : value.toFixed(digits));

