@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lib.modeling.packing import PackedBatch
 
-CHUNK_ELEMENTS = 2**25  # logits alive at once: 64 MB in bf16, 128 MB in fp32
+CHUNK_ELEMENTS = 2**24  # logits alive at once: 32 MB in bf16, 64 MB in fp32
 
 
 class _TokenLogps(torch.autograd.Function):
@@ -74,7 +74,7 @@ def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Te
     """Log-probability of `targets` [R] under softmax(hidden @ weight.T + bias), float32 [R].
 
     hidden: [R, width]; weight: [vocabulary, width], tied or not. `chunk` tokens at a time; the
-    default keeps a chunk's logits near 2**25 elements whatever the vocabulary.
+    default keeps a chunk's logits near 2**24 elements whatever the vocabulary.
     """
     chunk = chunk or max(64, CHUNK_ELEMENTS // len(weight))
     return _TokenLogps.apply(hidden, weight, bias, targets, chunk, softcap)

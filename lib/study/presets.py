@@ -25,15 +25,15 @@ SMOKE: dict[str, Any] = {
 }
 
 LAPTOP_DPO: dict[str, Any] = {
-    "learning_rate": 1e-5, "batch_size": 32, "accumulation": 1, "token_budget": 1024,
-    "checkpoint_every": 6, "keep_checkpoints": 1, "evaluate_every": 6}
+    "learning_rate": 2e-5, "batch_size": 32, "accumulation": 1, "token_budget": 1024,
+    "checkpoint_every": 6, "keep_checkpoints": 1, "evaluate_every": 9}
 
 LAPTOP: dict[str, Any] = {
     "sft": {"learning_rate": 1e-4, "epochs": 1.0, "batch_size": 16, "accumulation": 1,
             "token_budget": 1024, "checkpoint_every": 10, "keep_checkpoints": 1,
             "evaluate_every": 8},
     "dpo": LAPTOP_DPO,
-    "dpo_other": LAPTOP_DPO | {"learning_rate": 4e-5},
+    "dpo_other": LAPTOP_DPO | {"learning_rate": 4e-5, "evaluate_every": 3},
     "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_new_tokens": 128,
                  "max_prompt_tokens": 512},
 }

@@ -67,7 +67,7 @@ def _embedded(study: Study, roles: Sequence[str]) -> list[EmbeddedRewardModel]:
         return []
     device, backbone = study.device, resolve_model(study.profile.rewards.backbone)
     loaded = load_backbone(backbone, device.dtype, device.device)
-    return [EmbeddedRewardModel(role, load_head(study.path("rewards"), role), loaded)
+    return [EmbeddedRewardModel(role, load_head(study.path("rewards"), role), loaded, FEATURES)
             for role in roles]
 
 

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 
 Action = Callable[[], None]
 BAR_HEIGHT = 44  # pixels of the tallest histogram bar
-SIDES = {-1: "#17568f", 0: "#7d828c", 1: "#97430a"}  # left, even, right; as in answers.css
+SIDES = {-1: "#17568f", 0: "#7d828c", 1: "#97430a"}  # left, even, right; as in theme.css
 CHOSEN = "#6a3fd1"
 
 

@@ -16,10 +16,10 @@ from markupsafe import Markup
 
 from lib.runtime.files import sha256_of_value, write_text
 from lib.viewers.page_data import page_data, zipped
-from lib.viewers.render import TEMPLATES, WEB
+from lib.viewers.render import STYLES, TEMPLATES, read_web
 from lib.viewers.rows import Collection, Row, Systems, join
 
-STYLES = ("answers.css", "page.css")
+PAGE_STYLES = (*STYLES, "page.css", "views.css")
 SCRIPTS = ("dom.js", "diff.js", "text.js", "rows.js", "blind.js", "filters.js", "state.js",
            "read.js", "candidates.js", "list.js", "votes.js", "vote.js", "controls.js", "keys.js",
            "page.js")
@@ -41,7 +41,7 @@ def write_page(
 
 def page_html(collection: Collection, title: str = "Compare answers") -> str:
     """The whole page as one string; data beyond 2 MB are zipped, browsers unzip them themselves."""
-    style, script = _joined(STYLES), f'"use strict";\n{_joined(SCRIPTS)}'
+    style, script = read_web(PAGE_STYLES), f'"use strict";\n{read_web(SCRIPTS)}'
     data = page_data(collection)
     large = len(data.encode("utf-8")) > ZIP_FROM
     return TEMPLATES.get_template("page.html.jinja").render(
@@ -61,10 +61,6 @@ def show_page(path: Path | str, height: int = 900) -> None:
     frame = (f'<iframe title="Compare answers" sandbox="{SANDBOX}" srcdoc="{page}" '
              f'style="width:100%;height:{height}px;border:1px solid #8886;border-radius:8px">')
     display(HTML(f"<div>{frame}</iframe></div>"))  # the div keeps IPython from suggesting IFrame
-
-
-def _joined(names: Sequence[str]) -> str:
-    return "\n".join((WEB / name).read_text(encoding="utf-8") for name in names)
 
 
 def _policy(style: str, script: str) -> str:

@@ -19,6 +19,7 @@ from lib.viewers.pools import pool_curve, ranking_model
 from lib.viewers.rows import Answer, Collection, Pair, Pool, Prompt
 
 WEB = Path(__file__).parent / "web"
+STYLES = ("theme.css", "answers.css", "charts.css")
 TEMPLATES = Environment(
     loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined,
     trim_blocks=True, lstrip_blocks=True,
@@ -27,8 +28,13 @@ UNMARKED = WordDiff("shared", 0.0)
 
 
 def style() -> str:
-    """The stylesheet of the fragments as a <style> element."""
-    return f"<style>{(WEB / 'answers.css').read_text(encoding='utf-8')}</style>"
+    """The stylesheets of the fragments as a <style> element."""
+    return f"<style>{read_web(STYLES)}</style>"
+
+
+def read_web(names: Sequence[str]) -> str:
+    """Files of `web/` one after the other."""
+    return "\n".join((WEB / name).read_text(encoding="utf-8") for name in names)
 
 
 def comparison(
@@ -71,7 +77,8 @@ def candidates(prompt: Prompt, pool: Pool, collection: Collection, search: str =
         legend=f"{len(cards)} candidates, best by {ranked_by} first; "
                f"{pool.diversity:.0%} of their word pairs are distinct.",
         cards=[cards[index] for index in best_first],
-        selector=ranked_by,
+        curve_legend="Best of n for this prompt: the expected score of the answer that "
+                     f"{ranked_by} picks from n of them.",
         curve=_curve(pool, collection),
     )
 
@@ -83,7 +90,9 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -
 
 def slice_in_words(slice_: Slice, a: str, b: str, score: str) -> str:
     """HTML of one line: win rate of a over b with its interval, counts and mean lengths."""
-    return fill("slice", slice=slice_, a=a, b=b, score=score, empty=math.isnan(slice_.win_rate))
+    n = slice_.wins + slice_.ties + slice_.losses
+    counts = f"n = {n}: {slice_.wins} wins, {slice_.ties} ties, {slice_.losses} losses"
+    return fill("slice", slice=slice_, a=a, b=b, score=score, counts=counts, empty=n == 0)
 
 
 def note(*lines: str) -> str:

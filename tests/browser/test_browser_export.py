@@ -29,6 +29,6 @@ def test_the_page_in_an_exported_notebook_works_offline(
     page.goto(exported.as_uri(), wait_until="commit")
     frame = page.frame_locator("iframe[srcdoc]")
     frame.locator("body[data-ready=yes]").wait_for()
-    frame.locator("body").press("j")
+    frame.locator("#next").press("j")
     assert frame.locator("#view .id").inner_text() == "p1"
     context.close()

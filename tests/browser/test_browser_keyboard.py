@@ -181,7 +181,7 @@ def test_results_appear_after_twenty_votes(tmp_path: Path, open_file: Callable) 
     assert "after 20 votes" in page.locator("#view").inner_text()
     press(page, "1")
     text = page.locator("#view .results").inner_text()
-    assert "By your 20 votes system1 wins" in text
+    assert "By 20 votes system1 wins" in text
     assert "kappa" in text
 
 

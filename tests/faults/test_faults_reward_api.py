@@ -238,7 +238,8 @@ def test_killed_in_the_middle_of_two_thousand_nothing_is_lost_wrong_or_asked_twi
     began = time.monotonic()
     first = start_client(server, tmp_path)
     while len(server.scored) < ITEMS // 3:
-        assert first.poll() is None and time.monotonic() - began < 60
+        assert first.poll() is None
+        assert time.monotonic() - began < 60
         time.sleep(0.01)
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -279,7 +280,8 @@ def test_retry_after_pauses_every_thread(troubled: Server) -> None:
     client = client_for(troubled, concurrency=4, attempts=2)
     client.score([conversation(number) for number in range(4)])
     late = [when for when in troubled.times if when > troubled.times[0] + 0.3]
-    assert late and min(late) >= troubled.paused_until - 0.05
+    assert late
+    assert min(late) >= troubled.paused_until - 0.05
 
 
 @pytest.mark.parametrize("troubled", ["nan", "html", "throttled", "cut", "two"], indirect=True)
@@ -287,7 +289,8 @@ def test_what_never_succeeds_is_missing_and_asked_again_next_time(
         troubled: Server, tmp_path: Path) -> None:
     model = cached(client_for(troubled, attempts=3), ScoreCache(tmp_path / "scores.sqlite"))
     (verdict,) = dict(model.stream([conversation(1)])).values()
-    assert verdict.score is None and verdict.transient
+    assert verdict.score is None
+    assert verdict.transient
     assert verdict.reason.startswith("no score after 3 attempts")
     assert KEY not in repr(verdict)
     assert troubled.calls["answer 1"] == 3
@@ -318,7 +321,8 @@ def test_a_hopeless_run_stops_at_once_and_says_what_to_do(
     with pytest.raises(ApiStoppedError) as error:
         model.score([conversation(number) for number in range(500)])
     assert sentence in str(error.value)
-    assert KEY not in repr(error.value) and error.value.__context__ is None
+    assert KEY not in repr(error.value)
+    assert error.value.__context__ is None
     assert len(troubled.times) < 50
     assert len(model.cache) == 0
 
@@ -342,6 +346,8 @@ def test_without_a_network_items_are_missing_and_the_key_stays_inside(
     client = NemotronRewardModel(ApiSettings(base_url=address, attempts=2, backoff=0.001,
                                              calls_per_minute=60_000))
     (verdict,) = dict(client.stream([conversation(1)])).values()
-    assert verdict.score is None and verdict.transient and "ConnectionError" in verdict.reason
+    assert verdict.score is None
+    assert verdict.transient
+    assert "ConnectionError" in verdict.reason
     everything = repr(verdict) + repr(client) + repr(vars(client)) + "".join(capfd.readouterr())
     assert KEY not in everything

@@ -142,7 +142,8 @@ def test_what_the_api_would_refuse_is_missing_without_a_call(
     assert model.score(refused) == [None] * 4
     assert verdicts[0].reason == "about 101 tokens, and the API reads 100"
     assert verdicts[1].reason == "a message is empty"
-    assert "roles are" in verdicts[2].reason and "roles are" in verdicts[3].reason
+    assert "roles are" in verdicts[2].reason
+    assert "roles are" in verdicts[3].reason
     assert not any(verdict.transient for verdict in verdicts.values())
 
 

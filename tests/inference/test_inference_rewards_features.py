@@ -40,7 +40,8 @@ def test_features_are_the_mean_hidden_state_of_the_answer_read_alone(
         folder: Path, backbone: Backbone) -> None:
     plain = AutoModelForCausalLM.from_pretrained(folder).eval()
     found = answer_features(backbone, CONVERSATIONS, (1, 2))
-    assert found.shape == (12, 2 * 64) and found.dtype == np.float32
+    assert found.shape == (12, 2 * 64)
+    assert found.dtype == np.float32
     for row, (question, answer) in zip(found, CONVERSATIONS, strict=True):
         prompt = encode_prompt(backbone.tokenizer, [question])
         response = encode_response(backbone.tokenizer, [question], answer["content"])
@@ -113,7 +114,8 @@ def test_a_damaged_part_is_put_aside_and_its_answers_read_again(
     part.write_bytes(part.read_bytes()[:200])
     assert np.array_equal(answer_features(backbone, CONVERSATIONS, (1,), tmp_path), whole)
     assert "is damaged" in capsys.readouterr().out
-    assert part.with_suffix(".damaged").exists() and part.exists()
+    assert part.with_suffix(".damaged").exists()
+    assert part.exists()
 
 
 def test_other_weights_and_other_precision_have_other_cache_folders(

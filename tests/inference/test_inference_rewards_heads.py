@@ -121,7 +121,8 @@ def test_an_answer_that_was_not_read_is_left_out_of_the_fit() -> None:
     features[3, 1] = np.nan
     head = head_of(answers, features)
     assert head.pairs == len(answers.pairs) - 3
-    assert np.isfinite(head.weights).all() and head.cv_accuracy > 0.95
+    assert np.isfinite(head.weights).all()
+    assert head.cv_accuracy > 0.95
     assert np.isnan(head(features)[3])
 
 

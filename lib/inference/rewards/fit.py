@@ -5,10 +5,11 @@ other answers. Each is tested on the other's set, and both on `audit.jsonl`, whi
 on. `python -m lib.inference.rewards.fit` does it from the command line.
 
 How the defaults were chosen, by cross-validation over the prompts of each fitting set alone: the
-mean over response tokens beats the last token, the maximum and the end-of-turn token; layer 19 of 30
-beats its neighbours on both sets and, on systems left out of the fit, too; a margin of half the
-score gap lowers the held-out loss. No gain worth its cost: several layers together, length,
-repetition and log-probabilities as further features, gap weights, regression on the scores, kernels.
+mean over response tokens beats the last token, the maximum and the end-of-turn token; layer 19 of
+30 beats its neighbours on both sets, and on systems that were left out of the fit, too; a margin of
+half the score gap lowers the held-out loss. No gain worth its cost: several layers together;
+length, repetition and log-probabilities as further features; gap weights; regression on scores;
+kernels; reading the prompt again after the answer.
 """
 
 import argparse

@@ -13,11 +13,18 @@ function setUpControls(data, state, change) {
   byId("b").addEventListener("change", () => change({ gap: null }));
   byId("score").addEventListener("change", () => change({ gap: null }));
   byId("swap").addEventListener("click", () => change({ a: state().b, b: state().a, gap: null }));
-  byId("search").addEventListener("input", (event) => change({ search: event.target.value.trim() }));
+  byId("search").addEventListener("input", (event) =>
+    change({ search: event.target.value.trim() }),
+  );
   byId("diff").addEventListener("change", (event) => change({ diff: event.target.checked }));
   byId("winner").addEventListener("change", (event) => change({ winner: event.target.value }));
-  byId("seed").addEventListener("change", (event) => change({ seed: Number(event.target.value) | 0 }));
-  for (const [id, place] of [["shortest", 0], ["longest", 1]]) {
+  byId("seed").addEventListener("change", (event) =>
+    change({ seed: Number(event.target.value) | 0 }),
+  );
+  for (const [id, place] of [
+    ["shortest", 0],
+    ["longest", 1],
+  ]) {
     byId(id).addEventListener("change", (event) => {
       const tokens = [...state().tokens];
       tokens[place] = Number(event.target.value);
@@ -25,16 +32,33 @@ function setUpControls(data, state, change) {
     });
   }
   setUpChecks("flags", Object.keys(FLAGS), "flags", state, change);
-  setUpChecks("sources", [...new Set(data.prompts.map((prompt) => prompt.source))].filter(Boolean).sort(),
-    "sources", state, change);
+  setUpChecks(
+    "sources",
+    [...new Set(data.prompts.map((prompt) => prompt.source))].filter(Boolean).sort(),
+    "sources",
+    state,
+    change,
+  );
 }
 
 function setUpChecks(id, labels, key, state, change) {
-  byId(id).append(...labels.map((label) => h("label", {},
-    h("input", { type: "checkbox", value: label, onchange: (event) => {
-      const others = state()[key].filter((one) => one !== label);
-      change({ [key]: event.target.checked ? [...others, label] : others });
-    } }), ` ${label}`)));
+  byId(id).append(
+    ...labels.map((label) =>
+      h(
+        "label",
+        {},
+        h("input", {
+          type: "checkbox",
+          value: label,
+          onchange: (event) => {
+            const others = state()[key].filter((one) => one !== label);
+            change({ [key]: event.target.checked ? [...others, label] : others });
+          },
+        }),
+        ` ${label}`,
+      ),
+    ),
+  );
 }
 
 function showControls(state) {
@@ -43,7 +67,8 @@ function showControls(state) {
   byId("diff").checked = state.diff;
   [byId("shortest").value, byId("longest").value] = state.tokens;
   for (const key of ["flags", "sources"]) {
-    for (const box of byId(key).querySelectorAll("input")) box.checked = state[key].includes(box.value);
+    for (const box of byId(key).querySelectorAll("input"))
+      box.checked = state[key].includes(box.value);
   }
 }
 
@@ -58,8 +83,17 @@ function drawPresets(data, pairs, state, start, change) {
     const wanted = { ...state, ...presetChange(name, start) };
     const count = selectPairs(pairs, wanted, data).length;
     const pressed = JSON.stringify([wanted, name]) === JSON.stringify([state, name]);
-    return h("button", { type: "button", class: "preset", "aria-pressed": String(pressed),
-      onclick: () => change({ ...presetChange(name, start), id: "" }) }, name, h("small", {}, ` ${count}`));
+    return h(
+      "button",
+      {
+        type: "button",
+        class: "preset",
+        "aria-pressed": String(pressed),
+        onclick: () => change({ ...presetChange(name, start), id: "" }),
+      },
+      name,
+      h("small", {}, ` ${count}`),
+    );
   });
 }
 
@@ -70,9 +104,15 @@ function drawHistogram(pairs, state, change) {
     const chosen = state.gap && state.gap[0] === bar.low && state.gap[1] === bar.high;
     const words = `Gap ${number(bar.low)} to ${number(bar.high)}: ${bar.count} prompts`;
     const side = bar.low > 0 ? "a" : bar.high < 0 ? "b" : "even";
-    const button = h("button", { type: "button", class: side, "aria-pressed": String(Boolean(chosen)),
-      "aria-label": words, title: words, disabled: !bar.count,
-      onclick: () => change({ gap: chosen ? null : [bar.low, bar.high] }) });
+    const button = h("button", {
+      type: "button",
+      class: side,
+      "aria-pressed": String(Boolean(chosen)),
+      "aria-label": words,
+      title: words,
+      disabled: !bar.count,
+      onclick: () => change({ gap: chosen ? null : [bar.low, bar.high] }),
+    });
     button.style.height = `${bar.count ? 6 + (54 * bar.count) / tallest : 2}px`;
     return button;
   });
@@ -81,14 +121,36 @@ function drawHistogram(pairs, state, change) {
 function drawSlice(pairs, state) {
   const found = summaryOf(pairs, state.score);
   if (!found.n) return [h("p", {}, "No scored pair in this slice.")];
-  const bar = svg("svg", { viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" },
+  const bar = svg(
+    "svg",
+    { viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" },
     svg("rect", { class: "track", y: 5, width: 100, height: 2 }),
     svg("rect", { class: "half", x: 49.8, width: 0.4, height: 12 }),
-    svg("rect", { class: "a", x: 100 * found.low, y: 3, width: 100 * (found.high - found.low), height: 6 }),
-    svg("rect", { class: "point", x: 100 * found.rate - 0.6, width: 1.2, height: 12 }));
-  return [h("p", {}, h("strong", {}, state.a), ` wins ${number(found.rate, 3)} `,
-    `[${number(found.low, 3)}, ${number(found.high, 3)}] against `, h("strong", {}, state.b),
-    ` by ${state.score}`), bar,
-  h("p", { class: "legend" }, `n = ${found.n}: ${found.wins} wins, ${found.ties} ties, `
-    + `${found.losses} losses; mean length ${number(found.tokensA, 0)} and ${number(found.tokensB, 0)} tokens`)];
+    svg("rect", {
+      class: "a",
+      x: 100 * found.low,
+      y: 3,
+      width: 100 * (found.high - found.low),
+      height: 6,
+    }),
+    svg("rect", { class: "point", x: 100 * found.rate - 0.6, width: 1.2, height: 12 }),
+  );
+  return [
+    h(
+      "p",
+      {},
+      h("strong", {}, state.a),
+      ` wins ${number(found.rate, 3)} `,
+      `[${number(found.low, 3)}, ${number(found.high, 3)}] against `,
+      h("strong", {}, state.b),
+      ` by ${state.score}`,
+    ),
+    bar,
+    h(
+      "p",
+      { class: "legend" },
+      `n = ${found.n}: ${found.wins} wins, ${found.ties} ties, ` +
+        `${found.losses} losses; mean length ${number(found.tokensA, 0)} and ${number(found.tokensB, 0)} tokens`,
+    ),
+  ];
 }

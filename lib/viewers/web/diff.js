@@ -6,7 +6,9 @@ const SHORTEST_PHRASE = 3;
 
 function wordDiff(a, b) {
   const spans = [wordSpans(a), wordSpans(b)];
-  const words = [a, b].map((text, side) => spans[side].map(([start, end]) => text.slice(start, end)));
+  const words = [a, b].map((text, side) =>
+    spans[side].map(([start, end]) => text.slice(start, end)),
+  );
   const places = placesOf(words[1]);
   const comparisons = words[0].reduce((sum, word) => sum + (places.get(word) || []).length, 0);
   if (comparisons > MOST_COMPARISONS) return { kind: "too long", share: 0, a: [], b: [] };
@@ -17,7 +19,12 @@ function wordDiff(a, b) {
     return { kind: "changed", share, a: gaps(blocks, spans[0], 0), b: gaps(blocks, spans[1], 1) };
   }
   const phrases = blocks.filter((block) => block[2] >= SHORTEST_PHRASE);
-  return { kind: "shared", share, a: inside(phrases, spans[0], 0), b: inside(phrases, spans[1], 1) };
+  return {
+    kind: "shared",
+    share,
+    a: inside(phrases, spans[0], 0),
+    b: inside(phrases, spans[1], 1),
+  };
 }
 
 function wordSpans(text) {
@@ -70,7 +77,8 @@ function joined(blocks) {
   const result = [];
   for (const block of blocks) {
     const last = result[result.length - 1];
-    if (last && last[0] + last[2] === block[0] && last[1] + last[2] === block[1]) last[2] += block[2];
+    if (last && last[0] + last[2] === block[0] && last[1] + last[2] === block[1])
+      last[2] += block[2];
     else result.push([...block]);
   }
   return result;

@@ -19,6 +19,7 @@ function fill(element, attributes, children) {
 }
 
 const byId = (id) => document.getElementById(id);
-const tag = (label, kind = "") => (label ? h("span", { class: `tag ${kind}`.trim() }, label) : null);
+const tag = (label, kind = "") =>
+  label ? h("span", { class: `tag ${kind}`.trim() }, label) : null;
 const percent = (share) => `${Math.round(100 * share)}%`;
 const number = (value, digits = 2) => (value == null ? "–" : value.toFixed(digits));

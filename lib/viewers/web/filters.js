@@ -1,17 +1,21 @@
-// Search, filters, presets, orders and the slice in numbers: the page's side of lib/viewers/filters.py.
+// Search, filters, presets, orders, and the slice in numbers: the page's side of filters.py.
 
 const FLAGS = {
   "judge and selector disagree": (pair, data) => {
-    const winners = (models) => models.map((model) => winnerOf(pair, model))
-      .filter((winner) => winner === "a" || winner === "b");
+    const winners = (models) =>
+      models
+        .map((model) => winnerOf(pair, model))
+        .filter((winner) => winner === "a" || winner === "b");
     const judged = winners(data.judges);
     const selected = winners(selectorsOf(data));
     return judged.length > 0 && selected.length > 0 && new Set([...judged, ...selected]).size === 2;
   },
   "won but shorter": (pair, data) => {
     const winner = winnerOf(pair, data.models[0]);
-    return (winner === "a" && pair.a.tokens < pair.b.tokens)
-      || (winner === "b" && pair.b.tokens < pair.a.tokens);
+    return (
+      (winner === "a" && pair.a.tokens < pair.b.tokens) ||
+      (winner === "b" && pair.b.tokens < pair.a.tokens)
+    );
   },
   identical: (pair) => pair.a.text === pair.b.text,
   "hit the limit": (pair) => pair.a.cutOff || pair.b.cutOff,
@@ -34,7 +38,10 @@ const PRESETS = {
 };
 
 function selectPairs(pairs, wanted, data) {
-  return ordered(pairs.filter((pair) => passes(pair, wanted, data)), wanted);
+  return ordered(
+    pairs.filter((pair) => passes(pair, wanted, data)),
+    wanted,
+  );
 }
 
 function passes(pair, wanted, data) {
@@ -42,12 +49,15 @@ function passes(pair, wanted, data) {
   const length = Math.max(pair.a.tokens, pair.b.tokens);
   const search = wanted.search.toLowerCase();
   const texts = () => [pair.prompt.id, pair.prompt.text, pair.a.text, pair.b.text];
-  return (!wanted.sources.length || wanted.sources.includes(pair.prompt.source))
-    && (wanted.winner === "any" || winnerOf(pair, wanted.score) === wanted.winner)
-    && (!wanted.gap || (gap != null && wanted.gap[0] <= gap && gap < wanted.gap[1]))
-    && wanted.tokens[0] <= length && length <= wanted.tokens[1]
-    && wanted.flags.every((flag) => FLAGS[flag](pair, data))
-    && (!search || texts().some((text) => text.toLowerCase().includes(search)));
+  return (
+    (!wanted.sources.length || wanted.sources.includes(pair.prompt.source)) &&
+    (wanted.winner === "any" || winnerOf(pair, wanted.score) === wanted.winner) &&
+    (!wanted.gap || (gap != null && wanted.gap[0] <= gap && gap < wanted.gap[1])) &&
+    wanted.tokens[0] <= length &&
+    length <= wanted.tokens[1] &&
+    wanted.flags.every((flag) => FLAGS[flag](pair, data)) &&
+    (!search || texts().some((text) => text.toLowerCase().includes(search)))
+  );
 }
 
 function ordered(pairs, wanted) {
@@ -69,9 +79,18 @@ function ordered(pairs, wanted) {
 
 function summaryOf(pairs, score) {
   const winners = pairs.map((pair) => winnerOf(pair, score));
-  const [wins, ties, losses] = ["a", "tie", "b"].map((who) => winners.filter((w) => w === who).length);
+  const [wins, ties, losses] = ["a", "tie", "b"].map(
+    (who) => winners.filter((w) => w === who).length,
+  );
   const mean = (side) => pairs.reduce((sum, pair) => sum + pair[side].tokens, 0) / pairs.length;
-  return { wins, ties, losses, ...winRate(wins, ties, losses), tokensA: mean("a"), tokensB: mean("b") };
+  return {
+    wins,
+    ties,
+    losses,
+    ...winRate(wins, ties, losses),
+    tokensA: mean("a"),
+    tokensB: mean("b"),
+  };
 }
 
 // A tie counts half; Wilson's interval (1927) at 95 %.
@@ -88,8 +107,11 @@ function histogramOf(pairs, score, bars = 13) {
   const gaps = pairs.map((pair) => gapOf(pair, score)).filter((gap) => gap != null);
   const reach = (Math.max(0, ...gaps.map(Math.abs)) || 1) * (1 + Number.EPSILON);
   const width = (2 * reach) / bars;
-  const found = Array.from({ length: bars }, (_, place) => (
-    { low: -reach + place * width, high: -reach + (place + 1) * width, count: 0 }));
+  const found = Array.from({ length: bars }, (_, place) => ({
+    low: -reach + place * width,
+    high: -reach + (place + 1) * width,
+    count: 0,
+  }));
   for (const gap of gaps) found[Math.min(bars - 1, Math.floor((gap + reach) / width))].count++;
   return found;
 }

@@ -1,12 +1,13 @@
 // Keys for everything that is done often; `?` shows them. Typing in a field is never a command.
 
-function setUpKeys({ change, go, place, votes, state, slice }) {
+function setUpKeys(page) {
+  const { change, ballot } = page;
   const commands = {
-    j: () => go(place() + 1),
-    k: () => go(place() - 1),
-    x: () => go(Math.floor(Math.random() * slice().length)),
+    j: () => go(page, placeOf(page) + 1),
+    k: () => go(page, placeOf(page) - 1),
+    x: () => go(page, Math.floor(Math.random() * page.slice.length)),
     "/": () => openFilters(() => byId("search").focus()),
-    d: () => change({ diff: !state().diff }),
+    d: () => change({ diff: !page.state.diff }),
     r: () => change({ mode: "read" }),
     c: () => change({ mode: "candidates" }),
     v: () => change({ mode: "vote" }),
@@ -15,22 +16,29 @@ function setUpKeys({ change, go, place, votes, state, slice }) {
     f: () => openFilters(() => byId("a").focus()),
     "?": () => byId("help").showModal(),
   };
-  const ballot = { s: votes.skip, u: votes.undo };
-  VERDICTS.forEach(([verdict], index) => { ballot[index + 1] = () => votes.vote(verdict); });
+  const judging = { s: () => ballot.skip(), u: () => ballot.undo() };
+  VERDICTS.forEach(([verdict], index) => {
+    judging[index + 1] = () => ballot.vote(verdict);
+  });
 
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
-    if (isTyping(event.target)) {
-      if (event.key === "Escape") event.target.blur();
-      return;
-    }
-    const command = (state().mode === "vote" && ballot[event.key]) || commands[event.key];
-    if (!command || event.repeat && command !== commands.j && command !== commands.k) return;
-    event.preventDefault();
-    command();
+    const voting = page.state.mode === "vote";
+    onKey(event, voting ? { ...commands, ...judging } : commands);
   });
   byId("keys").addEventListener("click", commands["?"]);
   byId("theme").addEventListener("click", commands.t);
+}
+
+// A key that is held down may walk, but not vote again and again.
+function onKey(event, commands) {
+  if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
+  if (isTyping(event.target)) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  if (!commands[event.key] || (event.repeat && !"jk".includes(event.key))) return;
+  event.preventDefault();
+  commands[event.key]();
 }
 
 function openFilters(then) {
@@ -55,7 +63,9 @@ function isTyping(element) {
 // Dark or light as the system says, until the reader says otherwise.
 function startTheme() {
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const follow = () => { document.documentElement.dataset.theme = dark.matches ? "dark" : "light"; };
+  const follow = () => {
+    document.documentElement.dataset.theme = dark.matches ? "dark" : "light";
+  };
   dark.addEventListener("change", follow);
   follow();
 }

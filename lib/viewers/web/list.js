@@ -17,19 +17,50 @@ function drawList(pairs, state, data, open) {
 
   extend();
   const heads = ["Prompt", "Source", `${state.a}`, `${state.b}`, `Gap by ${state.score}`];
-  return [h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rows" },
-    h("table", { class: "rows" },
-      h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))), body)), more];
+  return [
+    h(
+      "div",
+      { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rows" },
+      h(
+        "table",
+        { class: "rows" },
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            heads.map((head) => h("th", { scope: "col" }, head)),
+          ),
+        ),
+        body,
+      ),
+    ),
+    more,
+  ];
 }
 
 function drawRow(pair, state, open) {
   const brief = (text) => (text.length > 140 ? `${text.slice(0, 139)}…` : text);
   const gap = gapOf(pair, state.score);
-  return h("tr", {},
-    h("td", {}, h("button", { type: "button", class: "link", dir: "auto",
-      onclick: () => open(pair.prompt.id) }, brief(pair.prompt.text))),
+  return h(
+    "tr",
+    {},
+    h(
+      "td",
+      {},
+      h(
+        "button",
+        { type: "button", class: "link", dir: "auto", onclick: () => open(pair.prompt.id) },
+        brief(pair.prompt.text),
+      ),
+    ),
     h("td", {}, pair.prompt.source),
     [pair.a, pair.b].map((answer) => h("td", { dir: "auto" }, brief(answer.text))),
-    h("td", { class: `gap ${winnerOf(pair, state.score)}` },
-      gap == null ? "–" : `${gap > 0 ? "+" : ""}${gap.toFixed(2)}`));
+    h(
+      "td",
+      { class: `gap ${winnerOf(pair, state.score)}` },
+      gap == null ? "–" : `${gap > 0 ? "+" : ""}${gap.toFixed(2)}`,
+    ),
+  );
 }

@@ -1,94 +1,87 @@
-// Ties the parts together: state in, view out, keys and buttons change the state.
+// Ties the parts together: state in, view out; keys and buttons ask for changes of the state.
 
 async function startPage() {
   const data = await readCollection();
   const start = startingState(data);
-  let state = fromHash(location.hash, start, data);
-  const store = voteStore(document.body.dataset.page);
-  const votes = voteView(data, store, () => state, () => show());
-  let slice = [];
-  let policy = "";
-  let temperature = "";
+  const page = {
+    data,
+    start,
+    state: fromHash(location.hash, start, data),
+    slice: [],
+    picked: { policy: "", temperature: "" },
+  };
+  page.change = (changes) => {
+    page.state = { ...page.state, ...changes };
+    page.show();
+  };
+  page.show = () => keepFocus(() => drawPage(page));
+  page.ballot = new Ballot(page, voteStore(document.body.dataset.page));
+  connect(page);
+  if (matchMedia("(max-width: 860px)").matches) byId("filters").open = false;
+  page.show();
+  document.body.dataset.ready = "yes";
+}
 
-  function change(changes) {
-    state = { ...state, ...changes };
-    show();
-  }
-
-  const show = () => keepFocus(draw);
-
-  function draw() {
-    const pairs = pairsOf(data, state.a, state.b);
-    slice = selectPairs(pairs, state, data);
-    writeHash(toHash(state, start));
-    showControls(state);
-    byId("presets").replaceChildren(...drawPresets(data, pairs, state, start, change));
-    byId("histogram").replaceChildren(...drawHistogram(pairs, state, change));
-    byId("slice").replaceChildren(...drawSlice(slice, state));
-    byId("count").textContent = `${slice.length} of ${pairs.length}`;
-    document.body.dataset.mode = state.mode;
-    for (const button of document.querySelectorAll("nav button")) {
-      button.setAttribute("aria-pressed", String(button.value === state.mode));
-    }
-    byId("view").replaceChildren(...view().flat().filter(Boolean));
-  }
-
-  const place = () => Math.max(0, slice.findIndex((pair) => pair.prompt.id === state.id));
-
-  function view() {
-    if (state.mode === "vote") return votes.draw();
-    if (!slice.length) {
-      return [h("p", { class: "legend" }, "No prompt passes the filters. Choose “everything”.")];
-    }
-    if (state.mode === "list") {
-      return drawList(slice, state, data, (id) => change({ id, mode: "read" }));
-    }
-    byId("place").value = place() + 1;
-    byId("place").max = slice.length;
-    const pair = slice[place()];
-    return state.mode === "candidates" ? candidatesOf(pair.prompt)
-      : drawComparison(pair, [state.a, state.b], data, state.search, state.diff);
-  }
-
-  function candidatesOf(prompt) {
-    const policies = policiesOf(data).filter((name) => poolsOf(prompt, name).length);
-    policy = policies.includes(policy) ? policy : splitName(state.a).policy;
-    const pools = poolsOf(prompt, policy);
-    const pool = pools.find((one) => temperatureOf(one) === temperature)
-      || pools.find((one) => one.chosen.has(state.a)) || pools[0];
-    const pick = (label, names, chosen, choose) => h("div", { role: "group", "aria-label": label },
-      h("span", {}, `${label} `), names.map((name) => h("button", { type: "button",
-        "aria-pressed": String(name === chosen), onclick: () => {
-          choose(name);
-          show();
-        } }, name || "as sampled")));
-    return [h("div", { class: "picks" },
-      pick("Policy", policies, policy, (name) => { policy = name; }),
-      pick("Temperature", pools.map(temperatureOf), temperatureOf(pool), (name) => { temperature = name; })),
-    ...drawCandidates(prompt, pool, data, state.search)];
-  }
-
-  function go(to) {
-    if (!slice.length) return;
-    change({ id: slice[Math.min(Math.max(0, to), slice.length - 1)].prompt.id });
-    if (byId("main").getBoundingClientRect().top < 0) byId("main").scrollIntoView();
-  }
-
-  setUpControls(data, () => state, change);
-  setUpKeys({ change, go, place, votes, state: () => state, slice: () => slice });
-  byId("previous").addEventListener("click", () => go(place() - 1));
-  byId("next").addEventListener("click", () => go(place() + 1));
-  byId("place").addEventListener("change", (event) => go(Number(event.target.value) - 1));
+function connect(page) {
+  setUpControls(page.data, () => page.state, page.change);
+  setUpKeys(page);
+  byId("previous").addEventListener("click", () => go(page, placeOf(page) - 1));
+  byId("next").addEventListener("click", () => go(page, placeOf(page) + 1));
+  byId("place").addEventListener("change", (event) => go(page, Number(event.target.value) - 1));
   for (const button of document.querySelectorAll("nav button")) {
-    button.addEventListener("click", () => change({ mode: button.value }));
+    button.addEventListener("click", () => page.change({ mode: button.value }));
   }
   addEventListener("hashchange", () => {
-    state = fromHash(location.hash, start, data);
-    show();
+    page.state = fromHash(location.hash, page.start, page.data);
+    page.show();
   });
-  if (matchMedia("(max-width: 860px)").matches) byId("filters").open = false;
-  show();
-  document.body.dataset.ready = "yes";
+}
+
+function drawPage(page) {
+  const { data, state, start, change } = page;
+  const pairs = pairsOf(data, state.a, state.b);
+  page.slice = selectPairs(pairs, state, data);
+  writeHash(toHash(state, start));
+  showControls(state);
+  byId("presets").replaceChildren(...drawPresets(data, pairs, state, start, change));
+  byId("histogram").replaceChildren(...drawHistogram(pairs, state, change));
+  byId("slice").replaceChildren(...drawSlice(page.slice, state));
+  byId("count").textContent = `${page.slice.length} of ${pairs.length}`;
+  document.body.dataset.mode = state.mode;
+  for (const button of document.querySelectorAll("nav button")) {
+    button.setAttribute("aria-pressed", String(button.value === state.mode));
+  }
+  byId("view").replaceChildren(...drawView(page).flat().filter(Boolean));
+}
+
+function drawView(page) {
+  const { data, state, slice } = page;
+  if (state.mode === "vote") return page.ballot.draw();
+  if (!slice.length) {
+    return [h("p", { class: "legend" }, "No prompt passes the filters. Choose “everything”.")];
+  }
+  if (state.mode === "list") {
+    return drawList(slice, state, data, (id) => page.change({ id, mode: "read" }));
+  }
+  byId("place").value = placeOf(page) + 1;
+  byId("place").max = slice.length;
+  const pair = slice[placeOf(page)];
+  if (state.mode === "candidates") return drawPools(page, pair.prompt);
+  return drawComparison(pair, [state.a, state.b], data, state.search, state.diff);
+}
+
+function placeOf(page) {
+  return Math.max(
+    0,
+    page.slice.findIndex((pair) => pair.prompt.id === page.state.id),
+  );
+}
+
+function go(page, to) {
+  if (!page.slice.length) return;
+  const place = Math.min(Math.max(0, to), page.slice.length - 1);
+  page.change({ id: page.slice[place].prompt.id });
+  if (byId("main").getBoundingClientRect().top < 0) byId("main").scrollIntoView();
 }
 
 startTheme();

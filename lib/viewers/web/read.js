@@ -1,24 +1,45 @@
 // One pair side by side: the same elements as comparison.html.jinja.
 
 function drawPrompt(prompt, search, flags = []) {
-  const reference = prompt.reference && h("details", { class: "reference" },
-    h("summary", {}, "Reference answer"), drawText(prompt.reference, [], "", search));
-  return h("section", { class: "prompt", "aria-label": "Prompt" },
-    h("header", {}, h("span", { class: "id" }, prompt.id), tag(prompt.source),
-      flags.map((flag) => tag(flag, "warn"))),
-    drawText(prompt.text, [], "", search), reference || null);
+  const reference =
+    prompt.reference &&
+    h(
+      "details",
+      { class: "reference" },
+      h("summary", {}, "Reference answer"),
+      drawText(prompt.reference, [], "", search),
+    );
+  return h(
+    "section",
+    { class: "prompt", "aria-label": "Prompt" },
+    h(
+      "header",
+      {},
+      h("span", { class: "id" }, prompt.id),
+      tag(prompt.source),
+      flags.map((flag) => tag(flag, "warn")),
+    ),
+    drawText(prompt.text, [], "", search),
+    reference || null,
+  );
 }
 
 function drawComparison(pair, names, data, search, diff) {
-  const marks = diff ? wordDiff(pair.a.text, pair.b.text) : { kind: "shared", share: 0, a: [], b: [] };
+  const marks = diff
+    ? wordDiff(pair.a.text, pair.b.text)
+    : { kind: "shared", share: 0, a: [], b: [] };
   const flags = Object.keys(FLAGS).filter((flag) => FLAGS[flag](pair, data));
   const text = (side) => drawText(pair[side].text, marks[side], marks.kind, search);
   return [
     drawPrompt(pair.prompt, search, flags),
     drawVerdicts(pair, names, data),
     diff ? h("p", { class: "legend" }, legendOf(marks, pair)) : null,
-    h("div", { class: "pair" }, drawCard(names[0], pair.a, "a", data, text("a")),
-      drawCard(names[1], pair.b, "b", data, text("b"))),
+    h(
+      "div",
+      { class: "pair" },
+      drawCard(names[0], pair.a, "a", data, text("a")),
+      drawCard(names[1], pair.b, "b", data, text("b")),
+    ),
   ];
 }
 
@@ -34,22 +55,50 @@ function legendOf(marks, pair) {
 
 function drawVerdicts(pair, names, data) {
   if (!data.models.length) return null;
-  return h("table", { class: "verdicts", "aria-label": "Verdicts" },
-    h("tbody", {}, data.models.map((model) => drawVerdict(pair, names, model, data))));
+  return h(
+    "table",
+    { class: "verdicts", "aria-label": "Verdicts" },
+    h(
+      "tbody",
+      {},
+      data.models.map((model) => drawVerdict(pair, names, model, data)),
+    ),
+  );
 }
 
 function drawVerdict(pair, names, model, data) {
   const gap = gapOf(pair, model);
   const winner = winnerOf(pair, model);
   const width = gap == null ? 0 : 100 * shareOfReach(Math.abs(gap), 0, model, data);
-  const words = { a: `${names[0]} by ${number(Math.abs(gap))}`, tie: "a tie",
-    b: `${names[1]} by ${number(Math.abs(gap))}` }[winner] || "not scored";
-  return h("tr", {}, h("th", { scope: "row" }, model, " ", h("small", {}, roleOf(model, data))),
-    h("td", {}, svg("svg", { viewBox: "-100 0 200 10", width: 200, height: 10, "aria-hidden": "true" },
-      svg("rect", { class: "track", x: -100, y: 4, width: 200, height: 2 }),
-      svg("rect", { class: winner || "tie", x: winner === "a" ? -width : 0, y: 0, width, height: 10,
-        rx: 2 }))),
-    h("td", {}, words));
+  const words =
+    {
+      a: `${names[0]} by ${number(Math.abs(gap))}`,
+      tie: "a tie",
+      b: `${names[1]} by ${number(Math.abs(gap))}`,
+    }[winner] || "not scored";
+  return h(
+    "tr",
+    {},
+    h("th", { scope: "row" }, model, " ", h("small", {}, roleOf(model, data))),
+    h(
+      "td",
+      {},
+      svg(
+        "svg",
+        { viewBox: "-100 0 200 10", width: 200, height: 10, "aria-hidden": "true" },
+        svg("rect", { class: "track", x: -100, y: 4, width: 200, height: 2 }),
+        svg("rect", {
+          class: winner || "tie",
+          x: winner === "a" ? -width : 0,
+          y: 0,
+          width,
+          height: 10,
+          rx: 2,
+        }),
+      ),
+    ),
+    h("td", {}, words),
+  );
 }
 
 function roleOf(model, data) {
@@ -70,25 +119,54 @@ function factsOf(answer) {
 function drawCard(name, answer, side, data, text, badges = []) {
   const tags = answer.loop ? [tag(`repeats itself for ${answer.loop} words`, "warn")] : [];
   const checks = Object.entries(answer.checks).map(([check, kept]) =>
-    tag(`${kept ? "keeps" : "breaks"} ${check}`, kept ? "kept" : "broken"));
-  return h("article", { class: `answer ${side}`, "aria-label": `Answer of ${name}` },
-    h("header", {}, h("strong", { class: "name" }, name), badges.map((badge) => tag(badge, "chosen")),
-      h("span", { class: "facts" }, factsOf(answer))),
+    tag(`${kept ? "keeps" : "breaks"} ${check}`, kept ? "kept" : "broken"),
+  );
+  return h(
+    "article",
+    { class: `answer ${side}`, "aria-label": `Answer of ${name}` },
+    h(
+      "header",
+      {},
+      h("strong", { class: "name" }, name),
+      badges.map((badge) => tag(badge, "chosen")),
+      h("span", { class: "facts" }, factsOf(answer)),
+    ),
     data.models.length
-      ? h("dl", { class: "scores" }, data.models.map((model) => drawScore(answer, model, side, data)))
+      ? h(
+          "dl",
+          { class: "scores" },
+          data.models.map((model) => drawScore(answer, model, side, data)),
+        )
       : null,
     text,
-    tags.length + checks.length ? h("footer", {}, tags, checks) : null);
+    tags.length + checks.length ? h("footer", {}, tags, checks) : null,
+  );
 }
 
 function drawScore(answer, model, side, data) {
   const score = answer.rewards[model];
   const low = (data.reach[model] || [0])[0];
   const width = score == null ? 0 : 100 * shareOfReach(score, low, model, data);
-  return h("div", {}, h("dt", {}, model), h("dd", {}, number(score)),
-    h("dd", { class: "bar" },
-      svg("svg", { viewBox: "0 0 100 6", width: 100, height: 6, "aria-hidden": "true",
-        preserveAspectRatio: "none" },
-      svg("rect", { class: "track", x: 0, y: 0, width: 100, height: 6, rx: 3 }),
-      svg("rect", { class: side, x: 0, y: 0, width, height: 6, rx: 3 }))));
+  return h(
+    "div",
+    {},
+    h("dt", {}, model),
+    h("dd", {}, number(score)),
+    h(
+      "dd",
+      { class: "bar" },
+      svg(
+        "svg",
+        {
+          viewBox: "0 0 100 6",
+          width: 100,
+          height: 6,
+          "aria-hidden": "true",
+          preserveAspectRatio: "none",
+        },
+        svg("rect", { class: "track", x: 0, y: 0, width: 100, height: 6, rx: 3 }),
+        svg("rect", { class: side, x: 0, y: 0, width, height: 6, rx: 3 }),
+      ),
+    ),
+  );
 }

@@ -1,11 +1,11 @@
-// The inlined data as prompts, pools, answers and pairs: the page's side of lib/viewers/page_data.py.
+// The inlined data as prompts, pools, answers and pairs: the page's side of page_data.py.
 
 const EQUAL_SCORES = 1e-9;
 
 async function readCollection() {
   const element = byId("data");
-  const text = element.type === "application/gzip" ? await unzip(element.textContent)
-    : element.textContent;
+  const text =
+    element.type === "application/gzip" ? await unzip(element.textContent) : element.textContent;
   const data = JSON.parse(text);
   data.prompts = data.prompts.map((row) => readPrompt(row, data));
   data.byId = new Map(data.prompts.map((prompt) => [prompt.id, prompt]));
@@ -19,12 +19,18 @@ function unzip(base64) {
 }
 
 function readPrompt([id, text, source, reference, pools], data) {
-  const prompt = { id, text, source, reference, pools: pools.map(([answers, chosen, ...rest]) => ({
-    answers: answers.map((answer) => readAnswer(answer, data.models)),
-    chosen: new Map(chosen.map(([system, index]) => [data.systems[system], index])),
-    diversity: rest[0],
-    curve: rest[1],
-  })) };
+  const prompt = {
+    id,
+    text,
+    source,
+    reference,
+    pools: pools.map(([answers, chosen, ...rest]) => ({
+      answers: answers.map((answer) => readAnswer(answer, data.models)),
+      chosen: new Map(chosen.map(([system, index]) => [data.systems[system], index])),
+      diversity: rest[0],
+      curve: rest[1],
+    })),
+  };
   prompt.pool = (system) => prompt.pools.find((pool) => pool.chosen.has(system));
   prompt.answer = (system) => {
     const pool = prompt.pool(system);

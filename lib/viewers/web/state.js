@@ -3,12 +3,27 @@
 const MODES = ["read", "candidates", "vote", "list"];
 
 function startingState(data) {
-  const longest = Math.max(0, ...data.prompts.flatMap((prompt) =>
-    prompt.pools.flatMap((pool) => pool.answers.map((answer) => answer.tokens))));
+  const longest = Math.max(
+    0,
+    ...data.prompts.flatMap((prompt) =>
+      prompt.pools.flatMap((pool) => pool.answers.map((answer) => answer.tokens)),
+    ),
+  );
   return {
-    mode: "read", a: data.systems[data.systems.length - 1], b: data.systems[0], id: "",
-    score: data.models[0] || "", search: "", sources: [], winner: "any", gap: null,
-    tokens: [0, longest], flags: [], order: "as given", seed: 0, diff: true,
+    mode: "read",
+    a: data.systems[data.systems.length - 1],
+    b: data.systems[0],
+    id: "",
+    score: data.models[0] || "",
+    search: "",
+    sources: [],
+    winner: "any",
+    gap: null,
+    tokens: [0, longest],
+    flags: [],
+    order: "as given",
+    seed: 0,
+    diff: true,
   };
 }
 

@@ -1,143 +1,240 @@
 // Blind reading: two answers without names, four verdicts, then the next prompt.
 
-const VERDICTS = [["left", "A is better"], ["right", "B is better"], ["tie", "Tie"],
-  ["both bad", "Both are bad"]];
+const VERDICTS = [
+  ["left", "A is better"],
+  ["right", "B is better"],
+  ["tie", "Tie"],
+  ["both bad", "Both are bad"],
+];
 
-function voteView(data, store, state, redraw) {
-  const skipped = [];
-  const session = { started: Date.now(), rater: "", reveal: false, last: null, id: null };
+class Ballot {
+  constructor(page, store) {
+    Object.assign(this, {
+      page,
+      store,
+      skipped: [],
+      rater: "",
+      reveal: false,
+      last: null,
+      id: null,
+      shownAt: Date.now(),
+    });
+  }
 
-  function queue() {
-    const pairs = pairsOf(data, state().a, state().b);
+  systems() {
+    return [this.page.state.a, this.page.state.b];
+  }
+
+  voted() {
+    return lastVotes(this.store.votes, this.rater, ...this.systems());
+  }
+
+  pairOf(id) {
+    const prompt = this.page.data.byId.get(id);
+    const [a, b] = this.systems().map((system) => prompt.answer(system));
+    return { prompt, a, b };
+  }
+
+  sides(id) {
+    return sidesOf(...this.systems(), id, this.page.state.seed);
+  }
+
+  // Pairs that differ, in the seed's order; those put off come last.
+  queue(voted) {
+    const pairs = pairsOf(this.page.data, ...this.systems());
     const different = pairs.filter((pair) => pair.a.text !== pair.b.text);
-    const order = shuffled(different.map((pair) => pair.prompt.id), state().seed);
-    const voted = lastVotes(store.votes, session.rater, state().a, state().b);
+    const order = shuffled(
+      different.map((pair) => pair.prompt.id),
+      this.page.state.seed,
+    );
     const open = order.filter((id) => !voted.has(id));
-    const waiting = open.filter((id) => !skipped.includes(id));
-    const again = skipped.filter((id) => open.includes(id));
-    return { next: [...waiting, ...again][0], voted, all: order.length,
-      identical: pairs.length - different.length };
+    const later = this.skipped.filter((id) => open.includes(id));
+    const next = [...open.filter((id) => !this.skipped.includes(id)), ...later];
+    return { next, all: order.length, identical: pairs.length - different.length };
   }
 
-  function record(vote, id, [left, right], note) {
-    const seconds = Math.round((Date.now() - session.started) / 100) / 10;
-    store.add({ version: VOTES_VERSION, time: new Date().toISOString(), rater: session.rater,
-      id, left, right, vote, seed: state().seed, seconds, note });
+  record(vote, id, [left, right], note) {
+    const seconds = Math.round((Date.now() - this.shownAt) / 100) / 10;
+    this.store.add({
+      version: VOTES_VERSION,
+      time: new Date().toISOString(),
+      rater: this.rater,
+      id,
+      left,
+      right,
+      vote,
+      seed: this.page.state.seed,
+      seconds,
+      note,
+    });
   }
 
-  function vote(verdict) {
-    if (!session.id) return;
-    const sides = sidesOf(state().a, state().b, session.id, state().seed);
-    record(verdict, session.id, sides, byId("note").value.trim());
-    session.last = { id: session.id, verdict, sides };
-    session.id = null;
-    redraw();
+  vote(verdict) {
+    if (!this.id) return;
+    this.record(verdict, this.id, this.sides(this.id), byId("note").value.trim());
+    this.last = { id: this.id, verdict };
+    this.id = null;
+    this.page.show();
   }
 
-  function skip() {
-    if (!session.id) return;
-    const place = skipped.indexOf(session.id);
-    if (place >= 0) skipped.splice(place, 1);
-    skipped.push(session.id);
-    session.id = null;
-    redraw();
+  skip() {
+    if (!this.id) return;
+    this.skipped = [...this.skipped.filter((id) => id !== this.id), this.id];
+    this.id = null;
+    this.page.show();
   }
 
-  function undo() {
-    const voted = lastVotes(store.votes, session.rater, state().a, state().b);
-    const last = [...voted.values()].sort((one, other) => (one.time < other.time ? 1 : -1))[0];
+  undo() {
+    const last = [...this.voted().values()].sort((one, other) =>
+      one.time < other.time ? 1 : -1,
+    )[0];
     if (!last) return;
-    record("undo", last.id, [last.left, last.right], "");
-    session.last = null;
-    session.id = last.id;
-    redraw();
+    this.record("undo", last.id, [last.left, last.right], "");
+    this.last = null;
+    this.id = last.id;
+    this.page.show();
   }
 
-  function draw() {
-    const { next, voted, all, identical } = queue();
-    const id = session.id && !voted.has(session.id) ? session.id : next;
-    if (session.id !== id) session.started = Date.now();
-    session.id = id || null;
-    return [drawProgress(voted.size, all, identical), drawReveal(), id ? drawBallot(id) : drawDone(),
-      drawResults(voted), drawKeeping()];
+  draw() {
+    const voted = this.voted();
+    const { next, all, identical } = this.queue(voted);
+    const id = next.includes(this.id) ? this.id : next[0] || null;
+    if (this.id !== id) this.shownAt = Date.now();
+    this.id = id;
+    return [
+      this.drawProgress(voted.size, all, identical),
+      this.drawReveal(),
+      id ? this.drawAnswers(id) : h("p", { class: "legend" }, "Every pair is judged. Thank you."),
+      this.drawButtons(id),
+      this.drawResults(voted),
+      this.drawKeeping(),
+    ];
   }
 
-  function drawProgress(done, all, identical) {
-    const rater = h("input", { id: "rater", value: session.rater, autocomplete: "off", onchange: (event) => {
-      session.rater = event.target.value.trim();
-      redraw();
-    } });
-    const reveal = h("input", { type: "checkbox", onchange: (event) => {
-      session.reveal = event.target.checked;
-      redraw();
-    } });
-    reveal.checked = session.reveal;
+  drawProgress(done, all, identical) {
+    const set = (key, value) => {
+      this[key] = value;
+      this.page.show();
+    };
+    const reveal = h("input", {
+      type: "checkbox",
+      onchange: (event) => set("reveal", event.target.checked),
+    });
+    reveal.checked = this.reveal;
     const left = identical ? ` (${identical} identical pairs left out)` : "";
-    return h("div", { class: "progress" }, h("label", {}, "Your name ", rater),
+    return h(
+      "div",
+      { class: "progress" },
+      h(
+        "label",
+        {},
+        "Your name ",
+        h("input", {
+          value: this.rater,
+          autocomplete: "off",
+          onchange: (event) => set("rater", event.target.value.trim()),
+        }),
+      ),
       h("progress", { max: all, value: done, "aria-label": "Judged" }),
       h("span", { role: "status" }, `${done} of ${all} judged${left}`),
-      h("label", {}, reveal, " tell me after each vote"));
+      h("label", {}, reveal, " tell me after each vote"),
+    );
   }
 
-  function drawReveal() {
-    if (!session.reveal || !session.last) return null;
-    const { id, verdict, sides } = session.last;
-    const words = { left: `A, which is ${sides[0]}`, right: `B, which is ${sides[1]}`, tie: "a tie" };
-    const judged = data.models.map((model) => {
-      const pair = pairOf(id);
-      const name = { a: state().a, b: state().b, tie: "a tie" }[winnerOf(pair, model)];
-      return name ? `${model}: ${name}` : null;
-    }).filter(Boolean).join(", ");
-    return h("p", { class: "reveal", role: "status" },
-      `Your last vote: ${words[verdict] || "both bad"}. ${judged ? `Scores say ${judged}.` : ""}`);
+  drawReveal() {
+    if (!this.reveal || !this.last) return null;
+    const [left, right] = this.sides(this.last.id);
+    const [a, b] = this.systems();
+    const verdict = VERDICTS.find(([name]) => name === this.last.verdict)[1];
+    const scores = this.page.data.models.map((model) => {
+      const winner = winnerOf(this.pairOf(this.last.id), model);
+      return `${model}: ${{ a, b, tie: "tie" }[winner] || "not scored"}`;
+    });
+    return h(
+      "p",
+      { class: "reveal", role: "status" },
+      `A was ${left}, B was ${right}; your vote: ${verdict}. ${scores.join(", ")}`,
+    );
   }
 
-  function pairOf(id) {
-    const prompt = data.byId.get(id);
-    return { prompt, a: prompt.answer(state().a), b: prompt.answer(state().b) };
+  // plain: the colours of left and right in the filters would give the sides away
+  drawAnswers(id) {
+    const { prompt } = this.pairOf(id);
+    const cards = this.sides(id).map((system, place) =>
+      h(
+        "article",
+        { class: "answer plain", "aria-label": `Answer ${"AB"[place]}` },
+        h("header", {}, h("strong", { class: "name" }, "AB"[place])),
+        drawText(prompt.answer(system).text),
+      ),
+    );
+    return h(
+      "div",
+      {},
+      drawPrompt({ ...prompt, reference: null }, ""),
+      h("div", { class: "pair" }, cards),
+    );
   }
 
-  function drawBallot(id) {
-    const prompt = data.byId.get(id);
-    const sides = sidesOf(state().a, state().b, id, state().seed);
-    // plain: the colours of left and right in the filters would give the sides away
-    const cards = sides.map((system, place) => h("article",
-      { class: "answer plain", "aria-label": `Answer ${"AB"[place]}` },
-      h("header", {}, h("strong", { class: "name" }, "AB"[place])), drawText(prompt.answer(system).text)));
-    const question = { ...prompt, reference: null };
-    return h("div", {}, drawPrompt(question, ""), h("div", { class: "pair" }, cards), drawButtons());
+  drawButtons(id) {
+    const button = (key, label, action) =>
+      h("button", { type: "button", onclick: action }, h("kbd", {}, key), ` ${label}`);
+    const undo = button("u", "Undo", () => this.undo());
+    if (!id) return h("div", { class: "ballot" }, undo);
+    return h(
+      "div",
+      { class: "ballot" },
+      VERDICTS.map(([verdict, label], place) => button(place + 1, label, () => this.vote(verdict))),
+      button("s", "Skip", () => this.skip()),
+      undo,
+      h(
+        "label",
+        { class: "note" },
+        "Note ",
+        h("input", { id: "note", maxlength: 2000, autocomplete: "off" }),
+      ),
+    );
   }
 
-  function drawButtons() {
-    const button = (key, label, action) => h("button", { type: "button", onclick: action },
-      h("kbd", {}, key), ` ${label}`);
-    return h("div", { class: "ballot" },
-      VERDICTS.map(([verdict, label], place) => button(place + 1, label, () => vote(verdict))),
-      button("s", "Skip", skip), button("u", "Undo", undo),
-      h("label", { class: "note" }, "Note ", h("input", { id: "note", maxlength: 2000, autocomplete: "off" })));
-  }
-
-  const drawDone = () => h("div", {}, h("p", { class: "legend" }, "Every pair is judged. Thank you."),
-    h("div", { class: "ballot" }, h("button", { type: "button", onclick: undo }, h("kbd", {}, "u"), " Undo")));
-
-  function drawResults(voted) {
+  drawResults(voted) {
     if (voted.size < ENOUGH_VOTES) {
       return h("p", { class: "legend" }, `Results are shown after ${ENOUGH_VOTES} votes.`);
     }
-    const found = voteResults(voted, state().a, data);
-    const judged = data.models.map((model) => {
-      const { n, same, kappa } = agreementWith(found.winners, (id) => winnerOf(pairOf(id), model));
-      return h("li", {}, `${model}: agrees in ${percent(same)} of ${n}, kappa ${number(kappa)}`);
+    const [a, b] = this.systems();
+    const found = voteResults(voted, a);
+    const judged = this.page.data.models.map((model) => {
+      const agreed = agreementWith(found.winners, (id) => winnerOf(this.pairOf(id), model));
+      return h(
+        "li",
+        {},
+        `${model} agrees in ${percent(agreed.same)} of ${agreed.n}, ` +
+          `kappa ${number(agreed.kappa)}`,
+      );
     });
-    return h("section", { class: "results", "aria-label": "Results" }, h("p", {},
-      `By your ${found.n} votes ${state().a} wins ${number(found.rate, 3)} `
-      + `[${number(found.low, 3)}, ${number(found.high, 3)}] against ${state().b}.`), h("ul", {}, judged));
+    return h(
+      "section",
+      { class: "results", "aria-label": "Results" },
+      h(
+        "p",
+        {},
+        `By ${found.n} votes ${a} wins ${number(found.rate, 3)} ` +
+          `[${number(found.low, 3)}, ${number(found.high, 3)}] against ${b}.`,
+      ),
+      h("ul", {}, judged),
+    );
   }
 
-  const drawKeeping = () => h("p", { class: "legend" },
-    store.kept ? "Votes are kept in this browser. " : "Votes are lost with this page: ",
-    h("button", { type: "button", onclick: () => downloadVotes(store.votes, "votes.jsonl") },
-      `Download ${store.votes.length} votes`));
-
-  return { draw, vote, skip, undo };
+  drawKeeping() {
+    const { votes, kept } = this.store;
+    return h(
+      "p",
+      { class: "legend" },
+      kept ? "Votes are kept in this browser. " : "Votes are lost with this page: ",
+      h(
+        "button",
+        { type: "button", onclick: () => downloadVotes(votes, "votes.jsonl") },
+        `Download ${votes.length} votes`,
+      ),
+    );
+  }
 }

@@ -22,8 +22,10 @@ function voteStore(page) {
   function add(vote) {
     votes.push(vote);
     if (storage) {
-      storage.setItem(`${prefix}${vote.time}:${Math.random().toString(36).slice(2)}`,
-        JSON.stringify(vote));
+      storage.setItem(
+        `${prefix}${vote.time}:${Math.random().toString(36).slice(2)}`,
+        JSON.stringify(vote),
+      );
     }
   }
 
@@ -60,7 +62,7 @@ function humanWinner(vote, a) {
   return vote[vote.vote] === a ? "a" : "b";
 }
 
-function voteResults(votes, a, data) {
+function voteResults(votes, a) {
   const winners = [...votes.values()].map((vote) => [vote.id, humanWinner(vote, a)]);
   const count = (who) => winners.filter(([, winner]) => winner === who).length;
   return { ...winRate(count("a"), count("tie"), count("b")), winners };
