@@ -1,4 +1,4 @@
-"""What a notebook saw, in sentences that read the numbers, so that they stay true when these change."""
+"""What a notebook saw, in sentences that read the numbers and so stay true when these change."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -87,6 +87,7 @@ def cost_rows(study: Study, systems: dict[str, list[Row]]) -> list[Row]:
         rows.append({
             "pool": f"{policy} at T = {temperature:g}", "prompts": len(pool), "candidates": n,
             "tokens": sum(candidate["tokens"] for candidate in candidates) / len(pool),
-            "distinct": sum(len({c["text"] for c in row["candidates"]}) for row in pool) / len(pool),
+            "distinct": sum(len({c["text"] for c in row["candidates"]})
+                            for row in pool) / len(pool),
             "at_limit": sum(c["finish"] == "length" for c in candidates) / len(candidates)})
     return rows

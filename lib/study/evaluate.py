@@ -53,7 +53,7 @@ def comparisons(study: Study) -> list[tuple[str, str]]:
 
 
 def confounds(study: Study) -> list[tuple[str, str]]:
-    """The comparisons in which a selector that judges flatters itself most: Best-of-N against one."""
+    """The comparisons in which a judging selector flatters itself most: Best-of-N against one."""
     n, main = study.profile.sampling.samples, study.profile.sampling.temperature
     return [(f"sft+bon{n}@{main:g}", "sft"), (f"dpo+bon{n}@{main:g}", "dpo"),
             (f"dpo+bon{n}@{main:g}", "sft")]
@@ -74,8 +74,8 @@ def _evaluate(study: Study, folder: Path) -> None:
         "dpo_other_eval": _dpo_eval(study, "dpo_other"),
         "reward_models": _reward_models(study),
         "judge_agreement": judge_agreement(systems, ROLES, pairs),
-        "audit": _audit(study, resamples), "constraints": constraint_accuracy_by_system(
-            systems, heldout),
+        "audit": _audit(study, resamples),
+        "constraints": constraint_accuracy_by_system(systems, heldout),
         "text_metrics": text_metrics_by_system(systems),
         "paper": {"table_1": paper_rows(), "claims": claims()},
         "timings": _timings(study), "environment": environment()})
@@ -116,7 +116,7 @@ def _reward_models(study: Study) -> Row:
 
 
 def _audit(study: Study, resamples: int) -> Row:
-    """The blind reader's verdicts on the shipped answers, and how far the judges agree with them."""
+    """The blind reader's verdicts on the shipped answers, and how far the judges agree."""
     rows = load_scored("audit")
     flat = Scorer(study).score([conversation(row["prompt"], answer["text"])
                                 for row in rows for answer in row["answers"]])

@@ -5,6 +5,7 @@ of the stages before it are the same as last time; stages inside a notebook skip
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from lib.runtime.progress import duration, say
 from lib.study.run import StudyError
 
 NOTEBOOKS = ROOT / "notebooks"
+REMOTE_SCRIPT = re.compile(r'<script[^>]*\ssrc="https?://[^"]*"[^>]*>\s*</script>')
 STAGES_BEFORE = {"01": [], "02": ["data"], "03": ["data", "sft"], "04": ["data", "sft", "dpo"],
                  "05": ["data", "sft", "dpo", "responses"],
                  "06": ["data", "sft", "dpo", "responses", "results"]}
@@ -98,11 +100,9 @@ def _refuse_unknown(path: Path, parameters: Mapping[str, Any]) -> None:
 def export_html(notebook: Path) -> Path:
     """The executed notebook as one HTML file that asks nothing of the network."""
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
-    for name in ("require_js_url", "jquery_url", "mathjax_url", "jupyter_widgets_base_url"):
-        setattr(exporter, name, "")
     body, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4))
     target = notebook.with_suffix(".html")
-    write_text(target, body)
+    write_text(target, REMOTE_SCRIPT.sub("", body))
     return target
 
 

@@ -1,11 +1,8 @@
 """What a run leaves for people: figures, the comparison page, and the live panel in a notebook."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from IPython.display import display
 
 from lib.analysis import figures
 from lib.runtime.files import Row, read_jsonl
@@ -13,8 +10,8 @@ from lib.study.prepare import load_part
 from lib.study.rerank import load_systems
 from lib.study.reward_stage import ROLES
 from lib.study.run import Study
-from lib.viewers.compare_panel import compare_panel
 from lib.viewers.page import show_page, write_page
+from lib.viewers.show import is_live, show_compare
 
 
 def readers_rows(results: Mapping[str, Any]) -> list[Row]:
@@ -30,7 +27,8 @@ def save_figures(study: Study, results: Mapping[str, Any]) -> list[Path]:
     sft, dpo = (read_jsonl(study.path(stage, "metrics.jsonl")) for stage in ("sft", "dpo"))
     n = study.profile.sampling.samples
     made = {"sft_loss": figures.sft_loss_figure(sft), "dpo_loss": figures.dpo_loss_figure(dpo),
-            "dpo_rewards": figures.rewards_figure(dpo), "dpo_accuracy": figures.accuracy_figure(dpo),
+            "dpo_rewards": figures.rewards_figure(dpo),
+            "dpo_accuracy": figures.accuracy_figure(dpo),
             "sample_quality": figures.sample_quality_figure(_runs(study, dpo)),
             "win_rates": figures.win_rates_figure(readers_rows(results)),
             "temperature": figures.temperature_figure(results["win_rates"], f"dpo+bon{n}"),
@@ -50,7 +48,7 @@ def show_comparison(study: Study) -> None:
     systems, heldout = load_systems(study), load_part(study, "heldout")
     n, main = study.profile.sampling.samples, study.profile.sampling.temperature
     page = write_page(systems, study.path("figures", "compare.html"), heldout, ROLES)
-    if os.environ.get("STUDY_HEADLESS"):
-        show_page(page)
+    if is_live():
+        show_compare(systems, heldout, ROLES, "dpo", f"dpo+bon{n}@{main:g}")
     else:
-        display(compare_panel(systems, heldout, ROLES, "dpo", f"dpo+bon{n}@{main:g}"))
+        show_page(page)

@@ -127,7 +127,8 @@ class Loop:
         self.metrics_file = run.folder / "metrics.jsonl"
         self.key = sha256_of_value([run.objective.key(), asdict(run.settings), run.seed,
                                     str(run.dtype)])
-        run.model.eval()  # dropout off, in policy and reference alike
+        dropout_off(run.model)
+        run.model.train(run.settings.activation_checkpointing)  # recomputation needs this mode
 
     def finish(self) -> None:
         """Train from wherever the newest checkpoint stands to the last step."""
@@ -240,6 +241,15 @@ class Loop:
         append_jsonl(self.metrics_file, row)
         if self.run.on_metrics is not None:
             self.run.on_metrics(row)
+
+
+def dropout_off(model: nn.Module) -> None:
+    """Set every dropout of a model to 0, so that policy and reference agree in any mode."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
 
 
 def evaluate(model: nn.Module, objective: Objective, device: torch.device) -> Metrics:

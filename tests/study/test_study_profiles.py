@@ -50,7 +50,7 @@ def test_t4_is_the_paper_in_float16_with_less_memory() -> None:
     ({"sampling.top_k": 0}, "top_k is 0; use at least 1, or null"),
     ({"dpo.loss": "kto"}, r"dpo\.loss is 'kto'; use one of dpo, robust"),
     ({"dpo": 3}, r"dpo is 3; it is a section, set for example dpo\.learning_rate"),
-    ({"evaluation.temperatures": [0.6, "hot"]}, r"evaluation\.temperatures is 'hot'; expected a num"),
+    ({"evaluation.temperatures": [0.6, "hot"]}, r"temperatures is 'hot'; expected a number"),
     ({"rewards.selector": "x/y", "rewards.judge": "x/y"}, "the judge must not be the selector"),
 ])
 def test_a_setting_that_cannot_be_used_is_named_with_value_and_what_is_allowed(

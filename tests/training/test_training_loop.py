@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from lib.modeling.attention import use_packed_attention
+from lib.modeling.lora import with_lora
 from lib.modeling.packing import Tree
 from lib.runtime.files import FileError, read_jsonl
 from lib.training import checkpoints
@@ -185,6 +186,28 @@ def test_resumed_training_equals_uninterrupted_training_bit_by_bit(
     resumed = train(make(tmp_path / "cut"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert without_timing(tmp_path / "whole") == without_timing(tmp_path / "cut")
+
+
+def test_activation_checkpointing_recomputes_and_changes_no_gradient(
+        tmp_path: Path, sequences: list[Tree]) -> None:
+    plain = first_gradients(sft_run(tmp_path, sequences))
+    run = sft_run(tmp_path, sequences, replace(SFT, activation_checkpointing=True))
+    run.model.gradient_checkpointing_enable({"use_reentrant": False})
+    passes = []
+    run.model.get_decoder().layers[0].mlp.register_forward_hook(lambda *_: passes.append(1))
+    again = first_gradients(run)
+    rows = run.objective.rows(step_batches(run.objective, run.settings, 0)[0], run.device)
+    assert len(passes) == 2 * len(rows)  # once forward, once more in the backward
+    assert_equal_gradients(plain, again)
+
+
+def test_lora_trains_through_the_same_loop(tmp_path: Path, sequences: list[Tree]) -> None:
+    run = sft_run(tmp_path, sequences)
+    run.model = with_lora(run.model, rank=4, alpha=8)
+    before = evaluate(run.model.eval(), run.objective, run.device)["loss"]
+    state = train(run)
+    assert all("lora" in name for name in state)
+    assert evaluate(run.model, run.objective, run.device)["loss"] < before - 0.01
 
 
 def test_two_equal_runs_give_equal_weights(tmp_path: Path, sequences: list[Tree]) -> None:
