@@ -1,8 +1,8 @@
 """Attention for packed rows of trees: an answer sees its prompt and itself, nothing else.
 
 Three ways to compute the same thing, chosen at start with the reason printed:
-- `segments`: scaled_dot_product_attention on each prompt-and-answer piece; best on CPU, where rows
-  are short and no work is spent on masked blocks.
+- `segments`: each prompt-and-answer piece by itself; best on CPU, where pieces are short and no
+  work is spent on masked blocks.
 - `flex`: PyTorch's flex attention with a block mask, compiled on CUDA; skips whole masked blocks.
 - `masked`: one dense mask over the row; works everywhere, costs T squared, and is the fallback.
 
@@ -22,6 +22,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 METHODS = ("segments", "flex", "masked")
+FUSED_FROM = 512  # keys from which the fused kernel's memory outweighs its slow backward on CPU
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Layout:
 
     def __init__(self, spans: tuple[Span, ...], tokens: int) -> None:
         self.spans, self.tokens = spans, tokens
+        self.part_lengths = [length for span in spans
+                             for length in (*([span.prompt] if span.prompt else []),
+                                            *span.branches)]
         self._masks: dict[tuple, Tensor] = {}
         self._block_masks: dict[tuple, BlockMask] = {}
 
@@ -126,26 +130,41 @@ def segments_attention(module: nn.Module, query: Tensor, key: Tensor, value: Ten
     Returns [1, T, heads, dim]. The prompt and its first answer lie together and are one causal
     piece; every further answer takes the prompt's keys in front of its own.
     """
-    key, value = _repeat_heads(query, key), _repeat_heads(query, value)
+    parts = zip(*(x.split(layout.part_lengths, 2) for x in (query, key, value)), strict=True)
     pieces = []
     for span in layout.spans:
-        prompt = slice(span.start, span.start + span.prompt)
-        for number, piece in enumerate(span.branch_slices()):
-            alone = number == 0 or span.prompt == 0
-            if alone:
-                whole = slice(span.start if number == 0 else piece.start, piece.stop)
-                keys, values, queries = key[:, :, whole], value[:, :, whole], query[:, :, whole]
+        prompt = next(parts) if span.prompt else None
+        for number, length in enumerate(span.branches):
+            own = next(parts)
+            if prompt is None:
+                queries, keys, values = own
             else:
-                keys, values = (torch.cat((x[:, :, prompt], x[:, :, piece]), 2)
-                                for x in (key, value))
-                queries = query[:, :, piece]
-            length, before = queries.shape[2], keys.shape[2] - queries.shape[2]
-            plain = alone and (sliding_window is None or length <= sliding_window)
-            mask = None if plain else layout.branch_mask(length, before, sliding_window,
-                                                         query.device)
-            pieces.append(scaled_dot_product_attention(queries, keys, values, mask, dropout,
-                                                       is_causal=plain, scale=scaling))
+                keys, values = (torch.cat((prompt[i], own[i]), 2) for i in (1, 2))
+                queries = own[0] if number else torch.cat((prompt[0], own[0]), 2)
+            before = keys.shape[2] - queries.shape[2]
+            mask = layout.branch_mask(queries.shape[2], before, sliding_window, query.device)
+            pieces.append(_attend(queries, keys, values, mask, scaling))
     return torch.cat(pieces, 2).transpose(1, 2), None
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor,
+            scaling: float | None) -> Tensor:
+    """Attention of one piece, [1, heads, queries, dim]; mask [queries, keys], True is visible.
+
+    Short pieces are written out: PyTorch's fused CPU backward runs at a tenth of the speed of plain
+    matrix products there. Long ones take the fused kernel, which does not keep the scores.
+    """
+    if key.shape[2] > FUSED_FROM or query.is_cuda:
+        return scaled_dot_product_attention(query, _repeat_heads(query, key),
+                                            _repeat_heads(query, value), mask, scale=scaling)
+    groups, kv_heads = query.shape[1] // key.shape[1], key.shape[1]
+    length, dim = query.shape[2:]
+    scale = dim ** -0.5 if scaling is None else scaling
+    rows = query.reshape(kv_heads, groups * length, dim)  # heads of a group share their keys
+    scores = torch.matmul(rows * scale, key[0].transpose(1, 2)).view(kv_heads, groups, length, -1)
+    weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
+    out = torch.matmul(weights.view(kv_heads, groups * length, -1), value[0])
+    return out.view(1, kv_heads * groups, length, dim)
 
 
 def masked_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor,

@@ -13,7 +13,7 @@ import numpy as np
 from lib.analysis.resampling import clustered_interval
 from lib.inference.best_of_n import best_of_n_curve
 from lib.runtime.files import Row
-from lib.study.rerank import pools
+from lib.study.rerank import reranked_pools
 from lib.study.reward_stage import ROLES
 from lib.study.run import Study
 
@@ -23,7 +23,7 @@ def best_of_n_curves(study: Study, systems: dict[str, list[Row]]) -> list[Row]:
     n, main = study.profile.sampling.samples, study.profile.sampling.temperature
     opponents = systems[f"sft+bon{n}@{main:g}"]
     rows = []
-    for policy, temperature in pools(study):
+    for policy, temperature in reranked_pools(study):
         pool = systems[f"{policy}+bon{n}@{temperature:g}"]
         for judge in ROLES:
             values = win_curves(pool, None if pool is opponents else opponents, judge)
@@ -81,7 +81,7 @@ def curves_by_judge(curves: Sequence[Row], policy: str) -> dict[str, list[Row]]:
 def cost_rows(study: Study, systems: dict[str, list[Row]]) -> list[Row]:
     """What each pool costs: new tokens a prompt, distinct candidates, share cut at the limit."""
     n, rows = study.profile.sampling.samples, []
-    for policy, temperature in pools(study):
+    for policy, temperature in reranked_pools(study):
         pool = systems[f"{policy}+bon{n}@{temperature:g}"]
         candidates = [candidate for row in pool for candidate in row["candidates"]]
         rows.append({

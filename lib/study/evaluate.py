@@ -41,13 +41,13 @@ def evaluate_study(study: Study) -> Row:
 def comparisons(study: Study) -> list[tuple[str, str]]:
     """The family of comparisons: the paper's Table 1, the missing ones, and the random controls."""
     n, main = study.profile.sampling.samples, study.profile.sampling.temperature
-    bon = {policy: f"{policy}+bon{n}@{main:g}" for policy in ("base", "sft", "dpo")}
-    control = {policy: f"{policy}+random{n}@{main:g}" for policy in ("base", "sft", "dpo")}
+    bon = {policy: f"{policy}+bon{n}@{main:g}" for policy in ("sft", "dpo")}
+    control = {policy: f"{policy}+random{n}@{main:g}" for policy in ("sft", "dpo")}
     at_temperatures = [(f"dpo+bon{n}@{t:g}", "sft") for policy, t in pools(study)
                        if policy == "dpo"]
     return list(dict.fromkeys([
         ("sft", "base"), (bon["sft"], "base"), ("dpo", "sft"), *sorted(at_temperatures),
-        ("dpo", "base"), (bon["dpo"], "base"), (bon["base"], "base"), (bon["sft"], "sft"),
+        ("dpo", "base"), (bon["dpo"], "base"), (bon["sft"], "sft"),
         (bon["dpo"], "dpo"), (bon["dpo"], bon["sft"]),
         (control["sft"], "sft"), (control["dpo"], "dpo"), (control["dpo"], "sft")]))
 

@@ -5,6 +5,7 @@ for the same prompts into dpo_other/: the lesson of notebook 03, that accuracy a
 while the answers get worse.
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,7 @@ def _with_reference(study: Study, folder: Path, settings: DPOSettings, pairs: Se
                     validation: Sequence[Pair]) -> tuple[DPOObjective, DPOObjective]:
     """Training and validation objectives with the SFT model's log-probabilities of both."""
     device, start = study.device, study.path("sft", "model")
+    _take_over(study, folder)
     model = load_trainable(study, str(start), replace(settings, lora_rank=0)).to(device.dtype)
     key = model_hash(start)
     objectives = []
@@ -78,4 +80,11 @@ def _with_reference(study: Study, folder: Path, settings: DPOSettings, pairs: Se
                                     f"reference ({name})")
         objectives.append(DPOObjective(rows, reference, settings))
     return objectives[0], objectives[1]
+
+
+def _take_over(study: Study, folder: Path) -> None:
+    """The warning run's validation pairs are the main run's: so are their log-probabilities."""
+    known, own = (place / "reference_validation.jsonl" for place in (study.path("dpo"), folder))
+    if known.exists() and not own.exists():
+        shutil.copy(known, own)
 

@@ -33,7 +33,7 @@ LAPTOP: dict[str, Any] = {
             "token_budget": 1024, "checkpoint_every": 10, "keep_checkpoints": 1,
             "evaluate_every": 8},
     "dpo": LAPTOP_DPO,
-    "dpo_other": LAPTOP_DPO | {"learning_rate": 4e-5, "evaluate_every": 3},
+    "dpo_other": LAPTOP_DPO | {"learning_rate": 8e-5, "epochs": 0.75, "evaluate_every": 0},
     "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_new_tokens": 128,
                  "max_prompt_tokens": 512},
 }

@@ -44,12 +44,22 @@ def pools(study: Study) -> list[tuple[str, float]]:
     return [*((policy, main) for policy in POLICIES), *(("dpo", t) for t in extra)]
 
 
+def reranked_pools(study: Study) -> list[tuple[str, float]]:
+    """The pools from which a best candidate is picked."""
+    return [pool for pool in pools(study) if candidates_of(study, pool[0]) > 1]
+
+
+def candidates_of(study: Study, policy: str) -> int:
+    """Candidates a prompt: N for the trained policies, one for the base, which is never reranked."""
+    return 1 if policy == "base" else study.profile.sampling.samples
+
+
 def system_names(study: Study) -> list[str]:
     """Names of all systems of the run, in the order of the story."""
     n = study.profile.sampling.samples
     plain = list(POLICIES)
     picked = [f"{policy}+{kind}{n}@{temperature:g}" for policy, temperature in pools(study)
-              for kind in ("bon", "random")]
+              if candidates_of(study, policy) > 1 for kind in ("bon", "random")]
     return [*plain, *picked]
 
 
@@ -82,7 +92,7 @@ def _sampled(study: Study, folder: Path) -> Iterator[tuple[str, float, list[Row]
         model, tokenizer = load_policy(study, policy)
         for temperature in [t for name, t in pools(study) if name == policy]:
             settings = replace(study.profile.sampling, temperature=temperature,
-                               seed=study.profile.seed)
+                               samples=candidates_of(study, policy), seed=study.profile.seed)
             sample_to_file(model, tokenizer, prompts, settings,
                            folder / "pools" / f"{policy}@{temperature:g}.jsonl",
                            model_key=_model_key(study, policy),
@@ -108,6 +118,8 @@ def _systems_of(study: Study, policy: str, temperature: float,
               for row in rows]
     if temperature == study.profile.sampling.temperature:
         yield policy, [{**row, "candidates": row["candidates"][:1], "chosen": 0} for row in rows]
+    if candidates_of(study, policy) == 1:
+        return
     yield f"{policy}+bon{n}@{temperature:g}", [
         {**row, "chosen": best_of_n(values)} for row, values in zip(rows, scores, strict=True)]
     yield f"{policy}+random{n}@{temperature:g}", [
