@@ -5,6 +5,7 @@ written last. Equal parameters and inputs mean that there is nothing to do; othe
 refused, so that one run folder never mixes two studies; changed inputs make it again.
 """
 
+import gc
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import ROOT
-from lib.runtime.devices import Device, choose_device
+from lib.runtime.devices import Device, choose_device, release_memory
 from lib.runtime.files import read_json, write_json
 from lib.runtime.manifest import outputs_hash, read_manifest, write_manifest
 from lib.runtime.progress import say
@@ -77,6 +78,8 @@ def run_stage(study: Study, name: str, parameters: Mapping[str, Any], inputs: Ma
     _begin(folder, parameters, inputs, fresh=study.force or manifest is not None)
     started = time.time()
     work(folder)
+    gc.collect()
+    release_memory()
     write_manifest(folder, parameters, inputs, [folder / output for output in outputs], started,
                    study.device)
     return folder

@@ -186,8 +186,8 @@ class Loop:
         for row in run.objective.rows(examples, run.device):
             computed += row.batch.tokens
             _add(sums, self._backward(row, weight))
+            release_memory()
         grad_norm, applied = self._apply()
-        release_memory()
         seconds = time.perf_counter() - started
         tokens = run.objective.tokens(examples)
         self.counters["num_tokens"] += tokens

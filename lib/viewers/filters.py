@@ -16,12 +16,8 @@ Flag = Callable[[Pair, Collection], bool]
 
 
 def _disagree(pair: Pair, collection: Collection) -> bool:
-    """A judge and a selector name different winners; ties and missing scores do not count."""
-    def winners(models: Sequence[str]) -> set[str]:
-        return {winner for model in models if (winner := pair.winner(model)) in ("a", "b")}
-
-    judged, selected = winners(collection.judges), winners(collection.selectors)
-    return bool(judged and selected and (judged | selected) == {"a", "b"})
+    """Two models name different winners; ties and missing scores do not count."""
+    return {"a", "b"} <= {pair.winner(model) for model in collection.models}
 
 
 def _shorter_won(pair: Pair, collection: Collection) -> bool:

@@ -59,7 +59,7 @@ def blind_comparison(prompt: Prompt, left: Answer, right: Answer) -> str:
     cards = [{"name": name, "badges": [], "facts": "", "scores": [], "tags": [], "checks": [],
               "text": shown(answer.text)} for name, answer in (("A", left), ("B", right))]
     return fill("comparison", **_question(prompt, "") | {"reference": None}, flags=[],
-                 verdicts=[], legend="", left=cards[0], right=cards[1], blind=True)
+                verdicts=[], legend="", left=cards[0], right=cards[1], blind=True)
 
 
 def candidates(prompt: Prompt, pool: Pool, collection: Collection, search: str = "") -> str:

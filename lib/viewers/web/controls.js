@@ -150,7 +150,8 @@ function drawSlice(pairs, state) {
       "p",
       { class: "legend" },
       `n = ${found.n}: ${found.wins} wins, ${found.ties} ties, ` +
-        `${found.losses} losses; mean length ${number(found.tokensA, 0)} and ${number(found.tokensB, 0)} tokens`,
+        `${found.losses} losses; mean length ${number(found.tokensA, 0)} ` +
+        `and ${number(found.tokensB, 0)} tokens`,
     ),
   ];
 }
