@@ -134,7 +134,7 @@ def segments_attention(module: nn.Module, query: Tensor, key: Tensor, value: Ten
     pieces = []
     for span in layout.spans:
         prompt = next(parts) if span.prompt else None
-        for number, length in enumerate(span.branches):
+        for number in range(len(span.branches)):
             own = next(parts)
             if prompt is None:
                 queries, keys, values = own

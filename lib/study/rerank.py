@@ -50,7 +50,7 @@ def reranked_pools(study: Study) -> list[tuple[str, float]]:
 
 
 def candidates_of(study: Study, policy: str) -> int:
-    """Candidates a prompt: N for the trained policies, one for the base, which is never reranked."""
+    """Candidates a prompt: N for the trained policies, one for the base (never reranked)."""
     return 1 if policy == "base" else study.profile.sampling.samples
 
 

@@ -194,7 +194,8 @@ def test_activation_checkpointing_recomputes_and_changes_no_gradient(
     run = sft_run(tmp_path, sequences, replace(SFT, activation_checkpointing=True))
     run.model.gradient_checkpointing_enable({"use_reentrant": False})
     passes = []
-    run.model.get_decoder().layers[0].mlp.register_forward_hook(lambda *_: passes.append(1))
+    run.model.get_decoder().layers[0].mlp.register_forward_pre_hook(
+        lambda *_: passes.append(1))
     again = first_gradients(run)
     rows = run.objective.rows(step_batches(run.objective, run.settings, 0)[0], run.device)
     assert len(passes) == 2 * len(rows)  # once forward, once more in the backward
