@@ -2,13 +2,15 @@
 
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True)
 class SamplingSettings:
     """The `sampling` part of a profile; a value that cannot be used raises ValueError.
 
-    Only the last two do not change what is sampled.
+    `rows` and `memory_gb` do not change what is sampled. `server` may hold {policy}, which becomes
+    base, sft or dpo; the model asked for there has that name too.
     """
 
     samples: int = 4  # answers a prompt, the N of Best-of-N
@@ -21,6 +23,7 @@ class SamplingSettings:
     seed: int = 0
     rows: int = 64  # answers written at the same time
     memory_gb: float | None = None  # most that keys and values may take; null: as rows need
+    server: str | None = None  # URL of an OpenAI-compatible server to sample from; null: this model
 
     def __post_init__(self) -> None:
         for key in ("samples", "max_new_tokens", "max_prompt_tokens", "rows"):
@@ -35,6 +38,9 @@ class SamplingSettings:
                  "use a positive number; 1 turns it off")
         _require(self.memory_gb is None or self.memory_gb > 0, "memory_gb", self.memory_gb,
                  "use a positive number of gigabytes, or null")
+        _require(self.server is None or urlsplit(self.server).scheme in ("http", "https"),
+                 "server", self.server,
+                 "use an address such as http://localhost:8000/v1, or null to sample here")
 
     def deciding(self) -> dict[str, Any]:
         """The settings on which the text of the answers depends."""

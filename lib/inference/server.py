@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +21,13 @@ from urllib.parse import urlsplit
 from lib.inference.partial_file import PartialFile
 from lib.inference.prompts import Prompt, messages_of
 from lib.inference.rewards.rate_limit import TokenBucket
-from lib.inference.rewards.transport import Endpoint, GaveUpError, ItemRefusedError, Transport
+from lib.inference.rewards.transport import (
+    ANSWERS,
+    Endpoint,
+    GaveUpError,
+    ItemRefusedError,
+    Transport,
+)
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.files import Row, sha256_of_value
 from lib.runtime.progress import Progress
@@ -54,13 +61,15 @@ class ServerSamplingError(RuntimeError):
 
 
 def sample_from_server(prompts: Sequence[Prompt], settings: SamplingSettings,
-                       server: ServerSettings, path: Path | str) -> list[Row]:
+                       server: ServerSettings, path: Path | str,
+                       model_key: str = "") -> list[Row]:
     """Rows of all prompts in their order, written to a JSON Lines file; resumable by prompt.
 
+    model_key: what tells the served weights from others under the same name, if it is known.
     Raises ServerSamplingError, which names the prompt, when every attempt failed or the server
     refused it, and ApiStoppedError when the key, the address or the model is wrong.
     """
-    key = sha256_of_value([server.base_url, server.model, settings.deciding()])
+    key = sha256_of_value([server.base_url, server.model, model_key, settings.deciding()])
     partial = PartialFile(path, key)
     done = {row["id"] for row in partial.rows}
     for row in _rows([prompt for prompt in prompts if prompt["id"] not in done], settings, server):
@@ -87,7 +96,8 @@ def _rows(prompts: Sequence[Prompt], settings: SamplingSettings,
 def _transport(server: ServerSettings) -> Transport:
     options = asdict(server)
     bucket = TokenBucket(options.pop("calls_per_minute"), burst=options.pop("concurrency"))
-    return Transport(Endpoint(url=options.pop("base_url").rstrip("/"), **options), bucket)
+    return Transport(Endpoint(url=options.pop("base_url").rstrip("/"), purpose=ANSWERS, **options),
+                     bucket)
 
 
 def _row(transport: Transport, prompt: Prompt, settings: SamplingSettings) -> Row:
@@ -108,7 +118,8 @@ def _row(transport: Transport, prompt: Prompt, settings: SamplingSettings) -> Ro
 
 def _payload(model: str, prompt: Prompt, settings: SamplingSettings, have: int) -> dict[str, Any]:
     digest = hashlib.sha256(f"{settings.seed}\n{have}\n{prompt['id']}".encode()).digest()
-    payload = {"model": model, "messages": messages_of(prompt), "n": settings.samples - have,
+    wanted = 1 if settings.temperature == 0 else settings.samples - have  # vLLM wants 1 if greedy
+    payload = {"model": model, "messages": messages_of(prompt), "n": wanted,
                "seed": int.from_bytes(digest[:4], "big") >> 1, "temperature": settings.temperature,
                "top_p": settings.top_p, "max_tokens": settings.max_new_tokens, "logprobs": True}
     if settings.top_k is not None:  # not OpenAI's, but vLLM, SGLang and llama.cpp know it
@@ -124,7 +135,7 @@ def _parse(body: str) -> tuple[list[Row], int | None]:
     choices = reply.get("choices") if isinstance(reply, dict) else None
     if not isinstance(choices, list) or not choices:
         raise ValueError(f"a reply without choices: {body[:100]!r}")
-    usage = reply.get("usage") or {}
+    usage = reply["usage"] if isinstance(reply.get("usage"), dict) else {}
     alone = usage.get("completion_tokens") if len(choices) == 1 else None
     return [_candidate(choice, alone) for choice in choices], usage.get("prompt_tokens")
 
@@ -139,5 +150,6 @@ def _candidate(choice: Any, completion_tokens: int | None) -> Row:
     if finish not in ("stop", "length") or not isinstance(text, str):
         raise ValueError(f"an answer that ended with {finish!r} and not with stop or length")
     tokens = completion_tokens if logps is None or completion_tokens else len(logps)
-    return {"text": text, "tokens": tokens, "finish": finish,
-            "logprob": None if logps is None else sum(logps), "sampling_logprob": None}
+    logprob = None if logps is None or not isfinite(sum(logps)) else sum(logps)
+    return {"text": text, "tokens": tokens, "finish": finish, "logprob": logprob,
+            "sampling_logprob": None}

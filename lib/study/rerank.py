@@ -2,21 +2,21 @@
 
 For each policy and temperature one pool of N candidates a prompt is sampled and scored by selector
 and judge. Three systems read the same pool: the policy itself (first candidate), Best-of-N (argmax
-of the selector) and the control (a random candidate). responses/<system>.jsonl holds each.
+of the selector) and the control (a random candidate). responses/<system>.jsonl holds each, and
+responses/costs.json what each pool took.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.inference.best_of_n import best_of_n, random_of_n
-from lib.inference.sampling import sample_to_file
 from lib.modeling.loading import load_model, load_tokenizer
-from lib.runtime.files import Row, read_jsonl, write_jsonl
+from lib.runtime.files import Row, read_jsonl, write_json, write_jsonl
+from lib.study.pools import Pool, sample_pools, scored_pools
 from lib.study.prepare import load_part
-from lib.study.reward_stage import Scorer, fit_rewards, score_rows
+from lib.study.reward_stage import fit_rewards
 from lib.study.run import Study, run_stage, stage_hash
 
 POLICIES = ("base", "sft", "dpo")
@@ -32,7 +32,7 @@ def answer_prompts(study: Study) -> dict[str, list[Row]]:
     run_stage(study, "responses", {
         "model": profile.model, "sampling": profile.sampling, "rewards": profile.rewards,
         "temperatures": profile.evaluation.temperatures, "prompts": profile.evaluation.prompts},
-        inputs, outputs=[f"{system}.jsonl" for system in system_names(study)],
+        inputs, outputs=[*(f"{system}.jsonl" for system in system_names(study)), "costs.json"],
         work=lambda folder: _answer(study, folder))
     return load_systems(study)
 
@@ -78,50 +78,43 @@ def load_policy(study: Study, policy: str) -> tuple[PreTrainedModel, PreTrainedT
     return load_model(name, device.dtype, device.device, revision), load_tokenizer(name, revision)
 
 
+def prompts_of(study: Study) -> list[Row]:
+    """The held-out prompts as sampling takes them."""
+    return [{key: row[key] for key in ("id", "prompt", "source")}
+            for row in load_part(study, "heldout")]
+
+
 def _answer(study: Study, folder: Path) -> None:
-    for policy, temperature, rows in _sampled(study, folder):
-        for name, chosen_rows in _systems_of(study, policy, temperature, rows):
+    wanted = [Pool(policy, temperature, candidates_of(study, policy))
+              for policy, temperature in pools(study)]
+    sample_pools(study, wanted, prompts_of(study), folder / "pools", load_policy)
+    costs = []
+    for pool, rows, cost in scored_pools(study, wanted, folder / "pools"):
+        costs.append(cost)
+        for name, chosen_rows in _systems_of(study, pool.policy, pool.temperature, rows):
             write_jsonl(folder / f"{name}.jsonl", chosen_rows)
-
-
-def _sampled(study: Study, folder: Path) -> Iterator[tuple[str, float, list[Row]]]:
-    """Every pool with its scores; one policy in memory at a time."""
-    prompts = [{key: row[key] for key in ("id", "prompt", "source")}
-               for row in load_part(study, "heldout")]
-    for policy in POLICIES:
-        model, tokenizer = load_policy(study, policy)
-        for temperature in [t for name, t in pools(study) if name == policy]:
-            settings = replace(study.profile.sampling, temperature=temperature,
-                               samples=candidates_of(study, policy), seed=study.profile.seed)
-            sample_to_file(model, tokenizer, prompts, settings,
-                           folder / "pools" / f"{policy}@{temperature:g}.jsonl",
-                           model_key=_model_key(study, policy),
-                           description=f"sampling {policy} at T = {temperature:g}")
-        del model
-    scorer = Scorer(study)
-    for policy, temperature in pools(study):
-        rows = read_jsonl(folder / "pools" / f"{policy}@{temperature:g}.jsonl")
-        yield policy, temperature, score_rows(scorer, rows)
-
-
-def _model_key(study: Study, policy: str) -> str:
-    """What tells a policy's weights from others': its stage's hash, or the base model's name."""
-    model = study.profile.model
-    return f"{model.name}@{model.revision}" if policy == "base" else stage_hash(study, policy)
+    write_json(folder / "costs.json", costs)
 
 
 def _systems_of(study: Study, policy: str, temperature: float,
                 rows: list[Row]) -> Iterator[tuple[str, list[Row]]]:
     """The systems that read one pool; the plain policy only at the main temperature."""
     n = study.profile.sampling.samples
-    scores = [[candidate["rewards"]["selector"] for candidate in row["candidates"]]
-              for row in rows]
     if temperature == study.profile.sampling.temperature:
         yield policy, [{**row, "candidates": row["candidates"][:1], "chosen": 0} for row in rows]
     if candidates_of(study, policy) == 1:
         return
-    yield f"{policy}+bon{n}@{temperature:g}", [
-        {**row, "chosen": best_of_n(values)} for row, values in zip(rows, scores, strict=True)]
+    yield f"{policy}+bon{n}@{temperature:g}", [_best_of(row) for row in rows]
     yield f"{policy}+random{n}@{temperature:g}", [
         {**row, "chosen": random_of_n(len(row["candidates"]), row["id"], study.profile.seed)}
         for row in rows]
+
+
+def _best_of(row: Row) -> Row:
+    """The row with the selector's pick; where it scored nothing there is none, and no scores."""
+    picked = best_of_n([candidate["rewards"]["selector"] for candidate in row["candidates"]])
+    if picked is not None:
+        return {**row, "chosen": picked}
+    unscored = [{**candidate, "rewards": dict.fromkeys(candidate["rewards"])}
+                for candidate in row["candidates"]]
+    return {**row, "candidates": unscored, "chosen": 0}

@@ -1,13 +1,15 @@
 """Sampling through an OpenAI-compatible server, against a real HTTP server on loopback."""
 
 import json
+import re
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from fake_server import FakeServer, Reply, choice, good
 
 from lib.inference.rewards.transport import ApiStoppedError
 from lib.inference.sampling import SamplingSettings
@@ -18,58 +20,6 @@ PROMPTS = [{"id": f"p{number}", "prompt": f"question {number}", "source": "test"
            for number in range(6)]
 SETTINGS = SamplingSettings(samples=3, temperature=0.7, max_new_tokens=16, seed=5)
 KEY = "sk-planted-0123456789"
-Reply = tuple[int, dict[str, str], str] | None  # None cuts the connection
-
-
-def choice(text: str = "an answer", finish: str | None = "stop") -> dict[str, Any]:
-    content = [{"token": word, "logprob": -0.5} for word in text.split()]
-    return {"message": {"role": "assistant", "content": text}, "finish_reason": finish,
-            "logprobs": {"content": content}}
-
-
-def good(asked: dict[str, Any]) -> Reply:
-    question = asked["messages"][-1]["content"]
-    choices = [choice(f"answer {number} to {question}") for number in range(asked["n"])]
-    return 200, {}, json.dumps({"choices": choices, "usage": {"prompt_tokens": 9}})
-
-
-class FakeServer:
-    """Keeps what it was asked; `behave` makes a reply to (request, earlier calls on its prompt)."""
-
-    def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.headers: list[str | None] = []
-        self.behave: Callable[[dict[str, Any], int], Reply] = lambda asked, call: good(asked)
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
-
-    def _handler(fake) -> type:  # noqa: ANN001, N805
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                earlier = sum(old["messages"] == asked["messages"] for old in fake.asked)
-                fake.asked.append(asked)
-                fake.headers.append(self.headers["Authorization"])
-                reply = fake.behave(asked, earlier)
-                if reply is None or self.path != "/v1/chat/completions":
-                    self.connection.close()
-                    return
-                status, headers, body = reply
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body.encode())))
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-        return Handler
-
-    @property
-    def settings(self) -> ServerSettings:
-        return ServerSettings("tiny", f"http://127.0.0.1:{self.http.server_port}/v1",
-                              key_variable="STUDY_TEST_KEY", backoff=0.01, concurrency=4)
 
 
 @pytest.fixture
@@ -178,6 +128,64 @@ def test_a_restart_asks_only_for_what_is_missing(server: FakeServer, tmp_path: P
     rows = sample_from_server(PROMPTS, SETTINGS, one_at_a_time, path)
     assert len(server.asked) == before + 1
     assert [row["id"] for row in rows] == [prompt["id"] for prompt in PROMPTS]
+
+
+@pytest.mark.parametrize(("status", "sentence"), [
+    (404, "tiny is not deployed at http://.* for this account; check the base URL, or start a "
+          "server that serves it under the name tiny"),
+    (418, "this is no reply of an OpenAI-compatible chat API; check the base URL")])
+def test_what_ends_the_run_speaks_of_answers_and_not_of_scores(
+        status: int, sentence: str, server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (status, {}, "")
+    with pytest.raises(ApiStoppedError, match=sentence) as error:
+        sample_from_server(PROMPTS, SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert not re.search("scor|judge", str(error.value))
+
+
+def test_a_server_that_never_answers_is_said_to_have_given_no_answer(
+        server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (503, {}, "")
+    patient = replace(server.settings, attempts=2)
+    with pytest.raises(ServerSamplingError, match="no answer after 2 attempts, the last one"):
+        sample_from_server(PROMPTS[:1], SETTINGS, patient, tmp_path / "rows.jsonl")
+
+
+def test_greedy_answers_are_asked_for_one_at_a_time(server: FakeServer, tmp_path: Path) -> None:
+    greedy = SamplingSettings(samples=2, temperature=0)
+    row, = sample_from_server(PROMPTS[:1], greedy, server.settings, tmp_path / "rows.jsonl")
+    assert [call["n"] for call in server.asked] == [1, 1]
+    assert len(row["candidates"]) == 2
+
+
+def test_no_more_prompts_are_under_way_than_the_concurrency(
+        server: FakeServer, tmp_path: Path) -> None:
+    under_way, most, lock = [0], [0], threading.Lock()
+
+    def slow(asked: dict, call: int) -> Reply:
+        with lock:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+        time.sleep(0.05)
+        with lock:
+            under_way[0] -= 1
+        return good(asked)
+    server.behave = slow
+    sample_from_server(PROMPTS, SETTINGS, replace(server.settings, concurrency=2),
+                       tmp_path / "rows.jsonl")
+    assert most[0] == 2
+
+
+def test_other_weights_behind_the_same_name_begin_anew(server: FakeServer, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    server.behave = lambda asked, call: (
+        (422, {}, "no") if asked["messages"][0]["content"] == "question 5" else good(asked))
+    one_at_a_time = replace(server.settings, concurrency=1)
+    with pytest.raises(ServerSamplingError):
+        sample_from_server(PROMPTS, SETTINGS, one_at_a_time, path, "trained on Monday")
+    server.behave = lambda asked, call: good(asked)
+    before = len(server.asked)
+    sample_from_server(PROMPTS, SETTINGS, one_at_a_time, path, "trained on Tuesday")
+    assert len(server.asked) == before + len(PROMPTS)
 
 
 def test_an_address_that_is_none_is_refused() -> None:

@@ -4,7 +4,8 @@ Status codes follow one table: what another call may mend is asked again after t
 server names or a growing, random one; what is wrong with this item ends this item; what is wrong
 with the key, the credits or the address ends the whole run, in one sentence that says what to do.
 The API key is read from the environment when a call leaves, is kept in no object of ours, and is
-cut out of whatever comes back.
+cut out of whatever comes back. Scores and answers are both asked for here; an endpoint's `purpose`
+says in messages which of them it is.
 """
 
 import os
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Event, local
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from requests.auth import AuthBase
@@ -25,22 +26,22 @@ ASK_AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
 ITEM_IS_WRONG = {400, 413, 422}
 RUN_IS_OVER = {
     401: "the API key is missing or not valid; put a valid one into {variable}",
-    402: "the account has no credits left; add some, or use another judge",
-    403: "this key may not use {model}; ask for access, or use another model",
-    404: "{model} is not deployed at {url} for this account; check the base URL, or fall back to "
-         "the classifier or the embedded judge",
-    410: "{model} has reached its end of life at {url}; fall back to the classifier or the "
-         "embedded judge",
+    402: "the account has no credits left; add some, or {instead}",
+    403: "this key may not use {model}; ask for access, or {instead}",
+    404: "{model} is not deployed at {url} for this account; check the base URL, or {instead}",
+    410: "{model} has reached its end of life at {url}; {instead}",
 }
+OTHER_STATUS = "this is no reply of {service}; check the base URL {url}"
 GONE = {404, 410}
+Parsed = TypeVar("Parsed")
 
 
 class ApiStoppedError(RuntimeError):
-    """Nothing can be scored until a person has done what the sentence says."""
+    """No call can succeed until a person has done what the sentence says."""
 
 
 class EndpointGoneError(ApiStoppedError):
-    """404 or 410: this model is not (or no longer) served here; fall back to another judge."""
+    """404 or 410: this model is not (or no longer) served here; fall back to another one."""
 
 
 class ItemRefusedError(ValueError):
@@ -49,6 +50,23 @@ class ItemRefusedError(ValueError):
 
 class GaveUpError(RuntimeError):
     """Every attempt failed for a passing reason."""
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What calls are made for, in the words of a message; `instead` may name {model}."""
+
+    wanted: str  # "no ... after 6 attempts"
+    service: str  # what should have answered
+    kept: str  # what a stopped run has saved
+    instead: str  # what to do when this model cannot be had here
+
+
+SCORES = Purpose("score", "a scoring API", "what is scored is in the cache",
+                 "fall back to the classifier or the embedded judge")
+ANSWERS = Purpose("answer", "an OpenAI-compatible chat API",
+                  "finished prompts are kept and not asked for again",
+                  "start a server that serves it under the name {model}")
 
 
 @dataclass(frozen=True)
@@ -62,6 +80,14 @@ class Endpoint:
     attempts: int
     backoff: float  # seconds before the second attempt; doubles each time, with jitter
     longest_wait: float  # seconds; a server that asks for more ends the run
+    purpose: Purpose = SCORES
+
+    def advice(self, status: int) -> str:
+        """What a person should do about a status that ends the run."""
+        names = {"variable": self.key_variable, "model": self.model, "url": self.url,
+                 "service": self.purpose.service,
+                 "instead": self.purpose.instead.format(model=self.model)}
+        return RUN_IS_OVER.get(status, OTHER_STATUS).format(**names)
 
 
 class _KeyFromEnvironment(AuthBase):
@@ -85,8 +111,9 @@ class Transport:
     stopped: Event = field(default_factory=Event)
     sessions: local = field(default_factory=local, repr=False)
 
-    def post(self, payload: dict[str, Any], parse: Callable[[str], float]) -> tuple[float, str]:
-        """The parsed number and the reply's text.
+    def post(self, payload: dict[str, Any],
+             parse: Callable[[str], Parsed]) -> tuple[Parsed, str]:
+        """What `parse` reads from the reply, and the reply's text.
 
         Raises ItemRefusedError, GaveUpError (attempts used up, or the run was stopped) or
         ApiStoppedError. `parse` raises ValueError for a reply that it cannot read.
@@ -109,7 +136,8 @@ class Transport:
             pause = self.endpoint.backoff * 2**attempt * random.uniform(0.5, 1.0)
             if attempt + 1 < self.endpoint.attempts and self.stopped.wait(pause):
                 break
-        raise GaveUpError(f"no score after {attempt + 1} attempts, the last one: {reason}")
+        raise GaveUpError(f"no {self.endpoint.purpose.wanted} after {attempt + 1} attempts, the "
+                          f"last one: {reason}")
 
     def _call(self, payload: dict[str, Any]) -> requests.Response:
         if not hasattr(self.sessions, "session"):
@@ -128,17 +156,13 @@ class Transport:
         if status in ITEM_IS_WRONG:
             raise ItemRefusedError(f"the server refused it with {status}: {text}")
         if status not in ASK_AGAIN and status < 500:
-            known = RUN_IS_OVER.get(status, "this is no answer of a scoring API; check the base "
-                                            "URL {url}")
-            advice = known.format(variable=self.endpoint.key_variable, model=self.endpoint.model,
-                                  url=self.endpoint.url)
             error = EndpointGoneError if status in GONE else ApiStoppedError
-            raise error(f"the API answered {status}: {advice}")
+            raise error(f"the API answered {status}: {self.endpoint.advice(status)}")
         wait = retry_after(reply.headers.get("Retry-After"), datetime.now(UTC))
         if wait > self.endpoint.longest_wait:
             raise ApiStoppedError(
                 f"the API answered {status} and asks to wait {wait:.0f} s; run again after that, "
-                "what is scored is in the cache")
+                f"{self.endpoint.purpose.kept}")
         self.bucket.hold(wait)
         return f"status {status}"
 

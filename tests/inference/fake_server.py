@@ -1,0 +1,62 @@
+"""An OpenAI-compatible chat server on loopback that behaves as a test tells it to."""
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from lib.inference.server import ServerSettings
+
+Reply = tuple[int, dict[str, str], str] | None  # None cuts the connection
+
+
+def choice(text: str = "an answer", finish: str | None = "stop") -> dict[str, Any]:
+    content = [{"token": word, "logprob": -0.5} for word in text.split()]
+    return {"message": {"role": "assistant", "content": text}, "finish_reason": finish,
+            "logprobs": {"content": content}}
+
+
+def good(asked: dict[str, Any]) -> Reply:
+    question = asked["messages"][-1]["content"]
+    choices = [choice(f"answer {number} to {question}") for number in range(asked["n"])]
+    return 200, {}, json.dumps({"choices": choices, "usage": {"prompt_tokens": 9}})
+
+
+class FakeServer:
+    """Keeps what it was asked; `behave` makes a reply to (request, earlier calls on its prompt)."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.headers: list[str | None] = []
+        self.behave: Callable[[dict[str, Any], int], Reply] = lambda asked, call: good(asked)
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def _handler(fake) -> type:  # noqa: ANN001, N805
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                earlier = sum(old["messages"] == asked["messages"] for old in fake.asked)
+                fake.asked.append(asked)
+                fake.headers.append(self.headers["Authorization"])
+                reply = fake.behave(asked, earlier)
+                if reply is None or self.path != "/v1/chat/completions":
+                    self.connection.close()
+                    return
+                status, headers, body = reply
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body.encode())))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+        return Handler
+
+    @property
+    def settings(self) -> ServerSettings:
+        return ServerSettings("tiny", f"http://127.0.0.1:{self.http.server_port}/v1",
+                              key_variable="STUDY_TEST_KEY", backoff=0.01, concurrency=4)
