@@ -65,7 +65,7 @@ def judge_quality(audit_rows: Sequence[Row], judge: str, scores: Scores,
     Rows {"judge", "gap", "n", "accuracy", "ci_low", "ci_high", "agreement", "kappa", "ac1"}: pairs
     at least `gap` points apart; the interval resamples prompts.
     """
-    pairs = _pairs(audit_rows, scores)
+    pairs = answer_pairs(audit_rows, scores)
     return [{"judge": judge, "gap": gap} | _quality([pair for pair in pairs if pair[1] >= gap])
             for gap in gaps if any(pair[1] >= gap for pair in pairs)]
 
@@ -105,7 +105,7 @@ def corrected_win_rate(systems: Mapping[str, Sequence[Row]], audit_rows: Sequenc
     return {"a": a, "b": b, "judge": judge} | asdict(found)
 
 
-def _pairs(audit_rows: Sequence[Row], scores: Scores) -> list[tuple[str, float, float]]:
+def answer_pairs(audit_rows: Sequence[Row], scores: Scores) -> list[tuple[str, float, float]]:
     """(prompt, reader's gap >= 0, judge's difference) of all pairs of different answers."""
     pairs = []
     for row, judged in zip(audit_rows, scores, strict=True):

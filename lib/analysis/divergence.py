@@ -5,7 +5,7 @@ With d = log pi(y) - log ref(y) summed over a sampled answer: k1 = d is unbiased
 be drawn from the policy at the temperature at which both are scored.
 """
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,33 @@ def kl_terms(policy_logps: ArrayLike, reference_logps: ArrayLike) -> dict[str, N
     return {"k1": d, "k2": d**2 / 2, "k3": np.expm1(-d) + d}
 
 
-def kl_divergence(policy_logps: ArrayLike, reference_logps: ArrayLike,
+def kl_divergence(policy_logps: ArrayLike, reference_logps: ArrayLike, exact: ArrayLike,
                   resamples: int = 10_000, seed: int = 0) -> Row:
-    """KL(policy || reference) in nats an answer: mean of k1 with its bootstrap interval, and of k3.
+    """KL(policy || reference) in nats an answer, [answers] each: its estimates with intervals.
 
-    Far from the reference k3 hangs on a few answers; read k1 there.
+    `kl` is the mean of `exact` (KL over the vocabulary at each token, summed over the answer), the
+    calmest estimate; `k1` with its interval and `k3` use the sampled tokens alone. Intervals
+    resample answers. Far from the reference k3 hangs on a few answers.
     """
-    found = asdict(paired_bootstrap(policy_logps, reference_logps, resamples, seed))
-    terms = kl_terms(policy_logps, reference_logps)
-    return {"kl": found["mean"], "ci_low": found["low"], "ci_high": found["high"],
-            "kl_k3": float(np.nanmean(terms["k3"])), "n": found["n"]}
+    exact = np.asarray(exact, dtype=float)
+    calm = paired_bootstrap(exact, np.zeros_like(exact), resamples, seed)
+    sampled = paired_bootstrap(policy_logps, reference_logps, resamples, seed)
+    return {"kl": calm.mean, "ci_low": calm.low, "ci_high": calm.high, "n": calm.n,
+            "k1": sampled.mean, "k1_low": sampled.low, "k1_high": sampled.high,
+            "k3": float(np.nanmean(kl_terms(policy_logps, reference_logps)["k3"]))}
+
+
+def displacement(metrics: Sequence[Row]) -> list[Row]:
+    """What DPO did to the log-probabilities of validation answers: one row a side, chosen first.
+
+    {"side", "before", "after", "change", "n"} in nats an answer. The margin may grow while both
+    fall (likelihood displacement, Razin et al. 2410.08847). Empty without two evaluations.
+    """
+    rows = sorted((row for row in metrics if row.get("split") == "validation"),
+                  key=lambda row: row["step"])
+    if len(rows) < 2:
+        return []
+    ends = [(side, rows[0][f"logps/{side}"], rows[-1][f"logps/{side}"])
+            for side in ("chosen", "rejected")]
+    return [{"side": side, "before": before, "after": after, "change": after - before,
+             "n": rows[-1]["n"]} for side, before, after in ends]

@@ -39,14 +39,15 @@ def pair_accuracy(differences: ArrayLike, prompts: ArrayLike | None = None,
 
 
 def length_preference(score_differences: ArrayLike, length_differences: ArrayLike,
-                      confidence: float = 0.95) -> Row:
+                      prompts: ArrayLike | None = None, confidence: float = 0.95) -> Row:
     """Share of pairs in which the judge prefers the longer answer; 0.5 is no taste for length.
 
-    Pairs of equal length are left out. Differences are first - second, [pairs].
+    Pairs of equal length are left out. Differences are first - second, [pairs]; with `prompts`
+    the interval resamples prompts, as in `pair_accuracy`.
     """
     lengths = np.asarray(length_differences, dtype=float)
     scores = np.asarray(score_differences, dtype=float) * np.sign(lengths)
-    row = pair_accuracy(np.where(lengths == 0, np.nan, scores), confidence=confidence)
+    row = pair_accuracy(np.where(lengths == 0, np.nan, scores), prompts, confidence)
     return {"n": row["n"], "prefers_longer": row["accuracy"], "ci_low": row["ci_low"],
             "ci_high": row["ci_high"]}
 

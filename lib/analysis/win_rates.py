@@ -104,6 +104,20 @@ def same_opponent(systems: Mapping[str, Sequence[Row]], first: str, second: str,
     return {"first": first, "second": second, "opponent": opponent, "judge": judge} | asdict(result)
 
 
+def same_opponent_tests(systems: Mapping[str, Sequence[Row]], judges: Sequence[str],
+                        triples: Iterable[tuple[str, str, str]]) -> list[Row]:
+    """`same_opponent` of every (first, second, opponent) by every judge, with Holm's p.
+
+    Holm corrects the mid-p within each judge.
+    """
+    rows, triples = [], list(triples)
+    for judge in judges:
+        family = [same_opponent(systems, *triple, judge) for triple in triples]
+        adjusted = holm([row["mid_p"] for row in family])
+        rows += [row | {"holm_p": p} for row, p in zip(family, adjusted, strict=True)]
+    return rows
+
+
 def _columns(board: Scoreboard, pairs: Iterable[Pair] | None) -> list[tuple[int, int]]:
     if pairs is None:
         return [(j, i) for i, j in combinations(range(len(board.systems)), 2)]

@@ -128,7 +128,8 @@ def test_kl_terms_agree_with_the_vector_and_vanish_for_equal_policies() -> None:
     assert terms["k1"] == pytest.approx([0.2, -0.5])
     assert terms["k2"] == pytest.approx([0.02, 0.125])
     assert terms["k3"] == pytest.approx([0.018730753078, 0.1487212707], abs=1e-9)
-    assert kl_divergence([-3.0, -4.0], [-3.0, -4.0])["kl"] == 0
+    same = kl_divergence([-3.0, -4.0], [-3.0, -4.0], [0.0, 0.0])
+    assert (same["kl"], same["k1"], same["k3"]) == (0, 0, 0)
 
 
 def pooled(seed: int = 0, prompts: int = 300, correlation: float = 0.5) -> dict[str, list[dict]]:

@@ -1,0 +1,72 @@
+"""Where a judge goes wrong, measured on answers that a trusted reader scored too.
+
+Calibration of its score gaps, its taste for length beside the reader's own, and win rates corrected
+for its errors. In: the audit's rows and a judge's scores of its answers. Out: plain rows.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations
+from typing import Any
+
+from lib.analysis.audit import (
+    READER,
+    Scores,
+    answer_pairs,
+    audit_systems,
+    corrected_win_rate,
+)
+from lib.analysis.calibration import calibration
+from lib.analysis.judges import length_preference
+
+Row = dict[str, Any]
+FEWEST = 2  # prompts on either side of a correction
+
+
+def judge_calibration(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
+    """Do the judge's score gaps mean what they say? On all pairs that the reader separates.
+
+    {"judge", "n", "accuracy", "ece", "nll", "brier", "temperature", "nll_at_temperature", "bins"};
+    pairs of one prompt hang together, so n overstates how much is known.
+    """
+    gaps = [gap for _, apart, gap in answer_pairs(audit_rows, scores) if apart > 0]
+    found = calibration(gaps)
+    bins = [bin_._asdict() for bin_ in found.bins]
+    return {"judge": judge} | asdict(found) | {"bins": bins}
+
+
+def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -> list[Row]:
+    """How often each judge prefers the longer of two answers, the reader's own taste first.
+
+    Pairs that differ in length; a judge above the reader's share likes length for its own sake.
+    Lengths are in characters and intervals resample prompts.
+    """
+    reader = [[answer["score"] for answer in row["answers"]] for row in audit_rows]
+    return [{"judge": judge} | _length_row(audit_rows, scores)
+            for judge, scores in ({READER: reader} | dict(judge_scores)).items()]
+
+
+def corrected_win_rates(systems: Mapping[str, Sequence[Row]], audit_rows: Sequence[Row],
+                        judge: str, scores: Scores,
+                        pairs: Iterable[tuple[str, str]]) -> list[Row]:
+    """`corrected_win_rate` for each of the pairs whose two systems the audit read as well.
+
+    None for fewer than two prompts, which no spread can be told from.
+    """
+    known = audit_systems(audit_rows)
+    prompts = min(len(audit_rows), *(len(rows) for rows in systems.values()))
+    return [corrected_win_rate(systems, audit_rows, judge, scores, a, b) for a, b in pairs
+            if a in known and b in known and prompts >= FEWEST]
+
+
+def _length_row(audit_rows: Sequence[Row], scores: Scores) -> Row:
+    """Every two different answers of a prompt, in the order given: sides are arbitrary."""
+    gaps, lengths, prompts = [], [], []
+    for row, judged in zip(audit_rows, scores, strict=True):
+        answers = zip(row["answers"], judged, strict=True)
+        for (one, first), (other, second) in combinations(answers, 2):
+            if None not in (first, second) and one["text"] != other["text"]:
+                gaps.append(first - second)
+                lengths.append(len(one["text"]) - len(other["text"]))
+                prompts.append(row["id"])
+    return length_preference(gaps, lengths, prompts)

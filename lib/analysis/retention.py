@@ -1,0 +1,62 @@
+"""What a policy keeps: its loss on held-out conversations, before and after each training step.
+
+In: summed negative log-likelihoods of the same conversations under several policies. Out: loss a
+token with its interval, and the change from the policy before, paired by conversation. Loss on
+ordinary answers that rises after DPO is the price of the preference (the alignment tax).
+"""
+
+from collections.abc import Mapping, Sequence
+from math import exp
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lib.analysis.resampling import resample_counts
+
+Row = dict[str, Any]
+
+
+def retention(nll: Mapping[str, ArrayLike], tokens: Sequence[int], resamples: int = 10_000,
+              seed: int = 0, confidence: float = 0.95) -> list[Row]:
+    """One row a policy: {"policy", "n", "tokens", "loss", "ci_low", "ci_high", "perplexity", ...}.
+
+    nll: policy -> nats of each conversation, [conversations]; tokens: response tokens of each. Loss
+    is token-weighted. `change`, `change_low`, `change_high` are from the policy before (None for
+    the first). Intervals resample conversations, the same ones for all policies. Raises ValueError
+    for policies that read different numbers of conversations, and for none.
+    """
+    counts = np.asarray(tokens, dtype=float)
+    values = {policy: np.asarray(nats, dtype=float) for policy, nats in nll.items()}
+    _check_lengths(values, len(counts))
+    draws = {policy: [] for policy in values}
+    for drawn in resample_counts(len(counts), resamples, seed):
+        for policy, nats in values.items():
+            draws[policy].append((drawn @ nats) / (drawn @ counts))
+    resampled = {policy: np.concatenate(chunks) for policy, chunks in draws.items()}
+    rows, before = [], None
+    for policy, nats in values.items():
+        loss = float(nats.sum() / counts.sum())
+        row = {"policy": policy, "n": len(counts), "tokens": int(counts.sum()), "loss": loss,
+               "perplexity": exp(loss)} | _ends(resampled[policy], "ci", confidence)
+        change = {"change": None, "change_low": None, "change_high": None} if before is None else {
+            "change": loss - rows[-1]["loss"]} | _ends(resampled[policy] - before, "change",
+                                                       confidence)
+        rows.append(row | change)
+        before = resampled[policy]
+    return rows
+
+
+def _ends(draws: np.ndarray, name: str, confidence: float) -> dict[str, float]:
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(draws, [tail, 100 - tail])
+    return {f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def _check_lengths(values: Mapping[str, np.ndarray], conversations: int) -> None:
+    if not conversations:
+        raise ValueError("no conversation was set aside; retention needs at least one")
+    for policy, nats in values.items():
+        if len(nats) != conversations:
+            raise ValueError(f"{policy} read {len(nats)} conversations of {conversations}; "
+                             "every policy must read the same ones")
