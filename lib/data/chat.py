@@ -85,6 +85,24 @@ def encode_response(
     return _encode(tokenizer, text)
 
 
+def encode_whole(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]
+) -> list[int] | str:
+    """Token ids of a whole conversation as reward models read it, or why it has none.
+
+    All that the template writes, with one beginning-of-text token. A text that holds a control
+    token could end its own turn and praise itself; such a conversation has no ids.
+    """
+    special = _special_tokens(tokenizer, len(tokenizer))
+    found = [match[0] for message in messages for match in special.finditer(message["content"])]
+    if found:
+        return f"the text holds the control token {found[0]}"
+    text = _render(tokenizer, list(messages), add_generation_prompt=False)
+    if tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]:
+        text = text.removeprefix(tokenizer.bos_token)  # the tokenizer adds one itself
+    return tokenizer(text).input_ids
+
+
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """Id of the token with which the chat template closes an assistant turn (ChatML: <|im_end|>).
 

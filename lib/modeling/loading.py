@@ -16,6 +16,7 @@ from huggingface_hub.errors import (
 )
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -60,6 +61,23 @@ def load_model(name: str, dtype: torch.dtype = torch.float32, device: torch.devi
     """A decoder in `dtype` on `device`, in evaluation mode, with attention for packed rows."""
     model = _from(AutoModelForCausalLM, resolve_model(name), revision, dtype=dtype,
                   use_safetensors=True)
+    use_packed_attention(model, choose_method(torch.device(device), attention)[0])
+    return model.to(device).eval()
+
+
+def load_scalar_model(name: str, device: torch.device | str = "cpu", revision: str | None = None,
+                      attention: str = "auto", seed: int = 0) -> PreTrainedModel:
+    """A decoder with one output a sequence, in float32, with attention for packed rows.
+
+    Where the source has no such head (a language model), it is drawn at random from `seed`.
+    Raises ModelError for a model that transformers has no sequence classifier of.
+    """
+    torch.manual_seed(seed)
+    model = _from(AutoModelForSequenceClassification, resolve_model(name), revision,
+                  dtype=torch.float32, use_safetensors=True, num_labels=1)
+    if not isinstance(getattr(model, "score", None), torch.nn.Linear):
+        raise ModelError(f"{name} is a {type(model).__name__}, which has no linear head called "
+                         "score; use a decoder such as Qwen2, Llama or Gemma 3")
     use_packed_attention(model, choose_method(torch.device(device), attention)[0])
     return model.to(device).eval()
 

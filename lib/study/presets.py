@@ -21,6 +21,8 @@ SMOKE: dict[str, Any] = {
     "dpo_other": SMOKE_DPO,
     "sampling": {"samples": 4, "max_new_tokens": 24, "max_prompt_tokens": 256},
     "rewards": {"backbone": "smoke"},
+    "reward_model": {"learning_rate": 1e-3, "batch_size": 8, "accumulation": 1,
+                     "token_budget": 1024, "checkpoint_every": 2},
     "evaluation": {"prompts": 16, "resamples": 1000, "probe_prompts": 8},
 }
 
@@ -34,6 +36,9 @@ LAPTOP: dict[str, Any] = {
             "evaluate_every": 8},
     "dpo": LAPTOP_DPO,
     "dpo_other": LAPTOP_DPO | {"learning_rate": 8e-5, "epochs": 0.75, "evaluate_every": 0},
+    "reward_model": {"learning_rate": 2e-5, "batch_size": 32, "accumulation": 1,
+                     "token_budget": 1024, "checkpoint_every": 6, "keep_checkpoints": 1,
+                     "evaluate_every": 9},
     "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_new_tokens": 128,
                  "max_prompt_tokens": 512},
 }
@@ -45,6 +50,7 @@ PAPER: dict[str, Any] = {
             "token_budget": 32768, "checkpoint_every": 100, "evaluate_every": 100},
     "dpo": {"learning_rate": 1e-6, "epochs": 1.0, "batch_size": 4, "accumulation": 8, "beta": 0.1,
             "token_budget": 32768, "checkpoint_every": 200, "evaluate_every": 200},
+    "reward_model": {"token_budget": 32768, "checkpoint_every": 200, "evaluate_every": 200},
     "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_prompt_tokens": 1024,
                  "max_new_tokens": 1024},
     "rewards": {"selector": "nemotron", "judge": "Skywork/Skywork-Reward-V2-Qwen3-0.6B"},
@@ -55,6 +61,8 @@ T4: dict[str, Any] = PAPER | {
     "model": PAPER["model"] | {"precision": "float16"},
     "sft": PAPER["sft"] | {"token_budget": 4096, "activation_checkpointing": True},
     "dpo": PAPER["dpo"] | {"token_budget": 4096, "activation_checkpointing": True},
+    "reward_model": PAPER["reward_model"] | {"token_budget": 4096,
+                                             "activation_checkpointing": True},
 }
 
 PRESETS: dict[str, dict[str, Any]] = {"smoke": SMOKE, "laptop": LAPTOP, "paper": PAPER, "t4": T4}

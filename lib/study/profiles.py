@@ -16,7 +16,7 @@ import yaml
 
 from lib.data.settings import DataSettings
 from lib.inference.sampling_settings import SamplingSettings
-from lib.training.settings import DPOSettings, SFTSettings
+from lib.training.settings import DPOSettings, RewardModelSettings, SFTSettings
 
 
 class ProfileError(ValueError):
@@ -50,13 +50,19 @@ class EvaluationSettings:
     """What is compared on the held-out prompts."""
 
     prompts: int = 64  # seeded, balanced over sources; 200 takes all of the sample's
-    temperatures: tuple[float, ...] = (0.25, 0.6, 1.0)  # of DPO's Best-of-N, the paper's Table 1
+    temperatures: tuple[float, ...] = (0.1, 0.25, 0.6, 1.0)  # of DPO's Best-of-N; the paper's
+    deep_samples: int = 0  # candidates a prompt for a long curve, 16 or 64; 0: none
+    deep_prompts: int = 16  # held-out prompts that get so many, balanced over sources
     resamples: int = 10_000  # bootstrap resamples over prompts
     probe_prompts: int = 32  # validation prompts answered and judged while DPO trains; 0: none
 
     def __post_init__(self) -> None:
         if self.prompts < 1:
             raise ValueError(f"prompts is {self.prompts}; use at least 1")
+        if self.deep_samples < 0 or self.deep_samples == 1 or self.deep_prompts < 1:
+            raise ValueError(f"deep_samples is {self.deep_samples} and deep_prompts "
+                             f"{self.deep_prompts}; use 0 for no long curve, or at least 2 "
+                             "candidates on at least 1 prompt")
         if any(t < 0 for t in self.temperatures) or not self.temperatures:
             raise ValueError(f"temperatures is {self.temperatures}; use one or more, 0 or above")
 
@@ -74,6 +80,7 @@ class Profile:
     dpo_other: DPOSettings = field(default_factory=DPOSettings)  # notebook 03's warning
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     rewards: RewardSettings = field(default_factory=RewardSettings)
+    reward_model: RewardModelSettings = field(default_factory=RewardModelSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
 
 
@@ -98,6 +105,11 @@ def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profil
         raise ProfileError(f"rewards.selector and rewards.judge are both "
                            f"{profile.rewards.judge!r}; the judge must not be the selector")
     return profile
+
+
+def profile_from(values: Mapping[str, Any]) -> Profile:
+    """The profile of which `dataclasses.asdict` made `values`."""
+    return _overlaid(Profile(), values, "")
 
 
 def _yaml_layers(path: Path) -> list[Mapping[str, Any]]:

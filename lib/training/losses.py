@@ -55,6 +55,18 @@ def sft_loss(logps: Tensor, mask: Tensor) -> Tensor:
 
 
 @_numpy_or_torch
+def reward_loss(chosen: Tensor, rejected: Tensor, margin: Tensor | float = 0.0,
+                centering: float = 0.0) -> Tensor:
+    """Bradley-Terry loss of a reward model, one a pair: -log sigmoid(chosen - rejected - margin).
+
+    chosen, rejected: rewards, [pairs]. margin: lead that the chosen answer should have, in units of
+    the reward (Llama 2, Touvron et al. 2023, eq. 2). centering adds centering * (chosen +
+    rejected)^2, which fixes the free offset near 0 (Eisenstein et al. 2023).
+    """
+    return softplus(margin - (chosen - rejected)) + centering * (chosen + rejected) ** 2
+
+
+@_numpy_or_torch
 def implicit_rewards(policy: Tensor, reference: Tensor, beta: float) -> Tensor:
     """Reward that DPO assigns to a response: beta * log(policy / reference).
 

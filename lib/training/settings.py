@@ -51,6 +51,26 @@ class SFTSettings(TrainingSettings):
 
 
 @dataclass(frozen=True)
+class RewardModelSettings(TrainingSettings):
+    """A language model with a scalar head, trained whole on pairs (Bradley-Terry)."""
+
+    learning_rate: float = 1e-5
+    batch_size: int = 4
+    margin: float = 0.0  # the chosen answer should lead by this times the pair's score gap
+    centering: float = 0.01  # weight of (chosen + rejected)^2, which keeps rewards near 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("margin", "centering"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; use 0 to leave it out, or a "
+                                 "positive number")
+        if self.lora_rank:
+            raise ValueError(f"lora_rank is {self.lora_rank}; a reward model is trained whole, "
+                             "use 0")
+
+
+@dataclass(frozen=True)
 class DPOSettings(TrainingSettings):
     """Preference optimisation; the defaults are the paper's."""
 

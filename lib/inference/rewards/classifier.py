@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from lib.data.chat import encode_whole
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.verdicts import Verdict, answer_of, scores_in_order
 from lib.modeling.loading import ModelError, model_hash
@@ -101,20 +102,9 @@ def load_classifier(source: str | Path, name: str = "classifier", revision: str 
 
 def conversation_ids(tokenizer: PreTrainedTokenizerBase,
                      conversation: Conversation) -> list[int] | str:
-    """Token ids of a whole conversation, or why it has none.
-
-    A text that holds a control token could end its own turn and praise itself; it is not scored.
-    """
+    """Token ids of a conversation that ends with an answer, or why it has none (a sentence)."""
     answer_of(conversation)
-    control = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-    found = [token for token in control
-             if any(token in message["content"] for message in conversation)]
-    if found:
-        return f"the text holds the control token {found[-1]}"
-    text = tokenizer.apply_chat_template(list(conversation), tokenize=False)
-    if tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]:
-        text = text.removeprefix(tokenizer.bos_token)  # the tokenizer adds one itself
-    return tokenizer(text).input_ids
+    return encode_whole(tokenizer, conversation)
 
 
 def batches_by_length(encoded: dict[int, list[int]], tokens: int) -> Iterator[list[int]]:

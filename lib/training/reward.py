@@ -1,0 +1,161 @@
+"""Reward models trained whole: a language model with a scalar head, on pairs in packed rows.
+
+The reward of an answer is the head's output at the last token of the conversation, as transformers'
+sequence classifiers have it, so that what is trained here is read by
+`lib.inference.rewards.classifier` and by any other tool. The tokens that the answers to one prompt
+begin with are computed once for all of them, as in `lib.training.dpo`, whose rows are used.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from lib.data.chat import encode_prompt, encode_whole
+from lib.modeling.logps import packed_hidden
+from lib.modeling.packing import PackedBatch
+from lib.runtime.files import sha256_of_value
+from lib.training import losses
+from lib.training.dpo import DPOObjective, Pair
+from lib.training.loop import Metrics, Row
+from lib.training.settings import RewardModelSettings
+
+
+@dataclass(frozen=True)
+class EncodedPairs:
+    """Pairs of whole conversations as token ids, and how many were left out, by reason."""
+
+    pairs: list[Pair]
+    dropped: dict[str, int]
+
+
+def encode_reward_pairs(rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase,
+                        max_length: int) -> EncodedPairs:
+    """Preference rows as pairs whose ids are those that the classifier reads when it scores.
+
+    `prompt` of a pair holds the tokens that both conversations begin with, the template's close of
+    the turn belongs to the answers. Left out and counted: a side of more than `max_length` tokens
+    (a cut answer is another answer), one with a control token in it, and two equal sides.
+    """
+    pairs, dropped = [], Counter()
+    for row in rows:
+        sides = [encode_whole(tokenizer, [*row["prompt"],
+                                          {"role": "assistant", "content": row[side]}])
+                 for side in ("chosen", "rejected")]
+        if reason := _unusable(sides, max_length):
+            dropped[reason] += 1
+        else:
+            shared = _shared(encode_prompt(tokenizer, row["prompt"]), *sides)
+            chosen, rejected = (tuple(side[shared:]) for side in sides)
+            pairs.append(Pair(row["id"], tuple(sides[0][:shared]), chosen, rejected, _gap(row)))
+    return EncodedPairs(pairs, dict(dropped))
+
+
+def _unusable(sides: Sequence[list[int] | str], max_length: int) -> str:
+    if any(isinstance(side, str) for side in sides):
+        return "control token in the text"
+    if max(map(len, sides)) > max_length:
+        return "too long"
+    return "equal sides" if sides[0] == sides[1] else ""
+
+
+def _shared(prompt: Sequence[int], *sides: Sequence[int]) -> int:
+    """How many tokens all begin with; at least one of each side is its own."""
+    most = min(len(prompt), *(len(side) - 1 for side in sides))
+    agrees = (all(side[place] == prompt[place] for side in sides) for place in range(most))
+    return next((place for place, same in enumerate(agrees) if not same), most)
+
+
+def _gap(row: dict[str, Any]) -> float | None:
+    scores = row.get("score_chosen"), row.get("score_rejected")
+    return None if None in scores else scores[0] - scores[1]
+
+
+def answer_rewards(model: nn.Module, batch: PackedBatch) -> Tensor:
+    """Reward of every answer of a row: the head at its last token, float32 [S], trees' order."""
+    last = [piece.stop - 1 for tree in batch.branch_slices for piece in tree]
+    hidden = packed_hidden(model, batch)[last].float()  # [S, width]
+    return linear(hidden, model.score.weight.float())[:, 0]
+
+
+class RewardObjective(DPOObjective):
+    """Pairs for `lib.training.loop`; rows, weights and counts of tokens are DPO's.
+
+    Raises ValueError when `settings.margin` is on and a pair has no scores.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], settings: RewardModelSettings) -> None:
+        super().__init__(pairs, None, settings)
+        self.margins = torch.zeros(len(pairs))
+        if settings.margin:
+            self.margins = settings.margin * torch.tensor([_known_gap(pair) for pair in pairs])
+
+    def loss(self, model: nn.Module, row: Row) -> tuple[Tensor, Metrics]:
+        """Summed loss of the row's pairs, and sums of TRL's metrics."""
+        rewards = answer_rewards(model, row.batch)
+        chosen, rejected = rewards[row.extra.chosen], rewards[row.extra.rejected]
+        margins = self.margins[list(row.examples)].to(rewards.device)
+        per_pair = losses.reward_loss(chosen, rejected, margins, self.settings.centering)
+        sums = {"rewards/chosen": chosen, "rewards/rejected": rejected,
+                "rewards/margins": chosen - rejected,
+                "rewards/accuracies": (chosen > rejected).float()}
+        return per_pair.sum(), {name: value.sum().item() for name, value in sums.items()}
+
+    def key(self) -> str:
+        """Hash of the pairs and of their margins."""
+        return sha256_of_value([[p.id, p.prompt, p.chosen, p.rejected] for p in self.pairs]
+                               + [self.margins.tolist()])
+
+
+def _known_gap(pair: Pair) -> float:
+    if pair.score_gap is None:
+        raise ValueError(f"pair {pair.id} has no scores; reward_model.margin needs score_chosen and"
+                         " score_rejected on every row, use 0 to train without")
+    return pair.score_gap
+
+
+def pair_leads(model: nn.Module, objective: RewardObjective,
+               device: torch.device) -> list[dict[str, Any]]:
+    """Rewards of every pair by a trained model: {"id", "prompt", "chosen", "rejected"}.
+
+    `prompt` numbers the pair's prompt, so that intervals can resample prompts.
+    """
+    numbers = {example: number for number, group in enumerate(objective.groups)
+               for example in group}
+    found = []
+    with torch.no_grad():
+        for row in objective.rows(list(numbers), device):
+            rewards = answer_rewards(model, row.batch)
+            chosen, rejected = (rewards[side].tolist()
+                                for side in (row.extra.chosen, row.extra.rejected))
+            found += [{"id": objective.pairs[example].id, "prompt": numbers[example],
+                       "chosen": one, "rejected": other}
+                      for example, one, other in zip(row.examples, chosen, rejected, strict=True)]
+    return found
+
+
+def save_reward_model(model: PreTrainedModel, state: dict[str, Tensor],
+                      tokenizer: PreTrainedTokenizerBase, folder: Path,
+                      pairs: Sequence[Pair]) -> None:
+    """Write a float32 sequence classifier with one output, and its tokenizer.
+
+    transformers reads the reward at the last token that is not padding, so the padding token is
+    one that ends no conversation. Raises ValueError where the tokenizer has no such token.
+    """
+    ends = {side[-1] for pair in pairs for side in (pair.chosen, pair.rejected)}
+    spare = [token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id,
+                                 tokenizer.unk_token_id, *tokenizer.all_special_ids)
+             if token is not None and token not in ends]
+    if not spare:
+        raise ValueError("every special token ends a conversation, so none can be padding; add a "
+                         "padding token to the tokenizer")
+    model.config.pad_token_id = spare[0]
+    model.float().load_state_dict(state, strict=False)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
