@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from lib.analysis.intervals import wilson_interval
+from lib.analysis.intervals import score_interval
 from lib.viewers.blind import shuffled
 from lib.viewers.rows import Collection, Pair
 
@@ -133,14 +133,14 @@ class Slice:
 
 
 def summary(rows: Sequence[Pair], score: str) -> Slice:
-    """The slice in numbers, with a 95 % Wilson interval; NaN where there is nothing to count."""
+    """The slice in numbers, the report's 95 % interval; NaN where there is nothing to count."""
     winners = [pair.winner(score) for pair in rows]
     wins, ties, losses = (winners.count(who) for who in ("a", "tie", "b"))
     scored = wins + ties + losses
-    points = wins + ties / 2
-    low, high = wilson_interval(points, scored) if scored else (math.nan, math.nan)
+    low, high = score_interval(wins, ties, losses) if scored else (math.nan, math.nan)
     return Slice(
-        len(rows), wins, ties, losses, points / scored if scored else math.nan, low, high,
+        len(rows), wins, ties, losses, (wins + ties / 2) / scored if scored else math.nan,
+        float(low), float(high),
         fmean(pair.a.tokens for pair in rows) if rows else math.nan,
         fmean(pair.b.tokens for pair in rows) if rows else math.nan,
     )

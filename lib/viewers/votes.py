@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lib.analysis.agreement import agreement
-from lib.analysis.intervals import wilson_interval
+from lib.analysis.intervals import score_interval
 from lib.runtime.files import append_jsonl
 from lib.runtime.progress import say
 
@@ -89,7 +89,7 @@ def last_votes(votes: Iterable[Vote], rater: str, a: str, b: str) -> dict[str, V
 
 @dataclass(frozen=True)
 class HumanResult:
-    """What one rater says of a against b: a tie counts half, Wilson's 95 % interval."""
+    """What one rater says of a against b: a tie counts half, the report's 95 % interval."""
 
     n: int
     wins: int
@@ -104,8 +104,11 @@ def human_result(votes: Mapping[str, Vote], a: str) -> HumanResult:
     """Win rate of a; raises ValueError for no votes."""
     winners = [vote.winner() for vote in votes.values()]
     wins, ties, n = winners.count(a), winners.count("tie"), len(winners)
-    low, high = wilson_interval(wins + ties / 2, n)
-    return HumanResult(n, wins, ties, n - wins - ties, (wins + ties / 2) / n, low, high)
+    losses = n - wins - ties
+    if n == 0:
+        raise ValueError("there are no votes yet; a win rate needs at least one")
+    low, high = score_interval(wins, ties, losses)
+    return HumanResult(n, wins, ties, losses, (wins + ties / 2) / n, float(low), float(high))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from viewer_rows import HOSTILE, hostile_systems, small_systems
 
+from lib.analysis.intervals import score_interval
 from lib.viewers import render
 from lib.viewers.blind import shuffled, sides
 from lib.viewers.diff import word_diff
@@ -125,6 +126,16 @@ def test_the_histograms_have_the_same_bars(page: object, collection: Collection)
     theirs = [bar.get_attribute("aria-label") for bar in page.locator("#histogram button").all()]
     assert [int(re.search(r"(\d+) prompts", bar)[1]) for bar in theirs] == [
         bar.count for bar in ours]
+
+
+def test_the_interval_is_the_reports_with_and_without_ties(page: object) -> None:
+    counts = [(3, 1, 0), (0, 0, 5), (5, 0, 0), (0, 4, 0), (1, 0, 0), (45, 12, 7), (0, 0, 1)]
+    counts += [(wins, 20 - wins, wins // 2) for wins in range(0, 21, 4)]
+    theirs = page.evaluate("(counts) => counts.map((c) => winRate(...c))", counts)
+    for (wins, ties, losses), found in zip(counts, theirs, strict=True):
+        low, high = score_interval(wins, ties, losses)
+        assert found["low"] == pytest.approx(float(low), abs=1e-9)
+        assert found["high"] == pytest.approx(float(high), abs=1e-9)
 
 
 def test_order_and_sides_are_drawn_the_same(page: object) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT
+from lib.analysis.intervals import score_interval
 from lib.viewers.votes import (
     Vote,
     agreement_with,
@@ -97,7 +98,12 @@ def test_the_human_win_rate_counts_ties_and_both_bad_half() -> None:
     votes = {verdict: Vote(verdict, "sft", "dpo", verdict) for verdict in verdicts}
     result = human_result(votes, "sft")
     assert (result.wins, result.ties, result.losses, result.win_rate) == (1, 2, 1, 0.5)
-    assert result.low < 0.5 < result.high
+    assert (result.low, result.high) == tuple(map(float, score_interval(1, 2, 1)))
+
+
+def test_no_votes_have_no_win_rate() -> None:
+    with pytest.raises(ValueError, match="there are no votes yet"):
+        human_result({}, "sft")
 
 
 def test_agreement_with_a_judge_is_counted_where_the_judge_has_a_score() -> None:

@@ -88,14 +88,39 @@ function summaryOf(pairs, score) {
   };
 }
 
-// A tie counts half; Wilson's interval (1927) at 95 %.
+const Z = 1.959963984540054; // of a 95 % interval
+const APART = 1e-13; // the ends lie beside the estimate, where all-equal outcomes have a false root
+
+// A tie counts half; Tango's score interval (1998), as in lib/analysis/intervals.py.
 function winRate(wins, ties, losses) {
   const n = wins + ties + losses;
-  const rate = (wins + ties / 2) / n;
-  const z = 1.959963984540054;
-  const middle = (rate + (z * z) / (2 * n)) / (1 + (z * z) / n);
-  const half = (z / (1 + (z * z) / n)) * Math.sqrt((rate * (1 - rate)) / n + (z * z) / (4 * n * n));
-  return { n, rate, low: Math.max(0, middle - half), high: Math.min(1, middle + half) };
+  const difference = (wins - losses) / n;
+  const low = scoreRoot(Z, -1, difference - APART, wins, losses, n);
+  const high = scoreRoot(-Z, difference + APART, 1, wins, losses, n);
+  return { n, rate: (wins + ties / 2) / n, low: (1 + low) / 2, high: (1 + high) / 2 };
+}
+
+// The hypothetical win-loss difference between left and right whose score is z, by bisection; the
+// outer end where there is none.
+function scoreRoot(z, left, right, wins, losses, n) {
+  const excess = (difference) => scoreExcess(difference, wins, losses, n, z);
+  if (!(excess(left) > 0 && excess(right) < 0)) return -Math.sign(z);
+  for (let halving = 0; halving < 50; halving++) {
+    const middle = (left + right) / 2;
+    if (excess(middle) > 0) left = middle;
+    else right = middle;
+  }
+  return (left + right) / 2;
+}
+
+// How far the score of a hypothetical difference is above z, times its standard error.
+function scoreExcess(difference, wins, losses, n, z) {
+  const linear = (2 * n - wins + losses) * difference - wins - losses;
+  const constant = -losses * difference * (1 - difference);
+  const root = Math.sqrt(Math.max(linear ** 2 - 8 * n * constant, 0));
+  const lossShare = (root - linear) / (4 * n); // its most likely value under the hypothesis
+  const variance = n * (2 * lossShare + difference * (1 - difference));
+  return wins - losses - n * difference - z * Math.sqrt(Math.max(variance, 0));
 }
 
 function histogramOf(pairs, score, bars = 13) {
