@@ -16,6 +16,7 @@ from lib.runtime.files import FileError
 from lib.runtime.progress import duration, say
 from lib.study.notebooks import notebook_paths, run_notebook
 from lib.study.plan import plan_text
+from lib.study.processes import use_processes
 from lib.study.profiles import ProfileError, parse_setting
 from lib.study.run import Study, StudyError, open_study
 from lib.study.seeds import seed_runs, summarise_seeds
@@ -44,6 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", dest="settings", action="append", nargs="+", default=[],
                         metavar="KEY=VALUE", help="settings, for example dpo.beta=0.2")
     parser.add_argument("--seeds", type=int, default=1, help="repeat training and sampling")
+    parser.add_argument("--processes", type=int, default=1,
+                        help="train on so many processes of this machine (DDP)")
+    parser.add_argument("--shard", action="store_true",
+                        help="with --processes: cut the model over them (FSDP2)")
+    parser.add_argument("--accelerate", default="", metavar="FILE",
+                        help="an accelerate configuration file, in place of --processes")
     parser.add_argument("--force", action="store_true", help="make everything again")
     parser.add_argument("--plan", action="store_true", help="say what it would take, and stop")
     return parser
@@ -51,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     settings = dict(parse_setting(text) for group in options.settings for text in group)
+    use_processes(options.processes, options.shard, options.accelerate)
     study = open_study(options.profile, options.run, settings)
     if options.plan:
         say(plan_text(study))

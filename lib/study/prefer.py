@@ -6,20 +6,15 @@ while the answers get worse.
 """
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lib.modeling.loading import load_tokenizer, model_hash
-from lib.runtime.files import read_jsonl, write_jsonl
-from lib.study.fine_tune import load_trainable, save_trained
+from lib.runtime.files import read_jsonl
 from lib.study.prepare import load_part
-from lib.study.probe import validation_probe
+from lib.study.processes import train_job
 from lib.study.run import Study, run_stage, stage_hash
-from lib.training.dpo import DPOObjective, Pair, encode_pairs, pair_rewards
-from lib.training.loop import Run, step_batches, train
-from lib.training.reference import reference_logps
+from lib.training.job import Job
 from lib.training.settings import DPOSettings
 
 
@@ -50,36 +45,18 @@ def _stage(study: Study, name: str, part: str, settings: DPOSettings) -> list[di
 
 
 def _prefer(study: Study, folder: Path, part: str, settings: DPOSettings) -> None:
-    device, start = study.device, study.path("sft", "model")
-    tokenizer = load_tokenizer(str(start))
-    pairs, validation = (encode_pairs(load_part(study, name), tokenizer,
-                                      study.profile.data.max_pair_length)
-                         for name in (part, "preferences_validation"))
-    objective, held = _with_reference(study, folder, settings, pairs, validation)
-    model = load_trainable(study, str(start), settings)
-    state = train(Run(model, objective, held, settings, folder, study.profile.seed, device.device,
-                      device.dtype, validation_probe(study, tokenizer), name=folder.name.upper()))
-    write_jsonl(folder / "validation_rewards.jsonl", pair_rewards(model, held, device.device))
-    save_trained(model, state, tokenizer, folder)
-
-
-def _with_reference(study: Study, folder: Path, settings: DPOSettings, pairs: Sequence[Pair],
-                    validation: Sequence[Pair]) -> tuple[DPOObjective, DPOObjective]:
-    """Training and validation objectives with the SFT model's log-probabilities of both."""
-    device, start = study.device, study.path("sft", "model")
     _take_over(study, folder)
-    model = load_trainable(study, str(start), replace(settings, lora_rank=0)).to(device.dtype)
-    key = model_hash(start)
-    objectives = []
-    for name, rows in (("training", pairs), ("validation", validation)):
-        bare = DPOObjective(rows, None, settings)
-        batches = (step_batches(bare, settings, study.profile.seed) if name == "training"
-                   else [[i for group in bare.groups for i in group]])
-        reference = reference_logps(model, rows, batches, settings.token_budget, key,
-                                    folder / f"reference_{name}.jsonl", device.device,
-                                    f"reference ({name})")
-        objectives.append(DPOObjective(rows, reference, settings))
-    return objectives[0], objectives[1]
+    train_job(dpo_job(study, folder, part, settings))
+
+
+def dpo_job(study: Study, folder: Path, part: str, settings: DPOSettings) -> Job:
+    """The stage as a job for `lib.training`; the SFT model is its start and its reference."""
+    profile, model = study.profile, study.profile.model
+    return Job("dpo", str(study.path("sft", "model")), str(study.path("data", f"{part}.parquet")),
+               str(folder), str(study.path("data", "preferences_validation.parquet")), settings,
+               None, profile.data.max_pair_length, profile.seed, model.device, model.precision,
+               model.attention, "lib.study.probe:probe_of_run",
+               {"profile": asdict(profile), "folder": str(study.folder)})
 
 
 def _take_over(study: Study, folder: Path) -> None:
@@ -87,4 +64,3 @@ def _take_over(study: Study, folder: Path) -> None:
     known, own = (place / "reference_validation.jsonl" for place in (study.path("dpo"), folder))
     if known.exists() and not own.exists():
         shutil.copy(known, own)
-

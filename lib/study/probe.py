@@ -5,8 +5,9 @@ evaluation also draws answers from the policy and logs the judge's mean score an
 Validation prompts only: the held-out prompts and the audit are not touched.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -17,10 +18,17 @@ from lib.data.splits import held_out_subset
 from lib.inference.sampling import sample
 from lib.modeling.attention import choose_method, use_packed_attention
 from lib.study.prepare import load_part
+from lib.study.profiles import profile_from
 from lib.study.reward_stage import Scorer, score_rows
 from lib.study.run import Study
 
 Probe = Callable[[nn.Module, int], dict[str, float]]
+
+
+def probe_of_run(options: Mapping[str, Any], tokenizer: Any) -> Probe | None:
+    """The probe of a training job: options hold the run's profile (as a mapping) and folder."""
+    study = Study(profile_from(options["profile"]), Path(options["folder"]))
+    return validation_probe(study, tokenizer)
 
 
 def validation_probe(study: Study, tokenizer: Any) -> Probe | None:

@@ -4,6 +4,9 @@ A checkpoint is a folder `step-N` with the float32 masters and AdamW's moments (
 `checkpoint.json`: step, random state, loss scale, and the SHA-256 of each file. It is written
 beside its place and renamed, so a killed process leaves the previous one whole; a damaged one is
 found by its hashes and passed over for the one before.
+
+The files hold whole tensors, whoever computed them: a run goes on with another number of processes,
+as copies or as shards. Rank 0 writes; it needs host memory for 12 bytes a trained parameter.
 """
 
 import json
@@ -17,6 +20,7 @@ from torch import Tensor
 
 from lib.runtime.files import FileError, sha256_of, write_json
 from lib.runtime.progress import say
+from lib.training.distributed import ALONE, Processes, gathered, placed_like
 from lib.training.optimizer import LossScale, MasterWeights
 
 FILES = ("masters.safetensors", "moments.safetensors")
@@ -32,19 +36,22 @@ class Checkpoint:
 
 def save_checkpoint(folder: Path, step: int, key: str, weights: MasterWeights,
                     optimizer: torch.optim.Optimizer, scale: LossScale, counters: dict,
-                    keep: int) -> Path:
+                    keep: int, processes: Processes = ALONE) -> None:
     """Write `folder/step-N` whole or not at all and drop all but the newest `keep`.
 
     key: what the run is made from (data, settings, model); another key's checkpoint is never used.
-    Raises FileError when the disk is full or read-only.
+    All processes call it, rank 0 writes. Raises FileError when the disk is full or read-only.
     """
+    masters = gathered(weights.masters, processes)
+    moments = gathered(_moments(weights, optimizer), processes)
+    if not processes.main:
+        return
     target, temporary = folder / f"step-{step}", folder / f".step-{step}.partial"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        save_file({n: m.detach().contiguous() for n, m in weights.masters.items()},
-                  temporary / FILES[0])
-        save_file(_moments(weights, optimizer), temporary / FILES[1])
+        save_file(masters, temporary / FILES[0])
+        save_file(moments, temporary / FILES[1])
         write_json(temporary / "checkpoint.json", {
             "step": step, "key": key, "scale": scale.scale, "good_steps": scale.good_steps,
             "counters": counters, "rng": torch.get_rng_state().tolist(),
@@ -56,7 +63,6 @@ def save_checkpoint(folder: Path, step: int, key: str, weights: MasterWeights,
         raise FileError(f"cannot write checkpoint {target}: {error}; the previous one is intact, "
                         "free some space and start again") from error
     prune_checkpoints(folder, keep)
-    return target
 
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
@@ -74,7 +80,7 @@ def _folders(folder: Path) -> list[Checkpoint]:
 
 def _moments(weights: MasterWeights, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """AdamW's state by parameter name: `<name>|exp_avg`, `<name>|exp_avg_sq`, `<name>|step`."""
-    return {f"{name}|{kind}": value.contiguous()
+    return {f"{name}|{kind}": value
             for name, master in weights.masters.items()
             for kind, value in optimizer.state[master].items()}
 
@@ -111,10 +117,11 @@ def load_checkpoint(checkpoint: Checkpoint, weights: MasterWeights,
     saved, moments = (load_file(checkpoint.folder / name) for name in FILES)
     with torch.no_grad():
         for name, master in weights.masters.items():
-            master.copy_(saved[name])
+            master.copy_(placed_like(saved[name], master))
             optimizer.state[master] = {
-                kind: moments[f"{name}|{kind}"].to("cpu" if kind == "step" else master.device)
-                for kind in ("step", "exp_avg", "exp_avg_sq") if f"{name}|{kind}" in moments}
+                kind: value if kind == "step" else placed_like(value, master)
+                for kind in ("step", "exp_avg", "exp_avg_sq")
+                if (value := moments.get(f"{name}|{kind}")) is not None}
     weights.copy_to_model()
     scale.scale, scale.good_steps = description["scale"], description["good_steps"]
     torch.set_rng_state(torch.tensor(description["rng"], dtype=torch.uint8))

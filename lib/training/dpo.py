@@ -18,6 +18,7 @@ from lib.modeling.logps import response_logps
 from lib.modeling.packing import Tree, collate, pack
 from lib.runtime.files import sha256_of_value
 from lib.training import losses
+from lib.training.distributed import Unit
 from lib.training.loop import Metrics, Row
 from lib.training.settings import DPOSettings
 
@@ -62,13 +63,24 @@ def pair_rows(pairs: Sequence[Pair], examples: Sequence[int], token_budget: int,
 
     Raises ValueError for a single pair that is longer than the budget.
     """
-    by_prompt: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for example in examples:
-        by_prompt[pairs[example].prompt].append(example)
-    groups = [part for group in by_prompt.values() for part in _fitting(pairs, group, token_budget)]
+    groups = _groups(pairs, examples, token_budget)
     trees = [_tree(pairs, group) for group in groups]
     return [_row(pairs, [groups[i] for i in row], [trees[i] for i in row], device)
             for row in pack([len(tree) for tree in trees], token_budget)]
+
+
+def _groups(pairs: Sequence[Pair], examples: Sequence[int], token_budget: int) -> list[list[int]]:
+    """Examples that share a prompt, as far as they fit the budget together."""
+    by_prompt: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for example in examples:
+        by_prompt[pairs[example].prompt].append(example)
+    return [part for group in by_prompt.values() for part in _fitting(pairs, group, token_budget)]
+
+
+def pair_units(pairs: Sequence[Pair], examples: Sequence[int], token_budget: int) -> list[Unit]:
+    """Pairs that share a prompt's computation, with the tokens that each group takes."""
+    return [(group, len(_tree(pairs, group)))
+            for group in _groups(pairs, examples, token_budget)]
 
 
 def _fitting(pairs: Sequence[Pair], group: list[int], token_budget: int) -> list[list[int]]:
@@ -119,6 +131,10 @@ class DPOObjective:
     def weight(self, examples: Sequence[int]) -> float:
         """Number of pairs."""
         return len(examples)
+
+    def units(self, examples: Sequence[int]) -> list[Unit]:
+        """Pairs of one prompt together."""
+        return pair_units(self.pairs, examples, self.settings.token_budget)
 
     def tokens(self, examples: Sequence[int]) -> int:
         """Prompt and answer of both sequences of every pair."""

@@ -24,8 +24,15 @@ from lib.training.checkpoints import (
     prune_checkpoints,
     save_checkpoint,
 )
+from lib.training.distributed import ALONE, Processes, RowLoss, Unit, gathered, shard
 from lib.training.flops import model_flops_utilisation
-from lib.training.optimizer import LossScale, MasterWeights, build_optimizer, learning_rate
+from lib.training.optimizer import (
+    LossScale,
+    MasterWeights,
+    build_optimizer,
+    clip_gradients,
+    learning_rate,
+)
 from lib.training.settings import TrainingSettings
 
 Metrics = dict[str, float]
@@ -59,6 +66,9 @@ class Objective(Protocol):
     def loss(self, model: nn.Module, row: Row) -> tuple[Tensor, Metrics]:
         """Summed loss of a row, and sums of its metrics to be divided by the same weight."""
 
+    def units(self, examples: Sequence[int]) -> list[Unit]:
+        """The examples in groups that share computation, with the tokens that each takes."""
+
     def tokens(self, examples: Sequence[int]) -> int:
         """Tokens of the examples as TRL counts them: a pair's prompt in both of its sequences."""
 
@@ -81,6 +91,8 @@ class Run:
     probe: Probe | None = None
     name: str = "training"
     on_metrics: Callable[[dict[str, Any]], None] | None = None
+    processes: Processes = ALONE
+    plain: Callable[[], nn.Module] | None = None  # another untrained model; shards probe on it
 
 
 def epoch_order(groups: Sequence[Sequence[int]], seed: int, epoch: int) -> list[int]:
@@ -105,9 +117,9 @@ def step_batches(objective: Objective, settings: TrainingSettings, seed: int) ->
 def train(run: Run) -> dict[str, Tensor]:
     """Train `run.model`, writing metrics.jsonl and checkpoints/ into `run.folder`.
 
-    The model comes in float32 and leaves in `run.dtype` with the trained weights; returned are the
-    trained parameters in float32, by name. Goes on from the newest whole checkpoint. Raises
-    TrainingError for a loss that is not a number and for lack of memory.
+    The model comes in float32 and leaves in `run.dtype` with the trained weights (of shards: cut);
+    returned are the trained parameters in float32, by name, on rank 0. Goes on from the newest
+    whole checkpoint. Raises TrainingError for a loss that is not a number and for lack of memory.
     """
     loop = Loop(run)
     loop.finish()
@@ -119,10 +131,16 @@ class Loop:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.processes = run.processes
         self.batches = step_batches(run.objective, run.settings, run.seed)
-        self.weights = MasterWeights(run.model, run.dtype)
+        if self.processes.sharded:  # the shards are float32 masters and round themselves
+            self.loss = shard(run.model, run.dtype)
+            self.weights = MasterWeights(run.model, torch.float32)
+        else:
+            self.loss = RowLoss(run.model)
+            self.weights = MasterWeights(run.model, run.dtype)
         self.optimizer = build_optimizer(self.weights, run.settings)
-        self.scale = LossScale(run.dtype == torch.float16)
+        self.scale = LossScale(run.dtype == torch.float16, processes=self.processes)
         self.step, self.counters = 0, {"num_tokens": 0}
         self.metrics_file = run.folder / "metrics.jsonl"
         self.key = sha256_of_value([run.objective.key(), asdict(run.settings), run.seed,
@@ -149,23 +167,27 @@ class Loop:
                 if self._due(self.run.settings.checkpoint_every):
                     self._save()
         self.weights.release()
-        prune_checkpoints(self.run.folder / "checkpoints", keep=1)
+        if self.processes.main:
+            prune_checkpoints(self.run.folder / "checkpoints", keep=1)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The trained parameters in float32, by name."""
-        return {name: master.detach() for name, master in self.weights.masters.items()}
+        """The trained parameters in float32, by name; of shards: whole, on rank 0 only."""
+        return gathered(self.weights.masters, self.processes)
 
     def _due(self, every: int) -> bool:
         return self.step == len(self.batches) or bool(every) and self.step % every == 0
 
     def _resume(self) -> None:
         folder = self.run.folder / "checkpoints"
-        checkpoint = latest_checkpoint(folder, self.key)
+        checkpoint = self.processes.from_main(
+            latest_checkpoint(folder, self.key) if self.processes.main else None)
         if checkpoint is not None:
             self.counters = load_checkpoint(checkpoint, self.weights, self.optimizer, self.scale)
             self.step = checkpoint.step
             say(f"{self.run.name}: going on from {checkpoint.folder}, "
                 f"step {self.step} of {len(self.batches)}")
+        if not self.processes.main:
+            return
         kept = [row for row in read_jsonl(self.metrics_file) if row["step"] <= self.step
                 ] if checkpoint is not None and self.metrics_file.exists() else []
         write_jsonl(self.metrics_file, kept)
@@ -174,7 +196,8 @@ class Loop:
         settings = self.run.settings
         if settings.checkpoint_every:
             save_checkpoint(self.run.folder / "checkpoints", self.step, self.key, self.weights,
-                            self.optimizer, self.scale, self.counters, settings.keep_checkpoints)
+                            self.optimizer, self.scale, self.counters, settings.keep_checkpoints,
+                            self.processes)
 
     def _optimizer_step(self, examples: Sequence[int]) -> Metrics:
         """One update: gradients summed over all rows, divided by the weight of the whole step."""
@@ -182,12 +205,14 @@ class Loop:
         rate = learning_rate(self.step, len(self.batches), run.settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        weight, sums, computed = run.objective.weight(examples), {}, 0
-        for row in run.objective.rows(examples, run.device):
-            computed += row.batch.tokens
-            _add(sums, self._backward(row, weight))
+        weight, sums = run.objective.weight(examples), {"computed_tokens": 0}
+        for row, counted in rows_of(run.objective, examples, run.device, self.processes):
+            metrics = self._backward(row, weight, counted)
+            _add(sums, metrics | {"computed_tokens": row.batch.tokens} if counted else {})
             release_memory()
         grad_norm, applied = self._apply()
+        sums = self.processes.total(sums)
+        computed = sums.pop("computed_tokens")
         seconds = time.perf_counter() - started
         tokens = run.objective.tokens(examples)
         self.counters["num_tokens"] += tokens
@@ -198,12 +223,14 @@ class Loop:
             "peak_memory_gb": peak_memory_gb(run.device)}
         return metrics | model_flops_utilisation(run.model, computed, seconds, run.device)
 
-    def _backward(self, row: Row, weight: float) -> Metrics:
+    def _backward(self, row: Row, weight: float, counted: bool = True) -> Metrics:
+        """Add a row's gradient; a row that is not counted only keeps step with other shards."""
+        shards = self.processes.count if self.processes.sharded else 1  # they average gradients
         try:
-            loss, metrics = self.run.objective.loss(self.run.model, row)
+            loss, metrics = self.loss(self.run.objective, row)
             if not torch.isfinite(loss):
                 raise TrainingError(self._not_a_number(row))
-            (loss * (self.scale.scale / weight)).backward()
+            (loss * (self.scale.scale * shards * counted / weight)).backward()
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
                 raise TrainingError(
@@ -221,22 +248,38 @@ class Loop:
 
     def _apply(self) -> tuple[float, bool]:
         """Clip and step; (gradient norm before clipping, whether the step was taken)."""
+        self.processes.add_gradients(self.weights.masters.values())
         applied = self.scale.unscale(self.weights)
-        norm = torch.nn.utils.clip_grad_norm_(list(self.weights.masters.values()),
-                                              self.run.settings.max_grad_norm)
+        norm = clip_gradients(self.weights, self.run.settings.max_grad_norm)
         if applied:
             self.optimizer.step()
             self.weights.copy_to_model()
         self.optimizer.zero_grad(set_to_none=True)
-        return norm.item() if applied else 0.0, applied
+        return norm if applied else 0.0, applied
 
     def _evaluate(self) -> None:
-        if self.run.validation is not None:
-            self._log("validation", evaluate(self.run.model, self.run.validation, self.run.device))
-        if self.run.probe is not None:
-            self._log("samples", self.run.probe(self.run.model, self.step))
+        run = self.run
+        if run.validation is not None:
+            self._log("validation", evaluate(self.loss, run.validation, run.device,
+                                             self.processes))
+        if run.probe is None:
+            return
+        model = self._whole_model() if self.processes.sharded else run.model
+        if self.processes.main:
+            self._log("samples", run.probe(model, self.step))
+
+    def _whole_model(self) -> nn.Module | None:
+        """The trained model put together on rank 0, in its compute precision; shards only."""
+        state = self.state_dict()
+        if not self.processes.main:
+            return None
+        model = self.run.plain()
+        model.load_state_dict(state, strict=False)
+        return model.to(self.run.dtype).eval()
 
     def _log(self, split: str, metrics: Metrics) -> None:
+        if not self.processes.main:
+            return
         row = {"step": self.step, "split": split, **metrics}
         append_jsonl(self.metrics_file, row)
         if self.run.on_metrics is not None:
@@ -252,19 +295,42 @@ def dropout_off(model: nn.Module) -> None:
             module.attention_dropout = 0.0
 
 
-def evaluate(model: nn.Module, objective: Objective, device: torch.device) -> Metrics:
-    """Mean loss and metrics over all examples of an objective, without gradients."""
+def rows_of(objective: Objective, examples: Sequence[int], device: torch.device,
+            processes: Processes) -> list[tuple[Row, bool]]:
+    """This rank's rows of a step, and whether each counts.
+
+    Shards compute a layer together, so that all need as many rows; a rank that has fewer repeats
+    the step's cheapest unit, which does not count.
+    """
+    if processes.count == 1:
+        return [(row, True) for row in objective.rows(examples, device)]
+    units = objective.units(examples)
+    own = processes.part(units)
+    rows = [(row, True) for row in (objective.rows(own, device) if own else [])]
+    if not processes.sharded:
+        return rows
+    missing = max(processes.gather(len(rows))) - len(rows)
+    filler = objective.rows(min(units, key=lambda unit: unit[1])[0], device)[0]
+    return rows + [(filler, False)] * missing
+
+
+def evaluate(model: nn.Module, objective: Objective, device: torch.device,
+             processes: Processes = ALONE) -> Metrics:
+    """Mean loss and metrics over all examples of an objective, without gradients.
+
+    model: a language model, or the RowLoss around it that a loop has.
+    """
+    loss_of = model if isinstance(model, RowLoss) else RowLoss(model)
     examples = [example for group in objective.groups for example in group]
     sums: Metrics = {}
     with torch.no_grad():
-        for row in objective.rows(examples, device):
-            loss, metrics = objective.loss(model, row)
-            _add(sums, metrics | {"loss": loss.item()})
-    weight = objective.weight(examples)
+        for row, counted in rows_of(objective, examples, device, processes):
+            loss, metrics = loss_of(objective, row)
+            _add(sums, metrics | {"loss": loss.item()} if counted else {})
+    weight, sums = objective.weight(examples), processes.total(sums)
     return {name: value / weight for name, value in sums.items()} | {"n": len(examples)}
 
 
 def _add(sums: Metrics, metrics: Metrics) -> None:
     for name, value in metrics.items():
         sums[name] = sums.get(name, 0.0) + value
-

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
+from lib.training.distributed import ALONE, Processes, whole_tensor
 from lib.training.settings import TrainingSettings
 
 
@@ -65,8 +67,9 @@ class LossScale:
     An overflow halves the scale and the step is left out; `growth_interval` good steps double it.
     """
 
-    def __init__(self, enabled: bool, scale: float = 2.0**16, growth_interval: int = 1000) -> None:
-        self.enabled, self.growth_interval = enabled, growth_interval
+    def __init__(self, enabled: bool, scale: float = 2.0**16, growth_interval: int = 1000,
+                 processes: Processes = ALONE) -> None:
+        self.enabled, self.growth_interval, self.processes = enabled, growth_interval, processes
         self.scale = scale if enabled else 1.0
         self.good_steps = 0
 
@@ -75,13 +78,25 @@ class LossScale:
         if not self.enabled:
             return True
         torch._foreach_mul_(list(weights.gradients()), 1 / self.scale)
-        finite = all(bool(torch.isfinite(grad).all()) for grad in weights.gradients())
+        finite = self.processes.all_true(all(_is_finite(grad) for grad in weights.gradients()))
         self.good_steps = self.good_steps + 1 if finite else 0
         if not finite:
             self.scale = max(1.0, self.scale / 2)
         elif self.good_steps % self.growth_interval == 0:
             self.scale *= 2
         return finite
+
+
+def _is_finite(gradient: Tensor) -> bool:
+    """Whether the gradient (of a shard: this rank's part) has neither infinities nor NaN."""
+    part = gradient.to_local() if isinstance(gradient, DTensor) else gradient
+    return bool(torch.isfinite(part).all())
+
+
+def clip_gradients(weights: MasterWeights, max_norm: float) -> float:
+    """Scale the gradients down to `max_norm` over all parameters and ranks; the norm before."""
+    norm = torch.nn.utils.clip_grad_norm_(list(weights.masters.values()), max_norm)
+    return whole_tensor(norm).item()
 
 
 def build_optimizer(weights: MasterWeights, settings: TrainingSettings) -> torch.optim.AdamW:

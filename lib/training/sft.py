@@ -14,6 +14,7 @@ from lib.data.chat import encode_conversation
 from lib.modeling.logps import response_token_logps
 from lib.modeling.packing import Tree, collate, pack
 from lib.runtime.files import sha256_of_value
+from lib.training.distributed import Unit
 from lib.training.loop import Metrics, Row
 
 
@@ -36,6 +37,10 @@ class SFTObjective:
     def weight(self, examples: Sequence[int]) -> float:
         """Response tokens of the examples."""
         return sum(self._weights[i] for i in examples)
+
+    def units(self, examples: Sequence[int]) -> list[Unit]:
+        """Every sequence by itself."""
+        return [([i], len(self.sequences[i])) for i in examples]
 
     def tokens(self, examples: Sequence[int]) -> int:
         """All tokens of the examples."""

@@ -1,0 +1,69 @@
+"""`python -m lib.training --config FILE`: one training run, alone or as one of many processes.
+
+    python -m lib.training --config job.yaml
+    accelerate launch --multi_gpu --num_processes 4 -m lib.training --config job.yaml
+    accelerate launch --use_fsdp --fsdp_version 2 --num_processes 4 -m lib.training --config ...
+
+--multi_gpu trains copies of the model (DDP), --use_fsdp cuts it over the processes (FSDP2). FILE
+is a `lib.training.job.Job` as YAML or JSON. On a machine without GPUs the same commands train on
+CPUs. An interrupted run is gone on with by any number of processes.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from lib.training.distributed import JOIN_SECONDS, ProcessError, join, leave
+from lib.training.job import Job, read_job, run_job
+from lib.training.loop import TrainingError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train as the command line says; the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        job = read_job(options.config)
+        _run(job, options.join_timeout)
+    except (ProcessError, TrainingError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lib.training", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, help="the job, a YAML or JSON file")
+    parser.add_argument("--join-timeout", type=float, default=JOIN_SECONDS,
+                        help=f"seconds in which all processes must have come ({JOIN_SECONDS:.0f})")
+    return parser
+
+
+def _run(job: Job, seconds: float) -> None:
+    cpu = job.device == "cpu" or not torch.cuda.is_available()
+    processes = join(cpu, seconds)
+    if not processes.main:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - rank 0 talks, until this process ends
+    try:
+        run_job(job, processes)
+    except RuntimeError as error:
+        if processes.count > 1 and _lost(error):
+            raise ProcessError(
+                f"process {processes.rank} of {processes.count} lost another one "
+                f"({str(error).splitlines()[0]}); start again, with any number of processes, to go "
+                f"on from the newest checkpoint in {job.folder}/checkpoints") from error
+        raise
+    leave()
+
+
+def _lost(error: RuntimeError) -> bool:
+    """Whether a collective failed because another process is gone."""
+    signs = ("Connection", "closed by peer", "gloo", "NCCL", "Timed out", "Broken pipe")
+    return isinstance(error, torch.distributed.DistError) or any(s in str(error) for s in signs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

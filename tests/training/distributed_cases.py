@@ -1,0 +1,171 @@
+"""What every rank of the distributed tests does: the same small runs, as copies and as shards."""
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from lib.modeling.attention import use_packed_attention
+from lib.modeling.packing import Tree
+from lib.training.distributed import ALONE, Processes, join, leave
+from lib.training.dpo import DPOObjective, Pair
+from lib.training.loop import Loop, Run, step_batches
+from lib.training.reference import reference_logps
+from lib.training.settings import DPOSettings, SFTSettings
+from lib.training.sft import SFTObjective
+
+METHODS = ("sft", "dpo")
+CUT_AT = 3  # optimizer steps after which a run is interrupted
+SFT = SFTSettings(learning_rate=1e-3, batch_size=7, accumulation=1, token_budget=40, epochs=2,
+                  checkpoint_every=2, evaluate_every=2, weight_decay=0.1)
+DPO = DPOSettings(learning_rate=1e-3, batch_size=5, accumulation=1, token_budget=60, epochs=2,
+                  checkpoint_every=2, evaluate_every=2)
+
+
+class Interrupted(Exception):
+    """Raised in the middle of a run, on every rank."""
+
+
+def model() -> Qwen2ForCausalLM:
+    torch.manual_seed(0)
+    made = Qwen2ForCausalLM(Qwen2Config(
+        vocab_size=61, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=64,
+        tie_word_embeddings=True))
+    use_packed_attention(made, "segments")
+    return made
+
+
+def ids(count: int) -> tuple[int, ...]:
+    return tuple(torch.randint(3, 61, (count,)).tolist())
+
+
+def sequences() -> list[Tree]:
+    torch.manual_seed(1)
+    trees = []
+    for _ in range(24):
+        prompt, answer = ids(int(torch.randint(2, 9, ()))), ids(int(torch.randint(1, 12, ())))
+        trees.append(Tree((), (prompt + answer,), ((0,) * len(prompt) + (1,) * len(answer),)))
+    return trees
+
+
+def pairs() -> list[Pair]:
+    """Twelve prompts, some with two pairs that share an answer."""
+    torch.manual_seed(2)
+    made = []
+    for number in range(12):
+        prompt, best, middle, worst = ids(5), ids(6), ids(4), ids(7)
+        made.append(Pair(f"{number}/0", prompt, best, worst))
+        if number % 2:
+            made.append(Pair(f"{number}/1", prompt, best, middle))
+    return made
+
+
+def run_of(method: str, folder: Path, processes: Processes = ALONE,
+           dtype: torch.dtype = torch.float32) -> Run:
+    policy = model()
+    if method == "sft":
+        settings, objective = SFT, SFTObjective(sequences(), SFT.token_budget)
+    else:
+        settings, rows = DPO, pairs()
+        batches = step_batches(DPOObjective(rows, None, settings), settings, 0)
+        reference = reference_logps(policy.to(dtype), rows, batches, settings.token_budget, "model",
+                                    folder / "reference.jsonl", torch.device("cpu"),
+                                    processes=processes)
+        objective = DPOObjective(rows, reference, settings)
+    return Run(policy, objective, objective, settings, folder, 0, torch.device("cpu"), dtype,
+               name=method, processes=processes)
+
+
+def finish(run: Run, cut_at: int = 0) -> dict[str, torch.Tensor]:
+    """Train to the end, or raise Interrupted instead of step `cut_at` + 1."""
+    loop = Loop(run)
+    step = loop._optimizer_step
+
+    def stopping(examples: list[int]) -> dict[str, float]:
+        if cut_at and loop.step == cut_at:
+            raise Interrupted
+        return step(examples)
+    loop._optimizer_step = stopping
+    loop.finish()
+    return loop.state_dict()
+
+
+def place(root: Path, method: str, count: int, kind: str, what: str) -> Path:
+    return root / f"{method}-{count}-{kind}-{what}"
+
+
+def take_over(source: Path, target: Path, processes: Processes) -> Path:
+    """A copy of an interrupted run's folder, made by rank 0."""
+    if processes.main:
+        shutil.copytree(source, target)
+    processes.gather(None)
+    return target
+
+
+def rank_main(rank: int, count: int, port: int, root: Path) -> None:
+    """All cases of one rank: whole, interrupted, and gone on with, as copies and as shards."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count),
+                   "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1",
+                   "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    torch.set_num_threads(1)
+    joined = join(cpu=True)
+    for kind in ("copies", "shards"):
+        processes = replace(joined, sharded=kind == "shards")
+        for method in METHODS:
+            state = finish(run_of(method, place(root, method, count, kind, "whole"), processes))
+            if processes.main:
+                torch.save(state, place(root, method, count, kind, "whole") / "state.pt")
+            with contextlib.suppress(Interrupted):
+                finish(run_of(method, place(root, method, count, kind, "cut"), processes), CUT_AT)
+            for before in (1, 2) if count == 4 else (1,):
+                source = place(root, method, before, kind if before > 1 else "copies", "cut")
+                target = place(root, method, count, kind, f"after-{before}")
+                finish(run_of(method, take_over(source, target, processes), processes))
+    leave()
+
+
+def killed_main(rank: int, count: int, port: int, root: Path) -> None:
+    """Rank 1 kills itself at a step; what rank 0 then meets is written to a file."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count),
+                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    processes = join(cpu=True)
+    run = run_of("sft", root, processes)
+    run.on_metrics = None
+    if rank == 1:
+        objective_units = run.objective.units
+        calls = []
+
+        def units(examples: list[int]) -> list:
+            calls.append(1)
+            if len(calls) > 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return objective_units(examples)
+        run.objective.units = units
+    finish(run)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(count: int, root: Path) -> list[ForkServerProcess]:
+    """Start all ranks; from a server that has imported everything once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["distributed_cases"])
+    port = free_port()
+    ranks = [context.Process(target=rank_main, args=(rank, count, port, root))
+             for rank in range(count)]
+    for rank in ranks:
+        rank.start()
+    return ranks
