@@ -5,9 +5,11 @@ training takes and not what comes out: they are no part of a profile or of a sta
 """
 
 import os
+from pathlib import Path
 
 from lib.training.job import Job, run_job
 from lib.training.launch import launch_job
+from lib.viewers.training_panel import live_curves
 
 COUNT, SHARDED, CONFIG = "STUDY_PROCESSES", "STUDY_SHARDED", "STUDY_ACCELERATE_CONFIG"
 
@@ -27,9 +29,13 @@ def use_processes(count: int, sharded: bool, config_file: str) -> None:
 
 
 def train_job(job: Job) -> None:
-    """Run a training job here, or on as many processes as the runner was told to use."""
+    """Run a training job here, or on as many processes as the runner was told to use.
+
+    A person at a notebook sees the loss and reward curves grow.
+    """
     count, config_file = int(os.environ.get(COUNT, "1")), os.environ.get(CONFIG, "")
-    if count == 1 and not config_file:
-        run_job(job)
-    else:
-        launch_job(job, count, bool(os.environ.get(SHARDED)), config_file)
+    with live_curves(Path(job.folder) / "metrics.jsonl"):
+        if count == 1 and not config_file:
+            run_job(job)
+        else:
+            launch_job(job, count, bool(os.environ.get(SHARDED)), config_file)

@@ -1,19 +1,22 @@
 """Loss and reward curves that grow while a stage trains in the notebook.
 
-Comes in: metric rows one at a time (`Run.on_metrics` of the training loop) or all of a
-metrics.jsonl. Goes out: small SVG charts, redrawn in place at most once a second. A display handle
-is updated instead of a widget: it works while the kernel is busy training, and the last picture
-stays in the notebook. Headless nothing is drawn; the loop's own progress lines tell the story.
+Comes in: the metrics.jsonl that a stage writes, by whichever process. Goes out: small SVG charts,
+redrawn in place about once a second by a thread. A display handle is updated instead of a widget:
+it works while the kernel is busy training, and the last picture stays in the notebook. Headless
+nothing is drawn; the loop's own progress lines tell the story.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from IPython.display import HTML, DisplayHandle, display
 
 from lib.analysis.statistics import exponential_moving_average
+from lib.runtime.files import parse_jsonl
 from lib.viewers import render
 from lib.viewers.show import is_live
 
@@ -31,26 +34,42 @@ SECONDS_BETWEEN_PICTURES = 1.0
 WIDTH, HEIGHT = 300, 150  # of a chart, in SVG units
 
 
-def live_curves(interactive: bool | None = None) -> Callable[[Row], None]:
-    """A function that takes metric rows one by one and keeps a picture of them up to date."""
+@contextmanager
+def live_curves(metrics: Path | str, interactive: bool | None = None) -> Iterator[None]:
+    """While the block runs, keep a picture of the metrics file up to date; headless do nothing."""
     if not is_live(interactive):
-        return lambda row: None
+        yield
+        return
     handle = display(HTML(curves_html([])), display_id=True)
-    return _Redrawing(handle).add
+    ended = threading.Event()
+    thread = threading.Thread(target=_follow, args=(Path(metrics), handle, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
-class _Redrawing:
-    """Collects rows and redraws when the last picture is old enough, or after a validation."""
+def _follow(metrics: Path, handle: DisplayHandle, ended: threading.Event) -> None:
+    """Redraw whenever the file has changed, and once more at the end."""
+    shown = None
+    while True:
+        last = ended.is_set()
+        lines = _whole_lines(metrics)
+        if lines != shown:
+            handle.update(HTML(curves_html(parse_jsonl(lines, metrics))))
+            shown = lines
+        if last:
+            return
+        ended.wait(SECONDS_BETWEEN_PICTURES)
 
-    def __init__(self, handle: DisplayHandle) -> None:
-        self.handle, self.rows, self.drawn = handle, [], 0.0
 
-    def add(self, row: Row) -> None:
-        self.rows.append(row)
-        due = time.monotonic() - self.drawn >= SECONDS_BETWEEN_PICTURES
-        if due or row.get("split") == "validation":
-            self.handle.update(HTML(curves_html(self.rows)))
-            self.drawn = time.monotonic()
+def _whole_lines(metrics: Path) -> list[str]:
+    """The lines that are complete; the stage may be writing the next one."""
+    if not metrics.exists():
+        return []
+    return metrics.read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def curves_html(rows: Sequence[Row]) -> str:

@@ -1,5 +1,11 @@
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from lib.runtime.files import append_jsonl, write_jsonl
 from lib.viewers import training_panel
 from lib.viewers.training_panel import curves_html, live_curves
 
@@ -34,24 +40,61 @@ def test_before_the_first_step_the_picture_says_that_it_waits() -> None:
     assert "Waiting" in curves_html([])
 
 
-def test_headless_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headless_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(training_panel, "display", lambda *_, **__: pytest.fail("drew"))
-    live_curves(interactive=False)(SFT[0])
+    with live_curves(tmp_path / "metrics.jsonl", interactive=False):
+        append_jsonl(tmp_path / "metrics.jsonl", SFT[0])
 
 
-def test_live_curves_redraw_in_place_and_not_at_every_step(
-    monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pictures: list[str] = []
+@pytest.fixture
+def pictures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    drawn: list[str] = []
 
     class Handle:
         def update(self, html: object) -> None:
-            pictures.append(html.data)
+            drawn.append(html.data)
 
     monkeypatch.setattr(training_panel, "display", lambda *_, **__: Handle())
-    add = live_curves(interactive=True)
-    for row in SFT:
-        add(row)
-    assert len(pictures) == 1
-    add(SFT[0] | {"split": "validation"})
+    monkeypatch.setattr(training_panel, "SECONDS_BETWEEN_PICTURES", 0.01)
+    return drawn
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_picture_grows_with_the_file_and_ends_with_its_last_row(
+    pictures: list[str], tmp_path: Path
+) -> None:
+    metrics = tmp_path / "metrics.jsonl"
+    with live_curves(metrics, interactive=True):
+        append_jsonl(metrics, SFT[0])
+        wait_for(lambda: any("2.900" in picture for picture in pictures))
+        append_jsonl(metrics, SFT[-1] | {"split": "validation"})
     assert "<circle" in pictures[-1]
+
+
+def test_a_half_written_row_waits_and_a_resumed_file_is_drawn_anew(
+    pictures: list[str], tmp_path: Path
+) -> None:
+    metrics = tmp_path / "metrics.jsonl"
+    with live_curves(metrics, interactive=True):
+        write_jsonl(metrics, DPO)
+        wait_for(lambda: any("rewards/rejected" in picture for picture in pictures))
+        write_jsonl(metrics, SFT[:1])
+        with metrics.open("a") as file:
+            file.write('{"step": 2, "spl')
+    assert "2.900" in pictures[-1]
+    assert "rewards/rejected" not in pictures[-1]
+
+
+def test_a_failing_stage_fails_as_it_did_without_the_picture(
+    pictures: list[str], tmp_path: Path
+) -> None:
+    with (pytest.raises(ValueError, match="not a number"),
+          live_curves(tmp_path / "metrics.jsonl", interactive=True)):
+        raise ValueError("the loss is not a number")
+    assert not [one for one in threading.enumerate() if one.name.endswith("(_follow)")]
