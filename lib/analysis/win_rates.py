@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lib.analysis.intervals import score_interval, wilson_interval
 from lib.analysis.length_control import length_controlled_win_rate
-from lib.analysis.ratings import Ratings, rate
+from lib.analysis.ratings import ELO_PER_NAT, Ratings, rate
 from lib.analysis.resampling import bootstrap_intervals
 from lib.analysis.scoreboard import Scoreboard, scoreboard
 from lib.analysis.significance import McNemar, holm, mcnemar, prompts_needed, sign_test
@@ -87,7 +87,8 @@ def rate_systems(systems: Mapping[str, Sequence[Row]], judge: str, *, resamples:
 def ratings_rows(ratings: Ratings, judge: str) -> list[Row]:
     """Ratings as plain rows for `results.json`, best first; `prior` > 0: some system never lost."""
     rows = [{"system": name, "judge": judge, "strength": strength, "ci_low": low, "ci_high": high,
-             "elo": elo, "prior": ratings.prior, "misfit": ratings.misfit}
+             "elo": elo, "elo_low": low * ELO_PER_NAT, "elo_high": high * ELO_PER_NAT,
+             "prior": ratings.prior, "misfit": ratings.misfit}
             for name, strength, low, high, elo in zip(
                 ratings.systems, ratings.strengths, ratings.low, ratings.high, ratings.elo,
                 strict=True)]

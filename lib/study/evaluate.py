@@ -5,35 +5,48 @@ by the selector; the judges against the blind reader; text metrics; constraints;
 DPO's evaluation; timings and environment. Nothing is recomputed in a notebook.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from lib.analysis.audit import judge_quality, reader_win_rates, system_order
 from lib.analysis.constraints import constraint_accuracy_by_system
+from lib.analysis.divergence import displacement
 from lib.analysis.judges import judge_agreement, pair_accuracy
-from lib.analysis.paper import claims, paper_rows
+from lib.analysis.paper import DPO_EVAL, claims, paper_rows
+from lib.analysis.selection_effects import complementarity, selection_effects
 from lib.analysis.text_metrics import text_metrics_by_system
-from lib.analysis.win_rates import round_robin, win_rates_by_source
-from lib.data.sources import load_scored
+from lib.analysis.win_rates import (
+    rate_systems,
+    ratings_rows,
+    round_robin,
+    same_opponent_tests,
+    win_rates_by_source,
+)
 from lib.runtime.devices import environment
 from lib.runtime.files import Row, read_json, read_jsonl, write_json
 from lib.runtime.manifest import read_manifest
 from lib.study.curves import best_of_n_curves
+from lib.study.judging import audit_results, reference_results
+from lib.study.movement import measure_movement, movement_results
 from lib.study.prepare import load_part
-from lib.study.rerank import load_systems, pools
-from lib.study.reward_stage import ROLES, Scorer, conversation
+from lib.study.rerank import load_systems, pools, reranked_pools
+from lib.study.reward_stage import ROLES, Scorer
 from lib.study.run import Study, run_stage, stage_hash
+from lib.study.seeds import known_seeds
 
-STAGES = ("data", "sft", "dpo", "dpo_other", "rewards", "responses")
+STAGES = ("data", "sft", "dpo", "dpo_other", "rewards", "responses", "movement")
+MATRIX = ("a", "b", "judge", "n", "win_rate", "ci_low", "ci_high")
 
 
 def evaluate_study(study: Study) -> Row:
-    """Compute or find results.json; returns it."""
-    inputs = {name: stage_hash(study, name) for name in ("data", "sft", "dpo", "responses")}
+    """Compute or find results.json; returns it, with the spread over seeds where one is known."""
+    measured = measure_movement(study)
+    inputs = {name: stage_hash(study, name)
+              for name in ("data", "sft", "dpo", "responses", "movement")}
     run_stage(study, "results", {"evaluation": study.profile.evaluation}, inputs,
-              outputs=["results.json"], work=lambda folder: _evaluate(study, folder))
-    results = read_json(study.path("results", "results.json"))
+              outputs=["results.json"], work=lambda folder: _evaluate(study, folder, measured))
+    results = read_json(study.path("results", "results.json")) | {"seeds": known_seeds(study)}
     write_json(study.path("results.json"), results)
     return results
 
@@ -59,26 +72,56 @@ def confounds(study: Study) -> list[tuple[str, str]]:
             (f"dpo+bon{n}@{main:g}", "sft")]
 
 
-def _evaluate(study: Study, folder: Path) -> None:
-    systems, heldout = load_systems(study), load_part(study, "heldout")
+def same_opponents(study: Study) -> list[tuple[str, str, str]]:
+    """(first, second, opponent) for McNemar: what the paper compares across different opponents."""
+    n, main = study.profile.sampling.samples, study.profile.sampling.temperature
+    sft, dpo = (f"{policy}+bon{n}@{main:g}" for policy in ("sft", "dpo"))
+    colder_or_warmer = [f"dpo+bon{n}@{t:g}" for policy, t in reranked_pools(study)
+                        if policy == "dpo" and t != main]
+    return [("dpo", "sft", "base"), (dpo, sft, "base"), (dpo, "dpo", "sft"),
+            *((dpo, other, "sft") for other in sorted(colder_or_warmer))]
+
+
+def _evaluate(study: Study, folder: Path, measured: Row) -> None:
+    systems, heldout, scorer = load_systems(study), load_part(study, "heldout"), Scorer(study)
     pairs, resamples = comparisons(study), study.profile.evaluation.resamples
-    seed = study.profile.seed
-    rates = round_robin(systems, ROLES, pairs, resamples=resamples, seed=seed)
     write_json(folder / "results.json", {
-        "profile": study.profile.name, "seed": seed,
-        "win_rates": [row | {"seed": seed} for row in rates],
-        "confounds": confounds(study),
-        "win_rates_by_source": win_rates_by_source(systems, ROLES, pairs),
+        "profile": study.profile.name, "seed": study.profile.seed, "confounds": confounds(study),
+        **compare_systems(study, systems),
         "best_of_n_curves": best_of_n_curves(study, systems),
         "sft_eval": _losses(study), "dpo_eval": _dpo_eval(study, "dpo"),
         "dpo_other_eval": _dpo_eval(study, "dpo_other"),
+        "movement": movement_results(study, measured),
         "reward_models": _reward_models(study),
-        "judge_agreement": judge_agreement(systems, ROLES, pairs),
-        "audit": _audit(study, resamples),
+        "audit": audit_results(scorer, systems, pairs, resamples),
+        "reference_score": reference_results(scorer, systems, heldout),
         "constraints": constraint_accuracy_by_system(systems, heldout),
         "text_metrics": text_metrics_by_system(systems),
-        "paper": {"table_1": paper_rows(), "claims": claims()},
+        "paper": {"table_1": paper_rows(), "claims": claims(), "dpo_eval": DPO_EVAL},
         "timings": _timings(study), "environment": environment()})
+
+
+def compare_systems(study: Study, systems: Mapping[str, Sequence[Row]]) -> Row:
+    """All that needs scores alone: the family of comparisons, the round robin, ratings, selection.
+
+    `win_rates` is the family that was decided on beforehand, Holm-corrected; `round_robin` has all
+    pairs and is there to look at.
+    """
+    pairs, resamples = comparisons(study), study.profile.evaluation.resamples
+    seed, n = study.profile.seed, study.profile.sampling.samples
+    best = [f"{policy}+bon{n}@{study.profile.sampling.temperature:g}" for policy in ("dpo", "sft")]
+    everyone = round_robin(systems, ROLES, resamples=resamples, seed=seed)
+    return {
+        "win_rates": round_robin(systems, ROLES, pairs, resamples=resamples, seed=seed),
+        "round_robin": [{key: row[key] for key in MATRIX} for row in everyone],
+        "ratings": [row for role in ROLES
+                    for row in ratings_rows(rate_systems(systems, role, seed=seed), role)],
+        "same_opponent": same_opponent_tests(systems, ROLES, same_opponents(study)),
+        "win_rates_by_source": win_rates_by_source(systems, ROLES, pairs),
+        "judge_agreement": judge_agreement(systems, ROLES, pairs),
+        "selection_effects": selection_effects(systems, "selector", ROLES),
+        "complementarity": [complementarity(systems, role, best[0], "dpo", best[1], "sft",
+                                            resamples, seed) for role in ROLES]}
 
 
 def _losses(study: Study) -> Row:
@@ -98,6 +141,7 @@ def _dpo_eval(study: Study, stage: str) -> Row:
     last = [row for row in rows if row["split"] == "validation"][-1]
     samples = [row for row in rows if row["split"] == "samples"]
     return {**last, "accuracy": validation_accuracy(study, stage),
+            "displacement": displacement(rows),
             "samples": samples[:1] + samples[-1:] if samples else []}
 
 
@@ -113,20 +157,6 @@ def _reward_models(study: Study) -> Row:
     rewards = study.profile.rewards
     return {"selector": rewards.selector, "judge": rewards.judge,
             "reports": read_json(path) if path.exists() else {}}
-
-
-def _audit(study: Study, resamples: int) -> Row:
-    """The blind reader's verdicts on the shipped answers, and how far the judges agree."""
-    rows = load_scored("audit")
-    flat = Scorer(study).score([conversation(row["prompt"], answer["text"])
-                                for row in rows for answer in row["answers"]])
-    sizes = np.cumsum([len(row["answers"]) for row in rows])[:-1]
-    scores = {role: [list(part) for part in np.split(np.array(values, dtype=object), sizes)]
-              for role, values in flat.items()}
-    return {"win_rates": reader_win_rates(rows, scores, resamples=resamples),
-            "judge_quality": [row for role in ROLES
-                              for row in judge_quality(rows, role, scores[role])],
-            "system_order": [system_order(rows, role, scores[role]) for role in ROLES]}
 
 
 def _timings(study: Study) -> list[Row]:

@@ -1,19 +1,21 @@
 """The study several times with other seeds: training and sampling again, the prompts the same.
 
 Seed 0's run is the run folder itself; the others lie in `seeds/<seed>/` inside it. The spread of
-win rates over seeds goes to seeds.json, beside each run's own sampling interval.
+win rates over seeds goes to seeds.json, beside the first run's own sampling interval, and notebook
+05 shows it.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from lib.analysis.seeds import win_rates_over_seeds
-from lib.runtime.files import write_json
+from lib.runtime.files import Row, read_json, write_json
 from lib.runtime.progress import say
-from lib.study.evaluate import comparisons
 from lib.study.rerank import load_systems
 from lib.study.reward_stage import ROLES
-from lib.study.run import Study
+from lib.study.run import Study, stage_hash
+
+FILE = "seeds.json"
 
 
 def seed_runs(study: Study, seeds: int) -> list[Study]:
@@ -24,9 +26,30 @@ def seed_runs(study: Study, seeds: int) -> list[Study]:
                       for number in range(1, seeds)]
 
 
-def summarise_seeds(study: Study, studies: Sequence[Study]) -> None:
-    """Write seeds.json: for every comparison the rate of each seed, their spread, one interval."""
-    rows = win_rates_over_seeds([load_systems(one) for one in studies], ROLES, comparisons(study),
+def summarise_seeds(study: Study, studies: Sequence[Study]) -> bool:
+    """Write seeds.json: for every comparison the rate of each seed, their spread, one interval.
+
+    Returns whether it says anything new.
+    """
+    before = known_seeds(study)
+    rates = read_json(study.path("results.json"))["win_rates"]
+    pairs = list(dict.fromkeys((row["a"], row["b"]) for row in rates))
+    rows = win_rates_over_seeds([load_systems(one) for one in studies], ROLES, pairs,
                                 study.profile.evaluation.resamples, study.profile.seed)
-    write_json(study.path("seeds.json"), rows)
-    say(f"spread over {len(studies)} seeds: {study.path('seeds.json')}")
+    single = {(row["a"], row["b"], row["judge"]): row for row in rates}
+    rows = [row | _first(single[row["a"], row["b"], row["judge"]]) for row in rows]
+    write_json(study.path(FILE), {"responses": stage_hash(study, "responses"), "rows": rows})
+    say(f"spread over {len(studies)} seeds: {study.path(FILE)}")
+    return rows != before
+
+
+def known_seeds(study: Study) -> list[Row]:
+    """The rows of seeds.json; none where one seed was run, or other answers than these."""
+    path = study.path(FILE)
+    known = read_json(path) if path.exists() else {"responses": None}
+    return known["rows"] if known["responses"] == stage_hash(study, "responses") else []
+
+
+def _first(row: Row) -> Row:
+    """The first seed's own rate and its interval over prompts alone."""
+    return {"first": row["win_rate"], "first_low": row["ci_low"], "first_high": row["ci_high"]}
