@@ -93,16 +93,22 @@ def corrected_win_rate(systems: Mapping[str, Sequence[Row]], audit_rows: Sequenc
     """A run's win rate of a over b by a judge, corrected by the audit, with its wider interval.
 
     audit_pair: the audit's systems that stand for a and b (the same names by default). Rests on the
-    judge erring on this run's answers as on the audit's.
+    judge erring on this run's answers as on the audit's. `win_rate`, `low`, `high`: the judge's
+    rate less its mean error. `pooled_*`: weighted for the shortest interval, which also assumes
+    that the audit's answers are worth what this run's are.
     """
     board = scoreboard({a: systems[a], b: systems[b]}, [judge])
     labelled = audit_systems(audit_rows, {judge: scores})
     first, second = audit_pair or (a, b)
     audit: Scoreboard = scoreboard({first: labelled[first], second: labelled[second]},
                                    [READER, judge])
-    found = prediction_powered_win_rate(board.outcomes(judge, 0, 1), audit.outcomes(judge, 0, 1),
-                                        audit.outcomes(READER, 0, 1))
-    return {"a": a, "b": b, "judge": judge} | asdict(found)
+    outcomes = (board.outcomes(judge, 0, 1), audit.outcomes(judge, 0, 1),
+                audit.outcomes(READER, 0, 1))
+    found = prediction_powered_win_rate(*outcomes, weight=1.0)
+    pooled = prediction_powered_win_rate(*outcomes)
+    return {"a": a, "b": b, "judge": judge} | asdict(found) | {
+        "pooled_rate": pooled.win_rate, "pooled_low": pooled.low, "pooled_high": pooled.high,
+        "pooled_weight": pooled.weight}
 
 
 def answer_pairs(audit_rows: Sequence[Row], scores: Scores) -> list[tuple[str, float, float]]:

@@ -1,9 +1,9 @@
 """A judge's win rate corrected for the judge's own errors (prediction-powered inference).
 
 The judge scores many prompts, a trusted reader only some. The correction adds the reader's mean
-disagreement with the judge on those, and the interval widens by how uncertain that is. After
-Angelopoulos et al. 2023 (2301.09633), with the weight of 2311.01453 (PPI++), which falls back on
-the reader alone when the judge says nothing.
+disagreement with the judge on those, and the interval widens by how uncertain that is (Angelopoulos
+et al. 2023, 2301.09633). The weight of 2311.01453 (PPI++) gives the shortest interval where both
+saw answers of the same systems; it falls back on the reader alone when the judge says nothing.
 """
 
 from dataclasses import dataclass
@@ -36,18 +36,21 @@ class Corrected:
 
 def prediction_powered_win_rate(judged: ArrayLike, judge_on_labelled: ArrayLike,
                                 reader_on_labelled: ArrayLike,
+                                weight: float | None = None,
                                 confidence: float = 0.95) -> Corrected:
     """Correct the mean of `judged` outcomes [prompts] by a reader's on labelled ones [labelled].
 
     All are 1, 0.5, 0 or NaN (left out). It holds if the judge errs on the labelled answers as it
-    does on the judged ones. Raises ValueError for fewer than two of either.
+    does on the judged ones. weight 1 keeps the judge's verdict and takes its mean error off, so it
+    is the one to use when the labelled answers come from other systems; None picks the weight with
+    the shortest interval. Raises ValueError for fewer than two prompts of either.
     """
     outcomes = _present(np.asarray(judged, float))
     judge, reader = _both(judge_on_labelled, reader_on_labelled)
     if len(outcomes) < 2 or len(judge) < 2:
         raise ValueError(f"{len(outcomes)} judged and {len(judge)} labelled prompts; a correction "
                          "needs at least two of each")
-    weight = _weight(outcomes, judge, reader)
+    weight = _weight(outcomes, judge, reader) if weight is None else weight
     rate = weight * outcomes.mean() + np.mean(reader - weight * judge)
     variance = (weight**2 * outcomes.var(ddof=1) / len(outcomes)
                 + np.var(reader - weight * judge, ddof=1) / len(judge))

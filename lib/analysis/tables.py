@@ -129,9 +129,11 @@ def corrected_table(rows: Sequence[Row], win_rates: Sequence[Row]) -> str:
     return markdown_table(rows, {
         "comparison": _versus, "judge": "judge",
         "as judged [95 %]": lambda row: _with_n(raw.get((row["a"], row["b"], row["judge"]))),
+        "less its mean error [95 %]": lambda row: interval(row, "win_rate", "low", "high"),
         "reader, earlier answers": lambda row: number(row["reader_rate"]),
-        "weight of the judge": lambda row: number(row["weight"]),
-        "corrected [95 %]": lambda row: interval(row, "win_rate", "low", "high")})
+        "pooled with the reader [95 %]": lambda row: interval(row, "pooled_rate", "pooled_low",
+                                                              "pooled_high"),
+        "judge's weight there": lambda row: number(row["pooled_weight"])})
 
 
 def calibration_table(rows: Sequence[Row]) -> str:
