@@ -1,16 +1,21 @@
 """Log-probabilities of response tokens without the logits of a whole batch.
 
 The vocabulary head runs only where a response token is predicted, a chunk of tokens at a time, and
-nothing of size [tokens, vocabulary] outlives its chunk: the forward keeps one log-sum-exp a token,
-the backward computes the chunk's logits again. Sums and exponentials are in float32.
+nothing of size [tokens, vocabulary] outlives its chunk: the forward keeps one log-probability a
+token, the backward computes the chunk's logits again. Log-sum-exps are in float32. With p the
+softmax and g the gradient of log p[y], the gradients are g (e_y - p) W for the hidden state and
+the sum of (e_y - p) outer (g h) for W: g never touches an array of vocabulary size.
 """
 
 import torch
 from torch import Tensor, nn
 
+from lib.modeling.gradients import direct_gradient, embed
 from lib.modeling.packing import PackedBatch
 
-CHUNK_ELEMENTS = 2**24  # logits alive at once: 32 MB in bf16, 64 MB in fp32
+CHUNK_ELEMENTS = 2**24  # logits alive at once: just under 32 MB in bf16, 64 MB in fp32
+CACHED_ROWS = 16  # rows of logits that a CPU's cache holds in float32
+WEIGHT_ROWS = 8192  # words whose gradient is added to the master's at once
 
 
 class _TokenLogps(torch.autograd.Function):
@@ -20,34 +25,35 @@ class _TokenLogps(torch.autograd.Function):
     def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor | None,  # noqa: ANN001
                 targets: Tensor, chunk: int, softcap: float | None) -> Tensor:
         logps = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
-        lse = torch.empty_like(logps)
         for begin in range(0, len(hidden), chunk):
             piece = slice(begin, begin + chunk)
             logits = _logits(hidden[piece], weight, bias, softcap)
-            lse[piece] = logits.logsumexp(-1)
-            logps[piece] = logits.gather(1, targets[piece, None])[:, 0] - lse[piece]
-        ctx.save_for_backward(hidden, weight, bias, targets, lse)
-        ctx.chunk, ctx.softcap = chunk, softcap
+            own = logits.gather(1, targets[piece, None])[:, 0].float()
+            logps[piece] = own - _log_sum_exp(logits)
+        ctx.save_for_backward(hidden, weight, bias, targets, logps)
+        ctx.chunk, ctx.softcap, ctx.master = chunk, softcap, getattr(weight, "master", None)
         return logps
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:  # noqa: ANN001
-        hidden, weight, bias, targets, lse = ctx.saved_tensors
+        hidden, weight, bias, targets, logps = ctx.saved_tensors
+        needs_weight, down = ctx.needs_input_grad[1], -grad[:, None]
+        direct = direct_gradient(ctx.master) if needs_weight else None
         grad_hidden = torch.empty_like(hidden)
-        grad_weight = (torch.zeros_like(weight, dtype=torch.float32)
-                       if ctx.needs_input_grad[1] else None)
+        grad_weight = (direct if direct is not None or not needs_weight
+                       else torch.zeros_like(weight, dtype=torch.float32))
         grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
         for begin in range(0, len(hidden), ctx.chunk):
             piece = slice(begin, begin + ctx.chunk)
-            logits = _logits(hidden[piece], weight, bias, ctx.softcap)
-            slope = _logit_gradient(logits, targets[piece], lse[piece], grad[piece], ctx.softcap)
-            slope = slope.to(hidden.dtype)
-            grad_hidden[piece] = slope @ weight
+            slope = _slope(_logits(hidden[piece], weight, bias, ctx.softcap), targets[piece],
+                           logps[piece], ctx.softcap).to(hidden.dtype)
+            grad_hidden[piece] = (slope @ weight) * down[piece]
             if grad_weight is not None:
-                grad_weight += slope.T @ hidden[piece]
+                _add_products(grad_weight, slope, (hidden[piece] * down[piece]).to(slope.dtype))
             if grad_bias is not None:
-                grad_bias += slope.sum(0, dtype=torch.float32)
-        return (grad_hidden, _like(grad_weight, weight), _like(grad_bias, bias), None, None, None)
+                grad_bias += (slope * down[piece]).sum(0)
+        grad_weight = None if direct is not None else _like(grad_weight, weight)
+        return (grad_hidden, grad_weight, _like(grad_bias, bias), None, None, None)
 
 
 def _like(grad: Tensor | None, parameter: Tensor | None) -> Tensor | None:
@@ -55,18 +61,37 @@ def _like(grad: Tensor | None, parameter: Tensor | None) -> Tensor | None:
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float | None) -> Tensor:
-    """Float32 logits of a chunk, [chunk, vocabulary]; `softcap` as in Gemma 2."""
-    logits = nn.functional.linear(hidden, weight, bias).float()
-    return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+    """Logits of a chunk, [chunk, vocabulary]; float32 where `softcap` bounds them (Gemma 2)."""
+    logits = nn.functional.linear(hidden, weight, bias)
+    return logits if softcap is None else softcap * torch.tanh(logits.float() / softcap)
 
 
-def _logit_gradient(logits: Tensor, targets: Tensor, lse: Tensor, grad: Tensor,
-                    softcap: float | None) -> Tensor:
-    """d loss / d uncapped logits: (one-hot - softmax) * grad * d cap; overwrites `logits`."""
-    slope = None if softcap is None else 1 - (logits / softcap) ** 2
-    logits.sub_(lse[:, None]).exp_().mul_(-grad[:, None])
-    logits.scatter_add_(1, targets[:, None], grad[:, None])
-    return logits if slope is None else logits.mul_(slope)
+def _log_sum_exp(logits: Tensor) -> Tensor:
+    """Float32 log-sum-exp of each row; on CPU a few rows at a time, so that they stay in cache."""
+    if logits.is_cuda:
+        return logits.float().logsumexp(-1)
+    sums = torch.empty(len(logits), dtype=torch.float32)
+    buffer = torch.empty(min(CACHED_ROWS, len(logits)), logits.shape[1], dtype=torch.float32)
+    for begin in range(0, len(logits), CACHED_ROWS):
+        rows = logits[begin:begin + CACHED_ROWS]
+        exact = buffer[:len(rows)].copy_(rows)
+        top = exact.amax(-1, keepdim=True)
+        sums[begin:begin + CACHED_ROWS] = exact.sub_(top).exp_().sum(-1).log_().add_(top[:, 0])
+    return sums
+
+
+def _slope(logits: Tensor, targets: Tensor, logps: Tensor, softcap: float | None) -> Tensor:
+    """d -log p[target] / d uncapped logits: softmax - one-hot, times the cap's own slope."""
+    slope = torch.softmax(logits, -1)
+    slope.scatter_(1, targets[:, None], torch.expm1(logps)[:, None].to(slope.dtype))
+    return slope if softcap is None else slope.mul_(1 - (logits / softcap) ** 2)
+
+
+def _add_products(total: Tensor, slope: Tensor, hidden: Tensor) -> None:
+    """total += slope.T @ hidden, a block of the vocabulary at a time; total [vocabulary, width]."""
+    for begin in range(0, len(total), WEIGHT_ROWS):
+        words = slice(begin, begin + WEIGHT_ROWS)
+        total[words] += slope[:, words].T @ hidden
 
 
 def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor,
@@ -88,8 +113,10 @@ def decoder_of(model: nn.Module) -> nn.Module:
 
 def packed_hidden(model: nn.Module, batch: PackedBatch) -> Tensor:
     """Last hidden state (after the final norm) of every token of the row, [T, width]."""
-    out = decoder_of(model)(input_ids=batch.input_ids, position_ids=batch.position_ids,
-                            use_cache=False, layout=batch.layout)
+    decoder = decoder_of(model)
+    embedded = embed(decoder.get_input_embeddings(), batch.input_ids)
+    words = {"input_ids": batch.input_ids} if embedded is None else {"inputs_embeds": embedded}
+    out = decoder(**words, position_ids=batch.position_ids, use_cache=False, layout=batch.layout)
     return out.last_hidden_state[0]
 
 

@@ -66,11 +66,24 @@ def peak_memory_gb(device: torch.device | None = None) -> float:
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
+def keep_freed_memory() -> None:
+    """Let glibc reuse freed tensors instead of unmapping them; `release_memory` gives them back.
+
+    Mapping fresh pages for every activation took a third of a training step on two cores.
+    """
+    _glibc("mallopt", -3, 32 * 2**20)  # M_MMAP_THRESHOLD, the most that glibc takes
+    _glibc("mallopt", -1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
 def release_memory() -> None:
     """Hand freed memory back to the system (glibc keeps the holes that odd-sized rows leave)."""
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(function: str, *arguments: int) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
+            getattr(ctypes.CDLL("libc.so.6"), function)(*arguments)
 
 
 def environment() -> dict[str, str | int]:

@@ -1,0 +1,48 @@
+"""Gradients of the word embeddings, added where the optimizer keeps them.
+
+A tied embedding of 49,152 words takes part twice in each packed row, and autograd would make two
+dense gradients of its size, add them, and hand on a third. Where the trainer keeps float32 masters
+(`lib.training.optimizer.MasterWeights` sets `parameter.master`), both uses add to the master's
+gradient instead: the head block by block, the lookup only in the rows that were looked up.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+def direct_gradient(master: Tensor | None) -> Tensor | None:
+    """The float32 gradient to add to in place, made of zeros on first use; None without master."""
+    if master is not None and master.grad is None:
+        master.grad = torch.zeros_like(master)
+    return None if master is None else master.grad
+
+
+class _Lookup(torch.autograd.Function):
+    """weight[ids] whose backward adds to the master's gradient."""
+
+    @staticmethod
+    def forward(ctx, ids: Tensor, weight: Tensor, padding: int | None) -> Tensor:  # noqa: ANN001
+        ctx.save_for_backward(ids)
+        ctx.master, ctx.padding = weight.master, padding
+        return nn.functional.embedding(ids, weight)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[None, None, None]:  # noqa: ANN001
+        ids = ctx.saved_tensors[0].flatten()
+        rows = grad.reshape(len(ids), -1).float()
+        if ctx.padding is not None:  # as nn.Embedding does
+            rows[ids == ctx.padding] = 0.0
+        direct_gradient(ctx.master).index_add_(0, ids, rows)
+        return None, None, None
+
+
+def embed(embedding: nn.Module, ids: Tensor) -> Tensor | None:
+    """Word embeddings of `ids`, [..., width]; None where the model must look them up itself.
+
+    That is the case for frozen weights, for weights that are their own masters, and for layers that
+    do more than a lookup (Gemma scales).
+    """
+    weight = getattr(embedding, "weight", None)
+    if type(embedding) is not nn.Embedding or not torch.is_grad_enabled() or getattr(weight, "master", None) is None:
+        return None
+    return _Lookup.apply(ids, weight, embedding.padding_idx)
