@@ -54,7 +54,7 @@ PAPER: dict[str, Any] = {
     "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_prompt_tokens": 1024,
                  "max_new_tokens": 1024},
     "rewards": {"selector": "nemotron", "judge": "Skywork/Skywork-Reward-V2-Qwen3-0.6B"},
-    "evaluation": {"prompts": 200, "temperatures": [0.1, 0.25, 0.6, 1.0]},
+    "evaluation": {"prompts": 200, "temperatures": [0.1, 0.25, 0.6, 1.0], "rerank_base": True},
 }
 
 T4: dict[str, Any] = PAPER | {

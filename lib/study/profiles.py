@@ -54,6 +54,7 @@ class EvaluationSettings:
     deep_samples: int = 0  # candidates a prompt for a long curve, 16 or 64; 0: none
     deep_prompts: int = 16  # held-out prompts that get so many, balanced over sources
     resamples: int = 10_000  # bootstrap resamples over prompts
+    rerank_base: bool = False  # N candidates from the base model too, for base+bon and base+random
     probe_prompts: int = 32  # validation prompts answered and judged while DPO trains; 0: none
 
     def __post_init__(self) -> None:

@@ -31,7 +31,8 @@ def answer_prompts(study: Study) -> dict[str, list[Row]]:
         inputs["rewards"] = stage_hash(study, "rewards")
     run_stage(study, "responses", {
         "model": profile.model, "sampling": profile.sampling, "rewards": profile.rewards,
-        "temperatures": profile.evaluation.temperatures, "prompts": profile.evaluation.prompts},
+        "temperatures": profile.evaluation.temperatures, "prompts": profile.evaluation.prompts,
+        "rerank_base": profile.evaluation.rerank_base},
         inputs, outputs=[*(f"{system}.jsonl" for system in system_names(study)), "costs.json"],
         work=lambda folder: _answer(study, folder))
     return load_systems(study)
@@ -50,8 +51,9 @@ def reranked_pools(study: Study) -> list[tuple[str, float]]:
 
 
 def candidates_of(study: Study, policy: str) -> int:
-    """Candidates a prompt: N for the trained policies, one for the base (never reranked)."""
-    return 1 if policy == "base" else study.profile.sampling.samples
+    """Candidates a prompt: N, and one for the base unless the profile reranks it too."""
+    alone = policy == "base" and not study.profile.evaluation.rerank_base
+    return 1 if alone else study.profile.sampling.samples
 
 
 def system_names(study: Study) -> list[str]:
