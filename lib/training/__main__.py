@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lib.training.distributed import JOIN_SECONDS, ProcessError, join, leave
+from lib.training.distributed import JOIN_SECONDS, ProcessError, join, leave, lost_another
 from lib.training.job import Job, read_job, run_job
 from lib.training.loop import TrainingError
 
@@ -50,19 +50,13 @@ def _run(job: Job, seconds: float) -> None:
     try:
         run_job(job, processes)
     except RuntimeError as error:
-        if processes.count > 1 and _lost(error):
+        if processes.count > 1 and lost_another(str(error)):
             raise ProcessError(
                 f"process {processes.rank} of {processes.count} lost another one "
                 f"({str(error).splitlines()[0]}); start again, with any number of processes, to go "
                 f"on from the newest checkpoint in {job.folder}/checkpoints") from error
         raise
     leave()
-
-
-def _lost(error: RuntimeError) -> bool:
-    """Whether a collective failed because another process is gone."""
-    signs = ("Connection", "closed by peer", "gloo", "NCCL", "Timed out", "Broken pipe")
-    return isinstance(error, torch.distributed.DistError) or any(s in str(error) for s in signs)
 
 
 if __name__ == "__main__":

@@ -153,6 +153,12 @@ def local_device(cpu: bool) -> torch.device:
     return torch.device("cpu") if cpu else torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
 
+def lost_another(error: str) -> bool:
+    """Whether an error's text says that another process is gone, not that this one failed."""
+    return any(sign in error for sign in ("lost another", "closed by peer", "reset by peer",
+                                          "gloo/transport", "NCCL", "Timed out waiting"))
+
+
 def leave() -> None:
     """Part from the other processes; nothing when alone."""
     if dist.is_initialized():

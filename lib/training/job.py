@@ -6,6 +6,7 @@ DPO, `validation_rewards.jsonl` and the cached reference log-probabilities into 
 """
 
 import importlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -54,8 +55,9 @@ class Job:
 def read_job(path: Path | str) -> Job:
     """A job from a YAML or JSON file; raises ValueError that names what is wrong with it."""
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        text = Path(path).read_text(encoding="utf-8")
+        values = json.loads(text) if str(path).endswith(".json") else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise FileError(f"cannot read job {path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) or values.get("method") not in SETTINGS:
         raise ValueError(f"{path} is no training job; give method: sft or dpo, model, rows, folder")
@@ -66,7 +68,8 @@ def read_job(path: Path | str) -> Job:
     if missing:
         raise ValueError(f"{path}: {missing[0]} is missing; give model, rows and folder")
     try:
-        return Job(**values | {"settings": settings(**values.get("settings", {}))})
+        chosen = {name: _number(value) for name, value in values.get("settings", {}).items()}
+        return Job(**values | {"settings": settings(**chosen)})
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: settings: {error}") from error
 
@@ -76,6 +79,14 @@ def _refuse_unknown(path: Path | str, values: Mapping[str, Any], kind: type) -> 
     unknown = [name for name in values if name not in known]
     if unknown:
         raise ValueError(f"{path}: unknown setting {unknown[0]}; known here: {', '.join(known)}")
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-5 as text (it wants 1.0e-5); take such text as the number it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def write_job(job: Job, path: Path) -> None:
@@ -94,6 +105,8 @@ def run_job(job: Job, processes: Processes = ALONE) -> None:
     tokenizer = load_tokenizer(job.model, job.revision)
     objective, validation = (_sft_objectives(job, tokenizer) if job.method == "sft"
                              else _dpo_objectives(job, tokenizer, device, processes))
+    say(f"training in {str(device.dtype).removeprefix('torch.')} with float32 master weights, "
+        f"{'LoRA' if job.settings.lora_rank else 'all'} parameters of {job.model}")
     model = load_trainable(job, device)
     state = train(Run(
         model, objective, validation, job.settings, Path(job.folder), job.seed, device.device,
@@ -147,7 +160,8 @@ def _probe(job: Job, tokenizer: Any, processes: Processes) -> Probe | None:
     module, _, name = job.probe.partition(":")
     make = getattr(importlib.import_module(module), name)
     probe = make(job.probe_options, tokenizer) if processes.main else None
-    return probe or (_not_here if processes.from_main(probe is not None) else None)
+    there_is_one = processes.from_main(probe is not None)
+    return probe if processes.main or not there_is_one else _not_here
 
 
 def _not_here(model: Any, step: int) -> dict[str, float]:
@@ -158,8 +172,6 @@ def load_trainable(job: Job, device: Device) -> PreTrainedModel:
     """A float32 model on the device, with LoRA or activation checkpointing if asked for."""
     settings = job.settings
     model = load_model(job.model, torch.float32, device.device, job.revision, job.attention)
-    say(f"training in {str(device.dtype).removeprefix('torch.')} with float32 master weights, "
-        f"{'all' if not settings.lora_rank else 'LoRA'} parameters of {job.model}")
     if settings.activation_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if settings.lora_rank:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lib import ROOT
 from lib.runtime.progress import say
-from lib.training.distributed import ProcessError
+from lib.training.distributed import ProcessError, lost_another
 from lib.training.job import Job, write_job
 
 
@@ -56,12 +56,12 @@ def _environment(processes: int) -> dict[str, str]:
 
 def _reason(errors: str, job: Job) -> str:
     """One sentence out of what the processes and their launcher wrote."""
-    said = [line.removeprefix("error: ") for line in errors.splitlines()
-            if line.startswith("error: ")]
-    first = [line for line in said if "lost another one" not in line]
-    if first:
-        return first[0]
-    killed = re.search(r"exitcode\s*:\s*(-?\d+)", errors)
-    how = f"exit status {killed[1]}" if killed else (errors.strip().splitlines() or ["unknown"])[-1]
-    return (f"a process of {job.folder} ended before its time ({how}), and all were stopped; start "
-            "again, with any number of processes, to go on from the newest checkpoint")
+    signals = re.findall(r"exitcode\s*:\s*-(\d+)", errors)
+    killed = [signal for signal in signals if signal != "15"]  # 15: the launcher ends the others
+    if killed:
+        return (f"a process that trained {job.folder} was killed (signal {killed[0]}), and all "
+                "were stopped; start again, with any number of processes, to go on from the newest "
+                "checkpoint")
+    said = re.findall(r"^(?:\[rank\d+\]: )?(?:error|[\w.]+Error): (.+)$", errors, re.MULTILINE)
+    own = [text for text in said if not lost_another(text)]
+    return (own or said or ["the launcher failed; run its command by hand to see why"])[0]

@@ -4,8 +4,8 @@ import contextlib
 import multiprocessing
 import os
 import shutil
-import signal
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -133,24 +133,14 @@ def rank_main(rank: int, count: int, port: int, root: Path) -> None:
     leave()
 
 
-def killed_main(rank: int, count: int, port: int, root: Path) -> None:
-    """Rank 1 kills itself at a step; what rank 0 then meets is written to a file."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count),
+def alone_of_two(config: str, port: int, seconds: float, output: Path) -> None:
+    """The command line of rank 0 of two whose other rank never comes; stderr goes to a file."""
+    from lib.training.__main__ import main
+    os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1",
                    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    processes = join(cpu=True)
-    run = run_of("sft", root, processes)
-    run.on_metrics = None
-    if rank == 1:
-        objective_units = run.objective.units
-        calls = []
-
-        def units(examples: list[int]) -> list:
-            calls.append(1)
-            if len(calls) > 5:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return objective_units(examples)
-        run.objective.units = units
-    finish(run)
+    with output.open("w") as file, contextlib.redirect_stderr(file):
+        status = main(["--config", config, "--join-timeout", str(seconds)])
+    os._exit(status)  # a store without its second client does not end by itself
 
 
 def free_port() -> int:
@@ -159,13 +149,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start(count: int, root: Path) -> list[ForkServerProcess]:
-    """Start all ranks; from a server that has imported everything once."""
+def process(target: Callable[..., None], *arguments: object) -> ForkServerProcess:
+    """A started process, from a server that has imported everything once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["distributed_cases"])
+    started = context.Process(target=target, args=arguments)
+    started.start()
+    return started
+
+
+def start(count: int, root: Path) -> list[ForkServerProcess]:
+    """Start all ranks of the distributed tests."""
     port = free_port()
-    ranks = [context.Process(target=rank_main, args=(rank, count, port, root))
-             for rank in range(count)]
-    for rank in ranks:
-        rank.start()
-    return ranks
+    return [process(rank_main, rank, count, port, root) for rank in range(count)]
