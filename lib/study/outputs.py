@@ -1,4 +1,4 @@
-"""What a run leaves for people: figures, the comparison page, and the live panel in a notebook."""
+"""What a run leaves for people: figures as HTML, SVG and PNG."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,12 +6,7 @@ from typing import Any
 
 from lib.analysis import figures
 from lib.runtime.files import Row, read_jsonl
-from lib.study.prepare import load_part
-from lib.study.rerank import load_systems
-from lib.study.reward_stage import ROLES
 from lib.study.run import Study
-from lib.viewers.page import show_page, write_page
-from lib.viewers.show import is_live, show_compare
 
 
 def readers_rows(results: Mapping[str, Any]) -> list[Row]:
@@ -41,14 +36,3 @@ def _runs(study: Study, dpo: Sequence[Row]) -> dict[str, Sequence[Row]]:
     other = study.path("dpo_other", "metrics.jsonl")
     return {"the profile's pairs": dpo} | (
         {"the other pairs": read_jsonl(other)} if other.exists() else {})
-
-
-def show_comparison(study: Study) -> None:
-    """Write figures/compare.html; show it, or the live panel where a person has a kernel."""
-    systems, heldout = load_systems(study), load_part(study, "heldout")
-    n, main = study.profile.sampling.samples, study.profile.sampling.temperature
-    page = write_page(systems, study.path("figures", "compare.html"), heldout, ROLES)
-    if is_live():
-        show_compare(systems, heldout, ROLES, "dpo", f"dpo+bon{n}@{main:g}")
-    else:
-        show_page(page)

@@ -98,10 +98,3 @@ def accuracy_rows(reports: Mapping[str, Any]) -> list[dict[str, Any]]:
                 rows.append({"model": model, "tested_on": name, "pairs": pairs,
                              "accuracy": found["value"]} | found)
     return rows
-
-
-def candidate_rows(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One prompt's candidates for a table, best by the selector first, the chosen one marked."""
-    rows = [{**candidate, **candidate["rewards"], "mark": "chosen" * (place == row["chosen"])}
-            for place, candidate in enumerate(row["candidates"])]
-    return sorted(rows, key=lambda candidate: -(candidate["selector"] or 0.0))

@@ -36,11 +36,12 @@ def playground_panel(
 
 
 def show_playground(
-    stream: Stream, score: Score, systems: Sequence[str], interactive: bool | None = None
+    stream: Stream, score: Score, systems: Sequence[str], temperature: float = 0.6, top_k: int = 50,
+    n: int = 4, interactive: bool | None = None,
 ) -> None:
     """Show the playground; headless, one sentence that says where it lives."""
     if is_live(interactive):
-        display(playground_panel(stream, score, systems))
+        display(playground_panel(stream, score, systems, temperature, top_k, n))
     else:
         display(HTML(render.style() + render.note(
             "The playground answers prompts in a running JupyterLab (make lab).")))
