@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from lib.runtime.devices import peak_memory_gb, release_memory
+from lib.runtime.devices import keep_freed_memory, peak_memory_gb
 from lib.runtime.files import append_jsonl, read_jsonl, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
 from lib.training.checkpoints import (
@@ -145,6 +145,7 @@ class Loop:
         self.metrics_file = run.folder / "metrics.jsonl"
         self.key = sha256_of_value([run.objective.key(), asdict(run.settings), run.seed,
                                     str(run.dtype)])
+        keep_freed_memory()
         dropout_off(run.model)
         run.model.train(run.settings.activation_checkpointing)  # recomputation needs this mode
 
@@ -209,7 +210,6 @@ class Loop:
         for row, counted in rows_of(run.objective, examples, run.device, self.processes):
             metrics = self._backward(row, weight, counted)
             _add(sums, metrics | {"computed_tokens": row.batch.tokens} if counted else {})
-            release_memory()
         grad_norm, applied = self._apply()
         sums = self.processes.total(sums)
         computed = sums.pop("computed_tokens")
@@ -254,7 +254,7 @@ class Loop:
         if applied:
             self.optimizer.step()
             self.weights.copy_to_model()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=False)  # their pages are used again
         return norm if applied else 0.0, applied
 
     def _evaluate(self) -> None:

@@ -30,13 +30,18 @@ class MasterWeights:
         if dtype != torch.float32:
             model.to(dtype)
         self.parameters = trainable
-        self._hooks = [] if dtype == torch.float32 else [
-            p.register_post_accumulate_grad_hook(self._collect(self.masters[name]))
-            for name, p in trainable.items()]
+        self._hooks = []
+        if dtype != torch.float32:
+            self._hooks = [p.register_post_accumulate_grad_hook(self._collect(self.masters[name]))
+                           for name, p in trainable.items()]
+            for name, parameter in trainable.items():
+                parameter.master = self.masters[name]  # lib.modeling.gradients adds to it directly
 
     @staticmethod
     def _collect(master: Tensor):  # noqa: ANN205
         def add(parameter: Tensor) -> None:
+            if parameter.grad is None:  # added directly
+                return
             if master.grad is None:
                 master.grad = parameter.grad.float()
             else:
@@ -59,6 +64,8 @@ class MasterWeights:
         """Take the hooks off the model; it stays in its compute precision."""
         for hook in self._hooks:
             hook.remove()
+        for parameter in self.parameters.values():
+            parameter.__dict__.pop("master", None)
 
 
 class LossScale:
