@@ -61,8 +61,9 @@ def _sample_lines(metrics: Sequence[Row]) -> list[str]:
             f"{first['repetition']:.3f} to {last['repetition']:.3f} of 4-grams."]
 
 
-def best_of_n_findings(curves: Sequence[Row]) -> str:
-    """Notebook 04: the end of each curve, by both judges, beside selection alone."""
+def best_of_n_findings(curves: Sequence[Row], gains: Sequence[Row] = (),
+                       rules: Sequence[Row] = (), costs: Sequence[Row] = ()) -> str:
+    """Notebook 04: each curve's end by both judges, what the judge confirms, rules, and costs."""
     lines = []
     for key in dict.fromkeys((row["policy"], row["temperature"]) for row in curves):
         ends = {row["judge"]: row for row in curves if (row["policy"], row["temperature"]) == key}
@@ -71,7 +72,40 @@ def best_of_n_findings(curves: Sequence[Row]) -> str:
         n = next(iter(ends.values()))["n"]
         lines.append(f"{key[0]} at T = {key[1]:g}, best of {n} against one SFT answer: {shown}; "
                      f"selection alone from equal policies: {number(n / (n + 1))}.")
-    return _bullets(lines)
+    return _bullets([*lines, *_confirmed(gains), *_rule_lines(rules), *_cost_lines(costs)])
+
+
+def _confirmed(gains: Sequence[Row]) -> list[str]:
+    """How much of the selector's gain the judge sees, over all pools."""
+    ends = {(row["policy"], row["temperature"], row["judge"]): row for row in gains}
+    shares = [ends[policy, heat, "judge"]["value"] / row["value"]
+              for (policy, heat, judge), row in ends.items()
+              if judge == "selector" and row["value"] > 0 and (policy, heat, "judge") in ends]
+    return [f"Of what the selector believes to gain, in its own spread, the judge confirms "
+            f"{min(shares):.0%} to {max(shares):.0%}."] if shares else []
+
+
+def _rule_lines(rules: Sequence[Row], judge: str = "judge") -> list[str]:
+    lines = []
+    for policy in dict.fromkeys(row["policy"] for row in rules):
+        rated = [row for row in rules if (row["policy"], row["judge"]) == (policy, judge)]
+        if rated:
+            best = max(rated, key=lambda row: row["value"])
+            against = "" if best["rule"] == "best of n" else (
+                f", {best['lead']:+.2f} [{best['lead_low']:+.2f}, {best['lead_high']:+.2f}] beside "
+                "plain best of n")
+            lines.append(f"{policy}: of {len(rated)} ways to pick, \"{best['rule']}\" does best by "
+                         f"the {judge}: {_interval(best, 'value')}{against}.")
+    return lines
+
+
+def _cost_lines(costs: Sequence[Row]) -> list[str]:
+    """The cheapest and the dearest pool by new tokens, with what they gain."""
+    known = sorted((row for row in costs if row["tokens"] is not None and row["gain"] is not None),
+                   key=lambda row: row["tokens"])
+    return [f"{row['pool']}: {row['tokens']:.0f} new tokens a prompt buy {row['gain']:+.2f} "
+            f"[{row['ci_low']:+.2f}, {row['ci_high']:+.2f}] of win rate by the judge, from one "
+            f"candidate to {row['n']}." for row in known[:1] + known[1:][-1:]]
 
 
 def analysis_findings(win_rates: Sequence[Row], judge: str = "judge") -> str:

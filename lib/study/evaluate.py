@@ -26,14 +26,22 @@ from lib.analysis.win_rates import (
 from lib.runtime.devices import environment
 from lib.runtime.files import Row, read_json, read_jsonl, write_json
 from lib.runtime.manifest import read_manifest
-from lib.study.curves import best_of_n_curves
+from lib.study.curves import best_of_n_curves, cost_rows, gain_rows, pools_of
+from lib.study.deep_pools import deep_curves, deep_inputs, load_deep_pools, without_deep
 from lib.study.judging import audit_results, reference_results
 from lib.study.movement import measure_movement, movement_results
 from lib.study.prepare import load_part
-from lib.study.rerank import load_systems, pools, reranked_pools
+from lib.study.rerank import (
+    POLICIES,
+    candidates_of,
+    load_systems,
+    pools,
+    reranked_pools,
+)
 from lib.study.reward_stage import ROLES, Scorer
 from lib.study.run import Study, run_stage, stage_hash
 from lib.study.seeds import known_seeds
+from lib.study.selection_rules import rule_rows
 
 STAGES = ("data", "sft", "dpo", "dpo_other", "rewards", "responses", "movement")
 MATRIX = ("a", "b", "judge", "n", "win_rate", "ci_low", "ci_high")
@@ -43,8 +51,8 @@ def evaluate_study(study: Study) -> Row:
     """Compute or find results.json; returns it, with the spread over seeds where one is known."""
     measured = measure_movement(study)
     inputs = {name: stage_hash(study, name)
-              for name in ("data", "sft", "dpo", "responses", "movement")}
-    run_stage(study, "results", {"evaluation": study.profile.evaluation}, inputs,
+              for name in ("data", "sft", "dpo", "responses", "movement")} | deep_inputs(study)
+    run_stage(study, "results", {"evaluation": without_deep(study.profile.evaluation)}, inputs,
               outputs=["results.json"], work=lambda folder: _evaluate(study, folder, measured))
     results = read_json(study.path("results", "results.json")) | {"seeds": known_seeds(study)}
     write_json(study.path("results.json"), results)
@@ -53,29 +61,37 @@ def evaluate_study(study: Study) -> Row:
 
 def comparisons(study: Study) -> list[tuple[str, str]]:
     """The family of comparisons: the paper's Table 1, the missing ones, and the random controls."""
-    n, main = study.profile.sampling.samples, study.profile.sampling.temperature
-    bon = {policy: f"{policy}+bon{n}@{main:g}" for policy in ("sft", "dpo")}
-    control = {policy: f"{policy}+random{n}@{main:g}" for policy in ("sft", "dpo")}
+    bon, control = systems_at_main(study, "bon"), systems_at_main(study, "random")
+    n = study.profile.sampling.samples
     at_temperatures = [(f"dpo+bon{n}@{t:g}", "sft") for policy, t in pools(study)
                        if policy == "dpo"]
+    of_base = [(bon["base"], "base"), (control["base"], "base"), ("sft", bon["base"]),
+               ("dpo", bon["base"])] if candidates_of(study, "base") > 1 else []
     return list(dict.fromkeys([
         ("sft", "base"), (bon["sft"], "base"), ("dpo", "sft"), *sorted(at_temperatures),
         ("dpo", "base"), (bon["dpo"], "base"), (bon["sft"], "sft"),
         (bon["dpo"], "dpo"), (bon["dpo"], bon["sft"]),
-        (control["sft"], "sft"), (control["dpo"], "dpo"), (control["dpo"], "sft")]))
+        (control["sft"], "sft"), (control["dpo"], "dpo"), (control["dpo"], "sft"), *of_base]))
+
+
+def systems_at_main(study: Study, kind: str) -> dict[str, str]:
+    """Policy -> its `bon` or `random` system at the main temperature."""
+    sampling = study.profile.sampling
+    return {policy: f"{policy}+{kind}{sampling.samples}@{sampling.temperature:g}"
+            for policy in POLICIES}
 
 
 def confounds(study: Study) -> list[tuple[str, str]]:
     """The comparisons in which a judging selector flatters itself most: Best-of-N against one."""
-    n, main = study.profile.sampling.samples, study.profile.sampling.temperature
-    return [(f"sft+bon{n}@{main:g}", "sft"), (f"dpo+bon{n}@{main:g}", "dpo"),
-            (f"dpo+bon{n}@{main:g}", "sft")]
+    bon = systems_at_main(study, "bon")
+    return [(bon["sft"], "sft"), (bon["dpo"], "dpo"), (bon["dpo"], "sft")]
 
 
 def same_opponents(study: Study) -> list[tuple[str, str, str]]:
     """(first, second, opponent) for McNemar: what the paper compares across different opponents."""
     n, main = study.profile.sampling.samples, study.profile.sampling.temperature
-    sft, dpo = (f"{policy}+bon{n}@{main:g}" for policy in ("sft", "dpo"))
+    bon = systems_at_main(study, "bon")
+    sft, dpo = bon["sft"], bon["dpo"]
     colder_or_warmer = [f"dpo+bon{n}@{t:g}" for policy, t in reranked_pools(study)
                         if policy == "dpo" and t != main]
     return [("dpo", "sft", "base"), (dpo, sft, "base"), (dpo, "dpo", "sft"),
@@ -89,6 +105,10 @@ def _evaluate(study: Study, folder: Path, measured: Row) -> None:
         "profile": study.profile.name, "seed": study.profile.seed, "confounds": confounds(study),
         **compare_systems(study, systems),
         "best_of_n_curves": best_of_n_curves(study, systems),
+        "best_of_n_gains": gain_rows(pools_of(study, systems)),
+        "best_of_n_rules": rule_rows(study, systems),
+        "best_of_n_costs": cost_rows(study, systems),
+        "best_of_n_deep": deep_curves(load_deep_pools(study)),
         "sft_eval": _losses(study), "dpo_eval": _dpo_eval(study, "dpo"),
         "dpo_other_eval": _dpo_eval(study, "dpo_other"),
         "movement": movement_results(study, measured),
@@ -108,8 +128,7 @@ def compare_systems(study: Study, systems: Mapping[str, Sequence[Row]]) -> Row:
     pairs and is there to look at.
     """
     pairs, resamples = comparisons(study), study.profile.evaluation.resamples
-    seed, n = study.profile.seed, study.profile.sampling.samples
-    best = [f"{policy}+bon{n}@{study.profile.sampling.temperature:g}" for policy in ("dpo", "sft")]
+    seed, best = study.profile.seed, systems_at_main(study, "bon")
     everyone = round_robin(systems, ROLES, resamples=resamples, seed=seed)
     return {
         "win_rates": round_robin(systems, ROLES, pairs, resamples=resamples, seed=seed),
@@ -120,7 +139,7 @@ def compare_systems(study: Study, systems: Mapping[str, Sequence[Row]]) -> Row:
         "win_rates_by_source": win_rates_by_source(systems, ROLES, pairs),
         "judge_agreement": judge_agreement(systems, ROLES, pairs),
         "selection_effects": selection_effects(systems, "selector", ROLES),
-        "complementarity": [complementarity(systems, role, best[0], "dpo", best[1], "sft",
+        "complementarity": [complementarity(systems, role, best["dpo"], "dpo", best["sft"], "sft",
                                             resamples, seed) for role in ROLES]}
 
 
