@@ -42,7 +42,8 @@ def embed(embedding: nn.Module, ids: Tensor) -> Tensor | None:
     That is the case for frozen weights, for weights that are their own masters, and for layers that
     do more than a lookup (Gemma scales).
     """
-    weight = getattr(embedding, "weight", None)
-    if type(embedding) is not nn.Embedding or not torch.is_grad_enabled() or getattr(weight, "master", None) is None:
+    if type(embedding) is not nn.Embedding or not torch.is_grad_enabled():
         return None
-    return _Lookup.apply(ids, weight, embedding.padding_idx)
+    if getattr(embedding.weight, "master", None) is None:
+        return None
+    return _Lookup.apply(ids, embedding.weight, embedding.padding_idx)

@@ -5,7 +5,6 @@ for the same prompts into dpo_other/: the lesson of notebook 03, that accuracy a
 while the answers get worse.
 """
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from lib.study.run import Study, run_stage, stage_hash
 from lib.training.job import Job
 from lib.training.settings import DPOSettings
 
+VALIDATION = {"preferences": "preferences_validation", "other_pairs": "other_validation"}
+
 
 def prefer(study: Study) -> list[dict[str, Any]]:
     """Train or find dpo/model on the profile's pairs; returns the rows of dpo/metrics.jsonl."""
@@ -26,7 +27,8 @@ def prefer(study: Study) -> list[dict[str, Any]]:
 def prefer_other(study: Study) -> list[dict[str, Any]]:
     """The same on the other kind of pairs, trained harder, as a warning; dpo_other/metrics.jsonl.
 
-    Empty where the source has no other pairs.
+    Validated on pairs of that kind, as a study that has no others would be. Empty where the source
+    has no other pairs.
     """
     if not load_part(study, "other_pairs"):
         return []
@@ -45,7 +47,6 @@ def _stage(study: Study, name: str, part: str, settings: DPOSettings) -> list[di
 
 
 def _prefer(study: Study, folder: Path, part: str, settings: DPOSettings) -> None:
-    _take_over(study, folder)
     train_job(dpo_job(study, folder, part, settings))
 
 
@@ -53,14 +54,7 @@ def dpo_job(study: Study, folder: Path, part: str, settings: DPOSettings) -> Job
     """The stage as a job for `lib.training`; the SFT model is its start and its reference."""
     profile, model = study.profile, study.profile.model
     return Job("dpo", str(study.path("sft", "model")), str(study.path("data", f"{part}.parquet")),
-               str(folder), str(study.path("data", "preferences_validation.parquet")), settings,
+               str(folder), str(study.path("data", f"{VALIDATION[part]}.parquet")), settings,
                None, profile.data.max_pair_length, profile.seed, model.device, model.precision,
                model.attention, "lib.study.probe:probe_of_run",
                {"profile": asdict(profile), "folder": str(study.folder)})
-
-
-def _take_over(study: Study, folder: Path) -> None:
-    """The warning run's validation pairs are the main run's: so are their log-probabilities."""
-    known, own = (place / "reference_validation.jsonl" for place in (study.path("dpo"), folder))
-    if known.exists() and not own.exists():
-        shutil.copy(known, own)

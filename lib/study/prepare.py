@@ -1,8 +1,8 @@
 """Notebook 01's stage: rows from a source, curated, split by prompt, and written down.
 
 Writes data/sft.parquet, preferences.parquet and heldout.parquet, the validation rows beside them
-(`*_validation.parquet`), the pairs of the other kind on the same prompts (`other_pairs.parquet`,
-sample only), and report.json with what was dropped and why.
+(`*_validation.parquet`), the pairs of the other kind on the same prompts (`other_*.parquet`, sample
+only), and report.json with what was dropped and why.
 """
 
 from dataclasses import replace
@@ -19,7 +19,8 @@ from lib.modeling.loading import load_tokenizer
 from lib.runtime.files import read_json, sha256_of_value, write_json
 from lib.study.run import Study, run_stage
 
-PARTS = ("sft", "sft_validation", "preferences", "preferences_validation", "other_pairs", "heldout")
+PARTS = ("sft", "sft_validation", "preferences", "preferences_validation", "other_pairs",
+         "other_validation", "heldout")
 
 
 def prepare_data(study: Study) -> dict[str, Any]:
@@ -65,7 +66,9 @@ def _prepare(study: Study, folder: Path) -> None:
     parts["sft"], parts["sft_validation"] = split_by_prompt(sft, settings.validation_share, seed)
     parts["preferences"], parts["preferences_validation"] = split_by_prompt(
         pairs, settings.validation_share, seed)
-    parts["other_pairs"] = _other_pairs(study, tokenizer, parts)
+    for part, like in (("other_pairs", "preferences"),
+                       ("other_validation", "preferences_validation")):
+        parts[part] = _other_pairs(study, tokenizer, parts[like])
     for part, rows in parts.items():
         write_parquet(rows, folder / f"{part}.parquet")
     _refuse_empty(parts)
@@ -77,15 +80,15 @@ def _prepare(study: Study, folder: Path) -> None:
         "overlap": overlap(trained, [row["prompt"] for row in heldout]).to_dict()})
 
 
-def _other_pairs(study: Study, tokenizer: Any, parts: dict[str, list]) -> list[dict[str, Any]]:
-    """The sample's pairs of the kind that DPO does not train on, for the same training prompts."""
+def _other_pairs(study: Study, tokenizer: Any, like: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The sample's pairs of the kind that DPO does not train on, for the prompts of `like`."""
     settings = study.profile.data
     if settings.source != "sample":
         return []
     other = "written" if settings.pairs == "on_policy" else "on_policy"
     rows = load_preferences(replace(settings, pairs=other, preference_rows=None),
                             settings.seed)
-    wanted = {prompt_text(row) for row in parts["preferences"]}
+    wanted = {prompt_text(row) for row in like}
     rows = [row for row in rows if prompt_text(row) in wanted]
     return curate_preferences(rows, tokenizer, settings.max_pair_length)[0]
 
