@@ -30,9 +30,10 @@ def main_pair(study: Study) -> tuple[str, str]:
 
 def show_comparison(study: Study, answers: Collection) -> None:
     """Write figures/compare.html; show it, or the live panel where a person has a kernel."""
-    page = write_page(answers, study.path("figures", "compare.html"))
+    a, b = main_pair(study)
+    page = write_page(answers, study.path("figures", "compare.html"), a=a, b=b)
     if is_live():
-        show_compare(answers, a=main_pair(study)[0], b=main_pair(study)[1])
+        show_compare(answers, a=a, b=b)
     else:
         show_page(page)
 

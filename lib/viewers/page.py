@@ -17,7 +17,7 @@ from markupsafe import Markup
 from lib.runtime.files import sha256_of_value, write_text
 from lib.viewers.page_data import page_data, zipped
 from lib.viewers.render import STYLES, TEMPLATES, read_web
-from lib.viewers.rows import Collection, Row, Systems, join
+from lib.viewers.rows import Collection, Row, Systems, join, pairs
 
 PAGE_STYLES = (*STYLES, "page.css", "views.css")
 SCRIPTS = ("dom.js", "diff.js", "text.js", "rows.js", "blind.js", "filters.js", "state.js",
@@ -33,16 +33,27 @@ def write_page(
     heldout: Iterable[Row] = (),
     judges: Sequence[str] = (),
     title: str = "Compare answers",
+    a: str | None = None,
+    b: str | None = None,
 ) -> Path:
-    """Write the page and give its path; the other parameters are those of `rows.join`."""
-    write_text(path, page_html(join(systems, heldout, judges), title))
+    """Write the page and give its path; it opens on a (else the last system) and b (the first).
+
+    The other parameters are those of `rows.join`.
+    """
+    write_text(path, page_html(join(systems, heldout, judges), title, a, b))
     return Path(path)
 
 
-def page_html(collection: Collection, title: str = "Compare answers") -> str:
-    """The whole page as one string; data beyond 2 MB are zipped, browsers unzip them themselves."""
+def page_html(collection: Collection, title: str = "Compare answers", a: str | None = None,
+              b: str | None = None) -> str:
+    """The whole page as one string; data beyond 2 MB are zipped, browsers unzip them themselves.
+
+    Raises ViewerError when a or b has no responses.
+    """
     style, script = read_web(PAGE_STYLES), f'"use strict";\n{read_web(SCRIPTS)}'
-    data = page_data(collection)
+    opened = (a or collection.systems[-1], b or collection.systems[0])
+    pairs(collection, *opened)
+    data = page_data(collection, opened)
     large = len(data.encode("utf-8")) > ZIP_FROM
     return TEMPLATES.get_template("page.html.jinja").render(
         title=title,

@@ -17,9 +17,10 @@ UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 DIGITS = 4  # of a diversity; scores stay whole, so that ties are the same in page and table
 
 
-def page_data(collection: Collection) -> str:
-    """JSON that may stand inside a <script> element."""
+def page_data(collection: Collection, opened: tuple[str, str]) -> str:
+    """JSON that may stand inside a <script> element; `opened` are the two systems shown first."""
     data = {
+        "opened": opened,
         "systems": collection.systems,
         "models": collection.models,
         "judges": collection.judges,

@@ -33,9 +33,13 @@ def policies(systems: Sequence[str]) -> list[str]:
 
 
 def pools_of(prompt: Prompt, policy: str) -> dict[str, Pool]:
-    """Temperature -> pool of this policy, coldest first; of two pools at one, the larger."""
+    """Temperature -> pool of this policy, coldest first; of two pools at one, the larger.
+
+    A lone answer is left out where there is a pool to choose from.
+    """
     own = [pool for pool in prompt.pools if policy in map(policy_of, pool.chosen)]
-    by_size = sorted(own, key=lambda pool: len(pool.answers))
+    choices = [pool for pool in own if len(pool.answers) > 1]
+    by_size = sorted(choices or own, key=lambda pool: len(pool.answers))
     found = {temperature_of(pool): pool for pool in by_size}
     return dict(sorted(found.items(), key=lambda item: (item[0] == AS_SAMPLED, item[0])))
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import Lab, run_all_cells
+from browsers import Lab, run_all_cells
 
 from lib.viewers.votes import Vote, read_votes
 

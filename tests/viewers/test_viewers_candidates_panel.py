@@ -31,6 +31,14 @@ def test_a_bare_policy_stands_in_the_pool_that_it_shares() -> None:
     assert pool.chosen == {"dpo": 0, "dpo+bon3@0.6": 2}
 
 
+def test_a_lone_answer_is_left_out_where_there_is_a_pool_to_choose_from() -> None:
+    single = candidate("0.6 answer 0", selector=0.0)
+    several = [single, candidate("another", selector=1.0)]
+    collection = join({"dpo": [response("p", [single])],
+                       "dpo+bon2@0.6": [response("p", several, 1)]})
+    assert temperatures(collection, "dpo") == ["0.6"]
+
+
 @pytest.fixture
 def panel() -> CandidatesPanel:
     panel = candidates_panel(warm_and_cold())

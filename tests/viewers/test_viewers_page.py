@@ -10,7 +10,7 @@ import pytest
 from viewer_rows import candidate, hostile_systems, many_systems, response, small_systems
 
 from lib.viewers.page import page_html, show_page, write_page
-from lib.viewers.rows import join
+from lib.viewers.rows import ViewerError, join
 
 
 def element(page: str, opening: str, tag: str = "script") -> str:
@@ -61,6 +61,14 @@ def test_the_policy_allows_exactly_the_two_inline_blocks(hostile_page: str) -> N
         assert f"{name} 'sha256-{digest}'" in policy
     assert policy.startswith("default-src 'none';")
     assert "unsafe" not in policy
+
+
+def test_the_page_opens_on_the_wanted_systems_and_refuses_others() -> None:
+    collection = join(small_systems())
+    assert '"opened":["dpo","sft"]' in page_html(collection)
+    assert '"opened":["sft","dpo"]' in page_html(collection, a="sft", b="dpo")
+    with pytest.raises(ViewerError, match="'nobody' has no responses"):
+        page_html(collection, a="nobody")
 
 
 def test_a_pool_is_carried_once_however_many_systems_chose_from_it() -> None:

@@ -17,10 +17,12 @@ function policiesOf(data) {
   return [...new Set(data.systems.map((system) => splitName(system).policy))];
 }
 
+// A lone answer is left out where there is a pool to choose from.
 function poolsOf(prompt, policy) {
   const own = (pool) => [...pool.chosen.keys()].some((name) => splitName(name).policy === policy);
-  const pools = prompt.pools.filter(own);
-  return pools.sort((one, other) => temperatureOf(one) - temperatureOf(other));
+  const all = prompt.pools.filter(own);
+  const choices = all.filter((pool) => pool.answers.length > 1);
+  return (choices.length ? choices : all).sort((one, other) => temperatureOf(one) - temperatureOf(other));
 }
 
 function drawPools(page, prompt) {
@@ -31,6 +33,7 @@ function drawPools(page, prompt) {
   const pool =
     pools.find((one) => temperatureOf(one) === picked.temperature) ||
     pools.find((one) => one.chosen.has(state.a)) ||
+    pools.find((one) => one.chosen.has(state.b)) ||
     pools[0];
   const choose = (key) => (name) => {
     picked[key] = name;

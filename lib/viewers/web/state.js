@@ -11,8 +11,8 @@ function startingState(data) {
   );
   return {
     mode: "read",
-    a: data.systems[data.systems.length - 1],
-    b: data.systems[0],
+    a: data.opened[0],
+    b: data.opened[1],
     id: "",
     score: data.models[0] || "",
     search: "",
