@@ -146,7 +146,9 @@ def _judge_against_selector(rows: Sequence[Row], judge: str, selector: str) -> s
 def _temperature_finding(rows: Sequence[Row], policy: str, opponent: str) -> str:
     if not rows:
         return f"No comparison of {policy} with {opponent} at several temperatures"
-    first = [row for row in rows if row["judge"] == rows[0]["judge"]]
+    judges = {row["judge"]: None for row in rows}
+    named = "judge" if "judge" in judges else next(iter(judges))
+    first = [row for row in rows if row["judge"] == named]
     best = max(first, key=lambda row: row["win_rate"])
     rivals = [row for row in first if row["ci_high"] < best["ci_low"]]
     verdict = "its interval overlaps all others" if not rivals else \

@@ -97,6 +97,15 @@ def complementarity_table(rows: Sequence[Row]) -> str:
         "reading": _interaction_reading})
 
 
+def reward_models_table(rows: Sequence[Row]) -> str:
+    """Accuracy of each reward model on pairs of answers that it was not fitted on."""
+    if not rows:
+        return "The reward models of this run were not fitted here, so no unseen pairs are known."
+    return markdown_table(rows, {
+        "model": "model", "tested on": "tested_on", "pairs": "pairs",
+        "accuracy [95 %]": lambda row: _with_n(row, "accuracy")})
+
+
 def judge_agreement_table(rows: Sequence[Row]) -> str:
     """Agreement of two judges on the verdict of each comparison."""
     return markdown_table(rows, {

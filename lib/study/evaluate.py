@@ -133,7 +133,7 @@ def compare_systems(study: Study, systems: Mapping[str, Sequence[Row]]) -> Row:
     return {
         "win_rates": round_robin(systems, ROLES, pairs, resamples=resamples, seed=seed),
         "round_robin": [{key: row[key] for key in MATRIX} for row in everyone],
-        "ratings": [row for role in ROLES
+        "ratings": [row for role in reversed(ROLES)
                     for row in ratings_rows(rate_systems(systems, role, seed=seed), role)],
         "same_opponent": same_opponent_tests(systems, ROLES, same_opponents(study)),
         "win_rates_by_source": win_rates_by_source(systems, ROLES, pairs),
