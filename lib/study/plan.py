@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from lib.data.settings import DataSettings
 from lib.runtime.progress import duration
+from lib.study.deep_pools import deep_answers
 from lib.study.profiles import Profile
 from lib.study.rerank import pools
 from lib.study.run import Study
@@ -68,6 +69,9 @@ def _stages(profile: Profile, device: str) -> Iterator[Stage]:
                 8 * parameters * pairs / rate, training)
     yield Stage("responses", f"{answers:,} answers of about {answer} tokens",
                 answers * answer / speed, parameters * 4 / 1e9 + 2)
+    if long := deep_answers(profile):
+        yield Stage("deep", f"{long:,} answers for a long Best-of-N curve",
+                    long * answer / speed, parameters * 4 / 1e9 + 2)
     yield Stage("results", "statistics, figures, viewers", 60, 1.5)
 
 
@@ -110,7 +114,8 @@ def _disk(profile: Profile) -> float:
 def _keys(profile: Profile) -> str:
     if "nemotron" not in (profile.rewards.selector, profile.rewards.judge):
         return "none"
-    calls = profile.evaluation.prompts * profile.sampling.samples * len(pools_of(profile))
+    calls = (profile.evaluation.prompts * profile.sampling.samples * len(pools_of(profile))
+             + deep_answers(profile))
     minutes = calls / profile.rewards.requests_per_minute
     state = "set" if os.environ.get("NVIDIA_API_KEY") else "not set"
     return (f"NVIDIA_API_KEY ({state}); {calls:,} calls, about {minutes:.0f} min at "
