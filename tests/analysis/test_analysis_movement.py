@@ -1,0 +1,95 @@
+"""How far a policy moved and what it kept: divergence, displacement, retention."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from lib.analysis.divergence import displacement, kl_divergence
+from lib.analysis.retention import retention
+from lib.modeling.attention import choose_method, use_packed_attention
+from lib.modeling.divergence import answer_divergence
+from lib.modeling.packing import Tree, collate
+
+NATS = st.lists(st.floats(0.5, 200), min_size=2, max_size=30)
+
+
+def tiny(seed: int, packed: bool = True) -> Qwen2ForCausalLM:
+    torch.manual_seed(seed)
+    model = Qwen2ForCausalLM(Qwen2Config(
+        vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=1)).eval()
+    if packed:
+        use_packed_attention(model, choose_method(torch.device("cpu"), "auto")[0])
+    return model
+
+
+def test_the_divergence_of_packed_answers_is_that_of_each_alone() -> None:
+    policy, reference = tiny(0), tiny(1)
+    trees = [Tree((1, 2, 3), ((4, 5),)), Tree((6, 7), ((8, 9, 10),))]
+    found = answer_divergence(policy, reference, collate(trees))
+    for place, tree in enumerate(trees):
+        prompt, answer = list(tree.prompt), list(tree.branches[0])
+        ids = torch.tensor([prompt + answer])
+        with torch.no_grad():
+            p, q = (model(ids).logits[0, len(prompt) - 1:-1].log_softmax(-1)
+                    for model in (tiny(0, packed=False), tiny(1, packed=False)))
+        picked = torch.arange(len(answer)), torch.tensor(answer)
+        expected = p[picked].sum(), q[picked].sum(), (p.exp() * (p - q)).sum()
+        assert [float(values[place]) for values in found] == pytest.approx(
+            [float(value) for value in expected], abs=1e-4)
+
+
+def test_a_policy_does_not_diverge_from_itself() -> None:
+    model = tiny(0)
+    logp, again, kl = answer_divergence(model, model, collate([Tree((1, 2), ((3, 4, 5),))]))
+    assert torch.equal(logp, again)
+    assert float(kl) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_exact_divergence_is_the_mean_of_the_sampled_one_with_less_noise() -> None:
+    random = np.random.default_rng(0)
+    exact = np.full(400, 1.0)
+    noise = random.normal(1.0, 2.0, 400)  # log-ratios of sampled tokens around the same mean
+    found = kl_divergence(noise, np.zeros(400), exact, resamples=500)
+    assert found["k1_low"] < found["kl"] == 1 < found["k1_high"]
+    assert found["ci_high"] - found["ci_low"] < found["k1_high"] - found["k1_low"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_displacement_takes_the_first_and_last_validation_in_order_of_steps() -> None:
+    rows = [{"split": "validation", "step": step, "n": 9, "logps/chosen": -10.0 - step,
+             "logps/rejected": -10.0 - 2 * step} for step in (8, 0, 4)]
+    chosen, rejected = displacement([*rows, {"split": "train", "step": 99}])
+    assert (chosen["before"], chosen["after"], chosen["change"]) == (-10, -18, -8)
+    assert (rejected["change"], rejected["n"]) == (-16, 9)
+    assert displacement(rows[:1]) == []
+
+
+def test_retention_weighs_tokens_and_pairs_the_change_by_conversation() -> None:
+    base, sft, dpo = retention({"base": [30.0, 10.0], "sft": [20.0, 5.0], "dpo": [20.0, 5.0]},
+                               [10, 10], resamples=200)
+    assert (base["loss"], sft["loss"], base["tokens"]) == (2, 1.25, 20)
+    assert base["perplexity"] == pytest.approx(np.exp(2))
+    assert base["change"] is None
+    assert (sft["change"], dpo["change"]) == (-0.75, 0)
+    assert (dpo["change_low"], dpo["change_high"]) == (0, 0)
+    json.dumps([base, sft, dpo], allow_nan=False)
+
+
+@settings(deadline=None, max_examples=40)
+@given(NATS)
+def test_a_retention_interval_holds_its_loss(nats: list[float]) -> None:
+    [row] = retention({"base": nats}, [10] * len(nats), resamples=400)
+    assert row["ci_low"] - 1e-9 <= row["loss"] <= row["ci_high"] + 1e-9
+
+
+def test_policies_that_read_other_conversations_are_refused() -> None:
+    with pytest.raises(ValueError, match="sft read 1 conversations of 2; every policy must"):
+        retention({"base": [1.0, 2.0], "sft": [1.0]}, [5, 5])
+    with pytest.raises(ValueError, match="no conversation was set aside"):
+        retention({"base": []}, [])
