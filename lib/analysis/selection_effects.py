@@ -50,8 +50,9 @@ def complementarity(systems: Systems, judge: str, both: str, first_only: str, se
                     neither: str, resamples: int = 10_000, seed: int = 0) -> Row:
     """Does Best-of-N help DPO more than SFT? The judge's score gained together minus apart.
 
-    both, first_only, second_only, neither: e.g. dpo+bon4@0.6, dpo, sft+bon4@0.6, sft. `mean` above
-    zero: complementary; below: they overlap; on the judge's own scale.
+    both, first_only, second_only, neither: e.g. dpo+bon4@0.6, dpo, sft+bon4@0.6, sft. `gain_with`
+    and `gain_without` are what Best-of-N adds with and without the first; their difference `mean`
+    above zero: complementary; below: they overlap. On the judge's own scale.
     """
     names = (both, first_only, second_only, neither)
     board = scoreboard({name: systems[name] for name in names}, [judge])
@@ -60,7 +61,9 @@ def complementarity(systems: Systems, judge: str, both: str, first_only: str, se
     means = {f"mean_{role}": float(np.nanmean(row)) for role, row in
              zip(("both", "first_only", "second_only", "neither"), scores, strict=True)}
     return {"judge": judge, "both": both, "first_only": first_only, "second_only": second_only,
-            "neither": neither} | asdict(found) | means
+            "neither": neither} | asdict(found) | means | {
+                "gain_with": means["mean_both"] - means["mean_first_only"],
+                "gain_without": means["mean_second_only"] - means["mean_neither"]}
 
 
 def pool_scores(rows: Sequence[Row], judge: str) -> np.ndarray:

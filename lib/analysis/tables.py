@@ -91,8 +91,8 @@ def complementarity_table(rows: Sequence[Row]) -> str:
     """The interaction of DPO and Best-of-N on each judge's own scale."""
     return markdown_table(rows, {
         "judge": "judge", "n": "n",
-        "Best-of-N adds to DPO": lambda row: f"{row['mean_both'] - row['mean_first_only']:.2f}",
-        "Best-of-N adds to SFT": lambda row: f"{row['mean_second_only'] - row['mean_neither']:.2f}",
+        "Best-of-N adds to DPO": lambda row: number(row["gain_with"]),
+        "Best-of-N adds to SFT": lambda row: number(row["gain_without"]),
         "difference [95 %]": lambda row: interval(row, "mean", "low", "high"),
         "reading": _interaction_reading})
 

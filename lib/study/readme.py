@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import ROOT
+from lib.analysis import tables
 from lib.analysis.findings import confound
 from lib.analysis.reports import markdown_table, number, paper_table, rate, win_rate_table
 from lib.runtime.files import read_json, write_text
@@ -28,11 +29,38 @@ def results_section(results: Mapping[str, Any]) -> str:
     return "\n\n".join([
         "**The trap, in our own numbers.** The same comparison by the selector that picked the "
         "answers, by an independent judge, and by a blind reader of an earlier run:", confounds,
+        "**What selection alone explains**: the best of each pool against a random pick of it, "
+        "beside what a policy of noise would get:", selection_lines(results),
         "**By the judge, on the held-out prompts** (ties are half a win; 95 % intervals):",
-        win_rate_table(by_judge), "**Beside the paper** (other model, data, judge and base):",
+        win_rate_table(by_judge), *seed_lines(results),
+        "**Beside the paper** (other model, data, judge and base):",
         paper_table(results["win_rates"], ["judge", "selector"]), training_lines(results),
-        "**Judges**, against the blind reader:", judges_table(results),
+        "**Judges**, against the blind reader:",
+        tables.judge_quality_table(results["audit"]["judge_quality"]),
+        "**The same rates with the judge's mean error taken off** (wider, because the error is "
+        "known from few prompts; the reader's verdicts are of earlier answers):",
+        tables.corrected_table(_of_confounds(results), results["win_rates"]),
         "**Time and memory**, two CPU cores:", timings_table(results)])
+
+
+def selection_lines(results: Mapping[str, Any]) -> str:
+    """Best-of-N over a random pick of its own pool, for the pools of the compared systems."""
+    shown = {a for a, _ in results["confounds"]}
+    return tables.selection_table([row for row in results["selection_effects"] if
+                                   row["opponent"] == row["control"] and row["system"] in shown])
+
+
+def seed_lines(results: Mapping[str, Any]) -> list[str]:
+    """The spread over seeds by the judge, where several were run."""
+    rows = [row for row in results["seeds"] if row["judge"] == "judge"]
+    return ["**Over seeds** (training and sampling again, the same prompts):",
+            tables.seeds_table(rows)] if rows else []
+
+
+def _of_confounds(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    pairs = [tuple(pair) for pair in results["confounds"]]
+    return [row for row in results["audit"]["corrected"]
+            if (row["a"], row["b"]) in pairs and row["judge"] == "judge"]
 
 
 def training_lines(results: Mapping[str, Any]) -> str:
@@ -48,20 +76,26 @@ def training_lines(results: Mapping[str, Any]) -> str:
                 f"{found['rewards/margins']:.3f}; judge's mean score of {last['n']} fresh "
                 f"validation answers {first['judge_score']:.2f} to {last['judge_score']:.2f}, "
                 f"repeated 4-grams {first['repetition']:.3f} to {last['repetition']:.3f}.")
-    return "\n".join(["**Training**, on validation prompts:", "", *lines])
+    return "\n".join(["**Training**, on validation prompts:", "", *lines,
+                      *movement_lines(results["movement"])])
+
+
+def movement_lines(movement: Mapping[str, Any]) -> list[str]:
+    """How far DPO moved from SFT, and what each step did to the loss on ordinary answers."""
+    kl, changes = movement["kl"], movement["retention"]
+    steps = "; ".join(f"{row['policy']} {tables.interval(row, 'loss', digits=3)}" + (
+        "" if row["change"] is None else
+        f", a change of {tables.interval(row, 'change', 'change_low', 'change_high', 3)}")
+        for row in changes)
+    return [f"- KL of DPO from SFT on {kl['n']} of DPO's own answers at T = {kl['temperature']:g}: "
+            f"{tables.interval(kl, 'kl')} nats an answer; Best-of-{kl['best_of_n']} adds at most "
+            f"{number(kl['best_of_n_bound'])} without training.",
+            f"- Loss on {changes[0]['n']} held-out conversations, nats a token: {steps}."]
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:
     shown = rate({"win_rate": row["accuracy"], "ci_low": row["ci_low"], "ci_high": row["ci_high"]})
     return f"{shown} on {row['n']} pairs"
-
-
-def judges_table(results: Mapping[str, Any]) -> str:
-    """Accuracy of selector and judge on the audit, by the reader's gap."""
-    return markdown_table(results["audit"]["judge_quality"], {
-        "judge": "judge", "reader's gap of at least": "gap", "pairs": "n",
-        "accuracy [95 %]": lambda row: rate({"win_rate": row["accuracy"], **row}),
-        "kappa": lambda row: number(row["kappa"])})
 
 
 def timings_table(results: Mapping[str, Any]) -> str:
