@@ -22,6 +22,7 @@ from lib.inference.kv_cache import PromptCache, SlotCache
 from lib.inference.sampling_settings import SamplingSettings
 from lib.inference.slot_attention import SlotMasks
 from lib.modeling.logps import decoder_of
+from lib.runtime.devices import keep_freed_memory
 
 CPU_ROW_MULTIPLE = 8  # see `_rows_in_pass`
 
@@ -67,6 +68,7 @@ class Engine:
 
     def __init__(self, model: PreTrainedModel, settings: SamplingSettings, stops: Sequence[int],
                  jobs: Sequence[Job]) -> None:
+        keep_freed_memory()
         self.model, self.settings, self.stops = model, settings, frozenset(stops)
         self.device, self.dtype = model.device, model.dtype
         self.capacity = max(len(job.tokens) for job in jobs) + settings.max_new_tokens

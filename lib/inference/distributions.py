@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from lib.modeling.logps import log_sum_exp
+
 BLOCK = 64  # vocabulary entries a block when the largest are looked for
 
 
@@ -69,8 +71,7 @@ def draw(logits: Tensor, uniforms: Tensor, temperature: float, top_k: int | None
 
 def policy_logps(logits: Tensor, tokens: Tensor) -> Tensor:
     """Log-probability of each row's token at temperature 1 and unfiltered, float32 [rows]."""
-    logits = logits.float()
-    return logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
+    return logits.gather(1, tokens[:, None])[:, 0].float() - log_sum_exp(logits)
 
 
 def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:

@@ -29,7 +29,7 @@ class _TokenLogps(torch.autograd.Function):
             piece = slice(begin, begin + chunk)
             logits = _logits(hidden[piece], weight, bias, softcap)
             own = logits.gather(1, targets[piece, None])[:, 0].float()
-            logps[piece] = own - _log_sum_exp(logits)
+            logps[piece] = own - log_sum_exp(logits)
         ctx.save_for_backward(hidden, weight, bias, targets, logps)
         ctx.chunk, ctx.softcap, ctx.master = chunk, softcap, getattr(weight, "master", None)
         return logps
@@ -66,7 +66,7 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float 
     return logits if softcap is None else softcap * torch.tanh(logits.float() / softcap)
 
 
-def _log_sum_exp(logits: Tensor) -> Tensor:
+def log_sum_exp(logits: Tensor) -> Tensor:
     """Float32 log-sum-exp of each row; on CPU a few rows at a time, so that they stay in cache."""
     if logits.is_cuda:
         return logits.float().logsumexp(-1)

@@ -27,7 +27,7 @@ SMOKE: dict[str, Any] = {
 }
 
 LAPTOP_DPO: dict[str, Any] = {
-    "learning_rate": 2e-5, "batch_size": 32, "accumulation": 1, "token_budget": 1024,
+    "learning_rate": 2e-5, "batch_size": 32, "accumulation": 1, "token_budget": 768,
     "checkpoint_every": 6, "keep_checkpoints": 1, "evaluate_every": 9}
 
 LAPTOP: dict[str, Any] = {
@@ -35,7 +35,7 @@ LAPTOP: dict[str, Any] = {
             "token_budget": 1024, "checkpoint_every": 10, "keep_checkpoints": 1,
             "evaluate_every": 8},
     "dpo": LAPTOP_DPO,
-    "dpo_other": LAPTOP_DPO | {"learning_rate": 8e-5, "epochs": 0.75, "evaluate_every": 0},
+    "dpo_other": LAPTOP_DPO | {"learning_rate": 1e-4, "batch_size": 16, "evaluate_every": 0},
     "reward_model": {"learning_rate": 2e-5, "batch_size": 32, "accumulation": 1,
                      "token_budget": 1024, "checkpoint_every": 6, "keep_checkpoints": 1,
                      "evaluate_every": 9},

@@ -8,14 +8,19 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from lib.data.chat import encode_prompt, encode_response
-from lib.inference.rewards import Conversation, features
+from lib.inference.rewards import Conversation, feature_store, features
 from lib.inference.rewards.answers import scored_answers
 from lib.inference.rewards.embedded import EmbeddedRewardModel, score_with_all
 from lib.inference.rewards.features import Backbone, answer_features, load_backbone
-from lib.inference.rewards.fit import RewardSettings, fit_reward_models, save_reward_models
+from lib.inference.rewards.fit import (
+    SAMPLE,
+    RewardSettings,
+    fit_reward_models,
+    save_reward_models,
+)
 from lib.inference.rewards.heads import Head, fit_head, load_head
 from lib.modeling.smoke import smoke_model
-from lib.runtime.files import write_jsonl
+from lib.runtime.files import read_jsonl, write_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +123,33 @@ def test_a_damaged_part_is_put_aside_and_its_answers_read_again(
     assert part.exists()
 
 
-def test_other_weights_and_other_precision_have_other_cache_folders(
+def test_other_weights_have_another_cache_folder_and_another_precision_the_same(
         backbone: Backbone, folder: Path, tmp_path: Path) -> None:
     half = load_backbone(folder, torch.bfloat16)
     other = load_backbone(smoke_model(tmp_path / "other", seed=1), torch.float32)
-    assert len({backbone.digest, half.digest, other.digest}) == 3
+    assert backbone.digest == half.digest != other.digest
+    exact, rounded = (answer_features(model, CONVERSATIONS, (2,)) for model in (backbone, half))
+    assert rounded == pytest.approx(exact, abs=0.05)
+    assert not np.array_equal(rounded, exact)
+
+
+def test_the_sample_corpus_comes_with_features_of_all_its_scored_answers() -> None:
+    parts = list(feature_store.SHIPPED.glob("*-mean-19/*.npz"))
+    shipped = {key for part in parts for key in np.load(part)["keys"].astype(str)}
+    for name in ("on_policy", "judged", "audit"):
+        answers = scored_answers(read_jsonl(SAMPLE / f"{name}.jsonl"), name)
+        assert {feature_store.conversation_key(c) for c in answers.conversations} <= shipped
+
+
+def test_shipped_features_are_read_instead_of_computed(
+        backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_store, "SHIPPED", tmp_path / "shipped")
+    computed = answer_features(backbone, CONVERSATIONS, (1,), tmp_path / "cache")
+    store = feature_store.FeatureStore(tmp_path / "cache", backbone.digest, features.POOLING, 1)
+    feature_store.ship_features(store, CONVERSATIONS)
+    monkeypatch.setattr(features, "hidden_states", None)
+    found = answer_features(backbone, CONVERSATIONS, (1,))
+    assert found == pytest.approx(computed, abs=2e-3)
 
 
 def head_for(backbone: Backbone, seed: int = 0) -> Head:
@@ -173,9 +200,10 @@ def test_two_heads_share_one_pass_and_score_as_they_do_alone(
     assert alone["selector"] != alone["judge"]
 
 
-def test_a_head_refuses_another_backbone(backbone: Backbone, folder: Path) -> None:
+def test_a_head_refuses_another_backbone(backbone: Backbone, tmp_path: Path) -> None:
+    other = smoke_model(tmp_path / "other", seed=1)
     with pytest.raises(ValueError, match="fit the head again"):
-        EmbeddedRewardModel("judge", head_for(backbone), load_backbone(folder, torch.bfloat16))
+        EmbeddedRewardModel("judge", head_for(backbone), load_backbone(other))
 
 
 def test_one_call_fits_both_heads_on_disjoint_sets_and_tests_them_on_the_rest(

@@ -2,20 +2,23 @@
 
 One folder holds the features of one backbone, layer and pooling, in part files of a few hundred
 answers: `keys` (SHA-256 of the conversation) and `values` [answers, width]. A run that was killed
-keeps its finished parts; a damaged part is put aside and its answers are computed again.
+keeps its finished parts; a damaged part is put aside and its answers are computed again. The sample
+corpus comes with its features (data/features, float16); they are read beside the folder's own.
 """
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
+from lib import ROOT
 from lib.inference.rewards import Conversation
 from lib.runtime.files import replacing, sha256_of_value
 from lib.runtime.progress import say
 
+SHIPPED = ROOT / "data" / "features"
 Features = dict[str, np.ndarray]
 
 
@@ -28,10 +31,12 @@ class FeatureStore:
     """Features by conversation key; in memory alone when `folder` is None."""
 
     def __init__(self, folder: Path | str | None, backbone: str, pooling: str, layer: int) -> None:
-        self.folder = Path(folder) / f"{backbone}-{pooling}-{layer}" if folder else None
+        name = f"{backbone}-{pooling}-{layer}"
+        self.folder = Path(folder) / name if folder else None
         self.features: Features = {}
-        for part in sorted(self.folder.glob("*.npz")) if self.folder else ():
-            self.features |= _read_part(part)
+        for place in (self.folder, SHIPPED / name):
+            for part in sorted(place.glob("*.npz")) if place else ():
+                self.features |= _read_part(part)
 
     def add(self, new: Mapping[str, np.ndarray]) -> None:
         """Keep features and write them as one part file; equal keys give an equal file name."""
@@ -48,9 +53,23 @@ class FeatureStore:
 def _read_part(part: Path) -> Features:
     try:
         with np.load(part) as arrays:
-            keys, values = arrays["keys"].astype(str), arrays["values"]
+            keys, values = arrays["keys"].astype(str), arrays["values"].astype(np.float32)
         return dict(zip(keys, values, strict=True))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         part.rename(part.with_suffix(".damaged"))
         say(f"{part} is damaged ({error}); put aside as .damaged, its answers are computed again")
         return {}
+
+
+def ship_features(store: FeatureStore, conversations: Sequence[Conversation]) -> Path:
+    """Write the features of these conversations, once each, to data/features; returns the file."""
+    if store.folder is None:
+        raise ValueError("features are shipped from a cache folder; name one (--cache)")
+    keys = sorted(map(conversation_key, conversations))
+    keys = [key for key in dict.fromkeys(keys) if key in store.features]
+    target = SHIPPED / store.folder.name / "sample.npz"
+    with replacing(target) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, keys=np.array(keys, dtype="S64"),
+                            values=np.stack([store.features[key] for key in keys]
+                                            ).astype(np.float16))
+    return target

@@ -31,7 +31,7 @@ ANSWERS_A_PART = 256
 
 @dataclass(frozen=True)
 class Backbone:
-    """The language model whose hidden states are read; digest: hash of its weights and dtype."""
+    """The language model whose hidden states are read; digest: hash of its weights."""
 
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
@@ -60,8 +60,8 @@ def load_backbone(name: str, dtype: torch.dtype = torch.bfloat16,
                   device: torch.device | str = "cpu") -> Backbone:
     """Load `packaged`, `smoke`, a model folder or a hub id for reading features."""
     folder = resolve_model(str(name))
-    digest = f"{model_hash(folder)[:16]}-{str(dtype).removeprefix('torch.')}"
-    return Backbone(load_model(folder, dtype, device), load_tokenizer(folder), digest)
+    return Backbone(load_model(folder, dtype, device), load_tokenizer(folder),
+                    model_hash(folder)[:16])
 
 
 def answer_features(backbone: Backbone, conversations: Sequence[Conversation],

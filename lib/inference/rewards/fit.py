@@ -23,6 +23,7 @@ import numpy as np
 from lib import ROOT
 from lib.inference.rewards.answers import ScoredAnswers, scored_answers
 from lib.inference.rewards.embedded import EmbeddedRewardModel
+from lib.inference.rewards.feature_store import FeatureStore, ship_features
 from lib.inference.rewards.features import POOLING, Backbone, answer_features, load_backbone
 from lib.inference.rewards.heads import Head, HeadOptions, fit_head, save_head
 from lib.inference.rewards.report import Report, head_report, summary_line
@@ -111,10 +112,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--backbone", default="packaged", help="packaged, a folder or a hub id")
     parser.add_argument("--cache", type=Path, help="folder for features, so that a refit is quick")
     parser.add_argument("--out", type=Path, help="folder for the heads and the report")
+    parser.add_argument("--ship", action="store_true",
+                        help="also write the sample's features to data/features, from --cache")
     given = parser.parse_args(arguments)
     fitted = fit_reward_models(given.backbone, given.cache)
     if given.out:
         save_reward_models(fitted, given.out)
+    if given.ship:
+        _ship(fitted["selector"], given.cache)
+
+
+def _ship(head: Head, cache_folder: Path | None) -> None:
+    conversations = [conversation for name in ("on_policy", "judged", "audit")
+                     for conversation in scored_answers(read_jsonl(SAMPLE / f"{name}.jsonl"),
+                                                        name).conversations]
+    for layer in head.layers:
+        store = FeatureStore(cache_folder, head.backbone, head.pooling, layer)
+        say(f"wrote {ship_features(store, conversations)}")
 
 
 if __name__ == "__main__":

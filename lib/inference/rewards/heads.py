@@ -94,6 +94,7 @@ def save_head(head: Head, folder: Path | str, name: str) -> None:
     arrays = {key: getattr(head, key) for key in ARRAYS}
     with replacing(Path(folder) / f"{name}.safetensors") as temporary:
         save_file(arrays, temporary)
+        temporary.chmod(0o644)  # safetensors writes for the owner alone
     rest = {key: value for key, value in asdict(head).items() if key not in ARRAYS}
     write_json(Path(folder) / f"{name}.json", rest | {"digest": head.digest})
 
