@@ -28,12 +28,13 @@ SCHEMAS = (
 )
 
 
-def write_parquet(rows: Sequence[Row], path: Path | str) -> None:
+def write_parquet(rows: Sequence[Row], path: Path | str, like: Sequence[Row] = ()) -> None:
     """Write SFT, preference or held-out rows; the columns tell which they are.
 
-    Raises FileError: no rows, columns of no schema, a folder that cannot be written to.
+    like: rows of the same kind, for a part that may be empty. Raises FileError: no rows, columns of
+    no schema, a folder that cannot be written to.
     """
-    schema = _schema_of(rows, path)
+    schema = _schema_of(rows or like, path)
     if "chosen" in schema.names:
         rows = to_trl(rows)
     if "kwargs" in schema.names:

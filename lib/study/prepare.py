@@ -69,9 +69,9 @@ def _prepare(study: Study, folder: Path) -> None:
     for part, like in (("other_pairs", "preferences"),
                        ("other_validation", "preferences_validation")):
         parts[part] = _other_pairs(study, tokenizer, parts[like])
-    for part, rows in parts.items():
-        write_parquet(rows, folder / f"{part}.parquet")
     _refuse_empty(parts)
+    for part, rows in parts.items():
+        write_parquet(rows, folder / f"{part}.parquet", like=parts[_kind(part)])
     trained = [prompt_text(row) for part in ("sft", "preferences") for row in parts[part]]
     write_json(folder / "report.json", {
         "sft": sft_report.to_dict(), "preferences": pairs_report.to_dict(),
@@ -91,6 +91,11 @@ def _other_pairs(study: Study, tokenizer: Any, like: list[dict[str, Any]]) -> li
     wanted = {prompt_text(row) for row in like}
     rows = [row for row in rows if prompt_text(row) in wanted]
     return curate_preferences(rows, tokenizer, settings.max_pair_length)[0]
+
+
+def _kind(part: str) -> str:
+    """The part that has the same columns and is never empty."""
+    return "preferences" if part.startswith("other") else part.removesuffix("_validation")
 
 
 def _refuse_empty(parts: dict[str, list]) -> None:

@@ -42,7 +42,10 @@ class RewardSettings:
     judge: str = "embedded"  # embedded heads are fitted on disjoint data for the two roles
     backbone: str = "packaged"  # model whose hidden states the embedded heads read
     base_url: str = "https://integrate.api.nvidia.com/v1"  # nemotron: hosted, or your own NIM
-    requests_per_minute: int = 40  # nemotron: what the hosted trial tier allows
+    api_model: str = "nvidia/llama-3.1-nemotron-70b-reward"  # nemotron: the name it is served by
+    key_variable: str = "NVIDIA_API_KEY"  # nemotron: environment variable that holds the key
+    requests_per_minute: int | None = None  # null: 40 for NVIDIA's, as its trial allows
+    fallback: str = "Skywork/Skywork-Reward-V2-Llama-3.2-1B"  # where nemotron's endpoint is gone
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,9 @@ def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profil
     profile = Profile(name=base)
     for layer in [*layers, _nested(settings or {})]:
         profile = _overlaid(profile, layer, "")
+    if profile.rewards.judge == profile.rewards.fallback:
+        raise ProfileError(f"rewards.judge and rewards.fallback are both {profile.rewards.judge!r};"
+                           " the judge must not be the selector")
     if profile.rewards.selector == profile.rewards.judge != "embedded":
         raise ProfileError(f"rewards.selector and rewards.judge are both "
                            f"{profile.rewards.judge!r}; the judge must not be the selector")

@@ -4,15 +4,19 @@ A retired Nemotron endpoint does not end a study: the probe says so and the loca
 in, in the selector's role only, because the judge must stay another model.
 """
 
+from urllib.parse import urlsplit
+
 from lib.inference.rewards import RewardModel
 from lib.inference.rewards.cache import ScoreCache, cached
 from lib.inference.rewards.classifier import load_classifier
-from lib.inference.rewards.nemotron import ApiSettings, NemotronRewardModel
+from lib.inference.rewards.nemotron import HOSTED, ApiSettings, NemotronRewardModel
 from lib.inference.rewards.transport import EndpointGoneError
 from lib.runtime.progress import say
+from lib.study.profiles import RewardSettings
 from lib.study.run import Study
 
-FALLBACK = "Skywork/Skywork-Reward-V2-Llama-3.2-1B"
+HOSTED_CALLS = 40  # a minute; NVIDIA's trial tier
+OWN_CALLS = 60_000  # a server of one's own is asked as fast as it answers
 
 
 def remote_reward_model(study: Study, name: str) -> RewardModel:
@@ -21,12 +25,20 @@ def remote_reward_model(study: Study, name: str) -> RewardModel:
     device = study.device
     if name != "nemotron":
         return cached(load_classifier(name, dtype=device.dtype, device=device.device), cache)
-    rewards = study.profile.rewards
-    model = NemotronRewardModel(ApiSettings(base_url=rewards.base_url,
-                                            calls_per_minute=rewards.requests_per_minute))
+    fallback = study.profile.rewards.fallback
+    model = NemotronRewardModel(api_settings(study.profile.rewards))
     try:
         model.probe()
     except EndpointGoneError as error:
-        say(f"{error}; falling back to {FALLBACK}")
-        return cached(load_classifier(FALLBACK, dtype=device.dtype, device=device.device), cache)
+        say(f"{error}; falling back to {fallback}")
+        return cached(load_classifier(fallback, dtype=device.dtype, device=device.device), cache)
     return cached(model, cache)
+
+
+def api_settings(rewards: RewardSettings) -> ApiSettings:
+    """How a profile reaches Nemotron."""
+    hosted = urlsplit(rewards.base_url).hostname == urlsplit(HOSTED).hostname
+    calls = rewards.requests_per_minute or (HOSTED_CALLS if hosted else OWN_CALLS)
+    return ApiSettings(base_url=rewards.base_url, model=rewards.api_model,
+                       key_variable=rewards.key_variable, calls_per_minute=calls,
+                       concurrency=4 if hosted else 16)
