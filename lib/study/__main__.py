@@ -15,7 +15,7 @@ from pathlib import Path
 from lib.runtime.files import FileError
 from lib.runtime.progress import duration, say
 from lib.study.notebooks import notebook_paths, run_notebook
-from lib.study.plan import plan_text
+from lib.study.plan import plan_text, refusals
 from lib.study.processes import use_processes
 from lib.study.profiles import ProfileError, parse_setting
 from lib.study.run import Study, StudyError, open_study
@@ -61,8 +61,10 @@ def _run(options: argparse.Namespace) -> int:
     use_processes(options.processes, options.shard, options.accelerate)
     study = open_study(options.profile, options.run, settings)
     if options.plan:
-        say(plan_text(study))
+        say(plan_text(study, options.processes, options.shard))
         return 0
+    if problems := refusals(study, options.processes, options.shard):
+        raise StudyError(f"{problems[0]} (--plan says more)")
     if options.seeds < 1:
         raise StudyError(f"--seeds is {options.seeds}; use at least 1")
     paths = notebook_paths([n for n in options.only.split(",") if n], options.start)
