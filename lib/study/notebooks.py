@@ -100,7 +100,9 @@ def _refuse_unknown(path: Path, parameters: Mapping[str, Any]) -> None:
 def export_html(notebook: Path) -> Path:
     """The executed notebook as one HTML file that asks nothing of the network."""
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
-    body, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4))
+    executed = nbformat.read(notebook, as_version=4)
+    executed.metadata.pop("widgets", None)  # of dead progress bars; would load a widget manager
+    body, _ = exporter.from_notebook_node(executed)
     target = notebook.with_suffix(".html")
     write_text(target, REMOTE_SCRIPT.sub("", body))
     return target

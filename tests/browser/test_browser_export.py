@@ -32,3 +32,23 @@ def test_the_page_in_an_exported_notebook_works_offline(
     frame.locator("#next").press("j")
     assert frame.locator("#view .id").inner_text() == "p1"
     context.close()
+
+
+@pytest.mark.slow
+def test_notebook_05_as_exported_by_a_run_works_offline(smoke_run: Path, browser: object) -> None:
+    requests, errors = [], []
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    exported = (smoke_run / "05_analysis.html").as_uri()
+    page.goto(exported)
+    frame = page.frame_locator("iframe[srcdoc]")
+    frame.locator("body[data-ready=yes]").wait_for()
+    frame.locator("#next").press("j")
+    assert frame.locator("#place").input_value() == "2"
+    page.locator(".plotly .main-svg").first.wait_for()
+    assert page.get_by_text("The playground answers prompts in a running JupyterLab").count() == 1
+    assert [url for url in requests if url.startswith(("http:", "https:"))] == []
+    assert errors == []
+    context.close()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from browsers import Lab, run_all_cells
+from viewer_rows import HOSTILE
 
 from lib.viewers.votes import Vote, read_votes
 
@@ -12,6 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CELLS = [
     "from viewer_rows import small_systems\n"
+    "from lib.runtime.files import append_jsonl\n"
     "from lib.viewers.show import show_candidates, show_compare, show_vote\n"
     "from lib.viewers.playground_panel import show_playground\n"
     "from lib.viewers.training_panel import live_curves\n"
@@ -26,10 +28,17 @@ CELLS = [
     "show_vote(systems, 'votes.jsonl', judges=['judge'], a='sft', b='dpo')",
     "show_candidates(systems, judges=['judge'])",
     "show_playground(stream, score, ['sft', 'dpo'])",
-    "add = live_curves()\n"
-    "for step in range(20):\n"
-    "    add({'step': step, 'split': 'train', 'loss': 1 / (step + 1)})\n"
-    "add({'step': 20, 'split': 'validation', 'loss': 0.05})",
+    "with live_curves('metrics.jsonl'):\n"
+    "    for step in range(20):\n"
+    "        append_jsonl('metrics.jsonl', {'step': step, 'split': 'train',\n"
+    "                                       'loss': 1 / (step + 1)})\n"
+    "    append_jsonl('metrics.jsonl', {'step': 20, 'split': 'validation', 'loss': 0.05})",
+    "from viewer_rows import hostile_systems\n"
+    "hostile = hostile_systems()\n"
+    "show_compare(hostile, judges=['judge'], a='plain')",
+    "from viewer_rows import HOSTILE\n"
+    "latex = [row for row in hostile['plain'] if row['prompt'] == HOSTILE['latex']]\n"
+    "show_candidates({'plain': latex}, interactive=False)",
 ]
 
 
@@ -94,6 +103,13 @@ def test_the_panels_work_in_jupyterlab(
     play.get_by_text("chosen", exact=True).wait_for()
 
     assert cell(page, 5).locator("svg circle").count() == 1
+
+    hostile = cell(page, 6)
+    for _ in HOSTILE:
+        hostile.get_by_role("button", name="next ▶").click()
+    hostile.locator(".id", has_text=list(HOSTILE)[-1]).wait_for()
+    assert page.evaluate("document.body.dataset.planted") is None
+    assert HOSTILE["latex"] in cell(page, 7).locator(".answer .text").inner_text()
     with capsys.disabled():
         print(f"\na step of the compare panel in JupyterLab: {max(seconds) * 1000:.0f} ms at most")
 

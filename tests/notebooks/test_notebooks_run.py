@@ -24,11 +24,8 @@ def study(run: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "smoke"
-    done = study(folder)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return folder
+def run(smoke_run: Path) -> Path:
+    return smoke_run
 
 
 def test_every_notebook_is_executed_and_exported_with_its_figures(run: Path) -> None:

@@ -11,7 +11,7 @@ function drawPrompt(prompt, search, flags = []) {
     );
   return h(
     "section",
-    { class: "prompt", "aria-label": "Prompt" },
+    { class: "prompt" },
     h(
       "header",
       {},
