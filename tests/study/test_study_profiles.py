@@ -6,6 +6,7 @@ import pytest
 
 from lib.study.presets import PRESETS
 from lib.study.profiles import ProfileError, load_profile, parse_setting
+from lib.study.remote_rewards import api_settings
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -101,3 +102,13 @@ def test_settings_on_the_command_line_are_read_as_yaml(text: str, expected: tupl
 def test_a_setting_without_a_value_is_refused() -> None:
     with pytest.raises(ProfileError, match="write it as key=value"):
         parse_setting("dpo.beta")
+
+
+def test_the_api_of_a_profile_is_the_one_that_its_settings_name() -> None:
+    own = load_profile("paper", {"rewards.base_url": "http://localhost:8000/v1",
+                                 "rewards.api_model": "nvidia/other-reward",
+                                 "rewards.key_variable": "MY_KEY"})
+    api = api_settings(own.rewards)
+    assert (api.base_url, api.model, api.key_variable) == (
+        "http://localhost:8000/v1", "nvidia/other-reward", "MY_KEY")
+    assert api_settings(load_profile("paper").rewards).calls_per_minute == 40
