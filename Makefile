@@ -1,9 +1,9 @@
-# make setup | study | test | lab | figures; each sets up .venv first, once.
+# make setup | study | test | lab | lint | screenshots; each sets up .venv first, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup study test lab lint clean
+.PHONY: setup study test lab lint screenshots
 
 setup: $(VENV)/.complete
 
@@ -22,6 +22,10 @@ test: setup
 
 lab: setup
 	$(BIN)/python -m jupyter lab notebooks/
+
+# Pictures of the viewers for the README, from a finished run.
+screenshots: setup
+	PYTHONPATH=. $(BIN)/python tests/browser/screenshots.py $(or $(ARGS),runs/laptop)
 
 lint: setup
 	$(BIN)/ruff check .
