@@ -4,12 +4,16 @@ Arithmetic is 6 operations a parameter and token for training (8 where activatio
 again), 2 for reading or for a new token. A GPU does a stated share of the dense half-precision peak
 of its data sheet; sampling also has to read the weights and the keys and values once a step. None
 of these rates was measured here: a table of them must say `computed`.
+
+`python -m lib.study.costs` prints the tables of the README.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lib.analysis.reports import markdown_table
 from lib.runtime.files import Row
+from lib.runtime.progress import say
 from lib.study.memory import SHAPES, Shape, sampling_bytes, training_bytes
 from lib.training.settings import DPOSettings, TrainingSettings
 
@@ -137,10 +141,21 @@ def scale_findings(recipe: Sequence[Row], scale: Sequence[Row]) -> str:
     largest = max(scale, key=lambda row: row["hours"])
     few, many = (by((row for row in scale if row["pairs"] == DPO_PAIRS),
                     key=lambda row: row["n"]) for by in (min, max))
-    return (f"Computed, not measured: the paper's recipe takes {slow['hours']:.1f} hours on "
-            f"{slow['gpu']} and {fast['hours']:.2f} on {fast['gpu']}. {largest['pairs']:,} pairs "
-            f"with a {largest['model']} model take {largest['hours']:,.0f} hours on "
-            f"{largest['gpu']}. Going from N = {few['n']} to N = {many['n']} multiplies sampling "
-            f"({few['answers_hours']:.2f} to {many['answers_hours']:.2f} hours) and the calls of a "
-            f"hosted reward model ({few['api_minutes']:,.0f} to {many['api_minutes']:,.0f} minutes "
-            "at 40 a minute), and leaves training as it was.")
+    calls = [f"{row['api_minutes']:,.0f}" for row in (few, many)]
+    sampling = [shown_hours(row["answers_hours"]) for row in (few, many)]
+    return (f"Computed, not measured: the paper's recipe takes {shown_hours(slow['hours'])} on "
+            f"{slow['gpu']} and {shown_hours(fast['hours'])} on {fast['gpu']}. "
+            f"{largest['pairs']:,} pairs with a {largest['model']} model take "
+            f"{largest['hours']:,.0f} hours on {largest['gpu']}. Going from N = {few['n']} to N = "
+            f"{many['n']} multiplies sampling ({' to '.join(sampling)}) and the calls of a hosted "
+            f"reward model ({' to '.join(calls)} minutes at 40 a minute), and leaves training as "
+            "it was.")
+
+
+def cost_tables() -> str:
+    """Both tables as Markdown, as the README shows them."""
+    return "\n\n".join(markdown_table(rows, COLUMNS) for rows in (recipe_costs(), scale_costs()))
+
+
+if __name__ == "__main__":
+    say(cost_tables())
