@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lib.runtime.files import FileError
 from lib.runtime.progress import duration, say
+from lib.study.access import check_access
 from lib.study.notebooks import notebook_paths, run_notebook
 from lib.study.plan import plan_text, refusals
 from lib.study.processes import use_processes
@@ -65,6 +66,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     if problems := refusals(study, options.processes, options.shard):
         raise StudyError(f"{problems[0]} (--plan says more)")
+    check_access(study.profile)
     if options.seeds < 1:
         raise StudyError(f"--seeds is {options.seeds}; use at least 1")
     paths = notebook_paths([n for n in options.only.split(",") if n], options.start)

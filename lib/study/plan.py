@@ -18,6 +18,7 @@ from lib.data.settings import DataSettings
 from lib.inference.rewards.nemotron import HOSTED
 from lib.runtime.devices import Device
 from lib.runtime.progress import duration
+from lib.study.access import api_settings
 from lib.study.costs import (
     ANSWER_TOKENS,
     BANDWIDTH_SHARE,
@@ -39,7 +40,6 @@ from lib.study.memory import (
     training_bytes,
 )
 from lib.study.profiles import Profile
-from lib.study.remote_rewards import api_settings
 from lib.study.rerank import candidates_of, pools
 from lib.study.run import Study
 from lib.study.warm_up import training_rate

@@ -1,0 +1,56 @@
+"""The key and the address of the reward API are tried once, before any work depends on them."""
+
+import time
+
+import pytest
+from stand_ins import nvidia_server
+
+from lib.study.access import api_settings, check_access
+from lib.study.profiles import ProfileError, load_profile
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.mark.parametrize(("key", "status", "message"), [
+    ("nvapi-wrong", 0, "the API answered 401: the API key is missing or not valid; put a valid"),
+    ("nvapi-right", 402, "the account has no credits left"),
+    ("nvapi-right", 403, "this key may not use nvidia/llama-3.1-nemotron-70b-reward"),
+    ("nvapi-right", 500, "failed: no score after 1 attempts, the last one: status 500")])
+def test_a_key_that_does_not_open_the_api_is_one_sentence_at_once(
+        key: str, status: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NVIDIA_API_KEY", key)
+    began = time.monotonic()
+    with nvidia_server(status) as server, pytest.raises(ProfileError) as error:
+        check_access(load_profile("paper", {"rewards.base_url": server.url}))
+    assert message in str(error.value)
+    assert key not in str(error.value)
+    assert "\n" not in str(error.value)
+    assert time.monotonic() - began < 30
+
+
+def test_a_retired_endpoint_is_said_and_does_not_stop_the_run(
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("NVIDIA_API_KEY", "nvapi-right")
+    with nvidia_server(410) as server:
+        check_access(load_profile("paper", {"rewards.base_url": server.url}))
+    assert "Skywork-Reward-V2-Llama-3.2-1B will take its place" in capsys.readouterr().out
+
+
+def test_no_key_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NVIDIA_API_KEY", raising=False)
+    with pytest.raises(ProfileError, match="NVIDIA_API_KEY is not set"):
+        check_access(load_profile("paper"))
+
+
+def test_a_profile_without_the_api_asks_nobody() -> None:
+    check_access(load_profile("laptop", {"rewards.base_url": "http://127.0.0.1:9/v1"}))
+
+
+@pytest.mark.parametrize(("settings", "calls"), [
+    ({}, 40), ({"rewards.base_url": "http://judge:8000/v1"}, 60_000),
+    ({"rewards.requests_per_minute": 7}, 7)])
+def test_the_trials_rate_limit_is_kept_where_nvidia_hosts(settings: dict, calls: int) -> None:
+    assert api_settings(load_profile("paper", settings).rewards).calls_per_minute == calls
