@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from statistics import median
 
 import pytest
 from browsers import Lab, run_all_cells
@@ -110,6 +111,7 @@ def test_the_panels_work_in_jupyterlab(
     hostile.locator(".id", has_text=list(HOSTILE)[-1]).wait_for()
     assert page.evaluate("document.body.dataset.planted") is None
     assert HOSTILE["latex"] in cell(page, 7).locator(".answer .text").inner_text()
+    assert median(seconds) < 0.3
     with capsys.disabled():
         print(f"\na step of the compare panel in JupyterLab: {max(seconds) * 1000:.0f} ms at most")
 
