@@ -29,22 +29,27 @@ def retention(nll: Mapping[str, ArrayLike], tokens: Sequence[int], resamples: in
     counts = np.asarray(tokens, dtype=float)
     values = {policy: np.asarray(nats, dtype=float) for policy, nats in nll.items()}
     _check_lengths(values, len(counts))
-    draws = {policy: [] for policy in values}
-    for drawn in resample_counts(len(counts), resamples, seed):
-        for policy, nats in values.items():
-            draws[policy].append((drawn @ nats) / (drawn @ counts))
-    resampled = {policy: np.concatenate(chunks) for policy, chunks in draws.items()}
-    rows, before = [], None
-    for policy, nats in values.items():
-        loss = float(nats.sum() / counts.sum())
-        row = {"policy": policy, "n": len(counts), "tokens": int(counts.sum()), "loss": loss,
-               "perplexity": exp(loss)} | _ends(resampled[policy], "ci", confidence)
-        change = {"change": None, "change_low": None, "change_high": None} if before is None else {
-            "change": loss - rows[-1]["loss"]} | _ends(resampled[policy] - before, "change",
-                                                       confidence)
-        rows.append(row | change)
-        before = resampled[policy]
-    return rows
+    draws = _resampled(values, counts, resamples, seed)
+    losses = {policy: float(nats.sum() / counts.sum()) for policy, nats in values.items()}
+    return [{"policy": policy, "n": len(counts), "tokens": int(counts.sum()), "loss": loss,
+             "perplexity": exp(loss)} | _ends(draws[policy], "ci", confidence)
+            | _change(policy, before, losses, draws, confidence)
+            for (policy, loss), before in zip(losses.items(), [None, *losses], strict=False)]
+
+
+def _resampled(values: Mapping[str, np.ndarray], counts: np.ndarray, resamples: int,
+               seed: int) -> dict[str, np.ndarray]:
+    """Each policy's loss a token over the same resampled conversations, [resamples]."""
+    drawn = np.concatenate(list(resample_counts(len(counts), resamples, seed)))
+    return {policy: (drawn @ nats) / (drawn @ counts) for policy, nats in values.items()}
+
+
+def _change(policy: str, before: str | None, losses: Mapping[str, float],
+            draws: Mapping[str, np.ndarray], confidence: float) -> Row:
+    if before is None:
+        return {"change": None, "change_low": None, "change_high": None}
+    return {"change": losses[policy] - losses[before]} | _ends(
+        draws[policy] - draws[before], "change", confidence)
 
 
 def _ends(draws: np.ndarray, name: str, confidence: float) -> dict[str, float]:
