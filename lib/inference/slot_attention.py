@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
+from lib.inference.packed_weights import packed_weights
+
 
 class SlotMasks:
     """Additive masks of one decoding pass, made once and shared by its layers.
@@ -89,12 +91,13 @@ def _prompt_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float,
 
 @contextmanager
 def slots_attended(model: PreTrainedModel) -> Iterator[None]:
-    """Run a model with slot attention, in evaluation mode, and give it back as it was."""
+    """Run a model with slot attention and packed weights; it is given back as it was."""
     before, training = model.config._attn_implementation, model.training
     model.set_attn_implementation("slots")
     model.eval()
     try:
-        yield
+        with packed_weights(model):
+            yield
     finally:
         model.train(training)
         model.set_attn_implementation(before)

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.data.chat import encode_prompt, stop_token_ids
 from lib.inference.decoding import Engine
+from lib.inference.packed_weights import bf16_products, packed_weights
 from lib.inference.prompts import messages_of
 from lib.inference.sampling import SamplingSettings, sample
 from lib.runtime.files import Row
@@ -190,6 +191,19 @@ def test_greedy_is_top_k_of_one(qwen: PreTrainedModel,
     top_one = sample(qwen, tokenizer, PROMPTS, SamplingSettings(samples=1, top_k=1))
     assert texts(greedy) == texts(top_one)
     assert all(row["candidates"][0]["sampling_logprob"] == 0 for row in greedy + top_one)
+
+
+def test_packed_weights_give_the_same_bits_for_any_number_of_rows() -> None:
+    layers = torch.nn.Sequential(torch.nn.Linear(576, 1536, bias=False),
+                                 torch.nn.Linear(1536, 576)).to(torch.bfloat16)
+    hidden = torch.randn(64, 576, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        plain = layers(hidden)
+        with packed_weights(layers):
+            assert all("forward" in vars(layer) for layer in layers) == bf16_products()
+            for rows in (1, 3, 8, 24, 64):
+                assert torch.equal(layers(hidden[:rows]), plain[:rows])
+    assert not any("forward" in vars(layer) for layer in layers)
 
 
 def test_the_model_is_given_back_as_it_was(tokenizer: PreTrainedTokenizerBase) -> None:
