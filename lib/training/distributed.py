@@ -180,14 +180,10 @@ class RowLoss(nn.Module):
 def shard(model: nn.Module, dtype: torch.dtype) -> RowLoss:
     """Cut a float32 model over the ranks, layer by layer; it computes in `dtype`.
 
-    Gradients are reduced in float32 and divided by the number of ranks. Buffers get the compute
-    precision, as they have it in a whole model that was cast.
+    Gradients are reduced in float32 and divided by the number of ranks.
     """
     compute = None if dtype == torch.float32 else dtype
     policy = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32)
-    for buffer in model.buffers():
-        if buffer.is_floating_point():
-            buffer.data = buffer.data.to(dtype)
     whole = RowLoss(model)
     for module in model.modules():
         if isinstance(module, nn.ModuleList):

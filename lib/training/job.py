@@ -17,7 +17,13 @@ import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.data.parquet import read_parquet
-from lib.modeling.loading import load_model, load_tokenizer, model_hash, save_model
+from lib.modeling.loading import (
+    cast_parameters,
+    load_model,
+    load_tokenizer,
+    model_hash,
+    save_model,
+)
 from lib.modeling.lora import merge_lora, with_lora
 from lib.runtime.devices import Device, choose_device
 from lib.runtime.files import FileError, write_json, write_jsonl
@@ -133,7 +139,7 @@ def _dpo_objectives(job: Job, tokenizer: Any, device: Device,
                     processes: Processes) -> tuple[DPOObjective, DPOObjective | None]:
     """Both objectives with the starting model's log-probabilities as reference."""
     bare = replace(job, settings=replace(job.settings, lora_rank=0))
-    model = load_trainable(bare, device).to(device.dtype)
+    model = cast_parameters(load_trainable(bare, device), device.dtype)
     key, objectives = model_hash(job.model), []
     for name, rows in zip(("training", "validation"), _both(job), strict=True):
         pairs = encode_pairs(rows, tokenizer, job.max_length)
@@ -185,7 +191,8 @@ def _finish(job: Job, model: PreTrainedModel, state: dict[str, torch.Tensor],
     folder = Path(job.folder)
     if validation is not None and job.method == "dpo":
         model.load_state_dict(state, strict=False)
-        rewards = pair_rewards(model.to(device.dtype).eval(), validation, device.device)
+        rewards = pair_rewards(cast_parameters(model, device.dtype).eval(), validation,
+                               device.device)
         write_jsonl(folder / "validation_rewards.jsonl", rewards)
     model.float()
     model.load_state_dict(state, strict=False)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from lib.modeling.loading import cast_parameters
 from lib.runtime.devices import keep_freed_memory, peak_memory_gb
 from lib.runtime.files import append_jsonl, read_jsonl, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
@@ -275,7 +276,7 @@ class Loop:
             return None
         model = self.run.plain()
         model.load_state_dict(state, strict=False)
-        return model.to(self.run.dtype).eval()
+        return cast_parameters(model, self.run.dtype).eval()
 
     def _log(self, split: str, metrics: Metrics) -> None:
         if not self.processes.main:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from lib.modeling.loading import cast_parameters
 from lib.training.distributed import ALONE, Processes, whole_tensor
 from lib.training.settings import TrainingSettings
 
@@ -28,7 +29,7 @@ class MasterWeights:
         self.masters = {name: p.detach().float().clone() if dtype != torch.float32 else p
                         for name, p in trainable.items()}
         if dtype != torch.float32:
-            model.to(dtype)
+            cast_parameters(model, dtype)
         self.parameters = trainable
         self._hooks = []
         if dtype != torch.float32:

@@ -348,3 +348,26 @@ def test_metrics_carry_trls_names(tmp_path: Path, pairs: list[Pair]) -> None:
             "rewards/accuracies", "logps/chosen", "logps/rejected", "grad_norm", "learning_rate",
             "num_tokens", "tokens_per_second"} <= set(row)
     assert evaluate(run.model, run.objective, run.device)["loss"] < math.log(2)
+
+
+def test_rotary_frequencies_stay_exact_when_the_weights_are_rounded() -> None:
+    policy = model()
+    before = policy.model.rotary_emb.inv_freq.clone()
+    MasterWeights(policy, torch.bfloat16)
+    assert next(policy.parameters()).dtype == torch.bfloat16
+    assert torch.equal(policy.model.rotary_emb.inv_freq, before)
+
+
+def test_word_gradients_added_directly_are_those_of_autograd(sequences: list[Tree]) -> None:
+    gradients = []
+    for direct in (True, False):
+        policy, objective = model(), SFTObjective(sequences, 64)
+        weights = MasterWeights(policy, torch.bfloat16)
+        if not direct:
+            del policy.get_input_embeddings().weight.master
+        for row in objective.rows(range(len(sequences)), torch.device("cpu")):
+            objective.loss(policy, row)[0].backward()
+        gradients.append({name: master.grad for name, master in weights.masters.items()})
+    for name, expected in gradients[1].items():
+        error = (gradients[0][name] - expected).norm() / expected.norm()
+        assert error < 0.01, name
