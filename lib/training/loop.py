@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.modeling.loading import cast_parameters
-from lib.runtime.devices import keep_freed_memory, peak_memory_gb
+from lib.runtime.devices import keep_freed_memory, peak_memory_gb, release_memory
 from lib.runtime.files import append_jsonl, read_jsonl, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
 from lib.training.checkpoints import (
@@ -169,6 +169,9 @@ class Loop:
                 if self._due(self.run.settings.checkpoint_every):
                     self._save()
         self.weights.release()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.state.clear()
+        release_memory()
         if self.processes.main:
             prune_checkpoints(self.run.folder / "checkpoints", keep=1)
 
@@ -197,6 +200,7 @@ class Loop:
     def _save(self) -> None:
         settings = self.run.settings
         if settings.checkpoint_every:
+            release_memory()  # writing needs copies of its own
             save_checkpoint(self.run.folder / "checkpoints", self.step, self.key, self.weights,
                             self.optimizer, self.scale, self.counters, settings.keep_checkpoints,
                             self.processes)
