@@ -139,8 +139,8 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
                                                 options.max_length), options.token_budget)
         else:
             settings = DPOSettings(**shared)
-            objective = DPOObjective(encode_pairs(rows, tokenizer, options.max_length), None,
-                                     settings)
+            pairs = encode_pairs(rows, tokenizer, options.max_length)
+            objective = DPOObjective(pairs, torch.zeros(len(pairs), 2), settings)
         objective.groups = [[index] for index in range(len(rows))]
         loop = Loop(Run(model, objective, None, settings, Path(folder), 0, device, dtype))
         loop.batches = [list(range(i, i + options.batch))
