@@ -99,6 +99,7 @@ class Layout:
 def _visibility(tree: Tensor, answer: Tensor, position: Tensor, window: int | None):  # noqa: ANN202
     """The mask as flex attention's mask_mod: (batch, head, query, key) -> may the query see it."""
     def visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        """Whether each query sees each key; indices that broadcast, as flex attention gives."""
         same_piece = (answer[key] == 0) | (answer[key] == answer[query])
         seen = (tree[query] == tree[key]) & (query >= key) & same_piece
         return seen if window is None else seen & (position[query] - position[key] < window)

@@ -22,12 +22,14 @@ class _Lookup(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, ids: Tensor, weight: Tensor, padding: int | None) -> Tensor:  # noqa: ANN001
+        """Rows of weight [vocabulary, width] at ids [...]: [..., width]."""
         ctx.save_for_backward(ids)
         ctx.master, ctx.padding = weight.master, padding
         return nn.functional.embedding(ids, weight)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[None, None, None]:  # noqa: ANN001
+        """Add grad [..., width] to the looked-up rows of the master's gradient."""
         ids = ctx.saved_tensors[0].flatten()
         rows = grad.reshape(len(ids), -1).float()
         if ctx.padding is not None:  # as nn.Embedding does

@@ -24,6 +24,7 @@ class _TokenLogps(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor | None,  # noqa: ANN001
                 targets: Tensor, chunk: int, softcap: float | None) -> Tensor:
+        """Float32 log-probabilities [R]; shapes as in `token_logps`."""
         logps = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         for begin in range(0, len(hidden), chunk):
             piece = slice(begin, begin + chunk)
@@ -36,6 +37,7 @@ class _TokenLogps(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:  # noqa: ANN001
+        """Gradients of hidden, weight and bias from grad [R]; logits are computed again."""
         hidden, weight, bias, targets, logps = ctx.saved_tensors
         needs_weight, down = ctx.needs_input_grad[1], -grad[:, None]
         direct = direct_gradient(ctx.master) if needs_weight else None

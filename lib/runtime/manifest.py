@@ -17,6 +17,7 @@ from lib.runtime.files import read_json, sha256_of, sha256_of_value, write_json
 def git_state() -> dict[str, str | bool | None]:
     """Commit and whether the tree has uncommitted changes; None outside a git checkout."""
     def git(*arguments: str) -> str | None:
+        """What a git command prints, or None where it fails."""
         try:
             done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True,
                                   text=True, check=True)

@@ -41,6 +41,7 @@ def validation_probe(study: Study, tokenizer: Any) -> Probe | None:
     method = choose_method(study.device.device, study.profile.model.attention)[0]
 
     def probe(model: nn.Module, step: int) -> dict[str, float]:
+        """Judge's mean score, repetition and length of fresh answers; n scored answers."""
         rows = [{**row, "chosen": 0} for row in sample(model, tokenizer, prompts, settings)]
         use_packed_attention(model, method)
         rows = score_rows(scorer, rows)

@@ -133,6 +133,7 @@ def _flat(value: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Dataclasses as dicts and tuples as lists, as they come back from JSON."""
     def plain(value: Any) -> Any:
+        """One value, and all that it holds."""
         if hasattr(value, "__dataclass_fields__"):
             value = asdict(value)
         if isinstance(value, Mapping):

@@ -22,6 +22,7 @@ def _numpy_or_torch(function: Callable[Arguments, Tensor]) -> Callable[Arguments
     """Let a function on tensors also take NumPy arrays or lists, and then give NumPy back."""
     @wraps(function)
     def either(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+        """The loss in the kind of array that was given: torch or NumPy."""
         if any(isinstance(value, Tensor) for value in (*args, *kwargs.values())):
             return function(*args, **kwargs)
         return function(*map(_tensor, args),

@@ -41,6 +41,7 @@ class MasterWeights:
     @staticmethod
     def _collect(master: Tensor):  # noqa: ANN205
         def add(parameter: Tensor) -> None:
+            """Add the parameter's gradient to its master's in float32, and drop it."""
             if parameter.grad is None:  # added directly
                 return
             if master.grad is None:

@@ -147,6 +147,7 @@ class ComparePanel(widgets.VBox):
                        if (bar.low, bar.high) == self.gap), None)
 
         def click(place: int) -> None:
+            """Filter to the bar that was clicked, or to all when it was chosen already."""
             bar = found[place]
             self.gap = EVERYWHERE if place == chosen else (bar.low, bar.high)
             self.update()

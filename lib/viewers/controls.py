@@ -54,6 +54,7 @@ def key_field(keys: dict[str, Action]) -> widgets.Text:
                          layout={"width": "150px"}, style={"description_width": "40px"})
 
     def typed(change: dict[str, str]) -> None:
+        """Act on each key that was typed, and empty the field again."""
         if change["new"]:
             field.value = ""
             for key in change["new"].lower():

@@ -138,6 +138,7 @@ def _streaming(model: RewardModel) -> Callable[[Sequence[Conversation]],
         return model.stream
 
     def stream(conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
+        """Yield (index, verdict), some conversations at a time."""
         for begin in range(0, len(conversations), CONVERSATIONS_AT_ONCE):
             scores = model.score(conversations[begin:begin + CONVERSATIONS_AT_ONCE])
             for index, score in enumerate(scores, start=begin):
