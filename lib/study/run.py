@@ -144,7 +144,7 @@ def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def stage_hash(study: Study, name: str) -> str:
     """Hash of a finished stage's outputs; raises StudyError naming the notebook that makes it."""
-    makers = {"data": "01_data", "sft": "02_sft", "dpo": "03_dpo", "dpo_written": "03_dpo",
+    makers = {"data": "01_data", "sft": "02_sft", "dpo": "03_dpo", "dpo_other": "03_dpo",
               "rewards": "04_best_of_n", "responses": "04_best_of_n", "deep": "04_best_of_n"}
     digest = outputs_hash(study.path(name))
     if digest == "absent":
