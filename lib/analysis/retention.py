@@ -2,7 +2,8 @@
 
 In: summed negative log-likelihoods of the same conversations under several policies. Out: loss a
 token with its interval, and the change from the policy before, paired by conversation. Loss on
-ordinary answers that rises after DPO is the price of the preference (the alignment tax).
+ordinary answers that rises after DPO is the price of the preference (the alignment tax). The same
+for a multiple choice: how often is the true continuation the likeliest?
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lib.analysis.intervals import mean_interval
 from lib.analysis.resampling import resample_counts
 
 Row = dict[str, Any]
@@ -35,6 +37,53 @@ def retention(nll: Mapping[str, ArrayLike], tokens: Sequence[int], resamples: in
              "perplexity": exp(loss)} | _ends(draws[policy], "ci", confidence)
             | _change(policy, before, losses, draws, confidence)
             for (policy, loss), before in zip(losses.items(), [None, *losses], strict=False)]
+
+
+def choice_accuracy(logps: Mapping[str, Sequence[Sequence[float]]],
+                    confidence: float = 0.95) -> list[Row]:
+    """One row a policy: {"policy", "n", "chance", "accuracy", "ci_low", "ci_high", "change", ...}.
+
+    logps: policy -> nats a token of each option, [questions][options], the true one first; right
+    is the one that is likelier than all others. `chance` is what guessing gets. Intervals are score
+    intervals, of the change over the questions that both policies answered. Empty without
+    questions. Raises ValueError for policies that were asked differently, and for NaN.
+    """
+    values = list(logps.values())
+    if not any(map(len, values)):
+        return []
+    _check_questions(logps)
+    chance = float(np.mean([1 / len(options) for options in values[0]]))
+    hits = {policy: np.array([options[0] > max(options[1:]) for options in asked], dtype=float)
+            for policy, asked in logps.items()}
+    rows = []
+    for policy, before in zip(hits, [None, *hits], strict=False):
+        low, high = mean_interval(hits[policy], confidence)
+        rows.append({"policy": policy, "n": len(hits[policy]), "chance": chance,
+                     "accuracy": float(hits[policy].mean()), "ci_low": low, "ci_high": high}
+                    | _gained(hits[policy], hits.get(before), confidence))
+    return rows
+
+
+def _gained(hits: np.ndarray, before: np.ndarray | None, confidence: float) -> Row:
+    """Change of the accuracy; a question that turned right is a win, one that turned wrong a loss.
+    """
+    if before is None:
+        return {"change": None, "change_low": None, "change_high": None}
+    low, high = mean_interval((hits - before + 1) / 2, confidence)
+    return {"change": float((hits - before).mean()), "change_low": 2 * low - 1,
+            "change_high": 2 * high - 1}
+
+
+def _check_questions(logps: Mapping[str, Sequence[Sequence[float]]]) -> None:
+    (first, expected), *others = ((policy, list(map(len, asked)))
+                                  for policy, asked in logps.items())
+    for policy, found in others:
+        if found != expected:
+            raise ValueError(f"{policy} answered {len(found)} questions and {first} "
+                             f"{len(expected)}, or with other options; ask every policy the same")
+    for policy, asked in logps.items():
+        if any(np.isnan(options).any() for options in asked):
+            raise ValueError(f"an option of {policy} has no log-probability; measure it again")
 
 
 def _resampled(values: Mapping[str, np.ndarray], counts: np.ndarray, resamples: int,

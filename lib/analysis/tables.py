@@ -192,6 +192,17 @@ def retention_table(rows: Sequence[Row]) -> str:
             row, "change", "change_low", "change_high", 3)})
 
 
+def choices_table(rows: Sequence[Row]) -> str:
+    """How often each policy finds the true continuation among several."""
+    if not rows:
+        return "No choice among continuations was measured in this run."
+    return markdown_table(rows, {
+        "policy": "policy", "questions": "n", "by guessing": lambda row: number(row["chance"]),
+        "right [95 %]": lambda row: interval(row, "accuracy"),
+        "change from the policy above [95 %]": lambda row: interval(
+            row, "change", "change_low", "change_high")})
+
+
 def divergence_table(kl: Row) -> str:
     """KL of DPO from SFT on DPO's own answers, beside the most that Best-of-N adds."""
     return markdown_table([kl], {

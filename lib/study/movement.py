@@ -1,19 +1,20 @@
 """How far training moved the policy, and what that cost on text it was not trained on.
 
 Stage `movement` reads texts with the policies, once: the SFT validation conversations with base,
-SFT and DPO (is general ability kept?), and DPO's own samples with DPO and SFT together (how far
-apart are the two?). One file each, so that an interrupted stage goes on; nothing is sampled.
+SFT and DPO (is general ability kept?), a multiple choice among openings of their answers, and DPO's
+own samples with DPO and SFT together (how far apart are the two?). One file each, so that an
+interrupted stage goes on; nothing is sampled.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lib.analysis.divergence import kl_divergence
-from lib.analysis.retention import retention
+from lib.analysis.retention import choice_accuracy, retention
 from lib.data.chat import encode_prompt, encode_response
 from lib.inference.best_of_n import kl_bound
 from lib.modeling.divergence import answer_divergence
@@ -21,6 +22,7 @@ from lib.modeling.logps import response_logps
 from lib.modeling.packing import PackedBatch, Tree, collate, pack
 from lib.runtime.files import Row, read_jsonl, write_jsonl
 from lib.runtime.progress import track
+from lib.study.continuations import continuation_trees
 from lib.study.prepare import load_part
 from lib.study.rerank import POLICIES, load_policy, pools
 from lib.study.run import Study, run_stage, stage_hash
@@ -28,23 +30,26 @@ from lib.training.sft import encode_sft
 
 
 def measure_movement(study: Study) -> Row:
-    """Make or find the measurements: {"conversations": {policy: rows}, "answers": rows}.
+    """Make or find the measurements: "conversations" and "choices" by policy, and "answers".
 
     A conversation's row has `tokens` (response tokens) and `logp` (summed, nats) under its policy;
-    an answer's `tokens`, `logp` under DPO, `reference_logp` under SFT and `kl` of DPO from SFT.
+    a choice's `logps`, nats a token of each opening offered, the conversation's own first; an
+    answer's `tokens`, `logp` under DPO, `reference_logp` under SFT and `kl` of DPO from SFT.
     """
     inputs = {name: stage_hash(study, name) for name in ("data", "sft", "dpo", "responses")}
-    names = [*POLICIES, "answers"]
+    names = [*POLICIES, *map(_choices, POLICIES), "answers"]
     folder = run_stage(study, "movement", {"model": study.profile.model,
                                            "max_length": study.profile.data.max_length}, inputs,
                        outputs=[f"{name}.jsonl" for name in names],
                        work=lambda folder: _measure(study, folder))
     rows = {name: read_jsonl(folder / f"{name}.jsonl") for name in names}
-    return {"answers": rows.pop("answers"), "conversations": rows}
+    return {"answers": rows["answers"],
+            "conversations": {policy: rows[policy] for policy in POLICIES},
+            "choices": {policy: rows[_choices(policy)] for policy in POLICIES}}
 
 
 def movement_results(study: Study, measured: Row) -> Row:
-    """KL of DPO from SFT beside what Best-of-N may add, and the loss that each policy keeps."""
+    """KL of DPO from SFT beside what Best-of-N may add; loss and choices that each policy keeps."""
     resamples, seed = study.profile.evaluation.resamples, study.profile.seed
     answers, held = measured["answers"], measured["conversations"]
     n = study.profile.sampling.samples
@@ -57,7 +62,9 @@ def movement_results(study: Study, measured: Row) -> Row:
                            "best_of_n": n, "best_of_n_bound": kl_bound(n)},
             "retention": retention({policy: [-row["logp"] for row in rows]
                                     for policy, rows in held.items()},
-                                   [row["tokens"] for row in held["base"]], resamples, seed)}
+                                   [row["tokens"] for row in held["base"]], resamples, seed),
+            "choices": choice_accuracy({policy: [row["logps"] for row in rows]
+                                        for policy, rows in measured["choices"].items()})}
 
 
 def warmest(study: Study) -> float:
@@ -66,24 +73,47 @@ def warmest(study: Study) -> float:
 
 
 def _measure(study: Study, folder: Path) -> None:
-    work = {policy: partial(_read_conversations, study, policy) for policy in POLICIES}
-    for name, read in (work | {"answers": partial(_compare_answers, study)}).items():
-        path = folder / f"{name}.jsonl"
-        if not path.exists():
-            write_jsonl(path, read())
+    for policy in POLICIES:
+        reads = {policy: _read_conversations, _choices(policy): _read_choices}
+        missing = [name for name in reads if not (folder / f"{name}.jsonl").exists()]
+        loaded = load_policy(study, policy) if missing else ()
+        for name in missing:
+            write_jsonl(folder / f"{name}.jsonl", reads[name](study, policy, *loaded))
+    if not (folder / "answers.jsonl").exists():
+        write_jsonl(folder / "answers.jsonl", _compare_answers(study))
 
 
-def _read_conversations(study: Study, policy: str) -> list[Row]:
-    model, tokenizer = load_policy(study, policy)
+def _choices(policy: str) -> str:
+    """Name of the file that holds a policy's choices."""
+    return f"{policy}_choices"
+
+
+def _read_conversations(study: Study, policy: str, model: Any, tokenizer: Any) -> list[Row]:
     trees = encode_sft(load_part(study, "sft_validation"), tokenizer,
                        study.profile.data.max_length)
-    rows: list[Row] = [{} for _ in trees]
-    for places, batch in _packed(study, trees, f"conversations under {policy}"):
+    logps = _answer_logps(study, model, trees, f"conversations under {policy}")
+    return [{"tokens": sum(tree.masks[0]), "logp": logp}
+            for tree, [logp] in zip(trees, logps, strict=True)]
+
+
+def _read_choices(study: Study, policy: str, model: Any, tokenizer: Any) -> list[Row]:
+    trees = continuation_trees(load_part(study, "sft_validation"), tokenizer)
+    logps = _answer_logps(study, model, trees, f"choices of {policy}")
+    return [{"logps": [logp / len(branch) for logp, branch in zip(found, tree.branches,
+                                                                  strict=True)]}
+            for tree, found in zip(trees, logps, strict=True)]
+
+
+def _answer_logps(study: Study, model: Any, trees: Sequence[Tree],
+                  description: str) -> list[list[float]]:
+    """Summed log-probability of each tree's answers, in nats."""
+    found: list[list[float]] = [[] for _ in trees]
+    for places, batch in _packed(study, trees, description):
         with torch.no_grad():
-            logps = response_logps(model, batch).tolist()
-        for place, logp in zip(places, logps, strict=True):
-            rows[place] = {"tokens": sum(trees[place].masks[0]), "logp": logp}
-    return rows
+            logps = iter(response_logps(model, batch).tolist())
+        for place in places:
+            found[place] = list(islice(logps, len(trees[place].branches)))
+    return found
 
 
 def _compare_answers(study: Study) -> list[Row]:

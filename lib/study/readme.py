@@ -6,7 +6,7 @@ to figures/. So no number stands there that no command regenerates.
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,17 @@ def movement_lines(movement: Mapping[str, Any]) -> list[str]:
     return [f"- KL of DPO from SFT on {kl['n']} of DPO's own answers at T = {kl['temperature']:g}: "
             f"{tables.interval(kl, 'kl')} nats an answer; Best-of-{kl['best_of_n']} adds at most "
             f"{number(kl['best_of_n_bound'])} without training.",
-            f"- Loss on {changes[0]['n']} held-out conversations, nats a token: {steps}."]
+            f"- Loss on {changes[0]['n']} held-out conversations, nats a token: {steps}.",
+            *choice_lines(movement.get("choices", []))]
+
+
+def choice_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How often each policy picks the true continuation; nothing for runs that did not ask."""
+    shown = "; ".join(f"{row['policy']} {tables.interval(row, 'accuracy')}" for row in rows)
+    return [f"- True continuation found among openings of other answers, {rows[0]['n']} "
+            f"questions (guessing gets {number(rows[0]['chance'])}): {shown}; DPO's change from "
+            f"SFT {tables.interval(rows[-1], 'change', 'change_low', 'change_high')}."
+            ] if rows else []
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:

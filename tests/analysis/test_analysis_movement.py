@@ -9,11 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from lib.analysis import tables
 from lib.analysis.divergence import displacement, kl_divergence
-from lib.analysis.retention import retention
+from lib.analysis.retention import choice_accuracy, retention
 from lib.modeling.attention import choose_method, use_packed_attention
 from lib.modeling.divergence import answer_divergence
 from lib.modeling.packing import Tree, collate
+from lib.modeling.smoke import smoke_tokenizer
+from lib.study.continuations import continuation_trees
+from lib.study.readme import choice_lines
 
 NATS = st.lists(st.floats(0.5, 200), min_size=2, max_size=30)
 
@@ -93,3 +97,50 @@ def test_policies_that_read_other_conversations_are_refused() -> None:
         retention({"base": [1.0, 2.0], "sft": [1.0]}, [5, 5])
     with pytest.raises(ValueError, match="no conversation was set aside"):
         retention({"base": []}, [])
+
+
+def test_choices_count_the_true_continuation_and_pair_the_change_by_question() -> None:
+    right, wrong, even = [-1.0, -2.0, -3.0, -4.0], [-2.0, -1.0, -3.0, -4.0], [-1.0, -1.0, -3, -4]
+    sft, dpo = choice_accuracy({"sft": [right, right, wrong, even],
+                                "dpo": [right, wrong, wrong, right]})
+    assert (sft["accuracy"], dpo["accuracy"], sft["chance"], sft["n"]) == (0.5, 0.5, 0.25, 4)
+    assert sft["ci_low"] < 0.5 < sft["ci_high"]
+    assert sft["change"] is None
+    assert dpo["change"] == 0
+    assert dpo["change_low"] == pytest.approx(-dpo["change_high"])  # one lost, one gained
+    json.dumps([sft, dpo], allow_nan=False)
+    assert choice_accuracy({"base": [], "sft": []}) == []
+
+
+def test_choices_are_shown_with_their_interval_and_what_guessing_gets() -> None:
+    rows = choice_accuracy({"sft": [[-1.0, -2.0, -3.0, -4.0]] * 4,
+                            "dpo": [[-1.0, -2.0, -3.0, -4.0]] * 3 + [[-2.0, -1.0, -3.0, -4.0]]})
+    assert "| dpo | 4 | .25 | .75 [.30, .95] | -.25 [" in tables.choices_table(rows)
+    assert "No choice" in tables.choices_table([])
+    [line] = choice_lines(rows)
+    assert "4 questions (guessing gets .25): sft 1.00 [" in line
+    assert choice_lines([]) == []
+
+
+def test_choices_that_policies_were_asked_differently_are_refused() -> None:
+    with pytest.raises(ValueError, match="dpo answered 1 questions and sft 2"):
+        choice_accuracy({"sft": [[-1.0, -2.0]] * 2, "dpo": [[-1.0, -2.0]]})
+    with pytest.raises(ValueError, match="an option of sft has no log-probability"):
+        choice_accuracy({"sft": [[float("nan"), -2.0]]})
+
+
+def test_a_question_offers_its_own_answer_first_and_three_others_of_its_source() -> None:
+    tokenizer = smoke_tokenizer(300)
+    rows = [{"source": source, "messages": [{"role": "user", "content": f"Ask {i}"},
+                                            {"role": "assistant", "content": answer}]}
+            for i, (source, answer) in enumerate(
+                [("a", "Red"), ("b", "Six"), ("a", "Blue"), ("a", "Red"), ("a", "Green"),
+                 ("a", "Pink")])]
+    trees = continuation_trees(rows, tokenizer)
+    shown = [[tokenizer.decode(branch, skip_special_tokens=True).strip() for branch in
+              tree.branches] for tree in trees]
+    assert shown[0] == ["Red", "Blue", "Green", "Pink"]  # the other Red is passed over
+    assert shown[1][0] == "Blue"
+    assert [options[0] for options in shown] == ["Red", "Blue", "Red", "Green", "Pink", "Six"]
+    assert all(len(set(options)) == 4 for options in shown)
+    assert continuation_trees(rows[:1], tokenizer) == []
