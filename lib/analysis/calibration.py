@@ -4,8 +4,8 @@ Chosen always comes first in preference data, so confidence is folded: sigmoid(|
 d is positive. The same code calibrates a reward model and DPO's implicit reward.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +41,10 @@ class Calibration:
     temperature: float
     nll_at_temperature: float
     bins: tuple[Bin, ...]
+
+    def row(self) -> dict[str, Any]:
+        """All of it ready for JSON, each bin a row by itself."""
+        return asdict(self) | {"bins": [part._asdict() for part in self.bins]}
 
 
 def expected_calibration_error(differences: ArrayLike, bins: int = 5) -> float:

@@ -5,7 +5,6 @@ for its errors. In: the audit's rows and a judge's scores of its answers. Out: p
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
@@ -30,9 +29,7 @@ def judge_calibration(audit_rows: Sequence[Row], judge: str, scores: Scores) -> 
     pairs of one prompt hang together, so n overstates how much is known.
     """
     gaps = [gap for _, apart, gap in answer_pairs(audit_rows, scores) if apart > 0]
-    found = calibration(gaps)
-    bins = [bin_._asdict() for bin_ in found.bins]
-    return {"judge": judge} | asdict(found) | {"bins": bins}
+    return {"judge": judge} | calibration(gaps).row()
 
 
 def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -> list[Row]:

@@ -13,11 +13,11 @@ from lib import ROOT
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.embedded import EmbeddedRewardModel, score_with_all
 from lib.inference.rewards.features import load_backbone
-from lib.inference.rewards.fit import fit_reward_models, save_reward_models
 from lib.inference.rewards.heads import load_head
 from lib.modeling.loading import model_hash, resolve_model
 from lib.runtime.files import read_json, sha256_of
 from lib.study.remote_rewards import remote_reward_model
+from lib.study.reward_heads import fit_reward_models, save_reward_models
 from lib.study.run import Study, run_stage
 
 FEATURES = ROOT / "data" / "cache" / "features"

@@ -11,6 +11,7 @@ from lib.analysis.ratings import bradley_terry, rate
 from lib.analysis.resampling import bootstrap_means, hierarchical_bootstrap, interaction_test
 from lib.analysis.selection import selection_odds_win_rate, selection_win_rate
 from lib.analysis.statistics import (
+    calibration,
     expected_calibration_error,
     exponential_moving_average,
     holm,
@@ -190,6 +191,12 @@ def test_calibration_error_is_small_for_rewards_that_mean_what_they_say() -> Non
     gaps = np.where(right, size, -size)
     assert expected_calibration_error(gaps) < 0.01
     assert expected_calibration_error(5 * gaps) > 0.1
+    assert calibration(2 * gaps).temperature == pytest.approx(2, rel=0.05)
+
+
+def test_equal_scores_are_confidence_one_half_and_half_a_hit() -> None:
+    [only] = calibration([0.0] * 10).row()["bins"]
+    assert (only["n"], only["confidence"], only["hit"]) == (10, 0.5, 0.5)
 
 
 def test_selection_by_noise_alone_wins_n_of_n_plus_one() -> None:

@@ -12,15 +12,15 @@ from lib.inference.rewards import Conversation, feature_store, features
 from lib.inference.rewards.answers import scored_answers
 from lib.inference.rewards.embedded import EmbeddedRewardModel, score_with_all
 from lib.inference.rewards.features import Backbone, answer_features, load_backbone
-from lib.inference.rewards.fit import (
+from lib.inference.rewards.heads import Head, fit_head, load_head
+from lib.modeling.smoke import smoke_model
+from lib.runtime.files import read_jsonl, write_jsonl
+from lib.study.reward_heads import (
     SAMPLE,
     RewardSettings,
     fit_reward_models,
     save_reward_models,
 )
-from lib.inference.rewards.heads import Head, fit_head, load_head
-from lib.modeling.smoke import smoke_model
-from lib.runtime.files import read_jsonl, write_jsonl
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
+from lib.analysis.reward_quality import clustered_mean, head_report
 from lib.inference.rewards.answers import ScoredAnswers, scored_answers
 from lib.inference.rewards.bradley_terry import bradley_terry_loss, fit_weights, group_folds
 from lib.inference.rewards.heads import Head, HeadOptions, fit_head, load_head, save_head
-from lib.inference.rewards.report import clustered_mean, head_report
 from lib.runtime.files import FileError
 
 VECTORS = json.loads((Path(__file__).parents[1] / "methods_vectors.json").read_text())

@@ -5,13 +5,13 @@ nearly equal length, beside what length alone would get, and how well difference
 Intervals come from resampling prompts, because pairs of one prompt share answers.
 """
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from lib.analysis.calibration import calibration
+from lib.analysis.resampling import clustered_interval
 from lib.inference.rewards.answers import ScoredAnswers
-from lib.inference.rewards.calibration import calibration
 
 GAPS = (0.5, 1.0, 2.0, 3.0)
 MATCHED_LENGTH = 0.1  # lengths differ by at most this share of the longer answer
@@ -51,25 +51,20 @@ def head_report(rewards: np.ndarray, answers: ScoredAnswers, seed: int = 0) -> R
                       for source in np.unique(sources)],
         "length_matched": accuracy(matched),
         "length_alone": _length_alone(shorter, prompts, seed),
-        "calibration": asdict(calibration(advantage[scored])),
+        "calibration": calibration(advantage[scored]).row(),
     }
 
 
-def clustered_mean(values: np.ndarray, clusters: np.ndarray, seed: int = 0,
-                   resamples: int = RESAMPLES) -> Report:
-    """Mean of `values` with a 95 % percentile bootstrap interval over clusters; None if empty.
+def clustered_mean(values: np.ndarray, clusters: np.ndarray, seed: int = 0) -> Report:
+    """Mean of `values` with `clustered_interval`'s 95 % interval over clusters; None if empty.
 
     values, clusters: [pairs]. Returns {value, ci_low, ci_high, n, prompts}.
     """
     if not len(values):
         return {"value": None, "ci_low": None, "ci_high": None, "n": 0, "prompts": 0}
-    unique, number = np.unique(clusters, return_inverse=True)
-    sums, sizes = np.bincount(number, values), np.bincount(number)
-    draws = np.random.default_rng(seed).integers(0, len(unique), (resamples, len(unique)))
-    means = sums[draws].sum(1) / sizes[draws].sum(1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return {"value": float(values.mean()), "ci_low": float(low), "ci_high": float(high),
-            "n": len(values), "prompts": len(unique)}
+    low, high = clustered_interval(values, clusters, RESAMPLES, seed)
+    return {"value": float(values.mean()), "ci_low": low, "ci_high": high,
+            "n": len(values), "prompts": len(np.unique(clusters))}
 
 
 def summary_line(name: str, report: Report) -> str:

@@ -2,7 +2,7 @@
 
 The selector is fitted on `on_policy.jsonl` alone, the judge on `judged.jsonl` alone: other prompts,
 other answers. Each is tested on the other's set, and both on `audit.jsonl`, which no head is fitted
-on. `python -m lib.inference.rewards.fit` does it from the command line.
+on. `python -m lib.study.reward_heads` does it from the command line.
 
 How the defaults were chosen, by cross-validation over the prompts of each fitting set alone: the
 mean over response tokens beats the last token, the maximum and the end-of-turn token; layer 19 of
@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from lib import ROOT
+from lib.analysis.reward_quality import Report, head_report, summary_line
 from lib.inference.rewards.answers import ScoredAnswers, scored_answers
 from lib.inference.rewards.embedded import EmbeddedRewardModel
 from lib.inference.rewards.feature_store import FeatureStore, ship_features
 from lib.inference.rewards.features import POOLING, Backbone, answer_features, load_backbone
 from lib.inference.rewards.heads import Head, HeadOptions, fit_head, save_head
-from lib.inference.rewards.report import Report, head_report, summary_line
 from lib.runtime.devices import choose_device
 from lib.runtime.files import read_jsonl, write_json
 from lib.runtime.progress import say
