@@ -69,7 +69,8 @@ def append_jsonl(path: Path | str, row: Row) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
-            file.write(line.encode("utf-8"))
+            # half an emoji has no UTF-8; its backslash escape is JSON's own
+            file.write(line.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -38,6 +38,12 @@ def test_a_vote_comes_back_as_it_was_cast(path: Path) -> None:
     assert read_votes(path) == [vote]
 
 
+def test_half_an_emoji_in_a_note_or_name_loses_no_vote(path: Path) -> None:
+    vote = Vote("p1", "sft", "dpo", "left", "A\ud83d", note="half \ude00")
+    append_vote(path, vote)
+    assert read_votes(path) == [vote]
+
+
 def test_no_file_means_no_votes(path: Path) -> None:
     assert read_votes(path) == []
 
