@@ -19,6 +19,7 @@ WORD = re.compile(
 )
 MOST_COMPARISONS = 400_000  # equal word pairs; beyond it difflib takes seconds on looping text
 SHORTEST_PHRASE = 3  # shared words in a row that are worth marking between unrelated answers
+PUNCTUATION = frozenset('.,;:!?()"')  # compared, but no word of a phrase
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def word_diff(a: str, b: str) -> WordDiff:
     share = 2 * sum(block.size for block in blocks) / max(1, len(words_a) + len(words_b))
     if share >= 0.5:
         return WordDiff("changed", share, _gaps(blocks, spans_a, 0), _gaps(blocks, spans_b, 1))
-    phrases = [block for block in blocks if block.size >= SHORTEST_PHRASE]
+    phrases = [block for block in blocks
+               if _length(words_a[block.a:block.a + block.size]) >= SHORTEST_PHRASE]
     return WordDiff("shared", share, _inside(phrases, spans_a, 0), _inside(phrases, spans_b, 1))
 
 
@@ -53,6 +55,10 @@ def _words(text: str) -> list[Range]:
 def _comparisons(words_a: list[str], words_b: list[str]) -> int:
     counts = Counter(words_b)
     return sum(counts[word] for word in words_a)
+
+
+def _length(words: list[str]) -> int:
+    return sum(word not in PUNCTUATION for word in words)
 
 
 def _inside(blocks: list[Match], spans: list[Range], side: int) -> tuple[Range, ...]:

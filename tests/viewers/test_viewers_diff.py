@@ -28,6 +28,11 @@ def test_shared_phrases_are_marked_in_unrelated_answers() -> None:
     assert marked(a, diff.a) == marked(b, diff.b) == ["less dense than water"]
 
 
+def test_marks_of_punctuation_make_no_phrase() -> None:
+    a, b = "1. 2. Add a mold.", "1. The user puts it in. 2. It prints layer by layer, and waits."
+    assert (word_diff(a, b).kind, word_diff(a, b).a) == ("shared", ())
+
+
 def test_identical_answers_have_no_marks() -> None:
     assert word_diff("Same words.", "Same words.").a == ()
 

@@ -3,6 +3,7 @@
 const WORD = /[\u3040-\u30ff\u3400-\u9fff]|[.,;:!?()"]|[^\s.,;:!?()"\u3040-\u30ff\u3400-\u9fff]+/g;
 const MOST_COMPARISONS = 400000;
 const SHORTEST_PHRASE = 3;
+const PUNCTUATION = new Set('.,;:!?()"');
 
 function wordDiff(a, b) {
   const spans = [wordSpans(a), wordSpans(b)];
@@ -18,7 +19,11 @@ function wordDiff(a, b) {
   if (share >= 0.5) {
     return { kind: "changed", share, a: gaps(blocks, spans[0], 0), b: gaps(blocks, spans[1], 1) };
   }
-  const phrases = blocks.filter((block) => block[2] >= SHORTEST_PHRASE);
+  const isWord = (word) => !PUNCTUATION.has(word);
+  const phrases = blocks.filter(
+    ([start, , size]) =>
+      words[0].slice(start, start + size).filter(isWord).length >= SHORTEST_PHRASE,
+  );
   return {
     kind: "shared",
     share,
