@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from lib.inference.best_of_n import best_of_n_curve
 from lib.viewers.rows import Collection, Pool, Prompt
 
-NAME = re.compile(r"^(?P<policy>[^+@]+)(?:\+[^@]*)?(?:@(?P<temperature>.+))?$")
+NAME = re.compile(r"^(?P<policy>[^+@]+)(?:\+(?P<rule>[^@]*))?(?:@(?P<temperature>.+))?$")
 AS_SAMPLED = "as sampled"  # the temperature of a pool that no name tells
 
 
@@ -25,6 +25,13 @@ def temperature_of(pool: Pool) -> str:
     matches = (NAME.match(system) for system in pool.chosen)
     return next((match["temperature"] for match in matches if match and match["temperature"]),
                 AS_SAMPLED)
+
+
+def choice_of(system: str) -> str:
+    """How this system takes an answer from its pool: `chosen`, `random pick` or `first draw`."""
+    match = NAME.match(system)
+    rule = match["rule"] if match else None
+    return "first draw" if not rule else "random pick" if rule.startswith("random") else "chosen"
 
 
 def policies(systems: Sequence[str]) -> list[str]:

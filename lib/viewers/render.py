@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from lib.viewers.diff import WordDiff, word_diff
 from lib.viewers.filters import FLAGS, Slice
 from lib.viewers.marks import Shown, shown
-from lib.viewers.pools import pool_curve, ranking_model
+from lib.viewers.pools import choice_of, pool_curve, ranking_model
 from lib.viewers.rows import Answer, Collection, Pair, Pool, Prompt
 
 WEB = Path(__file__).parent / "web"
@@ -25,11 +25,12 @@ TEMPLATES = Environment(
     trim_blocks=True, lstrip_blocks=True,
 )
 UNMARKED = WordDiff("shared", 0.0)
+CURVE_WIDTH, CURVE_HEIGHT = 120, 26  # of a Best-of-n curve, in SVG units
 
 
-def style() -> str:
-    """The stylesheets of the fragments as a <style> element."""
-    return f"<style>{read_web(STYLES)}</style>"
+def style(more: Sequence[str] = ()) -> str:
+    """The stylesheets of the fragments, and more of them, as a <style> element."""
+    return f"<style>{read_web((*STYLES, *more))}</style>"
 
 
 def read_web(names: Sequence[str]) -> str:
@@ -67,7 +68,7 @@ def candidates(prompt: Prompt, pool: Pool, collection: Collection, search: str =
     ranked_by = ranking_model(collection) or "no score"
     cards = [
         _card(f"#{index + 1}", answer, collection, shown(answer.text, search=search),
-              [system for system, chosen in pool.chosen.items() if chosen == index])
+              [_badge(system) for system, chosen in pool.chosen.items() if chosen == index])
         for index, answer in enumerate(pool.answers)
     ]
     best_first = sorted(range(len(cards)), key=lambda index: _rank(pool.answers[index], ranked_by))
@@ -77,8 +78,8 @@ def candidates(prompt: Prompt, pool: Pool, collection: Collection, search: str =
         legend=f"{len(cards)} candidates, best by {ranked_by} first; "
                f"{pool.diversity:.0%} of their word pairs are distinct.",
         cards=[cards[index] for index in best_first],
-        curve_legend="Best of n for this prompt: the expected score of the answer that "
-                     f"{ranked_by} picks from n of them.",
+        curve_legend=f"Expected score of the best of n by {ranked_by}",
+        places=curve_places(len(pool.answers)),
         curve=_curve(pool, collection),
     )
 
@@ -98,6 +99,14 @@ def slice_in_words(slice_: Slice, a: str, b: str, score: str) -> str:
 def note(*lines: str) -> str:
     """HTML of plain sentences, each a paragraph."""
     return fill("note", lines=lines)
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A score as people write it: a real minus sign, no negative zero, a dash for a missing one."""
+    if value is None or math.isnan(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def facts(answer: Answer) -> str:
@@ -138,7 +147,7 @@ def _verdict(
     low, high = collection.reach.get(model, (0.0, 0.0))
     width = 100 * abs(gap) / (high - low) if gap and high > low else 0.0
     unclear = {None: "not scored", "tie": "a tie"}
-    words = unclear.get(winner) or f"{names[winner == 'b']} by {abs(gap or 0):.2f}"
+    words = unclear.get(winner) or f"{names[winner == 'b']} by {number(abs(gap or 0))}"
     return {"model": model, "role": role(model, collection), "side": winner or "tie",
             "x": f"{-width if winner == 'a' else 0:.1f}", "width": f"{width:.1f}", "words": words}
 
@@ -150,7 +159,8 @@ def role(model: str, collection: Collection) -> str:
 
 
 def _card(
-    name: str, answer: Answer, collection: Collection, text: Shown, badges: Sequence[str] = ()
+    name: str, answer: Answer, collection: Collection, text: Shown,
+    badges: Sequence[dict[str, str]] = (),
 ) -> dict[str, Any]:
     return {
         "name": name, "badges": badges, "facts": facts(answer), "text": text,
@@ -161,17 +171,38 @@ def _card(
     }
 
 
+def _badge(system: str) -> dict[str, str]:
+    """Who took this candidate, and how; the kind is a class of theme.css."""
+    how = choice_of(system)
+    return {"kind": how.replace(" ", "-"), "label": f"{how} · {system}"}
+
+
+def curve_places(n: int) -> list[int]:
+    """The sizes at which a curve is told in numbers: powers of two, and N itself."""
+    return [size for size in range(1, n + 1) if size & (size - 1) == 0 or size == n]
+
+
 def _curve(pool: Pool, collection: Collection) -> list[dict[str, Any]]:
+    """Each model's curve: its values where they are told, and all of them as an SVG line."""
     curves = pool_curve(pool, collection) or []
-    return [{"model": model, "scores": scores}
+    places = curve_places(len(pool.answers))
+    return [{"model": model, "scores": [number(scores[n - 1]) for n in places],
+             "line": _line(scores)}
             for model, scores in zip(collection.models, curves, strict=False)]
+
+
+def _line(values: Sequence[float]) -> str:
+    """Points of a polyline, from left to right, the highest value on top."""
+    low, reach = min(values), max(values) - min(values) or 1.0
+    step = CURVE_WIDTH / (len(values) - 1)
+    return " ".join(f"{place * step:.1f},{CURVE_HEIGHT * (1 - (value - low) / reach):.1f}"
+                    for place, value in enumerate(values))
 
 
 def _bar(model: str, score: float | None, collection: Collection) -> dict[str, str]:
     low, high = collection.reach.get(model, (0.0, 0.0))
     width = 100 * (score - low) / (high - low) if score is not None and high > low else 0.0
-    return {"model": model, "width": f"{width:.1f}",
-            "words": "–" if score is None else f"{score:.2f}"}
+    return {"model": model, "width": f"{width:.1f}", "words": number(score)}
 
 
 def _rank(answer: Answer, model: str) -> float:

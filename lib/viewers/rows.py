@@ -34,7 +34,6 @@ class Answer:
     text: str
     tokens: int
     finish: str
-    logprob: float | None
     rewards: Mapping[str, float | None]
     loop: int
     checks: Mapping[str, bool]
@@ -232,7 +231,6 @@ def _answer(row: Row, heldout: Row, models: Sequence[str]) -> Answer:
         text=visible(row["text"]),
         tokens=row["tokens"],
         finish=row["finish"],
-        logprob=row.get("logprob"),
         rewards={model: rewards.get(model) for model in models},
         loop=run if run >= SHORTEST_LOOP else 0,
         checks=_checks(row["text"], heldout),

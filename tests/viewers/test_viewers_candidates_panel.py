@@ -1,8 +1,8 @@
 import pytest
 from viewer_rows import candidate, response, small_systems
 
-from lib.viewers.candidates_panel import CandidatesPanel, candidates_panel
-from lib.viewers.pools import AS_SAMPLED, policies, pools_of, temperatures
+from lib.viewers.candidates_panel import CandidatesPanel
+from lib.viewers.pools import AS_SAMPLED, choice_of, policies, pools_of, temperatures
 from lib.viewers.rows import Collection, join
 
 
@@ -26,6 +26,12 @@ def test_policies_and_temperatures_are_read_from_the_names() -> None:
     assert temperatures(collection, "base") == [AS_SAMPLED]
 
 
+@pytest.mark.parametrize(("system", "how"), [
+    ("dpo", "first draw"), ("dpo+random4@0.6", "random pick"), ("dpo+bon4@0.6", "chosen")])
+def test_a_name_tells_how_its_answer_was_taken(system: str, how: str) -> None:
+    assert choice_of(system) == how
+
+
 def test_a_bare_policy_stands_in_the_pool_that_it_shares() -> None:
     pool = pools_of(warm_and_cold().prompts[0], "dpo")["0.6"]
     assert pool.chosen == {"dpo": 0, "dpo+bon3@0.6": 2}
@@ -41,7 +47,7 @@ def test_a_lone_answer_is_left_out_where_there_is_a_pool_to_choose_from() -> Non
 
 @pytest.fixture
 def panel() -> CandidatesPanel:
-    panel = candidates_panel(warm_and_cold())
+    panel = CandidatesPanel(warm_and_cold())
     panel.policy.value = "dpo"
     return panel
 
@@ -61,7 +67,7 @@ def test_another_policy_offers_its_own_temperatures(panel: CandidatesPanel) -> N
 
 
 def test_the_panel_walks_and_searches_the_prompts() -> None:
-    panel = candidates_panel(small_systems(), judges=["judge"])
+    panel = CandidatesPanel(join(small_systems(), judges=["judge"]))
     panel.policy.value = "sft"
     panel.pager.next.click()
     assert "Question p1?" in panel.body.value

@@ -10,8 +10,8 @@ from lib.viewers.rows import Collection, join, pairs
 from lib.viewers.visible import visible
 
 ALLOWED = {"div", "section", "header", "footer", "article", "span", "strong", "p", "mark",
-           "details", "summary", "table", "tr", "th", "td", "small", "svg", "rect", "dl", "dt",
-           "dd", "caption"}
+           "details", "summary", "table", "tr", "th", "td", "small", "svg", "rect", "polyline",
+           "dl", "dt", "dd", "caption"}
 
 
 class Reader(HTMLParser):
@@ -100,7 +100,9 @@ def test_candidates_stand_best_first_with_their_choosers(collection: Collection)
     prompt = collection.prompts[0]
     text = Reader(render.candidates(prompt, prompt.pools[0], collection)).text
     assert text.index("Blue it is.") < text.index("It is red.")
-    assert text.index("sft+random2@0.6") < text.index("It is red.")
+    assert text.index("chosen · sft+bon2@0.6") < text.index("It is red.")
+    assert text.index("random pick · sft+random2@0.6") < text.index("It is red.")
+    assert text.index("first draw · sft") > text.index("Blue it is.")
 
 
 def test_the_curve_of_a_prompt_is_the_unbiased_best_of_n(collection: Collection) -> None:
@@ -109,6 +111,17 @@ def test_the_curve_of_a_prompt_is_the_unbiased_best_of_n(collection: Collection)
     # judge: mean of 1.0 and 0.5, then that of the selector's pick; selector: mean, then its best
     for value in ("0.75", "0.50", "0.90"):
         assert value in html
+
+
+def test_a_long_curve_is_told_at_powers_of_two_and_at_its_end() -> None:
+    assert render.curve_places(4) == [1, 2, 4]
+    assert render.curve_places(12) == [1, 2, 4, 8, 12]
+
+
+@pytest.mark.parametrize(("value", "words"), [
+    (1.234, "1.23"), (-0.5, "−0.50"), (-0.001, "0.00"), (None, "–")])
+def test_a_score_is_written_as_people_write_it(value: float | None, words: str) -> None:
+    assert render.number(value) == words
 
 
 def test_the_slice_is_told_with_n_and_interval(collection: Collection) -> None:

@@ -1,12 +1,13 @@
 // All answers in one pool, best first: the same elements as candidates.html.jinja.
 
-// "dpo+bon4@0.6" -> policy "dpo", temperature "0.6"; a bare policy takes its pool's temperature.
+// "dpo+bon4@0.6" -> policy "dpo", rule "bon4", temperature "0.6"; a bare policy takes its pool's
+// temperature.
 function splitName(system) {
-  const [, policy, temperature] = system.match(/^([^+@]+)(?:\+[^@]*)?(?:@(.+))?$/) || [
+  const [, policy, rule, temperature] = system.match(/^([^+@]+)(?:\+([^@]*))?(?:@(.+))?$/) || [
     null,
     system,
   ];
-  return { policy, temperature: temperature || "" };
+  return { policy, rule: rule || "", temperature: temperature || "" };
 }
 
 function temperatureOf(pool) {
@@ -26,19 +27,16 @@ function poolsOf(prompt, policy) {
 }
 
 function drawPools(page, prompt) {
-  const { data, state, picked } = page;
+  const { data, state } = page;
   const policies = policiesOf(data).filter((name) => poolsOf(prompt, name).length);
-  const policy = policies.includes(picked.policy) ? picked.policy : splitName(state.a).policy;
+  const policy = policies.includes(state.policy) ? state.policy : splitName(state.a).policy;
   const pools = poolsOf(prompt, policy);
   const pool =
-    pools.find((one) => temperatureOf(one) === picked.temperature) ||
+    pools.find((one) => temperatureOf(one) === state.temperature) ||
     pools.find((one) => one.chosen.has(state.a)) ||
     pools.find((one) => one.chosen.has(state.b)) ||
     pools[0];
-  const choose = (key) => (name) => {
-    picked[key] = name;
-    page.show();
-  };
+  const choose = (key) => (name) => page.change({ [key]: name });
   return [
     h(
       "div",
@@ -81,13 +79,15 @@ function drawCandidates(prompt, pool, data, search) {
     .sort((one, other) => rank(pool.answers[one]) - rank(pool.answers[other]) || one - other);
   return [
     drawPrompt(prompt, search),
-    h(
-      "p",
-      { class: "legend" },
-      `${places.length} candidates, best by ${rankedBy || "no score"} first; ` +
-        `${percent(pool.diversity)} of their word pairs are distinct.`,
+    drawStrip(
+      pool.curve ? drawCurve(pool.curve, rankedBy, data) : null,
+      h(
+        "p",
+        { class: "legend" },
+        `${places.length} candidates, best by ${rankedBy || "no score"} first; ` +
+          `${percent(pool.diversity)} of their word pairs are distinct.`,
+      ),
     ),
-    ...(pool.curve ? drawCurve(pool.curve, rankedBy, data) : []),
     h(
       "div",
       { class: "pool" },
@@ -98,42 +98,66 @@ function drawCandidates(prompt, pool, data, search) {
 
 function drawCandidate(pool, place, data, search) {
   const answer = pool.answers[place];
-  const badges = [...pool.chosen].filter(([, chosen]) => chosen === place).map(([name]) => name);
+  const badges = [...pool.chosen]
+    .filter(([, chosen]) => chosen === place)
+    .map(([name]) => badgeOf(name));
   return drawCard(
     `#${place + 1}`,
     answer,
-    badges.length ? "a" : "plain",
+    badges.some((badge) => badge.kind === "chosen") ? "a" : "plain",
     data,
     drawText(answer.text, [], "", search),
     badges,
   );
 }
 
+// Who took this candidate, and how.
+function badgeOf(system) {
+  const { rule } = splitName(system);
+  const how = !rule ? "first draw" : rule.startsWith("random") ? "random pick" : "chosen";
+  return { kind: how.replace(" ", "-"), label: `${how} · ${system}` };
+}
+
+// Each model's curve: its values at powers of two and at N, and all of them as a line.
 function drawCurve(curve, rankedBy, data) {
-  const cells = (values, cell) => values.map((value) => h(cell, {}, number(value)));
-  return [
+  const places = curve[0].map((_, n) => n + 1).filter((n, at, all) => !(n & (n - 1)) || n === all.length);
+  const row = (head, cells, last) =>
     h(
-      "p",
-      { class: "legend" },
-      "Best of n for this prompt: the expected score of the answer that " +
-        `${rankedBy} picks from n of them.`,
-    ),
+      "tr",
+      {},
+      h("th", { scope: "row" }, head),
+      cells.map((cell) => h("td", {}, `${cell}`)),
+      h("td", {}, last),
+    );
+  return h(
+    "table",
+    { class: "curve" },
+    h("caption", {}, `Expected score of the best of n by ${rankedBy}`),
     h(
-      "table",
-      { class: "curve", "aria-label": "Best of n" },
-      h(
-        "tbody",
-        {},
-        h(
-          "tr",
-          {},
-          h("th", { scope: "row" }, "n"),
-          curve[0].map((_, n) => h("td", {}, `${n + 1}`)),
-        ),
-        curve.map((values, place) =>
-          h("tr", {}, h("th", { scope: "row" }, data.models[place]), cells(values, "td")),
-        ),
+      "tbody",
+      {},
+      row("n", places, null),
+      curve.map((values, model) =>
+        row(data.models[model], places.map((n) => number(values[n - 1])), drawLine(values)),
       ),
     ),
-  ];
+  );
+}
+
+const CURVE_WIDTH = 120;
+const CURVE_HEIGHT = 26;
+
+function drawLine(values) {
+  const low = Math.min(...values);
+  const reach = Math.max(...values) - low || 1;
+  const step = CURVE_WIDTH / (values.length - 1);
+  const points = values.map((value, place) => {
+    const y = CURVE_HEIGHT * (1 - (value - low) / reach);
+    return `${(place * step).toFixed(1)},${y.toFixed(1)}`;
+  });
+  return svg(
+    "svg",
+    { viewBox: "-3 -3 126 32", width: 126, height: 32, "aria-hidden": "true" },
+    svg("polyline", { points: points.join(" ") }),
+  );
 }

@@ -22,4 +22,10 @@ const byId = (id) => document.getElementById(id);
 const tag = (label, kind = "") =>
   label ? h("span", { class: `tag ${kind}`.trim() }, label) : null;
 const percent = (share) => `${Math.round(100 * share)}%`;
-const number = (value, digits = 2) => (value == null ? "–" : value.toFixed(digits));
+
+// As people write it: a real minus sign, no negative zero, a dash for a missing score.
+function number(value, digits = 2) {
+  if (value == null || Number.isNaN(value)) return "–";
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+}

@@ -32,8 +32,10 @@ function drawComparison(pair, names, data, search, diff) {
   const text = (side) => drawText(pair[side].text, marks[side], marks.kind, search);
   return [
     drawPrompt(pair.prompt, search, flags),
-    drawVerdicts(pair, names, data),
-    diff ? h("p", { class: "legend" }, legendOf(marks, pair)) : null,
+    drawStrip(
+      drawVerdicts(pair, names, data),
+      diff ? h("p", { class: "legend" }, legendOf(marks, pair)) : null,
+    ),
     h(
       "div",
       { class: "pair" },
@@ -41,6 +43,11 @@ function drawComparison(pair, names, data, search, diff) {
       drawCard(names[1], pair.b, "b", data, text("b")),
     ),
   ];
+}
+
+// What stands between the prompt and the answers: figures on the left, a remark on the right.
+function drawStrip(figures, remark) {
+  return figures || remark ? h("div", { class: "strip" }, figures, remark) : null;
 }
 
 function legendOf(marks, pair) {
@@ -128,7 +135,7 @@ function drawCard(name, answer, side, data, text, badges = []) {
       "header",
       {},
       h("strong", { class: "name" }, name),
-      badges.map((badge) => tag(badge, "chosen")),
+      badges.map((badge) => tag(badge.label, badge.kind)),
       h("span", { class: "facts" }, factsOf(answer)),
     ),
     data.models.length

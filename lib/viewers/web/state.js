@@ -24,6 +24,8 @@ function startingState(data) {
     order: "as given",
     seed: 0,
     diff: true,
+    policy: "", // of the candidates; none: that of the left system
+    temperature: "",
   };
 }
 
