@@ -3,37 +3,26 @@
 Comes in: a collection. The pager walks the prompts, two rows of buttons choose the pool.
 """
 
-from collections.abc import Iterable, Sequence
-
 import ipywidgets as widgets
 
 from lib.viewers import render
-from lib.viewers.controls import Pager, choice, row
+from lib.viewers.controls import Pager, Panel, choice, row, search_field
 from lib.viewers.pools import policies, pools_of, temperatures
-from lib.viewers.rows import Collection, Prompt, Row, Systems, join
+from lib.viewers.rows import Collection, Prompt
 
 
-def candidates_panel(
-    systems: Systems | Collection, heldout: Iterable[Row] = (), judges: Sequence[str] = ()
-) -> "CandidatesPanel":
-    """A widget that shows every candidate of a prompt; parameters as in `rows.join`."""
-    return CandidatesPanel(join(systems, heldout, judges))
-
-
-class CandidatesPanel(widgets.VBox):
-    """The candidates widget; `body.value` is what is shown."""
+class CandidatesPanel(Panel):
+    """Shows every candidate of a prompt; `body.value` is what is shown."""
 
     def __init__(self, collection: Collection) -> None:
         self.collection, self.prompts = collection, list(collection.prompts)
         names = policies(collection.systems)
         self.policy = choice("Policy", names, self._new_policy, names[-1])
-        self.temperature = choice("T", temperatures(collection, names[-1]), self.show)
-        self.search = widgets.Text(placeholder="search prompts and answers", description="Search",
-                                   style={"description_width": "64px"})
-        self.search.observe(lambda _: self._search(), "value")
+        self.temperature = choice("Temperature", temperatures(collection, names[-1]), self.show)
+        self.search = search_field(self._search)
         self.pager, self.body = Pager(self.show), widgets.HTML()
-        super().__init__([widgets.HTML(render.style()), row(self.policy, self.temperature),
-                          row(self.search, self.pager), self.body])
+        super().__init__(row(self.policy, self.temperature), row(self.pager, self.search),
+                         self.body)
         self._search()
 
     def _new_policy(self) -> None:

@@ -5,43 +5,36 @@ for the rows and shows `render.comparison` of the current one.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import ipywidgets as widgets
 
 from lib.viewers import render
-from lib.viewers.controls import Pager, bars, button, choice, key_field, row, switch
-from lib.viewers.filters import (
-    FLAGS,
-    ORDERS,
-    PRESETS,
-    Filter,
-    histogram,
-    select,
-    summary,
+from lib.viewers.controls import (
+    Histogram,
+    Pager,
+    Panel,
+    button,
+    choice,
+    number_field,
+    picker,
+    row,
+    search_field,
+    switch,
 )
-from lib.viewers.rows import Collection, Pair, Row, Systems, ViewerError, join, pairs
+from lib.viewers.filters import BARS, FLAGS, ORDERS, PRESETS, Filter, histogram, select, summary
+from lib.viewers.rows import Collection, Pair, ViewerError, pairs
 
 EVERYWHERE = (-math.inf, math.inf)
 
 
-def compare_panel(
-    systems: Systems | Collection,
-    heldout: Iterable[Row] = (),
-    judges: Sequence[str] = (),
-    a: str | None = None,
-    b: str | None = None,
-) -> "ComparePanel":
-    """A widget that compares any two systems, at first a (else the last) with b (else the first).
+class ComparePanel(Panel):
+    """Compares any two systems, at first a (else the last) with b (else the first).
 
-    The other parameters are those of `rows.join`.
+    `rows` are the pairs that pass the filters, `body.value` is what is shown.
     """
-    return ComparePanel(join(systems, heldout, judges), a, b)
-
-
-class ComparePanel(widgets.VBox):
-    """The compare widget; `rows` are the pairs that pass, `body.value` is what is shown."""
 
     def __init__(
         self, collection: Collection, a: str | None = None, b: str | None = None
@@ -53,45 +46,47 @@ class ComparePanel(widgets.VBox):
         self.gap, self.quiet = EVERYWHERE, True
         self._make_choices(a, b)
         self._make_filters()
-        self.pager = Pager(self.show)
-        self.typed = key_field({"j": self.pager.next.click, "k": self.pager.previous.click,
-                               "d": self._switch_diff})
-        self.numbers, self.bars, self.body = widgets.HTML(), row(), widgets.HTML()
-        super().__init__([
-            widgets.HTML(render.style()), self.left, self.right, self.presets,
-            row(self.search, self.diff, self.pager, self.typed), row(self.numbers, self.bars),
-            self.more, self.body,
-        ])
+        self.pager, self.histogram = Pager(self.show), Histogram(BARS, self.click_bar)
+        self.numbers, self.body = widgets.HTML(), widgets.HTML()
+        self.numbers.layout.flex = "1 1 320px"
+        super().__init__(
+            row(self.left, self.right, self.swap, self.search),
+            row(*self.presets.values()), row(self.numbers, self.histogram), self.more,
+            row(self.pager, self.diff), self.body,
+        )
+        self.children[2].add_class("presets")
         self.quiet = False
         self.update()
 
     def _make_choices(self, a: str | None, b: str | None) -> None:
         systems = self.collection.systems
-        self.left = choice("Left", systems, self.restart, a or systems[-1])
-        self.right = choice("Right", systems, self.restart, b or systems[0])
-        self.presets = row(*(button(name, partial(self.apply, name)) for name in PRESETS))
+        self.left = picker("Left", systems, self.restart, a or systems[-1])
+        self.right = picker("Right", systems, self.restart, b or systems[0])
+        self.swap = button("⇄ Swap", self.exchange, "Swap left and right")
+        self.presets = {name: button(name, partial(self.apply, name)) for name in PRESETS}
 
     def _make_filters(self) -> None:
         models = self.collection.models or ("no scores",)
         sources = sorted({prompt.source for prompt in self.collection.prompts})
         longest = max(answer.tokens for prompt in self.collection.prompts
                       for pool in prompt.pools for answer in pool.answers)
-        self.search = widgets.Text(placeholder="search prompts and answers", description="Search",
-                                   style={"description_width": "64px"})
-        self.diff = switch("mark words", self.show, True)
+        self.search = search_field(self.update)
+        self.diff = switch("d Mark words", self.show, True, "Mark words (d)")
         self.score = choice("Scores of", models, self.restart)
         self.winner = choice("Winner", ("any", "left", "tie", "right"), self.update)
         self.order = choice("Order", ORDERS, self.update)
-        self.seed = widgets.IntText(value=0, description="Seed", layout={"width": "150px"})
+        self.seed = number_field("Seed", 0, self.update)
         self.flags = {name: switch(name, self.update) for name in FLAGS}
-        self.sources = widgets.SelectMultiple(options=sources, description="Sources",
-                                              rows=min(8, len(sources)))
-        self.tokens = widgets.IntRangeSlider(value=(0, longest), min=0, max=longest,
-                                             description="Tokens", layout={"width": "420px"})
-        for control in (self.search, self.seed, self.sources, self.tokens):
-            control.observe(lambda _: self.update(), "value")
-        inside = widgets.VBox([self.score, self.winner, row(self.order, self.seed),
-                               row(*self.flags.values()), row(self.sources, self.tokens)])
+        self.sources = {name: switch(name, self.update) for name in sources if name}
+        self.shortest = number_field("Tokens from", 0, self.update)
+        self.longest = number_field("to", longest, self.update)
+        self.everything = Filter(tokens=(0, longest))
+        inside = widgets.VBox([
+            row(self.score, self.winner), row(self.order, self.seed),
+            row(widgets.Label("Only pairs that"), *self.flags.values()),
+            row(widgets.Label("Sources"), *self.sources.values()),
+            row(self.shortest, self.longest),
+        ])
         self.more = widgets.Accordion([inside], titles=["Filters, order, scores"])
 
     def apply(self, name: str) -> None:
@@ -101,12 +96,18 @@ class ComparePanel(widgets.VBox):
         for flag, control in self.flags.items():
             control.value = flag in flags
         self.order.value, self.winner.value, self.search.value = order, "any", ""
-        self.sources.value, self.tokens.value = (), (self.tokens.min, self.tokens.max)
+        self.shortest.value, self.longest.value = self.everything.tokens
+        for control in self.sources.values():
+            control.value = False
         self.quiet = False
         self.update()
 
-    def _switch_diff(self) -> None:
-        self.diff.value = not self.diff.value
+    def exchange(self) -> None:
+        """The left system becomes the right one."""
+        self.quiet = True
+        self.left.value, self.right.value = self.right.value, self.left.value
+        self.quiet = False
+        self.restart()
 
     def restart(self) -> None:
         """Other systems or scores: a bar that was clicked means nothing now."""
@@ -117,9 +118,8 @@ class ComparePanel(widgets.VBox):
         """What the controls ask for."""
         winner = {"left": "a", "right": "b"}.get(self.winner.value, self.winner.value)
         return Filter(
-            self.score.value, self.search.value.strip(), frozenset(self.sources.value), winner,
-            self.gap, self.tokens.value,
-            frozenset(flag for flag, control in self.flags.items() if control.value),
+            self.score.value, self.search.value.strip(), _pressed(self.sources), winner,
+            self.gap, (self.shortest.value, self.longest.value), _pressed(self.flags),
             self.order.value, self.seed.value,
         )
 
@@ -131,6 +131,7 @@ class ComparePanel(widgets.VBox):
         self.rows = select(everything, self.wanted(), self.collection)
         self._show_numbers()
         self._show_bars(everything)
+        self._show_preset()
         self.quiet = True
         self.pager.resize(len(self.rows), len(everything))
         self.quiet = False
@@ -142,18 +143,23 @@ class ComparePanel(widgets.VBox):
             self.score.value)
 
     def _show_bars(self, everything: Sequence[Pair]) -> None:
-        found = histogram(everything, self.score.value)[::-1]  # left wins on the left
-        chosen = next((place for place, bar in enumerate(found)
-                       if (bar.low, bar.high) == self.gap), None)
+        self.bars = histogram(everything, self.score.value)[::-1]  # left wins on the left
+        gaps = [(bar.low, bar.high) for bar in self.bars]
+        self.histogram.show(self.bars, gaps.index(self.gap) if self.gap in gaps else None)
 
-        def click(place: int) -> None:
-            """Filter to the bar that was clicked, or to all when it was chosen already."""
-            bar = found[place]
-            self.gap = EVERYWHERE if place == chosen else (bar.low, bar.high)
-            self.update()
+    def click_bar(self, place: int) -> None:
+        """Filter to the bar that was clicked, or to all when it was chosen already."""
+        gap = (self.bars[place].low, self.bars[place].high)
+        self.gap = EVERYWHERE if gap == self.gap else gap
+        self.update()
 
-        labels = [f"gap {bar.low:+.2f} to {bar.high:+.2f}" for bar in found]
-        self.bars.children = (bars([bar.count for bar in found], labels, chosen, click),)
+    def _show_preset(self) -> None:
+        """The preset that the controls amount to, if any, looks pressed."""
+        now = self.wanted()
+        for name, (flags, order) in PRESETS.items():
+            same = replace(self.everything, score=now.score, seed=now.seed,
+                           flags=frozenset(flags), order=order)
+            self.presets[name].button_style = "info" if now == same else ""
 
     def show(self) -> None:
         """Show the row that the pager stands on."""
@@ -166,3 +172,7 @@ class ComparePanel(widgets.VBox):
         names = (self.left.value, self.right.value)
         self.body.value = render.comparison(
             pair, names, self.collection, self.search.value.strip(), self.diff.value)
+
+
+def _pressed(switches: Mapping[str, widgets.ToggleButton]) -> frozenset[str]:
+    return frozenset(name for name, control in switches.items() if control.value)

@@ -38,6 +38,7 @@ FLAGS: dict[str, Flag] = {
         (*pair.a.checks.values(), *pair.b.checks.values())
     ),
 }
+BARS = 11  # of the histogram; an odd number puts near-ties into one bar in the middle
 ORDERS = ("as given", "score gap", "length gap", "loop", "random")
 
 
@@ -155,8 +156,8 @@ class Bar:
     count: int
 
 
-def histogram(rows: Sequence[Pair], score: str, bars: int = 13) -> list[Bar]:
-    """Score gaps in equal bins; an odd number of bars puts near-ties into one bar in the middle."""
+def histogram(rows: Sequence[Pair], score: str, bars: int = BARS) -> list[Bar]:
+    """Score gaps in equal bins, as far to the left as to the right."""
     gaps = [gap for pair in rows if (gap := pair.gap(score)) is not None]
     reach = math.nextafter(max(map(abs, gaps), default=0.0) or 1.0, math.inf)
     width = 2 * reach / bars

@@ -14,9 +14,9 @@ import ipywidgets as widgets
 from IPython.display import HTML, display
 
 from lib.viewers import render
-from lib.viewers.controls import button, row
+from lib.viewers.controls import Panel, button, row, switch
 from lib.viewers.marks import shown
-from lib.viewers.show import is_live
+from lib.viewers.show import is_live, show_panel
 from lib.viewers.visible import visible
 
 Scores = Mapping[str, Sequence[float | None]]
@@ -24,15 +24,8 @@ Stream = Callable[[str, str, float, int, int], Iterator[tuple[int, str]]]
 Score = Callable[[str, Sequence[str]], Scores]
 
 SECONDS_BETWEEN_PICTURES = 0.15
+CHOSEN = [{"kind": "chosen", "label": "chosen"}]
 EXPECTED = (ValueError, RuntimeError, OSError)  # bad settings, no memory, no model file
-
-
-def playground_panel(
-    stream: Stream, score: Score, systems: Sequence[str], temperature: float = 0.6, top_k: int = 50,
-    n: int = 4,
-) -> "PlaygroundPanel":
-    """A widget that lets the chosen systems answer a prompt; `n` candidates each."""
-    return PlaygroundPanel(stream, score, systems, temperature, top_k, n)
 
 
 def show_playground(
@@ -41,42 +34,56 @@ def show_playground(
 ) -> None:
     """Show the playground; headless, one sentence that says where it lives."""
     if is_live(interactive):
-        display(playground_panel(stream, score, systems, temperature, top_k, n))
+        show_panel(PlaygroundPanel(stream, score, systems, temperature, top_k, n))
     else:
         display(HTML(render.style() + render.note(
             "The playground answers prompts in a running JupyterLab (make lab).")))
 
 
-class PlaygroundPanel(widgets.VBox):
-    """The playground widget; `go` starts, `stop` stops, `body.value` is what is shown."""
+class PlaygroundPanel(Panel):
+    """Lets the chosen systems answer a prompt, n candidates each.
 
-    def __init__(self, stream: Stream, score: Score, systems: Sequence[str], temperature: float,
-                 top_k: int, n: int) -> None:
+    `go` starts, `stop` stops, `body.value` is what is shown.
+    """
+
+    def __init__(self, stream: Stream, score: Score, systems: Sequence[str],
+                 temperature: float = 0.6, top_k: int = 50, n: int = 4) -> None:
         self.stream, self.score = stream, score
         self.stopped, self.thread = threading.Event(), None
         self._make_controls(systems, temperature, top_k, n)
-        super().__init__([widgets.HTML(render.style()), self.prompt, self.systems,
-                          row(self.temperature, self.top_k, self.n),
-                          row(self.go, self.stop, self.state), self.body])
+        super().__init__(
+            self.prompt, row(widgets.Label("Systems"), *self.systems.values()),
+            row(self.temperature, self.top_k, self.n),
+            row(self.go, self.stop, self.state), self.body,
+        )
 
     def _make_controls(self, systems: Sequence[str], temperature: float, top_k: int, n: int
                        ) -> None:
+        narrow = {"style": {"description_width": "auto"}, "layout": {"width": "150px"}}
         self.prompt = widgets.Textarea(placeholder="Type a prompt", description="Prompt",
-                                       layout={"width": "min(100%, 760px)", "height": "84px"})
-        self.systems = widgets.SelectMultiple(options=list(systems), value=tuple(systems)[-1:],
-                                              description="Systems", rows=min(6, len(systems)))
+                                       style={"description_width": "auto"},
+                                       layout={"width": "min(100%, 760px)", "height": "72px"})
+        self.systems = {system: switch(system, lambda: None, system == systems[-1])
+                        for system in systems}
         self.temperature = widgets.BoundedFloatText(
-            value=temperature, min=0, max=2, step=0.1, description="Temperature")
-        self.top_k = widgets.BoundedIntText(value=top_k, min=0, max=100_000, description="Top-k")
-        self.n = widgets.BoundedIntText(value=n, min=1, max=64, description="N")
+            value=temperature, min=0, max=2, step=0.1, description="Temperature", **narrow)
+        self.top_k = widgets.BoundedIntText(
+            value=top_k, min=0, max=100_000, description="Top-k", **narrow)
+        self.n = widgets.BoundedIntText(value=n, min=1, max=64, description="N", **narrow)
         self.go = button("Answer", self.start, style="primary")
         self.stop = button("Stop", self.stopped.set)
         self.stop.disabled = True
         self.state, self.body = widgets.HTML(), widgets.HTML()
+        self.body.value = render.note("Answers appear here side by side as they are written; the "
+                                      "one that Best-of-N would choose is marked.")
+
+    def asked(self) -> list[str]:
+        """The systems that are to answer."""
+        return [system for system, control in self.systems.items() if control.value]
 
     def start(self) -> None:
         """Answer in a thread; without a prompt or a system only say what is missing."""
-        if not self.prompt.value.strip() or not self.systems.value:
+        if not self.prompt.value.strip() or not self.asked():
             self.state.value = render.note("Type a prompt and choose at least one system.")
             return
         self.stopped.clear()
@@ -98,7 +105,7 @@ class PlaygroundPanel(widgets.VBox):
 
     def _answer_all(self, prompt: str) -> int:
         """Let the systems answer one after the other; the number of steps that were streamed."""
-        answers: dict[str, dict[int, str]] = {system: {} for system in self.systems.value}
+        answers: dict[str, dict[int, str]] = {system: {} for system in self.asked()}
         scores: dict[str, Scores] = {}
         steps, drawn = 0, 0.0
         for system in answers:
@@ -136,7 +143,7 @@ def _picture(answers: Mapping[str, Mapping[int, str]], scores: Mapping[str, Scor
 def _cards(texts: Sequence[str], scores: Scores) -> list[dict[str, Any]]:
     best = _best(next(iter(scores.values()), ()))
     return [
-        {"name": f"#{place + 1}", "badges": ["chosen"] if place == best else [], "facts": "",
+        {"name": f"#{place + 1}", "badges": CHOSEN if place == best else [], "facts": "",
          "text": shown(visible(text)), "tags": [], "checks": [],
          "scores": [_score(model, values, place) for model, values in scores.items()]}
         for place, text in enumerate(texts)
@@ -152,5 +159,4 @@ def _score(model: str, values: Sequence[float | None], place: int) -> dict[str, 
     known = [value for value in values if value is not None]
     value, reach = values[place], max(known, default=0.0) - min(known, default=0.0)
     width = 0.0 if value is None or not reach else 100 * (value - min(known)) / reach
-    words = "–" if value is None else f"{value:.2f}"
-    return {"model": model, "width": f"{width:.1f}", "words": words}
+    return {"model": model, "width": f"{width:.1f}", "words": render.number(value)}

@@ -9,13 +9,13 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import ipywidgets as widgets
 from IPython import get_ipython
-from IPython.display import HTML, display
+from IPython.display import HTML, Javascript, display
 
 from lib.viewers import render
 from lib.viewers.candidates_panel import CandidatesPanel
 from lib.viewers.compare_panel import ComparePanel
+from lib.viewers.controls import Panel
 from lib.viewers.filters import preset, select
 from lib.viewers.pools import policies, pools_of
 from lib.viewers.rows import Collection, Row, Systems, join, pairs
@@ -42,9 +42,10 @@ def show_compare(
     """Show two systems side by side; headless, the five pairs with the largest score gaps."""
     collection = join(systems, heldout, judges)
     if is_live(interactive):
-        _show(ComparePanel(collection, a, b))
+        show_panel(ComparePanel(collection, a, b))
     else:
-        _show(static_pairs(collection, a or collection.systems[-1], b or collection.systems[0]))
+        one, other = a or collection.systems[-1], b or collection.systems[0]
+        _show_html(static_pairs(collection, one, other))
 
 
 def show_candidates(
@@ -54,11 +55,11 @@ def show_candidates(
     """Show all candidates for a prompt; headless, those for the first prompt."""
     collection = join(systems, heldout, judges)
     if is_live(interactive):
-        _show(CandidatesPanel(collection))
+        show_panel(CandidatesPanel(collection))
     else:
         prompt = collection.prompts[0]
         pool = list(pools_of(prompt, policies(collection.systems)[-1]).values())[0]
-        _show(render.style() + render.candidates(prompt, pool, collection))
+        _show_html(render.style() + render.candidates(prompt, pool, collection))
 
 
 def show_vote(
@@ -68,9 +69,9 @@ def show_vote(
 ) -> None:
     """Show the blind vote; headless, how many votes the file holds and where to cast more."""
     if is_live(interactive):
-        _show(VotePanel(join(systems, heldout, judges), Path(path), a, b, seed))
+        show_panel(VotePanel(join(systems, heldout, judges), Path(path), a, b, seed))
     else:
-        _show(render.style() + render.note(
+        _show_html(render.style() + render.note(
             f"{len(read_votes(path))} votes in {Path(path).name}; cast more in JupyterLab or in "
             "compare.html (key v)."))
 
@@ -95,5 +96,11 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL - 1]}…"
 
 
-def _show(what: widgets.Widget | str) -> None:
-    display(HTML(what) if isinstance(what, str) else what)
+def show_panel(panel: Panel) -> None:
+    """Display a live panel and the script that gives it its keys."""
+    display(panel)
+    display(Javascript(render.read_web(("panel_keys.js",))))
+
+
+def _show_html(html: str) -> None:
+    display(HTML(html))

@@ -26,7 +26,7 @@ Point = tuple[float, float]
 CHARTS = {
     "loss": ("loss",),
     "reward margin": ("rewards/margins",),
-    "share of pairs ordered right": ("rewards/accuracies",),
+    "reward accuracy": ("rewards/accuracies",),
     "rewards": ("rewards/chosen", "rewards/rejected"),
 }
 SMOOTHING = 0.9
@@ -87,14 +87,15 @@ def _chart(title: str, keys: Sequence[str], rows: Sequence[Row]) -> dict[str, An
     everything = [point for points in (*train.values(), *checks.values()) for point in points]
     place = _scale(everything)
     lines = [
-        {"name": key, "side": "ab"[number], "raw": _path(points, place),
-         "smooth": _path(_smoothed(points), place), "last": f"{(points or checks[key])[-1][1]:.3f}",
+        {"name": key.rpartition("/")[2], "side": "ab"[number], "raw": _path(points, place),
+         "smooth": _path(_smoothed(points), place),
+         "last": render.number((points or checks[key])[-1][1], 3),
          "checks": [place(point) for point in checks[key]]}
         for number, (key, points) in enumerate(train.items()) if points or checks[key]
     ]
     values = [value for _, value in everything] or [0.0]
     return {"title": title, "lines": lines,
-            "low": f"{min(values):.3g}", "high": f"{max(values):.3g}",
+            "low": render.number(min(values), 3), "high": render.number(max(values), 3),
             "steps": int(max((step for step, _ in everything), default=0))}
 
 

@@ -5,7 +5,6 @@ panel keeps nothing in memory that is not in the votes file.
 """
 
 import time
-from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import ipywidgets as widgets
 
 from lib.viewers import render
 from lib.viewers.blind import shuffled, sides
-from lib.viewers.controls import button, choice, key_field, row
-from lib.viewers.rows import Collection, Pair, Row, Systems, ViewerError, join, pairs
+from lib.viewers.controls import Panel, key_button, picker, row
+from lib.viewers.rows import Collection, Pair, ViewerError, pairs
 from lib.viewers.votes import (
     ENOUGH,
     UNDO,
@@ -27,28 +26,17 @@ from lib.viewers.votes import (
     read_votes,
 )
 
+NAMELESS = "who gave no name"
 
-def vote_panel(
-    systems: Systems | Collection,
-    path: Path | str,
-    heldout: Iterable[Row] = (),
-    judges: Sequence[str] = (),
-    a: str | None = None,
-    b: str | None = None,
-    seed: int = 0,
-) -> "VotePanel":
-    """A widget for blind votes on a (else the last system) and b (else the first).
 
-    Votes are appended to `path`; the other parameters are those of `rows.join`.
+class VotePanel(Panel):
+    """Blind votes on a (else the last system) and b (else the first), appended to `path`.
+
+    `verdicts` are the buttons, `body.value` shows the two answers.
     """
-    return VotePanel(join(systems, heldout, judges), Path(path), a, b, seed)
 
-
-class VotePanel(widgets.VBox):
-    """The voting widget; `verdicts` are its buttons, `body.value` the two answers."""
-
-    def __init__(self, collection: Collection, path: Path, a: str | None, b: str | None,
-                 seed: int) -> None:
+    def __init__(self, collection: Collection, path: Path, a: str | None = None,
+                 b: str | None = None, seed: int = 0) -> None:
         if len(collection.systems) < 2:
             raise ViewerError(f"one system ({collection.systems[0]}) cannot be voted on; "
                               "pass the responses of at least two")
@@ -57,33 +45,34 @@ class VotePanel(widgets.VBox):
         self.current: str | None = None
         self.shown_at = time.monotonic()
         self._make_controls(a or collection.systems[-1], b or collection.systems[0])
-        super().__init__([
-            widgets.HTML(render.style()), self.one, self.other,
-            row(self.rater, self.reveal, self.progress, self.state),
-            self.body, row(*self.verdicts.values(), self.skip, self.undo, self.typed, self.note),
+        super().__init__(
+            row(self.one, self.other, self.rater),
+            row(self.progress, self.state, self.reveal), self.body,
+            row(*self.verdicts.values(), self.skip, self.undo, self.note),
             self.last, self.results,
-        ])
+        )
         self.update()
 
     def _make_controls(self, a: str, b: str) -> None:
         systems = self.collection.systems
-        self.one = choice("Between", systems, self.update, a)
-        self.other = choice("and", systems, self.update, b)
-        self.rater = widgets.Text(description="Your name", continuous_update=False)
+        self.one = picker("Between", systems, self.update, a)
+        self.other = picker("and", systems, self.update, b)
+        self.rater = widgets.Text(description="Your name", continuous_update=False,
+                                  style={"description_width": "auto"}, layout={"width": "240px"})
         self.rater.observe(lambda _: self.update(), "value")
-        self.reveal = widgets.Checkbox(description="tell me after each vote", indent=False)
-        self.progress = widgets.IntProgress(layout={"width": "160px"})
+        self.reveal = widgets.Checkbox(description="Tell me after each vote which was which",
+                                       indent=False, layout={"width": "auto"})
+        self.progress = widgets.IntProgress(layout={"width": "200px", "height": "14px"})
         self.state, self.body = widgets.HTML(), widgets.HTML()
         self.last, self.results = widgets.HTML(), widgets.HTML()
-        self.note = widgets.Text(placeholder="note (optional)", description="Note")
+        self.note = widgets.Text(placeholder="optional", description="Note",
+                                 style={"description_width": "auto"}, layout={"width": "260px"})
         self.verdicts = {
-            verdict: button(f"{key} {label}", partial(self.vote, verdict), style="primary")
+            verdict: key_button(str(key), label, partial(self.vote, verdict), "primary")
             for key, (verdict, label) in enumerate(VERDICTS.items(), start=1)
         }
-        self.skip, self.undo = button("s Skip", self.put_off), button("u Undo", self.take_back)
-        by_key = {str(key): partial(self.vote, verdict)
-                  for key, verdict in enumerate(VERDICTS, start=1)}
-        self.typed = key_field(by_key | {"s": self.put_off, "u": self.take_back})
+        self.skip = key_button("s", "Skip", self.put_off)
+        self.undo = key_button("u", "Undo", self.take_back)
 
     def systems(self) -> tuple[str, str]:
         """The two systems that are compared."""
@@ -92,8 +81,8 @@ class VotePanel(widgets.VBox):
     def mine(self) -> dict[str, Vote]:
         """The rater's valid votes on the two systems, read from the file."""
         self.damage: list[str] = []
-        votes = read_votes(self.path, self.damage.append)
-        return last_votes(votes, self.rater.value.strip(), *self.systems())
+        self.votes = read_votes(self.path, self.damage.append)
+        return last_votes(self.votes, self.rater.value.strip(), *self.systems())
 
     def update(self) -> None:
         """Show the first prompt that is not judged; those put off come last."""
@@ -166,14 +155,26 @@ class VotePanel(widgets.VBox):
 
     def _results(self, votes: dict[str, Vote]) -> str:
         if len(votes) < ENOUGH:
-            return render.note(f"Results are shown after {ENOUGH} votes.")
+            return render.note(f"Results are shown after {ENOUGH} votes. The keys on the buttons "
+                               "work after a click into this panel.")
         one, other = self.systems()
         found = human_result(votes, one)
         lines = [f"By {found.n} votes {one} wins {found.win_rate:.3f} "
                  f"[{found.low:.3f}, {found.high:.3f}] against {other}."]
-        for model in self.collection.models:
-            winners = {id: self._winner(pair, model) for id, pair in self.pairs.items()}
+        for other, winners in (self._by_models() | self._by_raters()).items():
             if agreed := agreement_with(votes, winners):
-                lines.append(f"{model} agrees in {agreed.share:.0%} of {agreed.n}, "
-                             f"kappa {agreed.kappa:.2f}.")
+                lines.append(f"{other} agrees in {agreed.share:.0%} of {agreed.n}, "
+                             f"kappa {render.number(agreed.kappa)}.")
         return render.note(*lines)
+
+    def _by_models(self) -> dict[str, dict[str, str | None]]:
+        """The winner of each prompt by each model."""
+        return {model: {id: self._winner(pair, model) for id, pair in self.pairs.items()}
+                for model in self.collection.models}
+
+    def _by_raters(self) -> dict[str, dict[str, str | None]]:
+        """The winner of each prompt by each of the others who voted on these two systems."""
+        others = dict.fromkeys(vote.rater for vote in self.votes)
+        others.pop(self.rater.value.strip(), None)
+        return {rater or NAMELESS: {id: vote.winner() for id, vote in last_votes(
+            self.votes, rater, *self.systems()).items()} for rater in others}

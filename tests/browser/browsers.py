@@ -72,7 +72,7 @@ def jupyter_lab(root: Path, home: Path) -> Iterator[Lab]:
     server = subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--port={port}", "--no-browser",
          "--allow-root", f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={token}",
-         "--ServerApp.port_retries=0"],
+         "--ServerApp.port_retries=0", "--LabApp.expose_app_in_browser=True"],
         env=os.environ | settings | {"PYTHONPATH": paths},
         stdout=subprocess.DEVNULL, stderr=(home / "log").open("wb"))
     base = f"http://127.0.0.1:{port}"
@@ -117,6 +117,13 @@ def open_notebook(context: object, lab: Lab, notebook: str) -> object:
     page.wait_for_selector(".jp-NotebookPanel .jp-Notebook .jp-Cell", timeout=60_000)
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
     return page
+
+
+def set_theme(page: object, theme: str) -> None:
+    """Switch JupyterLab to `JupyterLab Light` or `JupyterLab Dark` and wait until it is drawn."""
+    page.evaluate("(theme) => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
+    light = "false" if theme.endswith("Dark") else "true"
+    page.wait_for_selector(f"body[data-jp-theme-light={light}]")
 
 
 STATES = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(

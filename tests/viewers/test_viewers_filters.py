@@ -88,7 +88,7 @@ def test_every_gap_falls_into_exactly_one_bar(rows: list[Pair], collection: Coll
 
 def test_ties_stand_in_the_middle_bar(rows: list[Pair]) -> None:
     bars = histogram([rows[2]], "judge")
-    assert [bar.count for bar in bars] == [0] * 6 + [1] + [0] * 6
+    assert [bar.count for bar in bars] == [0] * 5 + [1] + [0] * 5
 
 
 def test_presets_use_known_flags_and_orders(rows: list[Pair], collection: Collection) -> None:

@@ -1,9 +1,11 @@
+import re
 import threading
 from collections.abc import Iterator
 
 import pytest
+from viewer_rows import HOSTILE
 
-from lib.viewers.playground_panel import PlaygroundPanel, playground_panel
+from lib.viewers.playground_panel import PlaygroundPanel
 
 
 def stream(prompt: str, system: str, temperature: float, top_k: int, n: int
@@ -19,9 +21,9 @@ def score(prompt: str, texts: list[str]) -> dict[str, list[float | None]]:
 
 @pytest.fixture
 def panel() -> PlaygroundPanel:
-    panel = playground_panel(stream, score, ["base", "sft", "dpo"], n=3)
+    panel = PlaygroundPanel(stream, score, ["base", "sft", "dpo"], n=3)
     panel.prompt.value = "hello"
-    panel.systems.value = ("sft", "dpo")
+    panel.systems["sft"].value = True
     return panel
 
 
@@ -54,6 +56,13 @@ def test_the_settings_reach_the_stream(panel: PlaygroundPanel) -> None:
     panel.temperature.value, panel.top_k.value, panel.n.value = 0.9, 20, 2
     run(panel)
     assert seen == [("hello", "sft", 0.9, 20, 2), ("hello", "dpo", 0.9, 20, 2)]
+
+
+def test_hostile_text_stays_text_while_it_streams(panel: PlaygroundPanel) -> None:
+    panel.stream = lambda *settings: iter(enumerate(HOSTILE.values()))
+    run(panel)
+    assert panel.body.value.count("<article") == 2 * len(HOSTILE)
+    assert not re.search("<(script|img|iframe|a|link|style)[ >]", panel.body.value)
 
 
 def test_stop_ends_the_stream(panel: PlaygroundPanel) -> None:

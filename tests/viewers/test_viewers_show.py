@@ -30,6 +30,7 @@ def test_headless_runs_show_html_and_live_ones_a_widget(
     assert not isinstance(shown[0], widgets.Widget)
     assert "<div" in shown[0].data
     assert isinstance(shown[1], widgets.Widget)
+    assert "viewerPanelKeys" in shown[2].data
 
 
 def test_the_static_table_has_the_largest_gaps_first(shown: list) -> None:

@@ -123,7 +123,7 @@ function scoreExcess(difference, wins, losses, n, z) {
   return wins - losses - n * difference - z * Math.sqrt(Math.max(variance, 0));
 }
 
-function histogramOf(pairs, score, bars = 13) {
+function histogramOf(pairs, score, bars = 11) {
   const gaps = pairs.map((pair) => gapOf(pair, score)).filter((gap) => gap != null);
   const reach = (Math.max(0, ...gaps.map(Math.abs)) || 1) * (1 + Number.EPSILON);
   const width = (2 * reach) / bars;
