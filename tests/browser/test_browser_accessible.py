@@ -10,6 +10,7 @@ from lib.viewers.page import write_page
 
 pytestmark = pytest.mark.browser
 
+INK = "rgb(28, 29, 33)"  # of the light page
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
 
 
@@ -42,8 +43,9 @@ def test_a_printed_page_has_the_answers_and_no_controls(
     tmp_path: Path, open_file: Callable
 ) -> None:
     path = write_page(small_systems(), tmp_path / "compare.html", judges=["judge"])
-    page = open_file(path, "#a=sft&b=dpo").page
+    page = open_file(path, "#a=sft&b=dpo", color_scheme="dark").page
     page.emulate_media(media="print")
     assert page.locator("#view .pair").is_visible()
+    assert page.evaluate("getComputedStyle(document.querySelector('.answer')).color") == INK
     for hidden in ("aside", ".pager", "nav"):
         assert not page.locator(hidden).is_visible()

@@ -92,6 +92,6 @@ def test_the_page_works_inside_a_notebooks_frame(
     frame.locator("#next").click()
     assert frame.locator("#place").input_value() == "2"
     frame.locator("body").press("v")
-    assert "Votes are lost with this page" in frame.locator("#view").inner_text()
+    assert "Votes are lost with this page" in frame.locator("#voter").inner_text()
     assert page.evaluate("document.body.dataset.planted") is None
     page.close()

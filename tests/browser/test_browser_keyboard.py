@@ -1,10 +1,10 @@
 """compare.html from the file system, driven by the keyboard alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from viewer_rows import many_systems, small_systems
+from viewer_rows import candidate, many_systems, response, small_systems
 
 from lib.viewers.page import write_page
 from lib.viewers.votes import read_votes
@@ -26,7 +26,7 @@ def shown_id(page: object) -> str:
     return page.locator("#view .id").first.inner_text()
 
 
-def press(page: object, keys: str) -> None:
+def press(page: object, keys: Sequence[str]) -> None:
     for key in keys:
         page.keyboard.press(key)
 
@@ -42,7 +42,7 @@ def test_j_and_k_walk_and_hold_at_the_ends(page: object) -> None:
 def test_slash_searches_and_escape_gives_the_keys_back(page: object) -> None:
     press(page, "/")
     page.keyboard.type("green")
-    assert page.locator("#count").inner_text() == "1 of 5"
+    assert page.locator("#count").inner_text() == "1 of 5 prompts"
     assert page.locator("#view mark").inner_text() == "green"
     page.keyboard.press("Escape")
     press(page, "d")
@@ -76,6 +76,51 @@ def test_the_four_views_are_one_key_away(page: object) -> None:
     assert page.locator("#view .pair .answer").count() == 2
 
 
+def test_the_temperature_of_the_candidates_is_switched_and_linked_to(
+    tmp_path: Path, open_file: Callable
+) -> None:
+    def pool(temperature: str) -> list[dict]:
+        return [candidate(f"{temperature} answer {place}", selector=place) for place in range(2)]
+
+    systems = {f"dpo+bon2@{temperature}": [response("p0", pool(temperature), 1)]
+               for temperature in ("0.6", "1")}
+    path = write_page(systems, tmp_path / "pools.html")
+    page = open_file(path, "#mode=candidates&a=dpo%2Bbon2%400.6").page
+    assert page.locator(".answer .text").first.inner_text() == "0.6 answer 1"
+    page.get_by_role("button", name="1", exact=True).focus()
+    press(page, [" "])
+    assert page.locator(".answer .text").all_inner_texts() == ["1 answer 1", "1 answer 0"]
+    assert "chosen · dpo+bon2@1" in page.locator(".answer").first.inner_text()
+    again = open_file(path, page.url[page.url.index("#"):]).page
+    assert again.locator(".answer .text").first.inner_text() == "1 answer 1"
+
+
+def test_a_bar_of_the_histogram_filters_and_gives_back(page: object) -> None:
+    bar = page.locator("#histogram button:enabled").first
+    bar.focus()
+    press(page, [" "])
+    assert page.locator("#count").inner_text() == "1 of 5 prompts"
+    assert shown_id(page) == "p3"
+    press(page, [" "])
+    assert page.locator("#count").inner_text() == "5 of 5 prompts"
+
+
+def test_filters_narrow_together_and_go_into_the_address(
+    page: object, path: Path, open_file: Callable
+) -> None:
+    page.locator(".more-filters > summary").focus()
+    press(page, ["Enter"])
+    page.get_by_label("Winner").select_option("left")
+    assert page.locator("#count").inner_text() == "3 of 5 prompts"
+    page.get_by_label("coding").check()
+    assert page.locator("#count").inner_text() == "2 of 5 prompts"
+    page.get_by_label("Tokens from").fill("10")
+    page.keyboard.press("Tab")
+    assert page.locator("#count").inner_text() == "1 of 5 prompts"
+    again = open_file(path, page.url[page.url.index("#"):]).page
+    assert again.locator("#count").inner_text() == "1 of 5 prompts"
+
+
 def test_a_row_of_the_list_opens_with_enter(page: object) -> None:
     press(page, "l")
     page.locator("#view tbody button").nth(3).focus()
@@ -90,7 +135,7 @@ def test_a_preset_is_reached_with_tab_and_pressed_with_space(page: object) -> No
         if page.evaluate("document.activeElement.textContent").startswith("won but shorter"):
             break
     page.keyboard.press("Space")
-    assert page.locator("#count").inner_text() == "2 of 5"
+    assert page.locator("#count").inner_text() == "2 of 5 prompts"
     assert shown_id(page) == "p3"
 
 
@@ -171,7 +216,7 @@ def test_two_tabs_do_not_overwrite_each_others_votes(page: object, path: Path) -
     press(other, "1")
     page.reload()
     page.wait_for_selector("body[data-ready=yes]")
-    assert "Download 2 votes" in page.locator("#view").inner_text()
+    assert "Download 2 votes" in page.locator("#voter").inner_text()
 
 
 def test_results_appear_after_twenty_votes(tmp_path: Path, open_file: Callable) -> None:
@@ -183,6 +228,19 @@ def test_results_appear_after_twenty_votes(tmp_path: Path, open_file: Callable) 
     text = page.locator("#view .results").inner_text()
     assert "By 20 votes system1 wins" in text
     assert "kappa" in text
+
+
+def test_another_rater_starts_anew_and_is_compared_with_the_first(
+    tmp_path: Path, open_file: Callable
+) -> None:
+    path = write_page(many_systems(25, 2, words=20), tmp_path / "many.html", judges=["judge"])
+    page = open_file(path, "#mode=vote").page
+    for rater in ("Ada", "Bob"):
+        page.get_by_label("Your name").fill(rater)
+        page.keyboard.press("Tab")
+        assert "0 of 25 judged" in page.locator(".progress").inner_text()
+        press(page, "1" * 20)
+    assert "Ada agrees in 100% of 20, kappa 1.00" in page.locator("#view .results").inner_text()
 
 
 def test_the_dark_switch_turns_the_page_dark(page: object) -> None:

@@ -97,24 +97,31 @@ function drawPresets(data, pairs, state, start, change) {
   });
 }
 
+// A column is as tall as the chart, so that small bars can be clicked too; its count stands on top.
 function drawHistogram(pairs, state, change) {
   const bars = histogramOf(pairs, state.score).reverse(); // as on screen: left wins on the left
   const tallest = Math.max(1, ...bars.map((bar) => bar.count));
+  byId("left-end").textContent = `left by ${number(bars[0].high)}`;
+  byId("right-end").textContent = `right by ${number(bars[0].high)}`;
   return bars.map((bar) => {
     const chosen = state.gap && state.gap[0] === bar.low && state.gap[1] === bar.high;
     const words = `Gap ${number(bar.low)} to ${number(bar.high)}: ${bar.count} prompts`;
-    const side = bar.low > 0 ? "a" : bar.high < 0 ? "b" : "even";
-    const button = h("button", {
-      type: "button",
-      class: side,
-      "aria-pressed": String(Boolean(chosen)),
-      "aria-label": words,
-      title: words,
-      disabled: !bar.count,
-      onclick: () => change({ gap: chosen ? null : [bar.low, bar.high] }),
-    });
-    button.style.height = `${bar.count ? 6 + (54 * bar.count) / tallest : 2}px`;
-    return button;
+    const shape = h("i");
+    shape.style.height = `${bar.count ? 3 + (55 * bar.count) / tallest : 1}px`;
+    return h(
+      "button",
+      {
+        type: "button",
+        class: bar.low > 0 ? "a" : bar.high < 0 ? "b" : "even",
+        "aria-pressed": String(Boolean(chosen)),
+        "aria-label": words,
+        title: words,
+        disabled: !bar.count,
+        onclick: () => change({ gap: chosen ? null : [bar.low, bar.high] }),
+      },
+      h("small", {}, bar.count ? `${bar.count}` : ""),
+      shape,
+    );
   });
 }
 

@@ -49,7 +49,7 @@ function openFilters(then) {
 // What was pressed is drawn anew; whoever pressed it must find the focus where it was.
 function keepFocus(redraw) {
   const pressed = document.activeElement;
-  const box = pressed && pressed.closest("#presets, #histogram, #view");
+  const box = pressed && pressed.closest("#presets, #histogram, #voter, #view");
   const focusable = () => [...box.querySelectorAll("button, input, summary")];
   const place = box ? focusable().indexOf(pressed) : -1;
   redraw();

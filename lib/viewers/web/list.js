@@ -60,7 +60,7 @@ function drawRow(pair, state, open) {
     h(
       "td",
       { class: `gap ${winnerOf(pair, state.score)}` },
-      gap == null ? "–" : `${gap > 0 ? "+" : ""}${gap.toFixed(2)}`,
+      `${gap > 0 ? "+" : ""}${number(gap)}`,
     ),
   );
 }

@@ -8,7 +8,6 @@ async function startPage() {
     start,
     state: fromHash(location.hash, start, data),
     slice: [],
-    picked: { policy: "", temperature: "" },
   };
   page.change = (changes) => {
     page.state = { ...page.state, ...changes };
@@ -46,12 +45,13 @@ function drawPage(page) {
   byId("presets").replaceChildren(...drawPresets(data, pairs, state, start, change));
   byId("histogram").replaceChildren(...drawHistogram(pairs, state, change));
   byId("slice").replaceChildren(...drawSlice(page.slice, state));
-  byId("count").textContent = `${page.slice.length} of ${pairs.length}`;
+  byId("count").textContent = `${page.slice.length} of ${pairs.length} prompts`;
   document.body.dataset.mode = state.mode;
   for (const button of document.querySelectorAll("nav button")) {
     button.setAttribute("aria-pressed", String(button.value === state.mode));
   }
   byId("view").replaceChildren(...drawView(page).flat().filter(Boolean));
+  byId("voter").replaceChildren(...(state.mode === "vote" ? page.ballot.drawVoter() : []));
 }
 
 function drawView(page) {

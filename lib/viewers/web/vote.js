@@ -97,28 +97,33 @@ class Ballot {
 
   draw() {
     const voted = this.voted();
-    const { next, all, identical } = this.queue(voted);
+    const { next } = this.queue(voted);
     const id = next.includes(this.id) ? this.id : next[0] || null;
     if (this.id !== id) this.shownAt = Date.now();
     this.id = id;
     return [
-      this.drawProgress(voted.size, all, identical),
       this.drawReveal(),
       id ? this.drawAnswers(id) : h("p", { class: "legend" }, "Every pair is judged. Thank you."),
       this.drawButtons(id),
       this.drawResults(voted),
-      this.drawKeeping(),
     ];
   }
 
+  // Beside the answers: who votes, how far they are, and where the votes go.
+  drawVoter() {
+    const voted = this.voted();
+    const { all, identical } = this.queue(voted);
+    return [this.drawProgress(voted.size, all, identical), this.drawKeeping()];
+  }
+
   drawProgress(done, all, identical) {
-    const set = (key, value) => {
-      this[key] = value;
+    const set = (changes) => {
+      Object.assign(this, changes);
       this.page.show();
     };
     const reveal = h("input", {
       type: "checkbox",
-      onchange: (event) => set("reveal", event.target.checked),
+      onchange: (event) => set({ reveal: event.target.checked }),
     });
     reveal.checked = this.reveal;
     const left = identical ? ` (${identical} identical pairs left out)` : "";
@@ -127,17 +132,18 @@ class Ballot {
       { class: "progress" },
       h(
         "label",
-        {},
-        "Your name ",
+        { class: "rater" },
+        "Your name",
         h("input", {
           value: this.rater,
           autocomplete: "off",
-          onchange: (event) => set("rater", event.target.value.trim()),
+          // another rater begins at the first prompt of the seed's order
+          onchange: (event) => set({ rater: event.target.value.trim(), id: null, skipped: [] }),
         }),
       ),
+      h("p", { role: "status" }, h("strong", {}, `${done} of ${all} judged`), left),
       h("progress", { max: all, value: done, "aria-label": "Judged" }),
-      h("span", { role: "status" }, `${done} of ${all} judged${left}`),
-      h("label", {}, reveal, " tell me after each vote"),
+      h("label", {}, reveal, " Tell me after each vote which was which"),
     );
   }
 
@@ -180,20 +186,28 @@ class Ballot {
     const button = (key, label, action) =>
       h("button", { type: "button", onclick: action }, h("kbd", {}, key), ` ${label}`);
     const undo = button("u", "Undo", () => this.undo());
-    if (!id) return h("div", { class: "ballot" }, undo);
-    return h(
-      "div",
-      { class: "ballot" },
-      VERDICTS.map(([verdict, label], place) => button(place + 1, label, () => this.vote(verdict))),
-      button("s", "Skip", () => this.skip()),
-      undo,
+    if (!id) return h("div", { class: "aside" }, undo);
+    return [
       h(
-        "label",
-        { class: "note" },
-        "Note ",
-        h("input", { id: "note", maxlength: 2000, autocomplete: "off" }),
+        "div",
+        { class: "ballot" },
+        VERDICTS.map(([verdict, label], place) =>
+          button(place + 1, label, () => this.vote(verdict)),
+        ),
       ),
-    );
+      h(
+        "div",
+        { class: "aside" },
+        h(
+          "label",
+          { class: "note" },
+          "Note",
+          h("input", { id: "note", maxlength: 2000, autocomplete: "off", placeholder: "optional" }),
+        ),
+        button("s", "Skip", () => this.skip()),
+        undo,
+      ),
+    ];
   }
 
   drawResults(voted) {
@@ -202,14 +216,20 @@ class Ballot {
     }
     const [a, b] = this.systems();
     const found = voteResults(voted, a);
-    const judged = this.page.data.models.map((model) => {
-      const agreed = agreementWith(found.winners, (id) => winnerOf(this.pairOf(id), model));
-      return h(
-        "li",
-        {},
-        `${model} agrees in ${percent(agreed.same)} of ${agreed.n}, ` +
-          `kappa ${number(agreed.kappa)}`,
-      );
+    const others = [
+      ...this.page.data.models.map((model) => [model, (id) => winnerOf(this.pairOf(id), model)]),
+      ...this.otherRaters(a),
+    ];
+    const judged = others.map(([name, winner]) => {
+      const agreed = agreementWith(found.winners, winner);
+      return agreed.n
+        ? h(
+            "li",
+            {},
+            `${name} agrees in ${percent(agreed.same)} of ${agreed.n}, ` +
+              `kappa ${number(agreed.kappa)}`,
+          )
+        : null;
     });
     return h(
       "section",
@@ -222,6 +242,17 @@ class Ballot {
       ),
       h("ul", {}, judged),
     );
+  }
+
+  // [name, winner of a prompt] of each of the others who voted here on these two systems
+  otherRaters(a) {
+    const names = new Set(this.store.votes.map((vote) => vote.rater || ""));
+    names.delete(this.rater);
+    return [...names].map((name) => {
+      const votes = lastVotes(this.store.votes, name, ...this.systems());
+      const winner = (id) => (votes.has(id) ? humanWinner(votes.get(id), a) : null);
+      return [name || "who gave no name", winner];
+    });
   }
 
   drawKeeping() {
