@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from browsers import Lab, run_all_cells
+from browsers import Lab, run_all_cells, set_theme
 
 from lib import ROOT
 from lib.runtime.files import read_jsonl
@@ -64,7 +64,7 @@ def test_compare_pages_and_filters_the_runs_answers(page: object, run: Path) -> 
     ids = [row["id"] for row in read_jsonl(run / "responses" / "dpo.jsonl")]
     compare = output_of(page, "show_comparison(study, answers)")
     compare.locator(".id", has_text=ids[0]).wait_for()
-    compare.get_by_role("button", name="next ▶").click()
+    compare.get_by_role("button", name="j Next").click()
     compare.locator(".id", has_text=ids[1]).wait_for()
     compare.get_by_role("button", name="largest gap").click()
     compare.get_by_text(f"{len(ids)} of {len(ids)} prompts").wait_for()
@@ -95,7 +95,7 @@ def test_another_temperature_shows_other_candidates(page: object, run: Path) -> 
     pool = output_of(page, "show_candidates(answers)")
     for temperature in ("0.25", "1"):
         pool.get_by_role("button", name=temperature, exact=True).click()
-        pool.get_by_text(f"dpo+bon4@{temperature}", exact=True).wait_for()
+        pool.get_by_text(f"chosen · dpo+bon4@{temperature}", exact=True).wait_for()
         assert pool.locator(".answer").count() == 4
 
 
@@ -110,9 +110,15 @@ def test_the_playground_answers_a_typed_prompt_with_the_runs_policies(page: obje
     assert {"selector", "judge"} == set(play.locator("dt").all_inner_texts())
 
 
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_axe_finds_nothing_to_complain_about_in_the_panels(
-    page: object, complaints: Callable
+    theme: str, page: object, complaints: Callable
 ) -> None:
+    set_theme(page, theme)
+    filters = output_of(page, "show_comparison(study, answers)").get_by_text("Filters, order")
+    if not page.get_by_label("Seed").is_visible():
+        filters.click()
+        page.get_by_label("Seed").wait_for()
     for call in ("show_comparison(study, answers)", "show_candidates(answers)",
                  "show_ballot(study, answers)", "show_play(study)"):
         output_of(page, call).evaluate("(found) => found.setAttribute('data-checked', '')")
