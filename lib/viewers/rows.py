@@ -241,4 +241,5 @@ def _checks(text: str, heldout: Row) -> dict[str, bool]:
     if not heldout.get("instruction_id_list"):
         return {}
     check = check_constraints(text, heldout)
-    return dict(zip(check.instructions, check.strict, strict=True))
+    return {name.replace(":", ": ").replace("_", " "): kept
+            for name, kept in zip(check.instructions, check.strict, strict=True)}

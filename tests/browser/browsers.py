@@ -123,7 +123,7 @@ def set_theme(page: object, theme: str) -> None:
     """Switch JupyterLab to `JupyterLab Light` or `JupyterLab Dark` and wait until it is drawn."""
     page.evaluate("(theme) => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
     light = "false" if theme.endswith("Dark") else "true"
-    page.wait_for_selector(f"body[data-jp-theme-light={light}]")
+    page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
 
 
 STATES = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(

@@ -208,6 +208,16 @@ def test_the_downloaded_votes_are_read_by_python(page: object, tmp_path: Path) -
     assert {votes[0].left, votes[0].right} == {"sft", "dpo"}
 
 
+def test_a_note_half_written_survives_a_redraw(page: object) -> None:
+    press(page, "v")
+    page.locator("#note").fill("A knows the")
+    page.get_by_label("Tell me after each vote").check()
+    assert page.locator("#note").input_value() == "A knows the"
+    press(page, ["Escape"])
+    press(page, "1")
+    assert page.locator("#note").input_value() == ""
+
+
 def test_two_tabs_do_not_overwrite_each_others_votes(page: object, path: Path) -> None:
     other = page.context.new_page()
     other.goto(path.as_uri() + "#a=sft&b=dpo&mode=vote")

@@ -12,6 +12,7 @@ from lib.viewers.votes import Vote, read_votes
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CELLS = [
+    "import time\n"
     "from viewer_rows import small_systems\n"
     "from lib.runtime.files import append_jsonl\n"
     "from lib.viewers.show import show_candidates, show_compare, show_vote\n"
@@ -19,6 +20,9 @@ CELLS = [
     "from lib.viewers.training_panel import live_curves\n"
     "systems = small_systems()\n"
     "def stream(prompt, system, temperature, top_k, n):\n"
+    "    while prompt == 'Never stop':\n"
+    "        time.sleep(0.02)\n"
+    "        yield 0, 'still talking'\n"
     "    for length in range(1, 4):\n"
     "        for candidate in range(n):\n"
     "            yield candidate, f'{system} at {temperature}: ' + 'word ' * length\n"
@@ -101,6 +105,11 @@ def test_the_panels_work_in_jupyterlab(
     play.get_by_role("button", name="Answer").click()
     play.get_by_text("dpo at 0.6: word word word").first.wait_for()
     play.get_by_text("chosen", exact=True).wait_for()
+    play.get_by_label("Prompt").fill("Never stop")
+    play.get_by_role("button", name="Answer").click()
+    play.get_by_text("still talking").first.wait_for()
+    play.get_by_role("button", name="Stop").click()
+    play.get_by_text("stopped after").wait_for()
 
     assert cell(page, 5).locator("svg circle").count() == 1
 

@@ -138,6 +138,6 @@ def test_constraints_are_shown_as_kept_or_broken() -> None:
                for name, text in (("sft", "a, b"), ("dpo", "a b"))}
     collection = join(systems, heldout)
     html = render.comparison(pairs(collection, "sft", "dpo")[0], ("sft", "dpo"), collection)
-    assert "breaks punctuation:no_comma" in html
-    assert "keeps punctuation:no_comma" in html
+    assert "breaks punctuation: no comma" in html
+    assert "keeps punctuation: no comma" in html
     assert "An answer" in html

@@ -61,7 +61,7 @@ def test_constraints_are_checked_on_every_candidate() -> None:
     systems = {"sft": [response("p", [candidate("Hi, you."), candidate("Hi you.")])]}
     answers = join(systems, heldout).prompts[0].pools[0].answers
     assert [dict(answer.checks) for answer in answers] == [
-        {"punctuation:no_comma": False}, {"punctuation:no_comma": True}]
+        {"punctuation: no comma": False}, {"punctuation: no comma": True}]
 
 
 def test_a_score_that_is_not_a_number_counts_as_missing() -> None:

@@ -23,7 +23,9 @@ function poolsOf(prompt, policy) {
   const own = (pool) => [...pool.chosen.keys()].some((name) => splitName(name).policy === policy);
   const all = prompt.pools.filter(own);
   const choices = all.filter((pool) => pool.answers.length > 1);
-  return (choices.length ? choices : all).sort((one, other) => temperatureOf(one) - temperatureOf(other));
+  return (choices.length ? choices : all).sort(
+    (one, other) => temperatureOf(one) - temperatureOf(other),
+  );
 }
 
 function drawPools(page, prompt) {
@@ -120,7 +122,8 @@ function badgeOf(system) {
 
 // Each model's curve: its values at powers of two and at N, and all of them as a line.
 function drawCurve(curve, rankedBy, data) {
-  const places = curve[0].map((_, n) => n + 1).filter((n, at, all) => !(n & (n - 1)) || n === all.length);
+  const sizes = curve[0].map((_, place) => place + 1);
+  const places = sizes.filter((n) => !(n & (n - 1)) || n === sizes.length);
   const row = (head, cells, last) =>
     h(
       "tr",

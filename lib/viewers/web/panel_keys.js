@@ -13,7 +13,8 @@
   }
 
   function onKey(event) {
-    const typing = event.target.matches("input:not([type=checkbox]), textarea, [contenteditable=true]");
+    const fields = "input:not([type=checkbox]), textarea, [contenteditable=true]";
+    const typing = event.target.matches(fields);
     const plain = event.key.length === 1 && event.key !== " ";
     if (typing || !plain || event.ctrlKey || event.metaKey || event.altKey) {
       clicked = null;

@@ -14,6 +14,7 @@ class Ballot {
       store,
       skipped: [],
       rater: "",
+      note: "",
       reveal: false,
       last: null,
       id: null,
@@ -71,9 +72,10 @@ class Ballot {
 
   vote(verdict) {
     if (!this.id) return;
-    this.record(verdict, this.id, this.sides(this.id), byId("note").value.trim());
+    this.record(verdict, this.id, this.sides(this.id), this.note.trim());
     this.last = { id: this.id, verdict };
     this.id = null;
+    this.note = "";
     this.page.show();
   }
 
@@ -202,7 +204,14 @@ class Ballot {
           "label",
           { class: "note" },
           "Note",
-          h("input", { id: "note", maxlength: 2000, autocomplete: "off", placeholder: "optional" }),
+          h("input", {
+            id: "note",
+            value: this.note,
+            maxlength: 2000,
+            autocomplete: "off",
+            placeholder: "optional",
+            oninput: (event) => (this.note = event.target.value), // kept when the view is redrawn
+          }),
         ),
         button("s", "Skip", () => this.skip()),
         undo,
