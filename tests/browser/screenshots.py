@@ -21,7 +21,7 @@ FIGURES = ROOT / "figures" / "viewers"
 LARGEST, LARGEST_TOTAL = 200_000, 1_000_000  # bytes
 QUALITY = 80
 VIEW, TELEPHONE = {"width": 1180, "height": 740}, {"width": 390, "height": 760}
-TALLEST, MARGIN = 900, 12  # pixels of a panel that are shown, and around it
+TALLEST, MARGIN = 900, 4  # pixels of a panel that are shown, and around it
 QUESTION = "Give me two tips for a good night's sleep."
 
 PAGES = {  # name: hash of the page, colour scheme, size
