@@ -54,6 +54,7 @@ class _TokenLogps(torch.autograd.Function):
                 _add_products(grad_weight, slope, (hidden[piece] * down[piece]).to(slope.dtype))
             if grad_bias is not None:
                 grad_bias += (slope * down[piece]).sum(0)
+            del slope  # before the next chunk's is made
         grad_weight = None if direct is not None else _like(grad_weight, weight)
         return (grad_hidden, grad_weight, _like(grad_bias, bias), None, None, None)
 
@@ -85,7 +86,8 @@ def log_sum_exp(logits: Tensor) -> Tensor:
 def _slope(logits: Tensor, targets: Tensor, logps: Tensor, softcap: float | None) -> Tensor:
     """d -log p[target] / d uncapped logits: softmax - one-hot, times the cap's own slope."""
     slope = torch.softmax(logits, -1)
-    slope.scatter_(1, targets[:, None], torch.expm1(logps)[:, None].to(slope.dtype))
+    words = torch.arange(len(targets), device=targets.device)
+    slope[words, targets] = torch.expm1(logps).to(slope.dtype)  # scatter_ copies it all, twice
     return slope if softcap is None else slope.mul_(1 - (logits / softcap) ** 2)
 
 
@@ -93,7 +95,7 @@ def _add_products(total: Tensor, slope: Tensor, hidden: Tensor) -> None:
     """total += slope.T @ hidden, a block of the vocabulary at a time; total [vocabulary, width]."""
     for begin in range(0, len(total), WEIGHT_ROWS):
         words = slice(begin, begin + WEIGHT_ROWS)
-        total[words] += slope[:, words].T @ hidden
+        total[words].add_(slope[:, words].T @ hidden)
 
 
 def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor,
