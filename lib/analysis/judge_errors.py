@@ -36,7 +36,7 @@ def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -
     """How often each judge prefers the longer of two answers, the reader's own taste first.
 
     Pairs that differ in length; a judge above the reader's share likes length for its own sake.
-    Lengths are in characters and intervals resample prompts.
+    Lengths are in characters; intervals are those of clusters, the prompts.
     """
     reader = [[answer["score"] for answer in row["answers"]] for row in audit_rows]
     return [{"judge": judge} | _length_row(audit_rows, scores)
