@@ -26,6 +26,7 @@ REMOTE_SCRIPT = re.compile(r'<script[^>]*\ssrc="https?://[^"]*"[^>]*>\s*</script
 STAGES_BEFORE = {"01": [], "02": ["data"], "03": ["data", "sft"], "04": ["data", "sft", "dpo"],
                  "05": ["data", "sft", "dpo", "responses"],
                  "06": ["data", "sft", "dpo", "responses", "results"]}
+FILES_BEFORE = {"05": ["seeds.json"]}  # the spread over seeds, where several were run
 
 
 def notebook_paths(only: Sequence[str] = (), start: str = "") -> list[Path]:
@@ -84,7 +85,10 @@ def _key(path: Path, run: Path, parameters: Mapping[str, Any]) -> str:
     code = {str(file.relative_to(ROOT)): sha256_of(file)
             for file in sorted((ROOT / "lib").rglob("*")) if file.suffix in (
                 ".py", ".js", ".css", ".jinja", ".html")}
-    before = {stage: outputs_hash(run / stage) for stage in STAGES_BEFORE[path.name[:2]]}
+    number = path.name[:2]
+    before = {stage: outputs_hash(run / stage) for stage in STAGES_BEFORE[number]}
+    before |= {name: sha256_of(run / name) for name in FILES_BEFORE.get(number, ())
+               if (run / name).exists()}
     return sha256_of_value([sha256_of(path), dict(parameters), code, before])
 
 
