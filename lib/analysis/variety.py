@@ -53,12 +53,16 @@ def cosine_dispersion(embeddings: ArrayLike) -> float | None:
 
 
 def vendi_score(embeddings: ArrayLike) -> float:
-    """Effective number of different candidates: exp of the entropy of the cosine kernel's spectrum.
+    """`effective_number` of candidates by the cosine of their embeddings, [n, dimensions]."""
+    return effective_number(_cosines(embeddings))
 
-    1 when all point one way, n when all are orthogonal (Friedman & Dieng 2210.02410).
+
+def effective_number(similarity: ArrayLike) -> float:
+    """Vendi score: exp of the entropy of a similarity matrix's spectrum, [n, n] with ones inside.
+
+    1 when all are the same, n when none is like another (Friedman & Dieng 2210.02410).
     """
-    similarity = _cosines(embeddings)
-    weights = np.linalg.eigvalsh(similarity / len(similarity))
+    weights = np.linalg.eigvalsh(np.asarray(similarity, dtype=float) / len(similarity))
     weights = weights[weights > 1e-12]
     return float(np.exp(-np.sum(weights * np.log(weights))))
 
