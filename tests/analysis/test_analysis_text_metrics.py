@@ -78,6 +78,9 @@ def test_metrics_of_a_system_are_plain_json_with_intervals() -> None:
     json.dumps(metrics, allow_nan=False)
     assert metrics["stopped_at_limit"] == metrics["empty"] == pytest.approx(1 / 3)
     assert metrics["stopped_at_limit_low"] < 1 / 3 < metrics["stopped_at_limit_high"]
+    assert metrics["mean_tokens_low"] < metrics["mean_tokens"] < metrics["mean_tokens_high"]
+    assert metrics["seq_rep_2_low"] <= metrics["seq_rep_2"] < metrics["seq_rep_2_high"]
+    assert metrics["seq_rep_4"] is metrics["seq_rep_4_low"] is None
     assert metrics["identical_candidates"] is None
     with pytest.raises(ValueError, match="at least one answer"):
         text_metrics([])
@@ -91,6 +94,9 @@ def test_candidates_that_collide_are_counted() -> None:
     assert metrics["distinct_candidates"] == 3
     assert metrics["identical_candidates"] == 0.25
     assert 0 < metrics["candidate_self_bleu"] < 1
+    assert 1 < metrics["effective_candidates"] < 3
+    row["candidates"] = [row["candidates"][0] | {"text": text} for text in ("a b", "c d", "", "e")]
+    assert text_metrics([row])["effective_candidates"] == pytest.approx(4)
 
 
 def test_systems_are_compared_at_the_word_budget_of_the_tersest() -> None:
