@@ -23,6 +23,7 @@ Row = dict[str, Any]
 Scores = Sequence[Sequence[float | None]]
 READER = "blind reader"
 POLICIES = ("base", "sft", "dpo")
+FEWEST = 2  # prompts on either side of a correction
 
 
 def audit_systems(audit_rows: Sequence[Row],
@@ -113,21 +114,21 @@ def _is_sure(systems: Mapping[str, Sequence[Row]], a: str, b: str) -> bool:
 
 
 def corrected_win_rate(systems: Mapping[str, Sequence[Row]], audit_rows: Sequence[Row], judge: str,
-                       scores: Scores, a: str, b: str, audit_pair: Pair | None = None) -> Row:
+                       scores: Scores, a: str, b: str) -> Row | None:
     """A run's win rate of a over b by a judge, corrected by the audit, with its wider interval.
 
-    audit_pair: the audit's systems that stand for a and b (the same names by default). Rests on the
-    judge erring on this run's answers as on the audit's. `win_rate`, `low`, `high`: the judge's
-    rate less its mean error. `pooled_*`: weighted for the shortest interval, which also assumes
-    that the audit's answers are worth what this run's are.
+    Rests on the judge erring on this run's answers as on the audit's. `win_rate`, `low`, `high`:
+    the judge's rate less its mean error. `pooled_*`: weighted for the shortest interval, which also
+    assumes that the audit's answers are worth what this run's are. None for fewer than two scored
+    prompts on either side, which no spread can be told from.
     """
     board = scoreboard({a: systems[a], b: systems[b]}, [judge])
     labelled = audit_systems(audit_rows, {judge: scores})
-    first, second = audit_pair or (a, b)
-    audit: Scoreboard = scoreboard({first: labelled[first], second: labelled[second]},
-                                   [READER, judge])
+    audit: Scoreboard = scoreboard({a: labelled[a], b: labelled[b]}, [READER, judge])
     outcomes = (board.outcomes(judge, 0, 1), audit.outcomes(judge, 0, 1),
                 audit.outcomes(READER, 0, 1))
+    if min(np.sum(~np.isnan(outcomes[0])), np.sum(~np.isnan(outcomes[1] + outcomes[2]))) < FEWEST:
+        return None
     found = prediction_powered_win_rate(*outcomes, weight=1.0)
     pooled = prediction_powered_win_rate(*outcomes)
     return {"a": a, "b": b, "judge": judge} | asdict(found) | {

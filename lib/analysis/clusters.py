@@ -14,6 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 from lib.analysis.intervals import Interval
 
 Floats = NDArray[np.float64]
+ROUNDING = 1e-9  # a mean of shares may come out as 1 + 2e-16
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ def clustered_share_interval(shares: ArrayLike, clusters: ArrayLike | None = Non
     resampling whole clusters covers 91. Raises ValueError for values outside 0 to 1 and for none.
     """
     values = _present(shares)
-    if values.min() < 0 or values.max() > 1:
+    if values.min() < -ROUNDING or values.max() > 1 + ROUNDING:
         raise ValueError(f"a share of {values.min():g} to {values.max():g} was given; use "
                          "clustered_mean_interval for values outside 0 to 1")
+    values = np.clip(values, 0, 1)
     mean, variance, number = _mean_of_clusters(values, clusters)
     n = _effective(mean, variance, number, confidence)
     low, high = proportion_confint(mean * n, n, 1 - confidence, method="wilson")

@@ -19,7 +19,6 @@ from lib.analysis.calibration import calibration
 from lib.analysis.judges import length_preference
 
 Row = dict[str, Any]
-FEWEST = 2  # prompts on either side of a correction
 
 
 def judge_calibration(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
@@ -46,14 +45,11 @@ def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -
 def corrected_win_rates(systems: Mapping[str, Sequence[Row]], audit_rows: Sequence[Row],
                         judge: str, scores: Scores,
                         pairs: Iterable[tuple[str, str]]) -> list[Row]:
-    """`corrected_win_rate` for each of the pairs whose two systems the audit read as well.
-
-    None for fewer than two prompts, which no spread can be told from.
-    """
+    """`corrected_win_rate` for each of the pairs whose two systems the audit read as well."""
     known = audit_systems(audit_rows)
-    prompts = min(len(audit_rows), *(len(rows) for rows in systems.values()))
-    return [corrected_win_rate(systems, audit_rows, judge, scores, a, b) for a, b in pairs
-            if a in known and b in known and prompts >= FEWEST]
+    rows = [corrected_win_rate(systems, audit_rows, judge, scores, a, b) for a, b in pairs
+            if a in known and b in known]
+    return [row for row in rows if row is not None]
 
 
 def _length_row(audit_rows: Sequence[Row], scores: Scores) -> Row:

@@ -98,15 +98,6 @@ def correlation_of(products: ArrayLike) -> NDArray[np.float64]:
     return np.clip(np.divide(ab, scale, out=np.full_like(scale, np.nan), where=scale > 0), -1, 1)
 
 
-def within_prompt_correlation(first: ArrayLike, second: ArrayLike) -> float | None:
-    """Correlation of two scores of the same candidates within prompts, both [prompts, candidates].
-
-    None when a score never varies.
-    """
-    found = correlation_of(np.nansum(within_prompt_products(first, second), axis=0))
-    return None if np.isnan(found) else float(found)
-
-
 def _check_n(n: int) -> None:
     if n < 1:
         raise ValueError(f"n is {n}; best-of-n needs at least one candidate")

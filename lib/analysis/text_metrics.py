@@ -13,7 +13,7 @@ from lib.analysis.clusters import clustered_mean_interval, clustered_share_inter
 from lib.analysis.intervals import wilson_interval
 from lib.analysis.repetition import is_loop, longest_repeated_run, seq_rep
 from lib.analysis.scoreboard import chosen
-from lib.analysis.variety import distinct_n, effective_number, self_bleu
+from lib.analysis.variety import dispersion, distinct_n, effective_number, self_bleu
 from lib.inference.best_of_n import word_similarity
 
 Row = dict[str, Any]
@@ -85,14 +85,16 @@ def _candidates(rows: Sequence[Row]) -> Row:
     pools = [[candidate["text"].strip() for candidate in row["candidates"]] for row in rows]
     several = [pool for pool in pools if len(pool) > 1]
     if not several:
-        return {"candidates": 1, "distinct_candidates": None, "identical_candidates": None,
-                "effective_candidates": None, "candidate_self_bleu": None}
+        return {"candidates": 1} | dict.fromkeys((
+            "distinct_candidates", "identical_candidates", "effective_candidates",
+            "candidate_dispersion", "candidate_self_bleu"))
+    similarities = [word_similarity(pool) for pool in several]
     return {"candidates": float(np.mean([len(pool) for pool in pools])),
             "distinct_candidates": float(np.mean([len(set(pool)) for pool in several])),
             "identical_candidates": float(np.mean([1 - len(set(pool)) / len(pool)
                                                    for pool in several])),
-            "effective_candidates": _mean([effective_number(word_similarity(pool))
-                                           for pool in several]),
+            "effective_candidates": _mean([effective_number(one) for one in similarities]),
+            "candidate_dispersion": _mean([dispersion(one) for one in similarities]),
             "candidate_self_bleu": _mean([self_bleu(pool) for pool in several])}
 
 

@@ -103,6 +103,7 @@ def test_one_cluster_or_one_answer_for_all_still_leaves_doubt() -> None:
     low, high = clustered_share_interval([1.0] * 50)
     assert 0.9 < low < 1 == high
     assert clustered_mean_interval([3.0]) == (3.0, 3.0)
+    assert clustered_share_interval([1.0 + 2e-16, 1.0]) == clustered_share_interval([1.0, 1.0])
 
 
 def test_what_is_no_share_and_no_value_are_refused() -> None:

@@ -67,6 +67,9 @@ def test_only_comparisons_that_the_reader_saw_are_corrected() -> None:
     assert [(row["a"], row["b"]) for row in rows] == [("dpo", "base")]
     one = {name: rows[:1] for name, rows in systems.items()}
     assert corrected_win_rates(one, AUDIT, "noisy", scores, pairs) == []
+    for row in systems["dpo"][1:]:  # all but one could not be scored
+        row["candidates"] = [row["candidates"][0] | {"rewards": {"noisy": None}}]
+    assert corrected_win_rates(systems, AUDIT, "noisy", scores, pairs) == []
 
 
 def test_a_judge_without_error_is_left_as_it_is() -> None:

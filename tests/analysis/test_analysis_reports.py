@@ -12,9 +12,10 @@ from lib.analysis.divergence import kl_divergence, kl_terms
 from lib.analysis.model_card import model_card
 from lib.analysis.paper import INCONSISTENCIES, TABLE_1, claims, paper_rate, paper_rows
 from lib.analysis.selection import (
+    correlation_of,
     same_pool_win_rate,
     same_pool_win_rates,
-    within_prompt_correlation,
+    within_prompt_products,
 )
 from lib.analysis.selection_effects import complementarity, selection_effects
 from lib.analysis.win_rates import compare, round_robin
@@ -230,9 +231,10 @@ def test_the_best_of_a_pool_over_one_of_the_pool_follows_simulation() -> None:
 def test_correlation_within_prompts_ignores_how_hard_a_prompt_is() -> None:
     hard = np.array([[0.0], [100.0]])
     noise = np.array([[1.0, -1.0], [1.0, -1.0]])
-    assert within_prompt_correlation(hard + noise, hard - noise) == pytest.approx(-1)
-    assert within_prompt_correlation([[1.0, 1.0]], [[1.0, 2.0]]) is None
-    assert within_prompt_correlation([[np.nan, np.nan]], [[1.0, 2.0]]) is None
+    products = within_prompt_products(hard + noise, hard - noise)
+    assert correlation_of(products).tolist() == pytest.approx([-1, -1])
+    assert np.isnan(correlation_of(within_prompt_products([[1.0, 1.0]], [[1.0, 2.0]]))).all()
+    assert np.isnan(within_prompt_products([[np.nan, np.nan]], [[1.0, 2.0]])).all()
 
 
 def test_complementarity_is_the_gain_together_minus_the_gain_apart() -> None:
