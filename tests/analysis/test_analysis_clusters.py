@@ -134,10 +134,11 @@ def test_the_spread_over_seeds_widens_when_seeds_disagree() -> None:
 def test_one_seed_and_one_prompt_have_a_spread_too() -> None:
     alone = seed_spread([[1, 0, 1, 1]])
     assert (alone.mean, alone.between_seeds) == (0.75, 0)
-    assert (alone.low, alone.high) == pytest.approx((0, 1))
+    assert alone.low < 0.4 < 0.9 < alone.high
     same = seed_spread([[1.0], [1.0], [0.0]])
     assert same.low < same.mean < same.high
-    assert seed_spread([[1.0]]).low == 1
+    assert seed_spread([[1.0]]).low < 0.25
+    assert 0.75 < seed_spread(np.ones((3, 16))).low < 0.85  # as of 16 prompts, not of 48
     with pytest.raises(ValueError, match="an outcome is missing"):
         seed_spread([[1.0, np.nan]])
     with pytest.raises(ValueError, match="no prompt was judged in every seed"):
