@@ -23,7 +23,7 @@ from lib.analysis.win_rates import (
 )
 from lib.runtime.devices import environment
 from lib.runtime.files import Row, read_json, read_jsonl, write_json
-from lib.runtime.manifest import read_manifest
+from lib.runtime.manifest import code_hash, read_manifest
 from lib.study.curves import best_of_n_curves, cost_rows, gain_rows, pools_of
 from lib.study.deep_pools import deep_curves, deep_inputs, load_deep_pools, without_deep
 from lib.study.judging import audit_results, reference_results
@@ -46,10 +46,14 @@ MATRIX = ("a", "b", "judge", "n", "win_rate", "ci_low", "ci_high")
 
 
 def evaluate_study(study: Study) -> Row:
-    """Compute or find results.json; returns it, with the spread over seeds where one is known."""
+    """Compute or find results.json; returns it, with the spread over seeds where one is known.
+
+    It takes seconds, so that other code makes it again: no number outlives the formula it had.
+    """
     measured = measure_movement(study)
     inputs = {name: stage_hash(study, name)
               for name in ("data", "sft", "dpo", "responses", "movement")} | deep_inputs(study)
+    inputs["code"] = code_hash("analysis", "study")
     run_stage(study, "results", {"evaluation": without_deep(study.profile.evaluation)}, inputs,
               outputs=["results.json"], work=lambda folder: _evaluate(study, folder, measured))
     results = read_json(study.path("results", "results.json")) | {"seeds": known_seeds(study)}
