@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from analysis_rows import response, system
 
-from lib.analysis import exports, reports
+from lib.analysis import exports, reports, tables
 from lib.analysis.divergence import kl_divergence, kl_terms
 from lib.analysis.model_card import model_card
 from lib.analysis.paper import INCONSISTENCIES, TABLE_1, claims, paper_rate, paper_rows
@@ -184,6 +184,9 @@ def test_selection_alone_explains_the_gain_of_a_policy_of_noise() -> None:
     by_key = {(row["opponent"], row["judge"]): row for row in rows}
     assert by_key["sft+random4@0.6", "selector"]["predicted"] == 0.875
     assert by_key["base", "judge"]["correlation"] == pytest.approx(0.5, abs=0.08)
+    assert by_key["base", "judge"]["null"] == 0.8  # n / (n + 1)
+    assert by_key["sft+random4@0.6", "judge"]["null"] == 0.875
+    assert "| .80 |" in tables.selection_table([by_key["base", "judge"]])
     for row in rows:
         assert row["excess"] == pytest.approx(row["observed"] - row["predicted"])
         assert row["excess_low"] < 0 < row["excess_high"]
