@@ -46,12 +46,12 @@ def test_the_interval_of_clustered_pairs_covers_the_truth(n: int, rate: float) -
 def test_the_interval_over_three_seeds_covers_the_truth(n: int, rate: float,
                                                         apart: float) -> None:
     random, held = np.random.default_rng(0), []
-    for _ in range(400):
+    for _ in range(600):
         chance = of_groups((3, n), random.normal(size=n), random)
         rates = rate + apart * random.normal(size=(3, 1))
         found = seed_spread(outcomes(chance, rates, 0.04))
         held.append(found.low <= rate <= found.high)
-    assert 0.91 <= np.mean(held) <= 0.985
+    assert 0.915 <= np.mean(held) <= 0.985
 
 
 @pytest.mark.parametrize(("n", "rate"), CASES[:6])
