@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 SEPARABLE = 12.0  # a coefficient beyond this means that the data have no finite maximum
 RIDGE = 0.1
 NEWTON_STEPS = 100
+SETTLED = 1e-8  # steps shrink to their square: the next one would be rounding
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _logistic(columns: Floats, wins: Floats, ridge: float) -> Floats | None:
             return None
         step = np.linalg.solve(curvature, gradient)
         coefficients += np.clip(step, -2, 2)
-        if np.max(np.abs(step)) < 1e-12:
+        if np.max(np.abs(step)) < SETTLED:
             break
     full = np.zeros(columns.shape[1])
     full[used] = coefficients

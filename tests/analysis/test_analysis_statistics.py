@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
+from lib.analysis import ratings
 from lib.analysis.agreement import agreement, cohen_kappa
 from lib.analysis.length_control import length_controlled_win_rate
 from lib.analysis.ratings import bradley_terry, rate
@@ -129,6 +131,21 @@ def test_ratings_are_finite_sum_to_zero_and_follow_a_renaming(
     assert np.all(np.isfinite(strengths))
     assert strengths.sum() == pytest.approx(0, abs=1e-8)
     assert bradley_terry(matrix[np.ix_(order, order)]) == pytest.approx(strengths[order], abs=1e-6)
+
+
+def test_many_prompts_take_no_more_steps_to_rate_than_few(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """With thousands of wins a step of Newton's method cannot shrink below rounding."""
+    steps = []
+    monkeypatch.setattr(ratings, "expected_wins", lambda strengths: steps.append(1) or expit(
+        strengths[..., :, None] - strengths[..., None, :]))
+    wins = np.random.default_rng(0).integers(20, 80, size=(500, 12, 12))
+    counts = []
+    for prompts in (1, 10, 1000):
+        steps.clear()
+        bradley_terry(wins * prompts)
+        counts.append(len(steps))
+    assert counts[0] == counts[1] == counts[2] < 10
 
 
 def test_a_system_that_never_loses_gets_a_finite_rating_and_the_prior_is_named() -> None:
