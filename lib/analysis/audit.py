@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-from lib.analysis.judges import agreement_row, pair_accuracy
+from lib.analysis.intervals import mean_interval
+from lib.analysis.judges import agreement_row, pair_accuracy, verdicts
 from lib.analysis.prediction_powered import prediction_powered_win_rate
 from lib.analysis.scoreboard import Scoreboard, scoreboard
 from lib.analysis.win_rates import Pair, rate_systems, round_robin
@@ -22,6 +23,7 @@ Row = dict[str, Any]
 Scores = Sequence[Sequence[float | None]]
 READER = "blind reader"
 POLICIES = ("base", "sft", "dpo")
+FEWEST = 2  # prompts on either side of a correction
 
 
 def audit_systems(audit_rows: Sequence[Row],
@@ -63,7 +65,7 @@ def judge_quality(audit_rows: Sequence[Row], judge: str, scores: Scores,
     """How often a judge orders two answers to one prompt as the reader does, by the reader's gap.
 
     Rows {"judge", "gap", "n", "accuracy", "ci_low", "ci_high", "agreement", "kappa", "ac1"}: pairs
-    at least `gap` points apart; the interval resamples prompts.
+    at least `gap` points apart; the interval is that of clusters, the prompts.
     """
     pairs = answer_pairs(audit_rows, scores)
     return [{"judge": judge, "gap": gap} | _quality([pair for pair in pairs if pair[1] >= gap])
@@ -74,7 +76,8 @@ def system_order(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
     """Does the judge order whole systems as the reader does?
 
     Both orders (best first, by Bradley-Terry rating), Kendall's tau between them, and the pairs of
-    systems that the two put the other way round.
+    systems that the two put the other way round: `turned`, of which `turned_surely` are those that
+    the reader is sure of (the 95 % interval leaves out one half).
     """
     systems = audit_systems(audit_rows, {judge: scores})
     strengths = {who: dict(zip(systems, rate_systems(systems, who, resamples=1).strengths,
@@ -82,28 +85,50 @@ def system_order(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
     reader, judged = strengths[READER], strengths[judge]
     turned = [[a, b] for a, b in combinations(systems, 2)
               if (reader[a] - reader[b]) * (judged[a] - judged[b]) < 0]
+    surely = [pair for pair in turned if _is_sure(systems, *pair)]
     tau = kendalltau(list(reader.values()), list(judged.values())).statistic
     return {"judge": judge, "reader_order": sorted(reader, key=lambda name: -reader[name]),
             "judge_order": sorted(judged, key=lambda name: -judged[name]),
-            "kendall_tau": None if np.isnan(tau) else float(tau), "turned": turned}
+            "kendall_tau": None if np.isnan(tau) else float(tau), "turned": turned,
+            "turned_surely": surely}
+
+
+def audit_agreement(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -> list[Row]:
+    """Agreement, kappa and AC1 of the reader and the judges, each two, on the audit's comparisons.
+
+    All pairs of systems on all prompts together, each as a win, a tie or a loss.
+    """
+    systems, judges = audit_systems(audit_rows, judge_scores), [READER, *judge_scores]
+    board = scoreboard(systems, judges)
+    said = {judge: [verdict for a, b in combinations(systems, 2)
+                    for verdict in verdicts(board, judge, b, a)] for judge in judges}
+    return [{"judge_a": one, "judge_b": other} | agreement_row(said[one], said[other])
+            for one, other in combinations(judges, 2)]
+
+
+def _is_sure(systems: Mapping[str, Sequence[Row]], a: str, b: str) -> bool:
+    """Whether the reader's interval for a against b leaves out one half."""
+    board = scoreboard({a: systems[a], b: systems[b]}, [READER])
+    low, high = mean_interval(board.outcomes(READER, 0, 1))
+    return low > 0.5 or high < 0.5
 
 
 def corrected_win_rate(systems: Mapping[str, Sequence[Row]], audit_rows: Sequence[Row], judge: str,
-                       scores: Scores, a: str, b: str, audit_pair: Pair | None = None) -> Row:
+                       scores: Scores, a: str, b: str) -> Row | None:
     """A run's win rate of a over b by a judge, corrected by the audit, with its wider interval.
 
-    audit_pair: the audit's systems that stand for a and b (the same names by default). Rests on the
-    judge erring on this run's answers as on the audit's. `win_rate`, `low`, `high`: the judge's
-    rate less its mean error. `pooled_*`: weighted for the shortest interval, which also assumes
-    that the audit's answers are worth what this run's are.
+    Rests on the judge erring on this run's answers as on the audit's. `win_rate`, `low`, `high`:
+    the judge's rate less its mean error. `pooled_*`: weighted for the shortest interval, which also
+    assumes that the audit's answers are worth what this run's are. None for fewer than two scored
+    prompts on either side, which no spread can be told from.
     """
     board = scoreboard({a: systems[a], b: systems[b]}, [judge])
     labelled = audit_systems(audit_rows, {judge: scores})
-    first, second = audit_pair or (a, b)
-    audit: Scoreboard = scoreboard({first: labelled[first], second: labelled[second]},
-                                   [READER, judge])
+    audit: Scoreboard = scoreboard({a: labelled[a], b: labelled[b]}, [READER, judge])
     outcomes = (board.outcomes(judge, 0, 1), audit.outcomes(judge, 0, 1),
                 audit.outcomes(READER, 0, 1))
+    if min(np.sum(~np.isnan(outcomes[0])), np.sum(~np.isnan(outcomes[1] + outcomes[2]))) < FEWEST:
+        return None
     found = prediction_powered_win_rate(*outcomes, weight=1.0)
     pooled = prediction_powered_win_rate(*outcomes)
     return {"a": a, "b": b, "judge": judge} | asdict(found) | {

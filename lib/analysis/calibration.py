@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq
 from scipy.special import expit
 
 Floats = NDArray[np.float64]
+TEMPERATURES = (0.01, 1000.0)
 
 
 class Bin(NamedTuple):
@@ -79,9 +80,15 @@ def fit_temperature(differences: ArrayLike) -> float:
     Pairs that are all right (or all wrong) have no finite optimum and land on the border.
     """
     gaps = _present(differences)
-    found = minimize_scalar(lambda log_t: _nll(gaps / np.exp(log_t)), bounds=np.log([0.01, 1000]),
-                            method="bounded", options={"xatol": 1e-12})
-    return float(np.exp(found.x))
+
+    def slope(log_t: float) -> float:
+        """How the likelihood falls with the temperature; it is zero once."""
+        return float(np.mean(gaps * expit(-gaps / np.exp(log_t))))
+
+    coldest, warmest = np.log(TEMPERATURES)
+    if slope(coldest) * slope(warmest) >= 0:
+        return float(TEMPERATURES[0] if slope(coldest) > 0 else TEMPERATURES[1])
+    return float(np.exp(brentq(slope, coldest, warmest, xtol=1e-14)))
 
 
 def calibration(differences: ArrayLike, bins: int = 5) -> Calibration:

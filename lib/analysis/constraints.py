@@ -13,7 +13,8 @@ from typing import Any
 from if_verifiable.common import evaluate_instructions
 from if_verifiable.ifeval import INSTRUCTION_DICT
 
-from lib.analysis.intervals import wilson_interval
+from lib.analysis.clusters import clustered_share_interval
+from lib.analysis.intervals import Interval, wilson_interval
 from lib.analysis.scoreboard import chosen
 
 Row = dict[str, Any]
@@ -62,9 +63,9 @@ def constraint_checks(rows: Sequence[Row], heldout_rows: Sequence[Row]) -> list[
 def constraint_accuracy(rows: Sequence[Row], heldout_rows: Sequence[Row]) -> list[Row]:
     """Accuracy of one system: strict and loose, by prompt (all kept) and by instruction.
 
-    Four rows {"level", "mode", "n", "passed", "accuracy", "ci_low", "ci_high"} with Wilson
-    intervals (by instruction they are a little narrow: a prompt's instructions hang together);
-    none when no answered prompt carries a constraint.
+    Four rows {"level", "mode", "n", "passed", "accuracy", "ci_low", "ci_high"}; by instruction the
+    interval counts prompts, since a prompt's instructions hang together. None when no answered
+    prompt carries a constraint.
     """
     checks = constraint_checks(rows, heldout_rows)
     table: list[Row] = []
@@ -72,8 +73,10 @@ def constraint_accuracy(rows: Sequence[Row], heldout_rows: Sequence[Row]) -> lis
         return table
     for mode in ("strict", "loose"):
         kept = [getattr(check, mode) for check in checks]
-        table.append(_accuracy("prompt", mode, [all(flags) for flags in kept]))
-        table.append(_accuracy("instruction", mode, [flag for flags in kept for flag in flags]))
+        prompts = [place for place, flags in enumerate(kept) for _ in flags]
+        whole, each = [all(flags) for flags in kept], [flag for flags in kept for flag in flags]
+        table += [_accuracy("prompt", mode, whole, wilson_interval(sum(whole), len(whole))),
+                  _accuracy("instruction", mode, each, clustered_share_interval(each, prompts))]
     return table
 
 
@@ -84,7 +87,6 @@ def constraint_accuracy_by_system(systems: Mapping[str, Sequence[Row]],
             for row in constraint_accuracy(rows, heldout_rows)]
 
 
-def _accuracy(level: str, mode: str, flags: Sequence[bool]) -> Row:
-    low, high = wilson_interval(sum(flags), len(flags))
+def _accuracy(level: str, mode: str, flags: Sequence[bool], ends: Interval) -> Row:
     return {"level": level, "mode": mode, "n": len(flags), "passed": sum(flags),
-            "accuracy": sum(flags) / len(flags), "ci_low": low, "ci_high": high}
+            "accuracy": sum(flags) / len(flags), "ci_low": ends.low, "ci_high": ends.high}

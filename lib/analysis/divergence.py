@@ -5,7 +5,6 @@ With d = log pi(y) - log ref(y) summed over a sampled answer: k1 = d is unbiased
 be drawn from the policy at the temperature at which both are scored.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,19 +35,3 @@ def kl_divergence(policy_logps: ArrayLike, reference_logps: ArrayLike, exact: Ar
     return {"kl": calm.mean, "ci_low": calm.low, "ci_high": calm.high, "n": calm.n,
             "k1": sampled.mean, "k1_low": sampled.low, "k1_high": sampled.high,
             "k3": float(np.nanmean(kl_terms(policy_logps, reference_logps)["k3"]))}
-
-
-def displacement(metrics: Sequence[Row]) -> list[Row]:
-    """What DPO did to the log-probabilities of validation answers: one row a side, chosen first.
-
-    {"side", "before", "after", "change", "n"} in nats an answer. The margin may grow while both
-    fall (likelihood displacement, Razin et al. 2410.08847). Empty without two evaluations.
-    """
-    rows = sorted((row for row in metrics if row.get("split") == "validation"),
-                  key=lambda row: row["step"])
-    if len(rows) < 2:
-        return []
-    ends = [(side, rows[0][f"logps/{side}"], rows[-1][f"logps/{side}"])
-            for side in ("chosen", "rejected")]
-    return [{"side": side, "before": before, "after": after, "change": after - before,
-             "n": rows[-1]["n"]} for side, before, after in ends]

@@ -45,7 +45,7 @@ def dpo_findings(metrics: Sequence[Row], accuracy: Row | None = None) -> str:
     if accuracy:
         clear = "excludes" if accuracy["ci_low"] > 0.5 else "includes"
         lines.append(f"Reward accuracy {_interval(accuracy, 'accuracy')} on {accuracy['n']} pairs "
-                     f"(prompts resampled): the interval {clear} .5.")
+                     f"(pairs of a prompt hang together): the interval {clear} .5.")
     return _bullets([*lines, *_sample_lines(metrics)])
 
 

@@ -19,7 +19,6 @@ from lib.analysis.calibration import calibration
 from lib.analysis.judges import length_preference
 
 Row = dict[str, Any]
-FEWEST = 2  # prompts on either side of a correction
 
 
 def judge_calibration(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
@@ -36,7 +35,7 @@ def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -
     """How often each judge prefers the longer of two answers, the reader's own taste first.
 
     Pairs that differ in length; a judge above the reader's share likes length for its own sake.
-    Lengths are in characters and intervals resample prompts.
+    Lengths are in characters; intervals are those of clusters, the prompts.
     """
     reader = [[answer["score"] for answer in row["answers"]] for row in audit_rows]
     return [{"judge": judge} | _length_row(audit_rows, scores)
@@ -46,14 +45,11 @@ def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -
 def corrected_win_rates(systems: Mapping[str, Sequence[Row]], audit_rows: Sequence[Row],
                         judge: str, scores: Scores,
                         pairs: Iterable[tuple[str, str]]) -> list[Row]:
-    """`corrected_win_rate` for each of the pairs whose two systems the audit read as well.
-
-    None for fewer than two prompts, which no spread can be told from.
-    """
+    """`corrected_win_rate` for each of the pairs whose two systems the audit read as well."""
     known = audit_systems(audit_rows)
-    prompts = min(len(audit_rows), *(len(rows) for rows in systems.values()))
-    return [corrected_win_rate(systems, audit_rows, judge, scores, a, b) for a, b in pairs
-            if a in known and b in known and prompts >= FEWEST]
+    rows = [corrected_win_rate(systems, audit_rows, judge, scores, a, b) for a, b in pairs
+            if a in known and b in known]
+    return [row for row in rows if row is not None]
 
 
 def _length_row(audit_rows: Sequence[Row], scores: Scores) -> Row:

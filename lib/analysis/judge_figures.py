@@ -8,6 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from lib.analysis.selection_effects import excess_of
 from lib.analysis.theme import GREY, INK, SYMBOLS, colours, error_bars, framed
 
 Row = dict[str, Any]
@@ -30,9 +31,9 @@ def selection_figure(rows: Sequence[Row]) -> go.Figure:
             hovertemplate="%{customdata}: predicted %{x:.2f}, observed %{y:.2f}")
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="selection alone",
                        line={"dash": "dot", "color": GREY})
-    inside = sum(row["ci_low"] <= row["predicted"] <= row["ci_high"] for row in known)
+    inside = sum(low <= 0 <= high for _, low, high in map(excess_of, known))
     n = max((row["n"] for row in known), default=0)
-    framed(figure, f"Selection alone explains {inside} of {len(known)} Best-of-N results",
+    framed(figure, f"Selection alone can explain {inside} of {len(known)} Best-of-N results",
            f"n = {n} prompts each, 95 % intervals; prediction from one random draw, n and how far "
            "the judge follows the selector", "share won, predicted", "share won, observed")
     figure.update_xaxes(range=[0, 1], tickformat=".0%")

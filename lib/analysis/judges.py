@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lib.analysis.agreement import agreement
+from lib.analysis.clusters import clustered_share_interval
 from lib.analysis.intervals import mean_interval
-from lib.analysis.resampling import clustered_interval
 from lib.analysis.scoreboard import Scoreboard, scoreboard
 
 Row = dict[str, Any]
@@ -24,8 +24,8 @@ def pair_accuracy(differences: ArrayLike, prompts: ArrayLike | None = None,
                   confidence: float = 0.95) -> Row:
     """Share of pairs that a judge orders rightly; differences are score(better) - score(worse).
 
-    Equal scores count half, NaN is missing. With `prompts` (one a pair) the interval resamples
-    prompts, since pairs of one prompt hang together. Raises ValueError when no pair is left.
+    Equal scores count half, NaN is missing. With `prompts` (one a pair) the interval is that of
+    clusters, since pairs of one prompt hang together. Raises ValueError when no pair is left.
     """
     gaps = np.asarray(differences, dtype=float)
     kept = ~np.isnan(gaps)
@@ -33,7 +33,7 @@ def pair_accuracy(differences: ArrayLike, prompts: ArrayLike | None = None,
         raise ValueError("no pair has both scores; an accuracy needs at least one")
     right = (np.sign(gaps[kept]) + 1) / 2
     low, high = mean_interval(right, confidence) if prompts is None else \
-        clustered_interval(right, np.asarray(prompts)[kept], confidence=confidence)
+        clustered_share_interval(right, np.asarray(prompts)[kept], confidence)
     return {"n": int(kept.sum()), "missing": int((~kept).sum()), "accuracy": float(right.mean()),
             "ci_low": low, "ci_high": high}
 
@@ -42,8 +42,8 @@ def length_preference(score_differences: ArrayLike, length_differences: ArrayLik
                       prompts: ArrayLike | None = None, confidence: float = 0.95) -> Row:
     """Share of pairs in which the judge prefers the longer answer; 0.5 is no taste for length.
 
-    Pairs of equal length are left out. Differences are first - second, [pairs]; with `prompts`
-    the interval resamples prompts, as in `pair_accuracy`.
+    Pairs of equal length are left out. Differences are first - second, [pairs]; `prompts` is that
+    of `pair_accuracy`.
     """
     lengths = np.asarray(length_differences, dtype=float)
     scores = np.asarray(score_differences, dtype=float) * np.sign(lengths)

@@ -2,24 +2,27 @@
 
 The model of AlpacaEval 2 (Dubois et al. 2024, arXiv 2404.04475) without its leaderboard-wide
 difficulty table: logit P(a wins) = theta + phi tanh((length_a - length_b) / sd) [+ psi difficulty].
-The controlled rate is the model's mean prediction with the length term set to zero.
+The controlled rate is the model's mean prediction with the length term set to zero. Its interval
+rests on a variance that does not believe the model (sandwich), so that ties may be halves.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
+from scipy.stats import t
 
 Floats = NDArray[np.float64]
 SEPARABLE = 12.0  # a coefficient beyond this means that the data have no finite maximum
 RIDGE = 0.1
 NEWTON_STEPS = 100
+SETTLED = 1e-8  # steps shrink to their square: the next one would be rounding
 
 
 @dataclass(frozen=True)
 class LengthControlled:
-    """win_rate with the length term removed, beside the raw one and what removed it.
+    """win_rate with the length term removed, its 95 % interval, the raw rate, what removed it.
 
     length_coefficient > 0: the judge prefers the longer answer. penalty is 0 or the ridge that
     separable data needed. extreme: the correction exceeds both ten points and a quarter of the raw
@@ -27,6 +30,8 @@ class LengthControlled:
     """
 
     win_rate: float
+    low: float
+    high: float
     raw: float
     theta: float
     length_coefficient: float
@@ -46,11 +51,15 @@ def length_controlled_win_rate(outcomes: ArrayLike, lengths_a: ArrayLike, length
     penalty, coefficients = 0.0, _logistic(columns, wins, 0.0)
     if coefficients is None or np.max(np.abs(coefficients)) > SEPARABLE:
         penalty, coefficients = RIDGE, _logistic(columns, wins, RIDGE)
-    free_of_length = np.delete(columns, 1, axis=1) @ np.delete(coefficients, 1)
-    rate, raw = float(np.mean(expit(free_of_length))), float(wins.mean())
+    without_length = columns * (np.arange(columns.shape[1]) != 1)
+    chance = expit(without_length @ coefficients)
+    rate, raw = float(chance.mean()), float(wins.mean())
+    slope = (chance * (1 - chance)) @ without_length / len(wins)
+    variance = slope @ _covariance(columns, wins, coefficients, penalty) @ slope
+    low, high = _interval(rate, variance, len(wins) - columns.shape[1])
     psi = None if difficulty is None else float(coefficients[2])
-    return LengthControlled(rate, raw, float(coefficients[0]), float(coefficients[1]), psi,
-                            penalty, _is_extreme(rate, raw))
+    return LengthControlled(rate, low, high, raw, float(coefficients[0]), float(coefficients[1]),
+                            psi, penalty, _is_extreme(rate, raw))
 
 
 def length_term(lengths_a: Floats, lengths_b: Floats) -> Floats:
@@ -87,11 +96,34 @@ def _logistic(columns: Floats, wins: Floats, ridge: float) -> Floats | None:
             return None
         step = np.linalg.solve(curvature, gradient)
         coefficients += np.clip(step, -2, 2)
-        if np.max(np.abs(step)) < 1e-12:
+        if np.max(np.abs(step)) < SETTLED:
             break
     full = np.zeros(columns.shape[1])
     full[used] = coefficients
     return full
+
+
+def _covariance(columns: Floats, wins: Floats, coefficients: Floats, ridge: float) -> Floats:
+    """Sandwich covariance of the coefficients (HC1); 0 for a column that is 0 throughout.
+
+    With a ridge, and for ties alone, it is the model's own: there are no residuals to learn from.
+    """
+    chance = expit(columns @ coefficients)
+    curvature = (columns.T * (chance * (1 - chance))) @ columns + ridge * np.eye(columns.shape[1])
+    bread, residuals = np.linalg.pinv(curvature), wins - chance
+    if ridge or np.allclose(residuals, 0):
+        return bread
+    scores = columns * residuals[:, None]
+    spare = max(len(wins) - columns.shape[1], 1)
+    return bread @ (scores.T @ scores) @ bread * len(wins) / spare
+
+
+def _interval(rate: float, variance: float, freedom: int) -> tuple[float, float]:
+    """95 % interval, symmetric in the log-odds so that it stays within 0 to 1."""
+    if freedom < 1 or not 0 < rate < 1:
+        return 0.0, 1.0
+    reach = t.ppf(0.975, freedom) * np.sqrt(variance) / (rate * (1 - rate))
+    return float(expit(logit(rate) - reach)), float(expit(logit(rate) + reach))
 
 
 def _is_extreme(rate: float, raw: float) -> bool:

@@ -6,7 +6,8 @@ In: the stage's manifest and rows of `results.json`. Out: Markdown with the hub'
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lib.analysis.reports import markdown_table, win_rate_table
+from lib.analysis.policy_tables import text_table
+from lib.analysis.reports import DOUBTFUL, markdown_table, win_rate_table
 from lib.runtime.files import sha256_of_value
 
 Row = dict[str, Any]
@@ -35,8 +36,9 @@ def model_card(name: str, stage: str, base_model: str, manifest: Mapping[str, An
         f"# {name}\n\n{base_model} after {STAGES.get(stage, stage)} on {data}, made to study how "
         "far each alignment step really goes.",
         f"## Recipe\n\n{_recipe(manifest)}",
-        "## Results\n\n" + (win_rate_table(shown) if shown else "No comparison was made."),
-        "## Text\n\n" + (_text_table(metrics) if metrics else "No answers were measured."),
+        "## Results\n\n" + (
+            f"{win_rate_table(shown)}\n\n{DOUBTFUL}" if shown else "No comparison was made."),
+        "## Text\n\n" + (text_table(metrics) if metrics else "No answers were measured."),
         f"## Limits\n\n{LIMITS}",
         f"## Provenance\n\n{_provenance(manifest)}"]
     return "\n\n".join(sections) + "\n"
@@ -51,13 +53,6 @@ def _recipe(manifest: Mapping[str, Any]) -> str:
     rows = [{"name": key, "value": value}
             for key, value in _flat(manifest.get("parameters", {})).items()]
     return markdown_table(rows, {"parameter": "name", "value": lambda row: f"{row['value']}"})
-
-
-def _text_table(metrics: Mapping[str, Row]) -> str:
-    return markdown_table([{"system": name} | row for name, row in metrics.items()], {
-        "system": "system", "n": "n", "mean tokens": "mean_tokens",
-        "repeated 4-grams": "seq_rep_4", "answers that loop": "loop_rate",
-        "stopped at the limit": "stopped_at_limit"})
 
 
 def _provenance(manifest: Mapping[str, Any]) -> str:

@@ -7,21 +7,23 @@ saw answers of the same systems; it falls back on the reader alone when the judg
 """
 
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
+
+from lib.analysis.clusters import clustered_mean_interval
+from lib.analysis.intervals import difference_interval, mean_interval
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Corrected:
-    """A win rate that a biased judge cannot move, with its 95 % interval (normal, cut to 0..1).
+    """A win rate that a biased judge cannot move, with its 95 % interval (cut to 0..1).
 
-    judge_rate and reader_rate are the two uncorrected means; weight (0 to 1) is how far the judge
-    was trusted; judged prompts beyond the labelled ones lower the spread only if it is above 0.
+    judge_rate and reader_rate are the two uncorrected means, the reader's with its own interval;
+    weight (0 to 1) is how far the judge was trusted; judged prompts beyond the labelled ones lower
+    the spread only if it is above 0.
     """
 
     win_rate: float
@@ -29,6 +31,8 @@ class Corrected:
     high: float
     judge_rate: float
     reader_rate: float
+    reader_low: float
+    reader_high: float
     weight: float
     labelled: int
     judged: int
@@ -41,9 +45,11 @@ def prediction_powered_win_rate(judged: ArrayLike, judge_on_labelled: ArrayLike,
     """Correct the mean of `judged` outcomes [prompts] by a reader's on labelled ones [labelled].
 
     All are 1, 0.5, 0 or NaN (left out). It holds if the judge errs on the labelled answers as it
-    does on the judged ones. weight 1 keeps the judge's verdict and takes its mean error off, so it
-    is the one to use when the labelled answers come from other systems; None picks the weight with
-    the shortest interval. Raises ValueError for fewer than two prompts of either.
+    does on the judged ones. The interval joins the score interval of the judge's rate with a t
+    interval of its mean error, as of other prompts; prompts that are in both make it a little wide.
+    weight 1 keeps the judge's verdict and takes its mean error off, so it is the one to use when
+    the labelled answers come from other systems; None picks the weight with the shortest interval.
+    Raises ValueError for fewer than two prompts of either.
     """
     outcomes = _present(np.asarray(judged, float))
     judge, reader = _both(judge_on_labelled, reader_on_labelled)
@@ -51,13 +57,14 @@ def prediction_powered_win_rate(judged: ArrayLike, judge_on_labelled: ArrayLike,
         raise ValueError(f"{len(outcomes)} judged and {len(judge)} labelled prompts; a correction "
                          "needs at least two of each")
     weight = _weight(outcomes, judge, reader) if weight is None else weight
-    rate = weight * outcomes.mean() + np.mean(reader - weight * judge)
-    variance = (weight**2 * outcomes.var(ddof=1) / len(outcomes)
-                + np.var(reader - weight * judge, ddof=1) / len(judge))
-    reach = norm.ppf(0.5 + confidence / 2) * sqrt(variance)
-    low, middle, high = (float(np.clip(end, 0, 1)) for end in (rate - reach, rate, rate + reach))
-    return Corrected(middle, low, high, float(outcomes.mean()), float(reader.mean()), weight,
-                     len(judge), len(outcomes))
+    trusted = weight * outcomes.mean()
+    error = float(np.mean(weight * judge - reader))
+    ends = difference_interval(
+        trusted, tuple(weight * end for end in mean_interval(outcomes, confidence)),
+        error, clustered_mean_interval(weight * judge - reader, confidence=confidence))
+    low, rate, high = (float(np.clip(end, 0, 1)) for end in (ends.low, trusted - error, ends.high))
+    return Corrected(rate, low, high, float(outcomes.mean()), float(reader.mean()),
+                     *mean_interval(reader, confidence), weight, len(judge), len(outcomes))
 
 
 def _weight(outcomes: Floats, judge: Floats, reader: Floats) -> float:

@@ -31,20 +31,6 @@ class Bootstrap:
     missing: int
 
 
-@dataclass(frozen=True)
-class SeedSpread:
-    """A mean over several seeds: its interval over seeds and prompts, and the spread over seeds.
-
-    between_seeds is the standard deviation (ddof 1) of the seeds' means; 0 for one seed.
-    """
-
-    mean: float
-    low: float
-    high: float
-    per_seed: tuple[float, ...]
-    between_seeds: float
-
-
 def paired_bootstrap(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: int = 0,
                      confidence: float = 0.95) -> Bootstrap:
     """Bootstrap the mean of a - b over prompts; a and b are scores of the same prompts, [prompts].
@@ -101,41 +87,6 @@ def resample_counts(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.in
         rows = min(chunk, resamples - start)
         drawn = random.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
         yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
-
-
-def hierarchical_bootstrap(outcomes: ArrayLike, resamples: int = 10_000, seed: int = 0,
-                           confidence: float = 0.95) -> SeedSpread:
-    """Bootstrap seeds and prompts together; outcomes is [seeds, prompts] on the same prompts.
-
-    Each resample draws seeds and prompts with replacement. With fewer than about five seeds the
-    seeds' part is rough: show `per_seed` beside it. Raises ValueError on NaN.
-    """
-    values = np.atleast_2d(np.asarray(outcomes, dtype=float))
-    if np.isnan(values).any():
-        raise ValueError("an outcome is missing; drop that prompt from every seed first")
-    seeds, prompts = values.shape
-    by_prompt = np.concatenate(list(resample_counts(prompts, resamples, seed))) @ values.T / prompts
-    by_seed = np.concatenate(list(resample_counts(seeds, resamples, seed + 1))) / seeds
-    low, high = _ends(np.sum(by_prompt * by_seed, axis=1), confidence)
-    per_seed = values.mean(axis=1)
-    spread = float(per_seed.std(ddof=1)) if seeds > 1 else 0.0
-    return SeedSpread(float(values.mean()), float(low), float(high),
-                      tuple(map(float, per_seed)), spread)
-
-
-def clustered_interval(values: ArrayLike, clusters: ArrayLike, resamples: int = 10_000,
-                       seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:
-    """Percentile interval for the mean of values that come in clusters (pairs of one prompt).
-
-    Whole clusters are resampled, since pairs of one prompt hang together. Both are [values].
-    """
-    values = np.asarray(values, dtype=float)
-    _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
-    totals, sizes = np.bincount(cluster, values), np.bincount(cluster)
-    means = np.concatenate([counts @ totals / (counts @ sizes)
-                            for counts in resample_counts(len(sizes), resamples, seed)])
-    low, high = _ends(means, confidence)
-    return float(low), float(high)
 
 
 def interaction_test(both: ArrayLike, first_only: ArrayLike, second_only: ArrayLike,

@@ -2,7 +2,7 @@
 
 Accuracy over pairs of answers to one prompt, as a whole, by score gap, by source, on pairs of
 nearly equal length, beside what length alone would get, and how well differences are calibrated.
-Intervals come from resampling prompts, because pairs of one prompt share answers.
+Intervals count prompts, not pairs, because pairs of one prompt share answers.
 """
 
 from typing import Any
@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 
 from lib.analysis.calibration import calibration
-from lib.analysis.resampling import clustered_interval
+from lib.analysis.clusters import clustered_share_interval
 from lib.inference.rewards.answers import ScoredAnswers
 
 GAPS = (0.5, 1.0, 2.0, 3.0)
 MATCHED_LENGTH = 0.1  # lengths differ by at most this share of the longer answer
-RESAMPLES = 2000
 
 Report = dict[str, Any]
 
 
-def head_report(rewards: np.ndarray, answers: ScoredAnswers, seed: int = 0) -> Report:
+def head_report(rewards: np.ndarray, answers: ScoredAnswers) -> Report:
     """Everything below as one JSON-ready dictionary.
 
     rewards: [answers], NaN where an answer could not be scored; pairs with such a side are left
@@ -39,7 +38,7 @@ def head_report(rewards: np.ndarray, answers: ScoredAnswers, seed: int = 0) -> R
     matched = np.abs(answers.lengths[better] - answers.lengths[worse]) <= MATCHED_LENGTH * longer
 
     def accuracy(chosen: np.ndarray) -> Report:
-        return clustered_mean(hits[chosen], prompts[chosen], seed)
+        return clustered_share(hits[chosen], prompts[chosen])
 
     return {
         "tested_on": answers.name,
@@ -50,19 +49,19 @@ def head_report(rewards: np.ndarray, answers: ScoredAnswers, seed: int = 0) -> R
         "by_source": [{"source": str(source)} | accuracy(sources == source)
                       for source in np.unique(sources)],
         "length_matched": accuracy(matched),
-        "length_alone": _length_alone(shorter, prompts, seed),
+        "length_alone": _length_alone(shorter, prompts),
         "calibration": calibration(advantage[scored]).row(),
     }
 
 
-def clustered_mean(values: np.ndarray, clusters: np.ndarray, seed: int = 0) -> Report:
-    """Mean of `values` with `clustered_interval`'s 95 % interval over clusters; None if empty.
+def clustered_share(values: np.ndarray, clusters: np.ndarray) -> Report:
+    """Mean of `values` (0 to 1) with the 95 % interval of their clusters; None if empty.
 
     values, clusters: [pairs]. Returns {value, ci_low, ci_high, n, prompts}.
     """
     if not len(values):
         return {"value": None, "ci_low": None, "ci_high": None, "n": 0, "prompts": 0}
-    low, high = clustered_interval(values, clusters, RESAMPLES, seed)
+    low, high = clustered_share_interval(values, clusters)
     return {"value": float(values.mean()), "ci_low": low, "ci_high": high,
             "n": len(values), "prompts": len(np.unique(clusters))}
 
@@ -83,8 +82,8 @@ def _hits(advantage: np.ndarray) -> np.ndarray:
     return (advantage > 0) + 0.5 * (advantage == 0)
 
 
-def _length_alone(shorter: np.ndarray, prompts: np.ndarray, seed: int) -> Report:
+def _length_alone(shorter: np.ndarray, prompts: np.ndarray) -> Report:
     """Accuracy of the better of two rules, chosen on these very pairs: a hard rival to beat."""
     rule = "the shorter wins" if shorter.mean() >= 0.5 else "the longer wins"
     hits = shorter if shorter.mean() >= 0.5 else 1 - shorter
-    return {"rule": rule} | clustered_mean(hits, prompts, seed)
+    return {"rule": rule} | clustered_share(hits, prompts)

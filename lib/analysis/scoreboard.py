@@ -20,8 +20,9 @@ Floats = NDArray[np.float64]
 class Scoreboard:
     """Chosen answers of `systems` to the same prompts; NaN is a score that is missing.
 
-    scores [judges, systems, prompts]; text_ids [systems, prompts] are equal for equal texts;
-    tokens and characters [systems, prompts] are lengths of the answers.
+    scores [judges, systems, prompts]; text_ids [systems, prompts] are equal for equal texts and -1
+    where nothing was picked, because none of several candidates could be scored; tokens and
+    characters [systems, prompts] are lengths of the answers.
     """
 
     systems: tuple[str, ...]
@@ -36,11 +37,13 @@ class Scoreboard:
     def outcomes(self, judge: str, first: int, second: int) -> Floats:
         """1 where system `first` wins, 0.5 for a tie, 0 for a loss, NaN if missing, [prompts].
 
-        Identical texts are ties whatever the scores say.
+        Identical texts are ties whatever the scores say, unless one was never picked.
         """
         scores = self.scores[self.judges.index(judge)]
         compared = (np.sign(scores[first] - scores[second]) + 1) / 2
-        return np.where(self.text_ids[first] == self.text_ids[second], 0.5, compared)
+        same = self.text_ids[first] == self.text_ids[second]
+        picked = (self.text_ids[first] >= 0) & (self.text_ids[second] >= 0)
+        return np.where(same & picked, 0.5, compared)
 
 
 def scoreboard(systems: Mapping[str, Sequence[Row]], judges: Sequence[str]) -> Scoreboard:
@@ -60,7 +63,8 @@ def scoreboard(systems: Mapping[str, Sequence[Row]], judges: Sequence[str]) -> S
         tuple(by_id[names[0]][key].get("source", "") for key in order),
         np.array([[[_score(answer, judge) for answer in answers[name]] for name in names]
                   for judge in judges], dtype=float),
-        np.array([[texts[answer["text"].strip()] for answer in answers[name]] for name in names]),
+        np.array([[texts[chosen(row)["text"].strip()] if _picked(row) else -1
+                   for row in (by_id[name][key] for key in order)] for name in names]),
         np.array([[answer.get("tokens", np.nan) for answer in answers[name]] for name in names],
                  dtype=float),
         np.array([[len(answer["text"]) for answer in answers[name]] for name in names], float))
@@ -71,6 +75,13 @@ def scoreboard(systems: Mapping[str, Sequence[Row]], judges: Sequence[str]) -> S
 def chosen(row: Row) -> Row:
     """The candidate that the system gave as its answer."""
     return row["candidates"][row["chosen"]]
+
+
+def _picked(row: Row) -> bool:
+    """Whether the answer was picked: alone, or with a score among its candidates to go by."""
+    candidates = row["candidates"]
+    return len(candidates) == 1 or any(score is not None for candidate in candidates
+                                       for score in candidate.get("rewards", {}).values())
 
 
 def _score(answer: Row, judge: str) -> float:

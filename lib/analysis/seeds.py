@@ -1,6 +1,6 @@
 """The study run several times: how far apart do the seeds lie, next to the sampling interval?
 
-Prompts are the same in every run; training and sampling differ. The interval resamples seeds and
+Prompts are the same in every run; training and sampling differ. The interval is over seeds and
 prompts together, so it is the one to quote for "would this come out again".
 """
 
@@ -10,26 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from lib.analysis.resampling import hierarchical_bootstrap
+from lib.analysis.clusters import seed_spread
 from lib.analysis.scoreboard import scoreboard
 
 Row = dict[str, Any]
 
 
 def win_rates_over_seeds(runs: Sequence[Mapping[str, Sequence[Row]]], judges: Sequence[str],
-                         pairs: Sequence[tuple[str, str]], resamples: int = 10_000,
-                         seed: int = 0) -> list[Row]:
+                         pairs: Sequence[tuple[str, str]]) -> list[Row]:
     """One row for each pair and judge: mean, interval, each seed's win rate and their spread.
 
     runs: for each seed, response rows by system. Prompts that a judge could not score in some run
-    are left out of all and counted. Raises ValueError when the runs answered different prompts.
+    are left out of all and counted. Raises ValueError when the runs answered different prompts and
+    when no prompt is left.
     """
     _check_same_prompts(runs)
-    return [_row(runs, judge, a, b, resamples, seed) for judge in judges for a, b in pairs]
+    return [_row(runs, judge, a, b) for judge in judges for a, b in pairs]
 
 
-def _row(runs: Sequence[Mapping[str, Sequence[Row]]], judge: str, a: str, b: str,
-         resamples: int, seed: int) -> Row:
+def _row(runs: Sequence[Mapping[str, Sequence[Row]]], judge: str, a: str, b: str) -> Row:
     boards = [scoreboard({a: run[a], b: run[b]}, [judge]) for run in runs]
     order = boards[0].prompts
     outcomes = []
@@ -38,7 +37,7 @@ def _row(runs: Sequence[Mapping[str, Sequence[Row]]], judge: str, a: str, b: str
         outcomes.append([by_prompt[prompt] for prompt in order])
     values = np.array(outcomes)  # [seeds, prompts]
     complete = ~np.isnan(values).any(axis=0)
-    spread = asdict(hierarchical_bootstrap(values[:, complete], resamples, seed))
+    spread = asdict(seed_spread(values[:, complete]))
     spread["per_seed"] = list(spread["per_seed"])
     return {"a": a, "b": b, "judge": judge, "seeds": len(runs), "n": int(complete.sum()),
             "missing": int((~complete).sum())} | spread

@@ -6,14 +6,17 @@ a draw that is itself one of the n, 1 - 1 / (2 n). These functions give that lin
 correlation between the picking and the judging score.
 """
 
-from math import sqrt
+from functools import cache
+from math import pi, sqrt
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.integrate import quad
-from scipy.stats import norm
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
 
-NODES = 400  # quadrature points a dimension: four digits, enough for a reference line
+NODES = 200  # quadrature points of a smooth integrand: twelve digits
+POOL_NODES = 60  # points a dimension where it is steep at the edges: five digits
+EDGE = 12.0  # standard deviations beyond which a normal has no weight
+GRID = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 81))  # correlations, closer where it is steep
 
 
 def best_of_n_null(n: int) -> float:
@@ -22,25 +25,27 @@ def best_of_n_null(n: int) -> float:
     return n / (n + 1)
 
 
-def selection_win_rate(n: int, correlation: float = 1.0, single: float = 0.5) -> float:
+def selection_win_rate(n: int, correlation: ArrayLike = 1.0,
+                       single: ArrayLike = 0.5) -> float | NDArray[np.float64]:
     """Win rate that selection alone predicts, with normal scores within a prompt.
 
     correlation: between the selecting and the judging score; single: win rate of one draw against
     the opponent. E[Phi((correlation * M_n + delta) / sqrt(2 - correlation^2))], M_n = the largest
-    of n standard normals. A reference line, not a test: real prompts differ in spread.
+    of n standard normals. Elementwise over arrays. A reference line, not a test: real prompts
+    differ in spread.
     """
     _check_n(n)
-    if not -1 <= correlation <= 1 or not 0 < single < 1:
+    correlation, single = np.broadcast_arrays(np.asarray(correlation, float),
+                                              np.asarray(single, float))
+    if np.any(np.abs(correlation) > 1) or np.any((single <= 0) | (single >= 1)):
         raise ValueError(f"correlation {correlation} must lie in -1 to 1 and single {single} "
                          "strictly between 0 and 1")
-    delta = sqrt(2) * norm.ppf(single)
-    scale = sqrt(2 - correlation**2)
-
-    def integrand(largest: float) -> float:
-        density = n * norm.pdf(largest) * norm.cdf(largest) ** (n - 1)
-        return density * norm.cdf((correlation * largest + delta) / scale)
-
-    return float(quad(integrand, -12, 12, epsabs=1e-12, epsrel=1e-12, points=[0.0], limit=200)[0])
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    largest = EDGE * nodes
+    density = n * np.exp(-largest**2 / 2) / sqrt(2 * pi) * ndtr(largest) ** (n - 1) * EDGE * weights
+    ahead = correlation[..., None] * largest + sqrt(2) * ndtri(single)[..., None]
+    rate = ndtr(ahead / np.sqrt(2 - correlation**2)[..., None]) @ density
+    return rate if rate.ndim else float(rate)
 
 
 def same_pool_win_rate(n: int, correlation: float = 1.0) -> float:
@@ -49,38 +54,48 @@ def same_pool_win_rate(n: int, correlation: float = 1.0) -> float:
     1 - 1 / (2 n) if the selector judges, 0.5 if the judge's score has nothing to do with it.
     """
     _check_n(n)
-    if correlation >= 1:
-        return 1 - 1 / (2 * n)
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    if abs(correlation) >= 1:  # turned round, the pick is the worst of its pool
+        return 1 - 1 / (2 * n) if correlation > 0 else 1 / (2 * n)
+    nodes, weights = np.polynomial.legendre.leggauss(POOL_NODES)
     uniform, weights = (nodes + 1) / 2, weights / 2
     best = uniform ** (1 / n)  # quantile of the largest of n; the others lie below it
-    gap = norm.ppf(best)[:, None] - norm.ppf(uniform[None, :] * best[:, None])
-    chance = norm.cdf(correlation * gap / sqrt(2 * (1 - correlation**2)))
+    gap = ndtri(best)[:, None] - ndtri(uniform[None, :] * best[:, None])
+    chance = ndtr(correlation * gap / sqrt(2 * (1 - correlation**2)))
     return float(0.5 / n + (n - 1) / n * (weights @ chance @ weights))
 
 
-def within_prompt_correlation(first: ArrayLike, second: ArrayLike) -> float | None:
-    """Correlation of two scores of the same candidates within prompts, both [prompts, candidates].
+def same_pool_win_rates(n: int, correlations: ArrayLike) -> NDArray[np.float64]:
+    """`same_pool_win_rate` of many correlations at once, interpolated between 81 of them."""
+    return np.interp(correlations, GRID, _same_pool_line(n))
 
-    Each prompt's mean is taken out first. None when a score never varies; NaN candidates count for
-    neither.
+
+@cache
+def _same_pool_line(n: int) -> NDArray[np.float64]:
+    return np.array([same_pool_win_rate(n, correlation) for correlation in GRID])
+
+
+def within_prompt_products(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
+    """What a correlation within prompts is made of, [prompts, 3]: sums of ab, aa and bb.
+
+    first, second: two scores of the same candidates, [prompts, candidates]; each prompt's mean is
+    taken out first, NaN candidates count for neither, a prompt without any is NaN.
     """
-    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    a, b = np.array(first, dtype=float), np.array(second, dtype=float)
     missing = np.isnan(a) | np.isnan(b)
-    kept = ~missing.all(axis=1)
-    a, b = (np.where(missing, np.nan, scores)[kept] for scores in (a, b))
-    if not len(a):
-        return None
-    a, b = (scores - np.nanmean(scores, axis=1, keepdims=True) for scores in (a, b))
-    scale = sqrt(np.nansum(a * a) * np.nansum(b * b))
-    return float(np.nansum(a * b) / scale) if scale > 0 else None
+    counts = (~missing).sum(axis=1, keepdims=True)
+    for scores in (a, b):
+        scores[missing] = 0
+        scores -= scores.sum(axis=1, keepdims=True) / np.maximum(counts, 1)
+        scores[missing] = 0
+    products = np.stack([(a * b).sum(axis=1), (a * a).sum(axis=1), (b * b).sum(axis=1)], axis=1)
+    return np.where(counts > 0, products, np.nan)
 
 
-def selection_odds_win_rate(n: int, single: float) -> float:
-    """The same line with Gumbel noise instead of normal: the odds of one draw times n."""
-    _check_n(n)
-    odds = n * single / (1 - single) if single < 1 else np.inf
-    return float(odds / (1 + odds)) if np.isfinite(odds) else 1.0
+def correlation_of(products: ArrayLike) -> NDArray[np.float64]:
+    """Correlation from sums (or means) of ab, aa and bb, [..., 3]; NaN where one never varies."""
+    ab, aa, bb = np.moveaxis(np.asarray(products, dtype=float), -1, 0)
+    scale = np.sqrt(aa * bb)
+    return np.clip(np.divide(ab, scale, out=np.full_like(scale, np.nan), where=scale > 0), -1, 1)
 
 
 def _check_n(n: int) -> None:

@@ -12,7 +12,7 @@ from statsmodels.stats.multitest import multipletests
 
 @dataclass(frozen=True)
 class McNemar:
-    """Two systems against one opponent: b prompts won by the first only, c by the second only."""
+    """Two systems against one opponent: b prompts on which the first did better, c the second."""
 
     b: int
     c: int

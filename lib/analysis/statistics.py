@@ -1,7 +1,8 @@
 """The study's statistics by name; each one's room has the details.
 
 This module holds the two that every notebook starts with, the win rate and the smoothed curve, and
-gathers the others: intervals, bootstrap, tests, ratings, length control, agreement, calibration.
+gathers the others: intervals, clusters, bootstrap, tests, ratings, length control, agreement,
+calibration.
 """
 
 import numpy as np
@@ -9,10 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from lib.analysis.agreement import agreement, cohen_kappa, gwet_ac1
 from lib.analysis.calibration import calibration, expected_calibration_error, fit_temperature
+from lib.analysis.clusters import (
+    clustered_mean_interval,
+    clustered_share_interval,
+    seed_spread,
+)
 from lib.analysis.intervals import clopper_pearson, mean_interval, score_interval, wilson_interval
 from lib.analysis.length_control import length_controlled_win_rate
 from lib.analysis.ratings import bradley_terry
-from lib.analysis.resampling import hierarchical_bootstrap, interaction_test, paired_bootstrap
+from lib.analysis.resampling import interaction_test, paired_bootstrap
 from lib.analysis.selection import best_of_n_null, selection_win_rate
 from lib.analysis.significance import (
     exact_power,
@@ -25,11 +31,12 @@ from lib.analysis.significance import (
 
 __all__ = [
     "agreement", "best_of_n_null", "bradley_terry", "calibration", "clopper_pearson",
-    "cohen_kappa", "compare_scores", "exact_power", "exact_prompts_needed",
-    "expected_calibration_error", "exponential_moving_average", "fit_temperature", "gwet_ac1",
-    "hierarchical_bootstrap", "holm", "interaction_test", "length_controlled_win_rate", "mcnemar",
-    "mean_interval", "paired_bootstrap", "prompts_needed", "score_interval", "selection_win_rate",
-    "sign_test", "wilson_interval", "win_rate",
+    "clustered_mean_interval", "clustered_share_interval", "cohen_kappa", "compare_scores",
+    "exact_power", "exact_prompts_needed", "expected_calibration_error",
+    "exponential_moving_average", "fit_temperature", "gwet_ac1", "holm", "interaction_test",
+    "length_controlled_win_rate", "mcnemar", "mean_interval", "paired_bootstrap",
+    "prompts_needed", "score_interval", "seed_spread", "selection_win_rate", "sign_test",
+    "wilson_interval", "win_rate",
 ]
 
 

@@ -67,9 +67,9 @@ def data_mix_figure(datasets: Mapping[str, Sequence[Row]]) -> go.Figure:
 
 
 def _share_bars(metrics: Mapping[str, Row], key: str) -> dict[str, object] | None:
-    """Intervals of a share; None for metrics that are no shares of answers."""
+    """Intervals of a metric; None where some system has none."""
     rows = list(metrics.values())
-    if any(f"{key}_low" not in row for row in rows):
+    if any(row.get(f"{key}_low") is None for row in rows):
         return None
     return error_bars(*([row[f"{key}{end}"] for row in rows] for end in ("", "_low", "_high")))
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from lib.analysis.clusters import clustered_mean_interval, clustered_share_interval
 from lib.analysis.intervals import wilson_interval
 from lib.analysis.repetition import is_loop, longest_repeated_run, seq_rep
 from lib.analysis.scoreboard import chosen
-from lib.analysis.variety import distinct_n, self_bleu
+from lib.analysis.variety import dispersion, distinct_n, effective_number, self_bleu
+from lib.inference.best_of_n import word_similarity
 
 Row = dict[str, Any]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -49,7 +51,9 @@ def _lengths(answers: Sequence[Row], texts: Sequence[str]) -> Row:
     tokens = np.array([answer.get("tokens", np.nan) for answer in answers], dtype=float)
     known = tokens[~np.isnan(tokens)]
     quantiles = np.quantile(known, QUANTILES) if len(known) else [None] * len(QUANTILES)
+    low, high = clustered_mean_interval(known) if len(known) > 1 else (None, None)
     return {"mean_tokens": float(known.mean()) if len(known) else None,
+            "mean_tokens_low": low, "mean_tokens_high": high,
             "token_quantiles": {str(q): None if value is None else float(value)
                                 for q, value in zip(QUANTILES, quantiles, strict=True)},
             "mean_characters": float(np.mean([len(text) for text in texts])),
@@ -60,7 +64,12 @@ def _lengths(answers: Sequence[Row], texts: Sequence[str]) -> Row:
 def _repetition(texts: Sequence[str]) -> Row:
     """seq_rep_n is None where every text is shorter than n words; runs are in words."""
     runs = [longest_repeated_run(text) for text in texts]
-    means = {f"seq_rep_{n}": _mean([seq_rep(text, n) for text in texts]) for n in (1, 2, 3, 4)}
+    means = {}
+    for n in (1, 2, 3, 4):
+        known = [value for text in texts if (value := seq_rep(text, n)) is not None]
+        ends = clustered_share_interval(known) if known else (None, None)
+        means |= {f"seq_rep_{n}": _mean(known), f"seq_rep_{n}_low": ends[0],
+                  f"seq_rep_{n}_high": ends[1]}
     return {**means, **share([is_loop(text) for text in texts], "loop_rate"),
             "mean_longest_run": float(np.mean(runs)), "longest_run": max(runs)}
 
@@ -76,12 +85,16 @@ def _candidates(rows: Sequence[Row]) -> Row:
     pools = [[candidate["text"].strip() for candidate in row["candidates"]] for row in rows]
     several = [pool for pool in pools if len(pool) > 1]
     if not several:
-        return {"candidates": 1, "distinct_candidates": None, "identical_candidates": None,
-                "candidate_self_bleu": None}
+        return {"candidates": 1} | dict.fromkeys((
+            "distinct_candidates", "identical_candidates", "effective_candidates",
+            "candidate_dispersion", "candidate_self_bleu"))
+    similarities = [word_similarity(pool) for pool in several]
     return {"candidates": float(np.mean([len(pool) for pool in pools])),
             "distinct_candidates": float(np.mean([len(set(pool)) for pool in several])),
             "identical_candidates": float(np.mean([1 - len(set(pool)) / len(pool)
                                                    for pool in several])),
+            "effective_candidates": _mean([effective_number(one) for one in similarities]),
+            "candidate_dispersion": _mean([dispersion(one) for one in similarities]),
             "candidate_self_bleu": _mean([self_bleu(pool) for pool in several])}
 
 

@@ -1,7 +1,6 @@
 """Variety among texts: across a system's answers, or among the candidates for one prompt."""
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,31 +41,21 @@ def self_bleu(texts: Sequence[str], order: int = 2) -> float | None:
     return min(1.0, float(np.mean(scores)))  # BLEU of equal texts is 1 + 2e-16
 
 
-def cosine_dispersion(embeddings: ArrayLike) -> float | None:
-    """Mean pairwise cosine distance of the embeddings of one prompt's candidates, [n, dimensions].
+def dispersion(similarity: ArrayLike) -> float | None:
+    """Mean of 1 - similarity over all pairs of one prompt's candidates, [n, n]; None for one.
 
-    None for fewer than two; average it over prompts, never pool prompts.
+    Average it over prompts, never pool prompts.
     """
-    similarity = _cosines(embeddings)
-    pairs = list(combinations(range(len(similarity)), 2))
-    return float(np.mean([1 - similarity[pair] for pair in pairs])) if pairs else None
+    matrix = np.asarray(similarity, dtype=float)
+    apart = 1 - matrix[np.triu_indices(len(matrix), k=1)]
+    return float(apart.mean()) if apart.size else None
 
 
-def vendi_score(embeddings: ArrayLike) -> float:
-    """Effective number of different candidates: exp of the entropy of the cosine kernel's spectrum.
+def effective_number(similarity: ArrayLike) -> float:
+    """Vendi score: exp of the entropy of a similarity matrix's spectrum, [n, n] with ones inside.
 
-    1 when all point one way, n when all are orthogonal (Friedman & Dieng 2210.02410).
+    1 when all are the same, n when none is like another (Friedman & Dieng 2210.02410).
     """
-    similarity = _cosines(embeddings)
-    weights = np.linalg.eigvalsh(similarity / len(similarity))
+    weights = np.linalg.eigvalsh(np.asarray(similarity, dtype=float) / len(similarity))
     weights = weights[weights > 1e-12]
     return float(np.exp(-np.sum(weights * np.log(weights))))
-
-
-def _cosines(embeddings: ArrayLike) -> np.ndarray:
-    vectors = np.asarray(embeddings, dtype=float)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not np.all(lengths > 0):
-        raise ValueError("an embedding is all zero and has no direction; drop that candidate")
-    unit = vectors / lengths
-    return unit @ unit.T

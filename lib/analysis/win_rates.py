@@ -97,12 +97,22 @@ def ratings_rows(ratings: Ratings, judge: str) -> list[Row]:
 
 def same_opponent(systems: Mapping[str, Sequence[Row]], first: str, second: str, opponent: str,
                   judge: str) -> Row:
-    """McNemar: which of two systems beats the same opponent on more prompts (ties dropped)."""
+    """McNemar: which of two systems does better against the same opponent on more prompts?
+
+    b and c count the prompts on which only the first, or only the second, does better (a win is
+    better than a tie, a tie better than a loss; without ties this is McNemar's test as it stands).
+    `prompts_needed` would settle it if b and c kept their shares of the n prompts.
+    """
     board = scoreboard({name: systems[name] for name in (first, second, opponent)}, [judge])
-    won = board.outcomes(judge, 0, 2) == 1, board.outcomes(judge, 1, 2) == 1
-    lost = board.outcomes(judge, 0, 2) == 0, board.outcomes(judge, 1, 2) == 0
-    result: McNemar = mcnemar(int(np.sum(won[0] & lost[1])), int(np.sum(lost[0] & won[1])))
-    return {"first": first, "second": second, "opponent": opponent, "judge": judge} | asdict(result)
+    lead = board.outcomes(judge, 0, 2) - board.outcomes(judge, 1, 2)
+    b, c, n = int(np.sum(lead > 0)), int(np.sum(lead < 0)), int(np.sum(~np.isnan(lead)))
+    if n == 0:
+        raise ValueError(f"{judge} scored no prompt of {first}, {second} and {opponent} together; "
+                         "score the responses first")
+    result: McNemar = mcnemar(b, c)
+    return {"first": first, "second": second, "opponent": opponent, "judge": judge, "n": n} \
+        | asdict(result) | {"prompts_needed": prompts_needed((1 + (b - c) / n) / 2,
+                                                             tie_share=1 - (b + c) / n)}
 
 
 def same_opponent_tests(systems: Mapping[str, Sequence[Row]], judges: Sequence[str],
@@ -159,6 +169,7 @@ def _lengths(board: Scoreboard, i: int, j: int, outcomes: Floats) -> Row:
     """Mean lengths and the win rate without the judge's taste for them."""
     controlled = length_controlled_win_rate(outcomes, board.characters[i], board.characters[j])
     return {"length_controlled": controlled.win_rate,
+            "length_controlled_low": controlled.low, "length_controlled_high": controlled.high,
             "length_coefficient": controlled.length_coefficient,
             "length_extreme": controlled.extreme, "length_penalty": controlled.penalty,
             "mean_tokens_a": _mean(board.tokens[i]), "mean_tokens_b": _mean(board.tokens[j])}

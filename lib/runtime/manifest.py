@@ -13,6 +13,8 @@ from lib import ROOT
 from lib.runtime.devices import Device, environment, peak_memory_gb
 from lib.runtime.files import read_json, sha256_of, sha256_of_value, write_json
 
+SOURCES = (".py", ".js", ".css", ".jinja", ".html")
+
 
 def git_state() -> dict[str, str | bool | None]:
     """Commit and whether the tree has uncommitted changes; None outside a git checkout."""
@@ -34,6 +36,14 @@ def hash_outputs(folder: Path, outputs: list[Path]) -> dict[str, str]:
              for file in (sorted(p for p in path.rglob("*") if p.is_file())
                           if path.is_dir() else [path])]
     return {str(file.relative_to(folder)): sha256_of(file) for file in files}
+
+
+def code_hash(*rooms: str) -> str:
+    """Hash of the source in rooms of lib (all of it for none), as an input of what follows it."""
+    folders = [ROOT / "lib" / room for room in rooms] or [ROOT / "lib"]
+    files = [file for folder in folders for file in sorted(folder.rglob("*"))
+             if file.suffix in SOURCES]
+    return sha256_of_value({str(file.relative_to(ROOT)): sha256_of(file) for file in files})
 
 
 def write_manifest(folder: Path, parameters: Mapping[str, Any], inputs: Mapping[str, str],

@@ -72,20 +72,20 @@ def _run(options: argparse.Namespace) -> int:
     paths = notebook_paths([n for n in options.only.split(",") if n], options.start)
     studies = seed_runs(study, options.seeds)
     seconds = [_run_notebooks(one, paths, options, settings) for one in studies]
-    if options.seeds > 1 and summarise_seeds(study, studies):
+    if len(studies) > 1 and all(one.path("results.json").exists() for one in studies):
+        summarise_seeds(study, studies)  # notebook 05 shows it, so it is not up to date any more
         analysis = [path for path in paths if path.name.startswith("05")]
-        seconds.append(_run_notebooks(study, analysis, options, settings, again=True))
+        seconds.append(_run_notebooks(study, analysis, options, settings))
     say(f"done in {duration(sum(seconds))}: {study.folder}")
     return 0
 
 
 def _run_notebooks(study: Study, paths: Sequence[Path], options: argparse.Namespace,
-                   settings: dict, again: bool = False) -> float:
-    """Seconds taken; `again` executes a notebook although its inputs are the same (not its stages).
-    """
+                   settings: dict) -> float:
+    """Seconds taken; notebooks that are up to date are skipped."""
     parameters = {"profile": options.profile, "run": str(study.folder), "force": options.force,
                   "settings": settings | {"seed": study.profile.seed}}
-    times = [run_notebook(path, study.folder, parameters, options.force or again) for path in paths]
+    times = [run_notebook(path, study.folder, parameters, options.force) for path in paths]
     return sum(taken or 0.0 for taken in times)
 
 

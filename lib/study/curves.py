@@ -3,16 +3,16 @@
 The opponent is always one SFT answer drawn independently. For DPO's pool that is any of SFT's
 candidates; for SFT's own pool each candidate in turn is the opponent of the others, so that equal
 policies under the selector's own eye give n / (n + 1). Every row has its number of prompts and a
-95 % interval that resamples prompts; prompts with an answer that could not be scored are left out
-and counted.
+95 % interval over prompts; prompts with an answer that could not be scored are left out and
+counted.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from lib.analysis.resampling import clustered_interval
+from lib.analysis.clusters import clustered_mean_interval, clustered_share_interval
 from lib.analysis.selection_effects import pool_scores
 from lib.inference.best_of_n import best_of_n_curve, kl_bound
 from lib.runtime.files import Row, read_json
@@ -54,7 +54,7 @@ def win_rate_rows(pools: Pools, opponents: Sequence[Row], most: int | None = Non
             values = win_curves(pool, None if pool is opponents else opponents, judge)
             rows += [{"policy": policy, "temperature": temperature, "judge": judge,
                       "left_out": len(pool) - len(values)} | row
-                     for row in _summary(values, most)]
+                     for row in _summary(values, most, share_row)]
     return rows
 
 
@@ -103,7 +103,7 @@ def gain_rows(pools: Pools, most: int | None = None) -> list[Row]:
             values = gain_curves(proxies, pool_scores(pool, judge))
             rows += [{"policy": policy, "temperature": temperature, "judge": judge,
                       "left_out": len(pool) - len(values)} | row
-                     for row in _summary(values, most)]
+                     for row in _summary(values, most, mean_row)]
     return rows
 
 
@@ -122,12 +122,13 @@ def gain_curves(proxy: np.ndarray, gold: np.ndarray) -> np.ndarray:
     return (best_of_n_curve(proxy, gold) - gold.mean(1, keepdims=True)) / spread
 
 
-def _summary(values: np.ndarray, most: int | None = None) -> list[dict[str, Any]]:
+def _summary(values: np.ndarray, most: int | None,
+             summary: Callable[[np.ndarray], Row]) -> list[dict[str, Any]]:
     """Mean and interval of each column of [prompts, n]."""
     if not len(values):
         return []
     sizes = range(1, values.shape[1] + 1) if most is None else _doublings(values.shape[1], most)
-    return [{"n": n, "kl_bound": kl_bound(n)} | mean_row(values[:, n - 1]) for n in sizes]
+    return [{"n": n, "kl_bound": kl_bound(n)} | summary(values[:, n - 1]) for n in sizes]
 
 
 def _doublings(available: int, most: int) -> list[int]:
@@ -136,8 +137,17 @@ def _doublings(available: int, most: int) -> list[int]:
 
 def mean_row(values: np.ndarray) -> Row:
     """{"prompts", "value", "ci_low", "ci_high"} of one number a prompt, [prompts]."""
-    low, high = clustered_interval(values, np.arange(len(values)))
-    return {"prompts": len(values), "value": float(values.mean()), "ci_low": low, "ci_high": high}
+    return _row(values, clustered_mean_interval(values))
+
+
+def share_row(values: np.ndarray) -> Row:
+    """The same for one chance of winning a prompt, 0 to 1: its interval stays in there too."""
+    return _row(values, clustered_share_interval(values))
+
+
+def _row(values: np.ndarray, ends: tuple[float, float]) -> Row:
+    return {"prompts": len(values), "value": float(values.mean()), "ci_low": ends[0],
+            "ci_high": ends[1]}
 
 
 def curves_by_judge(curves: Sequence[Row], policy: str,

@@ -8,12 +8,10 @@ DPO's evaluation; timings and environment. Nothing is recomputed in a notebook.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from lib.analysis.constraints import constraint_accuracy_by_system
-from lib.analysis.divergence import displacement
-from lib.analysis.judges import judge_agreement, pair_accuracy
-from lib.analysis.paper import DPO_EVAL, claims, paper_rows
+from lib.analysis.displacement import displacement, reward_accuracy, reward_intervals
+from lib.analysis.judges import judge_agreement
+from lib.analysis.paper import DPO_EVAL, INCONSISTENCIES, claims, paper_rows
 from lib.analysis.selection_effects import complementarity, selection_effects
 from lib.analysis.text_metrics import text_metrics_by_system
 from lib.analysis.win_rates import (
@@ -25,7 +23,7 @@ from lib.analysis.win_rates import (
 )
 from lib.runtime.devices import environment
 from lib.runtime.files import Row, read_json, read_jsonl, write_json
-from lib.runtime.manifest import read_manifest
+from lib.runtime.manifest import code_hash, read_manifest
 from lib.study.curves import best_of_n_curves, cost_rows, gain_rows, pools_of
 from lib.study.deep_pools import deep_curves, deep_inputs, load_deep_pools, without_deep
 from lib.study.judging import audit_results, reference_results
@@ -48,10 +46,14 @@ MATRIX = ("a", "b", "judge", "n", "win_rate", "ci_low", "ci_high")
 
 
 def evaluate_study(study: Study) -> Row:
-    """Compute or find results.json; returns it, with the spread over seeds where one is known."""
+    """Compute or find results.json; returns it, with the spread over seeds where one is known.
+
+    It takes seconds, so that other code makes it again: no number outlives the formula it had.
+    """
     measured = measure_movement(study)
     inputs = {name: stage_hash(study, name)
               for name in ("data", "sft", "dpo", "responses", "movement")} | deep_inputs(study)
+    inputs["code"] = code_hash("analysis", "study")
     run_stage(study, "results", {"evaluation": without_deep(study.profile.evaluation)}, inputs,
               outputs=["results.json"], work=lambda folder: _evaluate(study, folder, measured))
     results = read_json(study.path("results", "results.json")) | {"seeds": known_seeds(study)}
@@ -117,7 +119,8 @@ def _evaluate(study: Study, folder: Path, measured: Row) -> None:
         "reference_score": reference_results(scorer, systems, heldout),
         "constraints": constraint_accuracy_by_system(systems, heldout),
         "text_metrics": text_metrics_by_system(systems),
-        "paper": {"table_1": paper_rows(), "claims": claims(), "dpo_eval": DPO_EVAL},
+        "paper": {"table_1": paper_rows(), "claims": claims(), "dpo_eval": DPO_EVAL,
+                  "inconsistencies": INCONSISTENCIES},
         "timings": _timings(study), "environment": environment()})
 
 
@@ -138,7 +141,7 @@ def compare_systems(study: Study, systems: Mapping[str, Sequence[Row]]) -> Row:
         "same_opponent": same_opponent_tests(systems, ROLES, same_opponents(study)),
         "win_rates_by_source": win_rates_by_source(systems, ROLES, pairs),
         "judge_agreement": judge_agreement(systems, ROLES, pairs),
-        "selection_effects": selection_effects(systems, "selector", ROLES),
+        "selection_effects": selection_effects(systems, "selector", ROLES, seed=seed),
         "complementarity": [complementarity(systems, role, best["dpo"], "dpo", best["sft"], "sft",
                                             resamples, seed) for role in ROLES]}
 
@@ -152,23 +155,23 @@ def _losses(study: Study) -> Row:
 
 
 def _dpo_eval(study: Study, stage: str) -> Row:
-    """Last validation metrics, the accuracy's interval over prompts, the probe's two ends."""
+    """Last validation metrics with intervals that count prompts, and the probe's two ends."""
     folder = study.path(stage)
-    if read_manifest(folder) is None:
+    manifest = read_manifest(folder)
+    if manifest is None:
         return {}
+    rewards = read_jsonl(folder / "validation_rewards.jsonl")
     rows = read_jsonl(folder / "metrics.jsonl")
     last = [row for row in rows if row["split"] == "validation"][-1]
     samples = [row for row in rows if row["split"] == "samples"]
-    return {**last, "accuracy": validation_accuracy(study, stage),
-            "displacement": displacement(rows),
+    return {**last, "accuracy": reward_accuracy(rewards), "intervals": reward_intervals(rewards),
+            "displacement": displacement(rows, rewards, manifest["parameters"]["dpo"]["beta"]),
             "samples": samples[:1] + samples[-1:] if samples else []}
 
 
 def validation_accuracy(study: Study, stage: str) -> Row:
-    """Reward accuracy of a DPO stage on validation pairs; its interval resamples prompts."""
-    rewards = read_jsonl(study.path(stage, "validation_rewards.jsonl"))
-    gaps = np.array([row["chosen"] - row["rejected"] for row in rewards])
-    return pair_accuracy(gaps, np.array([row["prompt"] for row in rewards]))
+    """Reward accuracy of a DPO stage on validation pairs, for notebook 03."""
+    return reward_accuracy(read_jsonl(study.path(stage, "validation_rewards.jsonl")))
 
 
 def _reward_models(study: Study) -> Row:

@@ -10,6 +10,7 @@ import numpy as np
 
 from lib.analysis.audit import (
     READER,
+    audit_agreement,
     audit_systems,
     judge_quality,
     reader_win_rates,
@@ -34,6 +35,7 @@ def audit_results(scorer: Scorer, systems: Systems, pairs: Pairs, resamples: int
         "win_rates": reader_win_rates(rows, scores, resamples=resamples),
         "ratings": ratings_rows(rate_systems(audit_systems(rows), READER), READER),
         "judge_quality": [row for role in ROLES for row in judge_quality(rows, role, scores[role])],
+        "agreement": audit_agreement(rows, scores),
         "system_order": [system_order(rows, role, scores[role]) for role in ROLES],
         "calibration": [judge_calibration(rows, role, scores[role]) for role in ROLES],
         "length_bias": length_bias(rows, scores),

@@ -17,7 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from lib import ROOT
 from lib.runtime.files import read_json, sha256_of, sha256_of_value, write_json, write_text
-from lib.runtime.manifest import outputs_hash
+from lib.runtime.manifest import code_hash, outputs_hash
 from lib.runtime.progress import duration, say
 from lib.study.run import StudyError
 
@@ -26,6 +26,7 @@ REMOTE_SCRIPT = re.compile(r'<script[^>]*\ssrc="https?://[^"]*"[^>]*>\s*</script
 STAGES_BEFORE = {"01": [], "02": ["data"], "03": ["data", "sft"], "04": ["data", "sft", "dpo"],
                  "05": ["data", "sft", "dpo", "responses"],
                  "06": ["data", "sft", "dpo", "responses", "results"]}
+FILES_BEFORE = {"05": ["seeds.json"]}  # the spread over seeds, where several were run
 
 
 def notebook_paths(only: Sequence[str] = (), start: str = "") -> list[Path]:
@@ -81,11 +82,11 @@ class _Echo:
 
 def _key(path: Path, run: Path, parameters: Mapping[str, Any]) -> str:
     """What an executed notebook depends on."""
-    code = {str(file.relative_to(ROOT)): sha256_of(file)
-            for file in sorted((ROOT / "lib").rglob("*")) if file.suffix in (
-                ".py", ".js", ".css", ".jinja", ".html")}
-    before = {stage: outputs_hash(run / stage) for stage in STAGES_BEFORE[path.name[:2]]}
-    return sha256_of_value([sha256_of(path), dict(parameters), code, before])
+    number = path.name[:2]
+    before = {stage: outputs_hash(run / stage) for stage in STAGES_BEFORE[number]}
+    before |= {name: sha256_of(run / name) for name in FILES_BEFORE.get(number, ())
+               if (run / name).exists()}
+    return sha256_of_value([sha256_of(path), dict(parameters), code_hash(), before])
 
 
 def _refuse_unknown(path: Path, parameters: Mapping[str, Any]) -> None:

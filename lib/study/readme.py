@@ -13,7 +13,15 @@ from typing import Any
 from lib import ROOT
 from lib.analysis import tables
 from lib.analysis.findings import confound
-from lib.analysis.reports import markdown_table, number, paper_table, rate, win_rate_table
+from lib.analysis.reports import (
+    DOUBTFUL,
+    interval,
+    markdown_table,
+    number,
+    paper_table,
+    rate,
+    win_rate_table,
+)
 from lib.runtime.files import read_json, write_text
 from lib.runtime.progress import duration, say
 
@@ -32,7 +40,7 @@ def results_section(results: Mapping[str, Any]) -> str:
         "**What selection alone explains**: the best of each pool against a random pick of it, "
         "beside what a policy of noise would get:", selection_lines(results),
         "**By the judge, on the held-out prompts** (ties are half a win; 95 % intervals):",
-        win_rate_table(by_judge), *seed_lines(results),
+        win_rate_table(by_judge), DOUBTFUL, *seed_lines(results),
         "**Beside the paper** (other model, data, judge and base):",
         paper_table(results["win_rates"], ["judge", "selector"]), training_lines(results),
         "**Judges**, against the blind reader:",
@@ -83,12 +91,12 @@ def training_lines(results: Mapping[str, Any]) -> str:
 def movement_lines(movement: Mapping[str, Any]) -> list[str]:
     """How far DPO moved from SFT, and what each step did to the loss on ordinary answers."""
     kl, changes = movement["kl"], movement["retention"]
-    steps = "; ".join(f"{row['policy']} {tables.interval(row, 'loss', digits=3)}" + (
+    steps = "; ".join(f"{row['policy']} {interval(row, 'loss', digits=3)}" + (
         "" if row["change"] is None else
-        f", a change of {tables.interval(row, 'change', 'change_low', 'change_high', 3)}")
+        f", a change of {interval(row, 'change', 'change_low', 'change_high', 3)}")
         for row in changes)
     return [f"- KL of DPO from SFT on {kl['n']} of DPO's own answers at T = {kl['temperature']:g}: "
-            f"{tables.interval(kl, 'kl')} nats an answer; Best-of-{kl['best_of_n']} adds at most "
+            f"{interval(kl, 'kl')} nats an answer; Best-of-{kl['best_of_n']} adds at most "
             f"{number(kl['best_of_n_bound'])} without training.",
             f"- Loss on {changes[0]['n']} held-out conversations, nats a token: {steps}.",
             *choice_lines(movement.get("choices", []))]
@@ -96,10 +104,10 @@ def movement_lines(movement: Mapping[str, Any]) -> list[str]:
 
 def choice_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """How often each policy picks the true continuation; nothing for runs that did not ask."""
-    shown = "; ".join(f"{row['policy']} {tables.interval(row, 'accuracy')}" for row in rows)
+    shown = "; ".join(f"{row['policy']} {interval(row, 'accuracy')}" for row in rows)
     return [f"- True continuation found among openings of other answers, {rows[0]['n']} "
             f"questions (guessing gets {number(rows[0]['chance'])}): {shown}; DPO's change from "
-            f"SFT {tables.interval(rows[-1], 'change', 'change_low', 'change_high')}."
+            f"SFT {interval(rows[-1], 'change', 'change_low', 'change_high')}."
             ] if rows else []
 
 

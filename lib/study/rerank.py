@@ -106,14 +106,18 @@ def _systems_of(study: Study, policy: str, temperature: float,
         yield policy, [{**row, "candidates": row["candidates"][:1], "chosen": 0} for row in rows]
     if candidates_of(study, policy) == 1:
         return
-    yield f"{policy}+bon{n}@{temperature:g}", [_best_of(row) for row in rows]
+    yield f"{policy}+bon{n}@{temperature:g}", [pick_best(row) for row in rows]
     yield f"{policy}+random{n}@{temperature:g}", [
         {**row, "chosen": random_of_n(len(row["candidates"]), row["id"], study.profile.seed)}
         for row in rows]
 
 
-def _best_of(row: Row) -> Row:
-    """The row with the selector's pick; where it scored nothing there is none, and no scores."""
+def pick_best(row: Row) -> Row:
+    """The row with the selector's pick; where it scored nothing there is none.
+
+    Then the first candidate stands in for readers, and no score is left, so that no judge counts
+    it: see `lib.analysis.scoreboard`.
+    """
     picked = best_of_n([candidate["rewards"]["selector"] for candidate in row["candidates"]])
     if picked is not None:
         return {**row, "chosen": picked}

@@ -35,7 +35,7 @@ from lib.training.reward import (
 def train_reward_model(study: Study) -> dict[str, Any]:
     """Train or find reward_model/model; returns its report.
 
-    {"n", "missing", "accuracy", "ci_low", "ci_high"} on validation pairs (prompts resampled), and
+    {"n", "missing", "accuracy", "ci_low", "ci_high"} on validation pairs (clustered by prompt), and
     "dropped": pairs left out by part and reason.
     """
     profile = study.profile

@@ -26,21 +26,15 @@ def seed_runs(study: Study, seeds: int) -> list[Study]:
                       for number in range(1, seeds)]
 
 
-def summarise_seeds(study: Study, studies: Sequence[Study]) -> bool:
-    """Write seeds.json: for every comparison the rate of each seed, their spread, one interval.
-
-    Returns whether it says anything new.
-    """
-    before = known_seeds(study)
+def summarise_seeds(study: Study, studies: Sequence[Study]) -> None:
+    """Write seeds.json: for every comparison the rate of each seed, their spread, one interval."""
     rates = read_json(study.path("results.json"))["win_rates"]
     pairs = list(dict.fromkeys((row["a"], row["b"]) for row in rates))
-    rows = win_rates_over_seeds([load_systems(one) for one in studies], ROLES, pairs,
-                                study.profile.evaluation.resamples, study.profile.seed)
+    rows = win_rates_over_seeds([load_systems(one) for one in studies], ROLES, pairs)
     single = {(row["a"], row["b"], row["judge"]): row for row in rates}
     rows = [row | _first(single[row["a"], row["b"], row["judge"]]) for row in rows]
     write_json(study.path(FILE), {"responses": stage_hash(study, "responses"), "rows": rows})
     say(f"spread over {len(studies)} seeds: {study.path(FILE)}")
-    return rows != before
 
 
 def known_seeds(study: Study) -> list[Row]:

@@ -18,7 +18,7 @@ from lib.inference.best_of_n import (
     word_similarity,
 )
 from lib.runtime.files import Row
-from lib.study.curves import mean_row, opponents_of, pools_of, wins_against
+from lib.study.curves import mean_row, opponents_of, pools_of, share_row, wins_against
 from lib.study.reward_stage import ROLES
 from lib.study.run import Study
 
@@ -63,7 +63,7 @@ def pool_rule_rows(pool: Sequence[Row], opponents: Sequence[Row], judge: str) ->
                 found[name].append(_win_rate(rule, proxy, gold, against, similarity, same))
     size = len(pool[0]["candidates"]) - same
     plain = np.array(found["best of n"])
-    return [{"rule": name, "n": size} | mean_row(np.array(values))
+    return [{"rule": name, "n": size} | share_row(np.array(values))
             | _lead(np.array(values) - plain) for name, values in found.items() if values]
 
 

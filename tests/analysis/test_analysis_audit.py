@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from lib import ROOT
+from lib.analysis import judge_tables
 from lib.analysis.audit import (
     READER,
+    audit_agreement,
     audit_systems,
     corrected_win_rate,
     judge_quality,
@@ -48,8 +50,29 @@ def test_a_judge_that_is_the_reader_is_always_right() -> None:
         assert (row["accuracy"], row["kappa"]) == (1, 1)
     order = system_order(AUDIT, "twin", READER_SCORES)
     assert order["kendall_tau"] == pytest.approx(1)
-    assert order["turned"] == []
+    assert order["turned"] == order["turned_surely"] == []
     assert order["reader_order"][0] == "dpo+bon4@0.6"
+
+
+def test_a_judge_that_turns_the_readers_order_round_is_caught_where_the_reader_is_sure() -> None:
+    order = system_order(AUDIT, "contrary", [[-score for score in row] for row in READER_SCORES])
+    assert order["kendall_tau"] == pytest.approx(-1)
+    assert len(order["turned"]) == 10
+    assert ["base", "dpo+bon4@0.6"] in order["turned_surely"]
+    assert ["sft", "dpo"] not in order["turned_surely"]  # .52 of 120: the reader is not sure
+    table = judge_tables.system_order_table([order])
+    assert "base / dpo+bon4@0.6" in table
+
+
+def test_the_reader_and_the_judges_are_compared_with_each_other_on_the_same_verdicts() -> None:
+    rows = audit_agreement(AUDIT, {"twin": READER_SCORES, "noisy": noisy(2.0)})
+    assert [(row["judge_a"], row["judge_b"]) for row in rows] == [
+        (READER, "twin"), (READER, "noisy"), ("twin", "noisy")]
+    assert rows[0]["kappa"] == 1
+    assert rows[1]["kappa"] == rows[2]["kappa"] < 0.8
+    assert {row["n"] for row in rows} == {10 * len(AUDIT)}
+    assert "| blind reader, twin | 1200 | 1.00 | 1.00 | 1.00 |" in \
+        judge_tables.audit_agreement_table(rows)
 
 
 def test_a_judge_of_pure_noise_is_right_half_of_the_time() -> None:
@@ -116,6 +139,7 @@ def test_a_runs_win_rate_is_corrected_by_the_audits_pair() -> None:
     assert row["judge"] == "noisy"
     assert row["low"] < row["win_rate"] < row["high"]
     assert row["reader_rate"] == pytest.approx(0.7)
+    assert row["reader_low"] < 0.7 < row["reader_high"]
     json.dumps(row, allow_nan=False)
 
 

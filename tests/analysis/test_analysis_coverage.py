@@ -80,8 +80,8 @@ def test_missing_outcomes_are_left_out_of_the_interval() -> None:
     assert mean_interval([1, 0, np.nan, 0.5]) == mean_interval([1, 0, 0.5])
 
 
-def test_averaged_outcomes_are_sent_to_the_hierarchical_bootstrap() -> None:
-    with pytest.raises(ValueError, match=r"outcome 0\.75 .* use hierarchical_bootstrap"):
+def test_averaged_outcomes_are_sent_to_the_interval_of_clusters() -> None:
+    with pytest.raises(ValueError, match=r"outcome 0\.75 .* use clustered_share_interval"):
         mean_interval([1, 0.75])
 
 

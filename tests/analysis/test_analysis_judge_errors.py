@@ -67,6 +67,9 @@ def test_only_comparisons_that_the_reader_saw_are_corrected() -> None:
     assert [(row["a"], row["b"]) for row in rows] == [("dpo", "base")]
     one = {name: rows[:1] for name, rows in systems.items()}
     assert corrected_win_rates(one, AUDIT, "noisy", scores, pairs) == []
+    for row in systems["dpo"][1:]:  # all but one could not be scored
+        row["candidates"] = [row["candidates"][0] | {"rewards": {"noisy": None}}]
+    assert corrected_win_rates(systems, AUDIT, "noisy", scores, pairs) == []
 
 
 def test_a_judge_without_error_is_left_as_it_is() -> None:
@@ -109,13 +112,20 @@ def test_tables_name_every_system_judge_and_n() -> None:
 
 
 @pytest.mark.parametrize(("predicted", "reading"), [
-    (0.8, "selection explains it"), (0.6, "above selection"), (0.95, "below selection"),
+    (0.8, "selection can explain it"), (0.6, "above selection"), (0.95, "below selection"),
     (None, "scores never vary")])
 def test_best_of_n_is_read_against_selection_alone(predicted: float | None, reading: str) -> None:
     row = {"system": "dpo+bon4@0.6", "opponent": "sft", "judge": "judge", "single": 0.6,
            "correlation": 0.5, "predicted": predicted, "observed": 0.8, "ci_low": 0.7,
            "ci_high": 0.9, "n": 64}
     assert reading in tables.selection_table([row])
+
+
+def test_the_error_of_the_prediction_counts_too() -> None:
+    row = {"system": "dpo+bon4@0.6", "opponent": "sft", "judge": "judge", "single": 0.6,
+           "correlation": 0.5, "predicted": 0.6, "observed": 0.8, "ci_low": 0.7, "ci_high": 0.9,
+           "n": 64, "null": 0.8, "excess": 0.2, "excess_low": -0.02, "excess_high": 0.4}
+    assert "| .20 [-.02, .40] | selection can explain it |" in tables.selection_table([row])
 
 
 @pytest.mark.parametrize(("low", "high", "reading"), [
@@ -143,7 +153,7 @@ def test_calibration_and_selection_figures_state_their_finding() -> None:
     assert "The noisy is right in" in figure.layout.title.text
     row = {"system": "x+bon4@1", "opponent": "sft", "judge": "judge", "predicted": 0.8,
            "observed": 0.8, "ci_low": 0.7, "ci_high": 0.9, "n": 9}
-    assert "explains 1 of 2" in figures.selection_figure(
+    assert "can explain 1 of 2" in figures.selection_figure(
         [row, row | {"predicted": 0.1}, row | {"predicted": None}]).layout.title.text
 
 

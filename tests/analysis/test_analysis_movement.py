@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from lib.analysis import tables
-from lib.analysis.divergence import displacement, kl_divergence
+from lib.analysis.displacement import displacement, reward_accuracy, reward_intervals
+from lib.analysis.divergence import kl_divergence
 from lib.analysis.retention import choice_accuracy, retention
 from lib.modeling.attention import choose_method, use_packed_attention
 from lib.modeling.divergence import answer_divergence
@@ -68,10 +69,32 @@ def test_the_exact_divergence_is_the_mean_of_the_sampled_one_with_less_noise() -
 def test_displacement_takes_the_first_and_last_validation_in_order_of_steps() -> None:
     rows = [{"split": "validation", "step": step, "n": 9, "logps/chosen": -10.0 - step,
              "logps/rejected": -10.0 - 2 * step} for step in (8, 0, 4)]
-    chosen, rejected = displacement([*rows, {"split": "train", "step": 99}])
+    rewards = [{"prompt": prompt, "chosen": 0.1 * (-8 + noise), "rejected": 0.1 * (-16 - noise)}
+               for prompt, noise in enumerate((-2, -1, 0, 1, 2))]
+    chosen, rejected = displacement([*rows, {"split": "train", "step": 99}], rewards, beta=0.1)
     assert (chosen["before"], chosen["after"], chosen["change"]) == (-10, -18, -8)
     assert (rejected["change"], rejected["n"]) == (-16, 9)
-    assert displacement(rows[:1]) == []
+    assert chosen["change_low"] < -8 < chosen["change_high"] < 0
+    assert "| chosen | 9 | -10.00 | -18.00 | -8.00 [-9.96, -6.04] |" in \
+        tables.displacement_table([chosen, rejected])
+    assert displacement(rows[:1], rewards, 0.1) == []
+
+
+def test_rewards_of_validation_pairs_have_intervals_that_count_prompts() -> None:
+    pairs = [{"prompt": 0, "chosen": 0.4, "rejected": 0.1}, {"prompt": 1, "chosen": 0.1,
+             "rejected": 0.2}, {"prompt": 2, "chosen": 0.3, "rejected": -0.3}]
+    found = reward_intervals(pairs)
+    low, high = found["rewards/margins"]
+    assert low < np.mean([0.3, -0.1, 0.6]) < high
+    for name, ends in reward_intervals(pairs * 4).items():  # said four times, known once
+        assert found[name] == pytest.approx(ends)
+    assert reward_accuracy(pairs)["accuracy"] == pytest.approx(2 / 3)
+    evaluation = {"n": 3, "loss": 0.6, "rewards/margins": 0.27, "intervals": found,
+                  "accuracy": reward_accuracy(pairs), "rewards/accuracies": 2 / 3,
+                  "rewards/chosen": 0.27, "rewards/rejected": 0.0}
+    table = tables.dpo_paper_table(evaluation)
+    assert "| loss | .5630 | .600 |" in table
+    assert "| rewards/margins | .5798 | .270 [-" in table
 
 
 def test_retention_weighs_tokens_and_pairs_the_change_by_conversation() -> None:

@@ -7,11 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 from analysis_rows import response, system
 
-from lib.analysis import exports, reports
+from lib.analysis import exports, reports, tables
 from lib.analysis.divergence import kl_divergence, kl_terms
 from lib.analysis.model_card import model_card
 from lib.analysis.paper import INCONSISTENCIES, TABLE_1, claims, paper_rate, paper_rows
-from lib.analysis.selection import same_pool_win_rate, within_prompt_correlation
+from lib.analysis.selection import (
+    correlation_of,
+    same_pool_win_rate,
+    same_pool_win_rates,
+    within_prompt_products,
+)
 from lib.analysis.selection_effects import complementarity, selection_effects
 from lib.analysis.win_rates import compare, round_robin
 
@@ -33,6 +38,22 @@ def test_decided_comparisons_name_the_winner_and_whether_it_outlasts_holm() -> N
     assert reports.verdict(row) == "sft wins"
     assert reports.sentence(row).startswith("dpo loses to sft: .00 [.00, .16] of 20 prompts")
     assert reports.verdict(row | {"holm_p": 0.2}) == "sft wins, but not after Holm's correction"
+    assert reports.sentence(row | {"holm_p": 0.2}).startswith(
+        "dpo loses to sft, but not after Holm's correction: .00 [.00, .16]")
+
+
+def test_a_length_controlled_rate_has_its_interval_and_a_mark_where_it_is_doubtful() -> None:
+    row = {"length_controlled": 0.62, "length_controlled_low": 0.5, "length_controlled_high": 0.7}
+    assert reports.length_controlled(row) == ".62 [.50, .70]"
+    assert reports.length_controlled(row | {"length_extreme": True}) == ".62 [.50, .70] †"
+    assert reports.length_controlled({"length_controlled": 0.62, "length_penalty": 0.1}) == ".62 †"
+
+
+def test_a_value_without_ends_or_without_itself_is_shown_as_it_is() -> None:
+    assert reports.interval({"x": 0.5, "ci_low": 0.4, "ci_high": 0.6}, "x") == ".50 [.40, .60]"
+    assert reports.interval({"x": 0.5}, "x", digits=3) == ".500"
+    assert reports.interval({"x": None}, "x") == "–"
+    assert reports.with_n(None) == "–"
 
 
 def test_tables_escape_what_would_break_them() -> None:
@@ -48,7 +69,7 @@ def test_the_papers_rates_stand_beside_ours() -> None:
     table = reports.paper_table(rows, ["judge", "selector"])
     assert "| sft over base | .945 [.904, .969] | .67 [.21, .94], n = 3 | – |" in table
     assert "wins / ties / losses" in reports.win_rate_table(rows)
-    assert len(reports.claims_table().splitlines()) == len(claims()) + 2
+    assert len(reports.claims_table(claims()).splitlines()) == len(claims()) + 2
 
 
 def test_the_papers_table_has_whole_counts_of_200() -> None:
@@ -163,6 +184,35 @@ def test_selection_alone_explains_the_gain_of_a_policy_of_noise() -> None:
     by_key = {(row["opponent"], row["judge"]): row for row in rows}
     assert by_key["sft+random4@0.6", "selector"]["predicted"] == 0.875
     assert by_key["base", "judge"]["correlation"] == pytest.approx(0.5, abs=0.08)
+    assert by_key["base", "judge"]["null"] == 0.8  # n / (n + 1)
+    assert by_key["sft+random4@0.6", "judge"]["null"] == 0.875
+    assert "| .80 |" in tables.selection_table([by_key["base", "judge"]])
+    for row in rows:
+        assert row["excess"] == pytest.approx(row["observed"] - row["predicted"])
+        assert row["excess_low"] < 0 < row["excess_high"]
+    json.dumps(rows, allow_nan=False)
+
+
+def test_better_answers_lie_above_what_selection_explains_even_where_all_are_won() -> None:
+    systems = pooled(correlation=0.0)
+    for row in systems["sft+bon4@0.6"]:  # the judge likes what was picked, and not for its score
+        row["candidates"] = [dict(candidate) for candidate in row["candidates"]]
+        picked = row["candidates"][row["chosen"]]
+        picked["rewards"] = picked["rewards"] | {"judge": 99.0}
+    [row] = [row for row in selection_effects(systems, "selector", ["judge"], opponents=("base",))
+             if row["opponent"] == "base"]
+    assert row["observed"] == 1
+    assert 0 < row["excess_low"] < row["excess"] < row["excess_high"]
+
+
+def test_a_judge_that_says_the_same_of_all_candidates_has_no_prediction() -> None:
+    systems = pooled(prompts=20)
+    for rows in systems.values():
+        for row in rows:
+            row["candidates"] = [candidate | {"rewards": candidate["rewards"] | {"judge": 1.0}}
+                                 for candidate in row["candidates"]]
+    for row in selection_effects(systems, "selector", ["judge"]):
+        assert (row["predicted"], row["excess"], row["observed"]) == (None, None, 0.5)
 
 
 def test_the_best_of_a_pool_over_one_of_the_pool_follows_simulation() -> None:
@@ -175,14 +225,19 @@ def test_the_best_of_a_pool_over_one_of_the_pool_follows_simulation() -> None:
     assert same_pool_win_rate(4, 0.6) == pytest.approx(simulated, abs=0.005)
     assert same_pool_win_rate(4, 0.0) == pytest.approx(0.5)
     assert same_pool_win_rate(4) == 0.875
+    assert same_pool_win_rate(4, -1) == 0.125
+    correlations = np.array([-0.9, 0.05, 0.6, 0.97])
+    assert same_pool_win_rates(4, correlations) == pytest.approx(
+        [same_pool_win_rate(4, one) for one in correlations], abs=1e-3)
 
 
 def test_correlation_within_prompts_ignores_how_hard_a_prompt_is() -> None:
     hard = np.array([[0.0], [100.0]])
     noise = np.array([[1.0, -1.0], [1.0, -1.0]])
-    assert within_prompt_correlation(hard + noise, hard - noise) == pytest.approx(-1)
-    assert within_prompt_correlation([[1.0, 1.0]], [[1.0, 2.0]]) is None
-    assert within_prompt_correlation([[np.nan, np.nan]], [[1.0, 2.0]]) is None
+    products = within_prompt_products(hard + noise, hard - noise)
+    assert correlation_of(products).tolist() == pytest.approx([-1, -1])
+    assert np.isnan(correlation_of(within_prompt_products([[1.0, 1.0]], [[1.0, 2.0]]))).all()
+    assert np.isnan(within_prompt_products([[np.nan, np.nan]], [[1.0, 2.0]])).all()
 
 
 def test_complementarity_is_the_gain_together_minus_the_gain_apart() -> None:
@@ -190,4 +245,8 @@ def test_complementarity_is_the_gain_together_minus_the_gain_apart() -> None:
                "sft+bon4@0.6": system([2.0, 3.0], "c"), "dpo+bon4@0.6": system([4.0, 5.0], "d")}
     row = complementarity(systems, "judge", "dpo+bon4@0.6", "dpo", "sft+bon4@0.6", "sft")
     assert (row["mean"], row["mean_both"], row["n"]) == (1, 4.5, 2)
+    systems["dpo"][0]["candidates"][0]["rewards"]["judge"] = None
+    row = complementarity(systems, "judge", "dpo+bon4@0.6", "dpo", "sft+bon4@0.6", "sft")
+    assert (row["n"], row["missing"]) == (1, 1)
+    assert row["gain_with"] - row["gain_without"] == pytest.approx(row["mean"])
     json.dumps(row, allow_nan=False)

@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
+from lib.analysis import ratings
 from lib.analysis.agreement import agreement, cohen_kappa
 from lib.analysis.length_control import length_controlled_win_rate
 from lib.analysis.ratings import bradley_terry, rate
-from lib.analysis.resampling import bootstrap_means, hierarchical_bootstrap, interaction_test
-from lib.analysis.selection import selection_odds_win_rate, selection_win_rate
+from lib.analysis.resampling import (
+    CHUNK_CELLS,
+    bootstrap_means,
+    interaction_test,
+    resample_counts,
+)
+from lib.analysis.selection import selection_win_rate
 from lib.analysis.statistics import (
     calibration,
     expected_calibration_error,
@@ -80,14 +87,11 @@ def test_bootstrap_columns_share_their_prompts_and_skip_their_own_gaps() -> None
     assert np.nanmean(means[:, 2]) == pytest.approx(np.nanmean(gaps), abs=0.05)
 
 
-def test_a_hierarchical_bootstrap_is_wider_when_seeds_disagree() -> None:
-    random = np.random.default_rng(0)
-    agreeing = random.random((3, 200)) < 0.6
-    disagreeing = random.random((3, 200)) < np.array([[0.4], [0.6], [0.8]])
-    calm, torn = (hierarchical_bootstrap(x, 2000, seed=1) for x in (agreeing, disagreeing))
-    assert torn.high - torn.low > calm.high - calm.low
-    assert torn.between_seeds == pytest.approx(np.std(torn.per_seed, ddof=1))
-    assert torn.mean == pytest.approx(np.mean(torn.per_seed))
+@pytest.mark.parametrize("n", [100, 1000, 10_000])
+def test_resampling_draws_as_many_prompts_as_it_must_in_chunks_of_bounded_size(n: int) -> None:
+    cells = [chunk.size for chunk in resample_counts(n, 2000, seed=0)]
+    assert sum(cells) == 2000 * n  # work grows with the prompts, memory does not
+    assert max(cells) <= CHUNK_CELLS
 
 
 def test_the_interaction_is_zero_when_two_gains_add_up() -> None:
@@ -129,6 +133,21 @@ def test_ratings_are_finite_sum_to_zero_and_follow_a_renaming(
     assert bradley_terry(matrix[np.ix_(order, order)]) == pytest.approx(strengths[order], abs=1e-6)
 
 
+def test_many_prompts_take_no_more_steps_to_rate_than_few(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """With thousands of wins a step of Newton's method cannot shrink below rounding."""
+    steps = []
+    monkeypatch.setattr(ratings, "expected_wins", lambda strengths: steps.append(1) or expit(
+        strengths[..., :, None] - strengths[..., None, :]))
+    wins = np.random.default_rng(0).integers(20, 80, size=(500, 12, 12))
+    counts = []
+    for prompts in (1, 10, 1000):
+        steps.clear()
+        bradley_terry(wins * prompts)
+        counts.append(len(steps))
+    assert counts[0] == counts[1] == counts[2] < 10
+
+
 def test_a_system_that_never_loses_gets_a_finite_rating_and_the_prior_is_named() -> None:
     outcomes = np.column_stack([np.ones(40), np.ones(40), [1, 0] * 20])
     ratings = rate(["best", "x", "y"], [(0, 1), (0, 2), (1, 2)], outcomes, resamples=50)
@@ -155,7 +174,8 @@ def test_length_control_changes_nothing_when_all_answers_are_equally_long() -> N
 def test_length_control_stays_finite_where_wins_follow_length_exactly(
         outcomes: list[float]) -> None:
     found = length_controlled_win_rate(outcomes, [300, 200, 10, 20], [100, 100, 100, 100])
-    assert 0 < found.win_rate < 1
+    assert 0 <= found.low < found.win_rate < found.high <= 1
+    assert found.high - found.low > 0.2  # four prompts tell little, separable or not
     assert abs(found.length_coefficient) < 20
 
 
@@ -194,6 +214,11 @@ def test_calibration_error_is_small_for_rewards_that_mean_what_they_say() -> Non
     assert calibration(2 * gaps).temperature == pytest.approx(2, rel=0.05)
 
 
+def test_a_temperature_without_an_optimum_lies_on_the_border() -> None:
+    assert calibration([1.0, 2.0]).temperature == 0.01  # all right: never sure enough
+    assert calibration([-1.0, -2.0]).temperature == 1000  # all wrong: never unsure enough
+
+
 def test_equal_scores_are_confidence_one_half_and_half_a_hit() -> None:
     [only] = calibration([0.0] * 10).row()["bins"]
     assert (only["n"], only["confidence"], only["hit"]) == (10, 0.5, 0.5)
@@ -204,7 +229,6 @@ def test_selection_by_noise_alone_wins_n_of_n_plus_one() -> None:
     candidates, opponent = random.normal(size=(100_000, 4)), random.normal(size=100_000)
     simulated = np.mean(candidates.max(axis=1) > opponent)
     assert selection_win_rate(4) == pytest.approx(simulated, abs=0.005)
-    assert selection_odds_win_rate(4, 0.62) == pytest.approx(0.867, abs=5e-4)
 
 
 def test_a_smoothed_curve_starts_at_its_first_value_and_skips_gaps() -> None:

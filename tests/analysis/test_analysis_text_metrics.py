@@ -18,7 +18,7 @@ from lib.analysis.constraints import (
 )
 from lib.analysis.repetition import is_loop, longest_repeated_run, seq_rep
 from lib.analysis.text_metrics import text_metrics, text_metrics_by_system
-from lib.analysis.variety import cosine_dispersion, distinct_n, self_bleu, vendi_score
+from lib.analysis.variety import dispersion, distinct_n, effective_number, self_bleu
 from lib.runtime.files import read_jsonl
 
 VECTORS = json.loads((Path(__file__).parents[1] / "methods_vectors.json").read_text())
@@ -36,14 +36,13 @@ def test_variety_and_repetition_agree_with_the_vectors() -> None:
 
 
 def test_embedding_dispersion_agrees_with_the_vectors() -> None:
-    embeddings = VECTORS["5_embedding_dispersion"]["in"]["embeddings"]
+    embeddings = np.array(VECTORS["5_embedding_dispersion"]["in"]["embeddings"])
     expected = VECTORS["5_embedding_dispersion"]["out"]
-    dispersion = expected["mean_pairwise_cosine_distance"]
-    assert cosine_dispersion(embeddings) == pytest.approx(dispersion, abs=1e-9)
-    assert vendi_score(embeddings) == pytest.approx(expected["vendi_score"], abs=1e-9)
-    assert cosine_dispersion([[1.0, 2.0]]) is None
-    with pytest.raises(ValueError, match="all zero"):
-        vendi_score(np.zeros((2, 3)))
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    apart = expected["mean_pairwise_cosine_distance"]
+    assert dispersion(unit @ unit.T) == pytest.approx(apart, abs=1e-9)
+    assert effective_number(unit @ unit.T) == pytest.approx(expected["vendi_score"], abs=1e-9)
+    assert dispersion([[1.0]]) is None
 
 
 @pytest.mark.parametrize(("text", "run"), [
@@ -78,6 +77,9 @@ def test_metrics_of_a_system_are_plain_json_with_intervals() -> None:
     json.dumps(metrics, allow_nan=False)
     assert metrics["stopped_at_limit"] == metrics["empty"] == pytest.approx(1 / 3)
     assert metrics["stopped_at_limit_low"] < 1 / 3 < metrics["stopped_at_limit_high"]
+    assert metrics["mean_tokens_low"] < metrics["mean_tokens"] < metrics["mean_tokens_high"]
+    assert metrics["seq_rep_2_low"] <= metrics["seq_rep_2"] < metrics["seq_rep_2_high"]
+    assert metrics["seq_rep_4"] is metrics["seq_rep_4_low"] is None
     assert metrics["identical_candidates"] is None
     with pytest.raises(ValueError, match="at least one answer"):
         text_metrics([])
@@ -91,6 +93,11 @@ def test_candidates_that_collide_are_counted() -> None:
     assert metrics["distinct_candidates"] == 3
     assert metrics["identical_candidates"] == 0.25
     assert 0 < metrics["candidate_self_bleu"] < 1
+    assert 1 < metrics["effective_candidates"] < 3
+    row["candidates"] = [row["candidates"][0] | {"text": text} for text in ("a b", "c d", "", "e")]
+    metrics = text_metrics([row])
+    assert (metrics["effective_candidates"], metrics["candidate_dispersion"]) == pytest.approx(
+        (4, 1))
 
 
 def test_systems_are_compared_at_the_word_budget_of_the_tersest() -> None:

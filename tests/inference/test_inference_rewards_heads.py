@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from lib.analysis.reward_quality import clustered_mean, head_report
+from lib.analysis.reward_quality import clustered_share, head_report
 from lib.inference.rewards.answers import ScoredAnswers, scored_answers
 from lib.inference.rewards.bradley_terry import bradley_terry_loss, fit_weights, group_folds
 from lib.inference.rewards.heads import Head, HeadOptions, fit_head, load_head, save_head
@@ -177,8 +177,8 @@ def test_an_answer_without_a_reward_is_missing_from_the_report_not_wrong() -> No
 
 def test_intervals_over_prompts_are_wider_than_over_pairs_when_prompts_agree() -> None:
     values = np.repeat(np.random.default_rng(0).integers(0, 2, 40).astype(float), 6)
-    by_prompt = clustered_mean(values, np.repeat(np.arange(40), 6))
-    by_pair = clustered_mean(values, np.arange(240))
+    by_prompt = clustered_share(values, np.repeat(np.arange(40), 6))
+    by_pair = clustered_share(values, np.arange(240))
     assert (by_prompt["ci_high"] - by_prompt["ci_low"]) > 1.8 * (
         by_pair["ci_high"] - by_pair["ci_low"])
-    assert clustered_mean(np.zeros(0), np.zeros(0))["value"] is None
+    assert clustered_share(np.zeros(0), np.zeros(0))["value"] is None

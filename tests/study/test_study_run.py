@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.runtime.files import FileError, read_json
+from lib.runtime import manifest
+from lib.runtime.files import FileError, read_json, write_text
 from lib.study.__main__ import main
 from lib.study.run import Study, StudyError, open_study, run_stage, stage_hash
 
@@ -132,3 +133,16 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_status_2(
         arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_hash_of_code_follows_the_rooms_it_was_asked_for(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "ROOT", tmp_path)
+    rooms = {name: tmp_path / "lib" / name / "room.py" for name in ("analysis", "study")}
+    for path in rooms.values():
+        write_text(path, "x = 1")
+    before = {name: manifest.code_hash(name) for name in rooms}
+    write_text(rooms["analysis"], "x = 2")
+    assert manifest.code_hash("analysis") != before["analysis"]
+    assert manifest.code_hash("study") == before["study"]
+    assert manifest.code_hash() != before["study"]
