@@ -5,7 +5,7 @@ import time
 import pytest
 from stand_ins import nvidia_server
 
-from lib.study.access import api_settings, check_access
+from lib.study.access import api_settings, check_api
 from lib.study.profiles import ProfileError, load_profile
 
 
@@ -24,7 +24,7 @@ def test_a_key_that_does_not_open_the_api_is_one_sentence_at_once(
     monkeypatch.setenv("NVIDIA_API_KEY", key)
     began = time.monotonic()
     with nvidia_server(status) as server, pytest.raises(ProfileError) as error:
-        check_access(load_profile("paper", {"rewards.base_url": server.url}))
+        check_api(load_profile("paper", {"rewards.base_url": server.url}))
     assert message in str(error.value)
     assert key not in str(error.value)
     assert "\n" not in str(error.value)
@@ -35,18 +35,18 @@ def test_a_retired_endpoint_is_said_and_does_not_stop_the_run(
         monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("NVIDIA_API_KEY", "nvapi-right")
     with nvidia_server(410) as server:
-        check_access(load_profile("paper", {"rewards.base_url": server.url}))
+        check_api(load_profile("paper", {"rewards.base_url": server.url}))
     assert "Skywork-Reward-V2-Llama-3.2-1B will take its place" in capsys.readouterr().out
 
 
 def test_no_key_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NVIDIA_API_KEY", raising=False)
     with pytest.raises(ProfileError, match="NVIDIA_API_KEY is not set"):
-        check_access(load_profile("paper"))
+        check_api(load_profile("paper"))
 
 
 def test_a_profile_without_the_api_asks_nobody() -> None:
-    check_access(load_profile("laptop", {"rewards.base_url": "http://127.0.0.1:9/v1"}))
+    check_api(load_profile("laptop", {"rewards.base_url": "http://127.0.0.1:9/v1"}))
 
 
 @pytest.mark.parametrize(("settings", "calls"), [
