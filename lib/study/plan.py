@@ -15,7 +15,7 @@ import torch
 from lib.runtime.devices import Device
 from lib.runtime.progress import duration
 from lib.study.access import api_settings
-from lib.study.costs import ANSWER_TOKENS, BANDWIDTH_SHARE, GPUS, PAIR_TOKENS, SFT_TOKENS
+from lib.study.costs import ANSWER_TOKENS, BANDWIDTH_SHARE, GPUS, PAIR_TOKENS, SFT_TOKENS, Gpu
 from lib.study.deep_pools import deep_answers
 from lib.study.memory import SHAPES, Shape, sampling_bytes
 from lib.study.needs import (
@@ -69,14 +69,21 @@ def plan_text(study: Study, processes: int = 1, sharded: bool = False) -> str:
 
 def rate_of(profile: Profile, device: Device) -> tuple[float, str]:
     """Training FLOP/s and how it is known: measured here, or a T4's where only a GPU would do."""
-    if device.device.type == "cpu" and device.dtype == torch.float16:
-        card = GPUS[0]
-        return card.peak_flops * card.share, (
-            f"{card.peak_flops * card.share / 1e9:,.0f} GFLOP/s, computed: {card.share:.0%} of a "
-            f"{card.name}'s data sheet, because there is no GPU here")
+    if device.device.type == "cpu" and (card := _card(device)):
+        rate = card.peak_flops * card.share
+        return rate, (f"{rate / 1e9:,.0f} GFLOP/s, computed: {card.share:.0%} of a {card.name}'s "
+                      "data sheet, because there is no GPU here")
     measured = training_rate(shape_for(profile), device)
     return measured, (f"{measured / 1e9:,.0f} GFLOP/s on {device.device.type}, measured by training"
                       " two layers of this width for a second")
+
+
+def _card(device: Device) -> Gpu | None:
+    """The GPU that is here, a T4 for float16 without one, and None for a CPU."""
+    if device.device.type == "cpu":
+        return GPUS[0] if device.dtype == torch.float16 else None
+    name = torch.cuda.get_device_name(device.device)
+    return next((gpu for gpu in GPUS if gpu.name in name), GPUS[0])
 
 
 def _stages(profile: Profile, device: Device, rate: float, processes: int,
@@ -111,12 +118,11 @@ def _stages(profile: Profile, device: Device, rate: float, processes: int,
 
 def _sampling_rate(shape: Shape, profile: Profile, device: Device) -> float:
     """New tokens a second: from the measured CPU rate, or the weights read once a step."""
-    if device.device.type == "cpu":
+    card, rows = _card(device), profile.sampling.rows
+    if card is None:
         return SAMPLING_TOKENS * SHAPES["packaged"].parameters / shape.parameters
-    name = torch.cuda.get_device_name(device.device)
-    bandwidth = next((gpu.bandwidth for gpu in GPUS if gpu.name in name), GPUS[0].bandwidth)
-    step = sampling_bytes(shape, profile.sampling.rows, 512) / (bandwidth * BANDWIDTH_SHARE)
-    return profile.sampling.rows / max(step, 0.4e-3 * shape.layers)  # or the launch of kernels
+    step = sampling_bytes(shape, rows, 512) / (card.bandwidth * BANDWIDTH_SHARE)
+    return rows / max(step, 0.4e-3 * shape.layers)  # or the launch of kernels
 
 
 def _downloads(profile: Profile) -> str:

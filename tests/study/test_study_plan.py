@@ -110,6 +110,15 @@ def test_the_plan_counts_keys_calls_and_their_minutes(tmp_path: Path,
     assert "nvapi-secret" not in text
 
 
+def test_a_float16_profile_without_a_gpu_is_planned_for_a_t4(tmp_path: Path) -> None:
+    text = plan_text(open_study("t4", str(tmp_path / "run"), {}))
+    assert "computed: 25% of a T4's data sheet, because there is no GPU here" in text
+    answers, = (line for line in text.splitlines() if line.startswith("responses"))
+    assert "min" in answers
+    minutes = int(answers.split()[1])
+    assert minutes < 30  # on the processor it would be hours
+
+
 def test_the_smoke_plan_measures_its_rate_and_finds_nothing_against_it(tmp_path: Path) -> None:
     text = plan_text(open_study("smoke", str(tmp_path / "run"), {}))
     assert "measured by training two layers of this width" in text
