@@ -75,26 +75,28 @@ def state_bytes(shape: Shape, half: bool, trained: float | None = None) -> float
     return (2 if half else 4) * shape.parameters + (16 if half else 12) * trained
 
 
-def layer_bytes(shape: Shape, half: bool) -> float:
+def layer_bytes(shape: Shape, half: bool, keys: int = 0) -> float:
     """Bytes that one layer keeps for the backward pass, a token.
 
     Two norms keep float32 and cast copies; the projections keep their input; attention keeps
     queries, keys, values and its output; the gated MLP keeps gate, its activation, up and their
-    product.
+    product. keys: how many each token sees where attention keeps its weights (`segments`, on a
+    CPU); fused kernels keep none.
     """
     size = 2 if half else 4
     norms = 2 * shape.width * (4 + size)
-    attention = size * (4 * shape.width + 2 * shape.kv_width)
+    attention = size * (4 * shape.width + 2 * shape.kv_width + shape.heads * keys)
     return norms + attention + size * (shape.width + 4 * shape.intermediate)
 
 
-def kept_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool) -> float:
+def kept_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool,
+               keys: int = 0) -> float:
     """Bytes that the backward pass finds: all of every layer, or (checkpointed) only its input.
 
     After the layers come the last norm and its output where a response token is predicted.
     """
     size = 2 if half else 4
-    layer = size * shape.width if checkpointed else layer_bytes(shape, half)
+    layer = size * shape.width if checkpointed else layer_bytes(shape, half, keys)
     return tokens * (shape.layers * layer + shape.width * (4 + 2 * size))
 
 
@@ -110,14 +112,15 @@ def head_bytes(shape: Shape, tokens: int, half: bool) -> float:
     return max(forward, 3 * size * logits + tokens * shape.width * size)
 
 
-def backward_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool) -> float:
+def backward_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool,
+                   keys: int = 0) -> float:
     """Bytes while a layer's gradients are computed, on top of what is kept.
 
     The most is alive in the gated MLP: the gradients of gate and up beside all that the layer kept,
     less the product that is used up by then. A recomputed layer is there whole.
     """
     size = 2 if half else 4
-    again = layer_bytes(shape, half) if checkpointed else 0.0
+    again = layer_bytes(shape, half, keys) if checkpointed else 0.0
     return tokens * (again + 2 * size * (shape.intermediate + shape.width))
 
 
@@ -130,25 +133,26 @@ def word_gradient_bytes(shape: Shape, half: bool) -> float:
 
 
 def training_bytes(shape: Shape, settings: TrainingSettings, half: bool, processes: int = 1,
-                   sharded: bool = False) -> float:
+                   sharded: bool = False, keys: int = 0) -> float:
     """Peak bytes of one process that trains, without the runtime's own.
 
-    Head and layers do not run at the same time: the larger counts.
+    Head and layers do not run at the same time: the larger counts. keys: as in `layer_bytes`.
     """
     lora = settings.lora_rank * 2 * 7 * shape.layers * shape.width  # about: seven matrices a layer
     state = state_bytes(shape, half, lora if settings.lora_rank else None)
     if sharded:  # a layer and the words are put together while they are used
         state = state / processes + 4 * (shape.layer_parameters + shape.vocabulary * shape.width)
-    return state + sum(activation_parts(shape, settings, half).values())
+    return state + sum(activation_parts(shape, settings, half, keys).values())
 
 
-def activation_parts(shape: Shape, settings: TrainingSettings, half: bool) -> dict[str, float]:
+def activation_parts(shape: Shape, settings: TrainingSettings, half: bool,
+                     keys: int = 0) -> dict[str, float]:
     """Bytes on top of the state at the peak, by what they are for."""
     tokens, again = settings.token_budget, settings.activation_checkpointing
     words = word_gradient_bytes(shape, half)
-    return {"kept for the backward pass": kept_bytes(shape, tokens, half, again),
+    return {"kept for the backward pass": kept_bytes(shape, tokens, half, again, keys),
             "head or layer in work": words + max(head_bytes(shape, tokens, half),
-                                                 backward_bytes(shape, tokens, half, again))}
+                                                 backward_bytes(shape, tokens, half, again, keys))}
 
 
 def sampling_bytes(shape: Shape, rows: int, tokens: int) -> float:

@@ -16,13 +16,14 @@ from lib.training.settings import SFTSettings
 # Qwen2.5-0.5B's proportions at a fortieth of its weights: words are a third of them, and a
 # gated MLP five times as wide as the stream
 SMALL = Shape(layers=10, width=256, intermediate=1280, heads=4, kv_heads=2, vocabulary=16384)
+LENGTH = 64  # of a sequence
 FEW, MANY = 512, 3072  # tokens at once: the state, or the activations, are most of the memory
 
 
 def measured(dtype: str, settings: SFTSettings, folder: Path) -> int:
     """Peak bytes of a process of its own, above those that it had before the model was made."""
     case = folder / "case.json"
-    case.write_text(json.dumps({"shape": asdict(SMALL), "dtype": dtype, "length": 64,
+    case.write_text(json.dumps({"shape": asdict(SMALL), "dtype": dtype, "length": LENGTH,
                                 "settings": asdict(settings)}))
     done = subprocess.run([sys.executable, str(Path(__file__).with_name("memory_cases.py")),
                            str(case)], cwd=ROOT, text=True, capture_output=True, timeout=200,
@@ -39,9 +40,9 @@ def measured(dtype: str, settings: SFTSettings, folder: Path) -> int:
     ("float32", MANY, True), ("float32", MANY, False)])
 def test_counted_memory_is_the_measured_one_within_15_percent(
         dtype: str, tokens: int, again: bool, tmp_path: Path) -> None:
-    settings = SFTSettings(batch_size=tokens // 64, accumulation=1, checkpoint_every=0,
+    settings = SFTSettings(batch_size=tokens // LENGTH, accumulation=1, checkpoint_every=0,
                            token_budget=tokens, activation_checkpointing=again)
-    counted = training_bytes(SMALL, settings, dtype != "float32")
+    counted = training_bytes(SMALL, settings, dtype != "float32", keys=LENGTH)
     assert counted == pytest.approx(measured(dtype, settings, tmp_path), rel=0.15)
 
 
