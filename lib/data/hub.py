@@ -1,39 +1,97 @@
 """Rows of a Hugging Face dataset at a pinned revision, or one sentence that says why not.
 
-The `datasets` library does the work, its cache and `HF_HUB_OFFLINE` included; a folder of data
-files in place of a repository's name goes the same way.
+The `datasets` library does the work, its cache, resumed downloads and `HF_HUB_OFFLINE` included; a
+folder of data files in place of a repository's name goes the same way. A data set that does not fit
+on the disk is read as a stream, of which a seeded choice of rows is kept.
 """
 
+import heapq
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lib.runtime.files import sha256_of_value
 from lib.runtime.progress import say
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, IterableDataset
+
+Row = dict[str, Any]
 
 
 class HubError(RuntimeError):
     """A dataset that could not be loaded, said in one sentence."""
 
 
-def open_hub(path: str, config: str, split: str, revision: str) -> "Dataset":
-    """One split of a dataset, downloaded or from the cache; prints its size and revision.
+@dataclass(frozen=True)
+class Place:
+    """One split of a dataset: repository id or local folder; "" for the only or newest one."""
 
-    path: repository id, or a local folder; config and revision: "" for the only or newest one.
+    path: str
+    config: str
+    split: str
+    revision: str
+
+
+def open_hub(place: Place) -> "Dataset":
+    """A split, downloaded or from the cache; prints its size and revision.
+
     Raises HubError when the hub cannot be reached or does not have what was asked for.
     """
-    dataset = _load(path, config, split, revision)
-    say(f"{path}, {split}: {len(dataset):,} rows, {_revision_used(dataset, path, revision)}")
+    dataset = _load(place, streaming=False)
+    say(f"{place.path}, {place.split}: {len(dataset):,} rows, {_revision_used(dataset, place)}")
     return dataset
 
 
-def _load(path: str, config: str, split: str, revision: str) -> "Dataset":
-    import datasets  # takes seconds to import, and most runs need no hub
+def first_row(place: Place) -> Row:
+    """The first row of a split, without a download of the others; from the cache when offline.
+
+    Raises HubError, also for a split without rows.
+    """
+    import datasets
+    for row in _rows_of(_load(place, streaming=not datasets.config.HF_HUB_OFFLINE), place):
+        return row
+    raise HubError(f"{place.path} has no rows in split {place.split!r}; expected at least one")
+
+
+def stream_choice(place: Place, rows: int, seed: str, rank: int = 0,
+                  count: int = 1) -> list[tuple[str, Row]]:
+    """A seeded random choice of a stream's rows, with their keys, smallest key first.
+
+    A row's key is the hash of seed and row, and those with the smallest keys are taken: no number
+    of rows need be known, only `rows` of them are in memory, and the choice is the same however
+    many processes read. rank, count: of several processes each reads its shards of the data set;
+    `merge_choices` puts their choices together. Raises HubError.
+    """
+    from datasets.distributed import split_dataset_by_node
+    stream = split_dataset_by_node(_load(place, streaming=True), rank, count)
+    keyed = ((sha256_of_value([seed, row]), row) for row in _rows_of(stream, place))
+    return heapq.nsmallest(rows, keyed, key=lambda pair: pair[0])
+
+
+def merge_choices(choices: list[list[tuple[str, Row]]], rows: int) -> list[tuple[str, Row]]:
+    """The choice of all processes from what each of them chose."""
+    return heapq.nsmallest(rows, (pair for choice in choices for pair in choice),
+                           key=lambda pair: pair[0])
+
+
+def _rows_of(stream: "IterableDataset", place: Place) -> Iterator[Row]:
+    """The stream's rows; a connection that is lost for good is a HubError."""
     try:
-        return datasets.load_dataset(
-            path, name=config or None, split=split, revision=revision or None)
+        yield from stream
+    except (OSError, ValueError) as error:
+        raise HubError(f"{place.path} cannot be read to its end ({_first_line(error)}); start "
+                       "again, or set data.streaming=false to download it once") from error
+
+
+def _load(place: Place, streaming: bool) -> "Dataset | IterableDataset":
+    import datasets  # takes seconds to import, and most runs need no hub
+    path, config, split, revision = place.path, place.config, place.split, place.revision
+    try:
+        return datasets.load_dataset(path, name=config or None, split=split,
+                                     revision=revision or None, streaming=streaming)
     except datasets.exceptions.DatasetNotFoundError as error:
         raise HubError(f"{path} cannot be had from the hub: {_first_line(error)} If it is gated, "
                        "accept its terms and log in with `hf auth login`") from error
@@ -45,14 +103,14 @@ def _load(path: str, config: str, split: str, revision: str) -> "Dataset":
                        "and unset HF_HUB_OFFLINE, or use data.source=sample") from error
 
 
-def _revision_used(dataset: "Dataset", path: str, revision: str) -> str:
+def _revision_used(dataset: "Dataset", place: Place) -> str:
     """What was read, for the log: the commit that the library resolved, or the local folder."""
-    if Path(path).exists():
+    if Path(place.path).exists():
         return "from a local folder"
     commits = {match[1] for url in dataset.info.download_checksums or {}
                if (match := re.search(r"@([0-9a-f]{40})/", url))}
-    if revision:
-        return f"revision {revision}"
+    if place.revision:
+        return f"revision {place.revision}"
     return f"newest revision ({', '.join(sorted(commits)) or 'unknown'}); pin it to repeat this run"
 
 

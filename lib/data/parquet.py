@@ -53,11 +53,33 @@ def read_parquet(path: Path | str) -> list[Row]:
     except (OSError, pa.ArrowException) as error:
         raise FileError(f"cannot read {path}: {str(error).splitlines()[0]}; "
                         "run the data stage again with --force") from error
-    if rows and "chosen" in rows[0]:
-        return [_from_trl(row) for row in rows]
-    if rows and "kwargs" in rows[0]:
-        return [{**row, "kwargs": [json.loads(text) for text in row["kwargs"]]} for row in rows]
-    return rows
+    return [_as_written(row) for row in rows]
+
+
+class ParquetRows(Sequence[Row]):
+    """The rows of `read_parquet`, but memory-mapped by `datasets` and read when asked for.
+
+    `datasets` lays the file out as Arrow once, in `.arrow` beside it; processes may share that.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        from datasets import Dataset  # takes seconds to import, and most runs fit in memory
+        self.table = Dataset.from_parquet(str(path), cache_dir=str(Path(path).parent / ".arrow"))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> Row:
+        return _as_written(self.table[index])
+
+
+def _as_written(row: Row) -> Row:
+    """A row of a file as it was before it was written."""
+    if "chosen" in row:
+        return _from_trl(row)
+    if "kwargs" in row:
+        return {**row, "kwargs": [json.loads(text) for text in row["kwargs"]]}
+    return row
 
 
 def to_trl(rows: Sequence[PreferenceRow]) -> list[Row]:

@@ -29,6 +29,7 @@ class DataSettings:
     sft_revision: str = ""  # hub commit, tag or branch; empty: newest, and not repeatable
     preferences_revision: str = ""
     heldout_revision: str = ""
+    streaming: bool = False  # for data that do not fit: see README, Past one machine
     seed: int = 0  # of row choices and splits; --seeds repeats training, not this
     sft_rows: int | None = None  # seeded random choice of this many; null: all
     preference_rows: int | None = None  # the same for pairs

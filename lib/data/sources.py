@@ -1,18 +1,19 @@
 """The study's rows from three sources in one schema: the sample, the hub, your own files.
 
 `DataSettings` says which; a path left empty means the sample's file, so that one part (say, the
-preferences) can be replaced alone.
+preferences) can be replaced alone. A hub's data set that does not fit the disk is read as a stream,
+by one process or (`Reader`) by several.
 """
 
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lib import ROOT
 from lib.data.cells import Cells
 from lib.data.formats import read_rows
-from lib.data.hub import open_hub
+from lib.data.hub import Place, first_row, open_hub, stream_choice
 from lib.data.on_policy import pairs_from_scored
 from lib.data.schema import (
     HeldoutRow,
@@ -30,25 +31,28 @@ from lib.runtime.progress import say
 
 Out = TypeVar("Out")
 Part = Literal["sft", "preferences", "heldout"]
+Keyed = list[tuple[str, dict[str, Any]]]
+Reader = Callable[[Place, int, str], Keyed]  # as `lib.data.hub.stream_choice` for one process
 SAMPLE = ROOT / "data" / "sample"
 
 
-def load_sft(settings: DataSettings, seed: int) -> list[SftRow]:
+def load_sft(settings: DataSettings, seed: int, read: Reader = stream_choice) -> list[SftRow]:
     """Conversations for fine-tuning: a seeded choice of `sft_rows`.
 
     Raises FileError, HubError or SchemaError, each one sentence.
     """
-    return _load(settings, "sft", sft_row, settings.sft_rows, f"{seed}/sft")
+    return _load(settings, "sft", sft_row, settings.sft_rows, f"{seed}/sft", read)
 
 
-def load_preferences(settings: DataSettings, seed: int) -> list[PreferenceRow]:
+def load_preferences(settings: DataSettings, seed: int,
+                     read: Reader = stream_choice) -> list[PreferenceRow]:
     """Pairs for DPO: made of scored answers (on_policy) or as written; a seeded choice of them.
 
     Raises FileError, HubError or SchemaError.
     """
     rows, seed_text = settings.preference_rows, f"{seed}/preferences"
     if settings.pairs == "written":
-        return _load(settings, "preferences", preference_row, rows, seed_text)
+        return _load(settings, "preferences", preference_row, rows, seed_text, read)
     scored = _load(settings, "preferences", scored_row, None, seed_text)
     pairs = pairs_from_scored(scored, settings.min_gap, settings.pairs_per_prompt)
     return [pairs[index] for index in _choose(len(pairs), rows, seed_text)]
@@ -68,14 +72,36 @@ def load_scored(name: Literal["on_policy", "judged", "audit"]) -> list[ScoredRow
     return convert(read_rows(path), scored_row, _shown(path))
 
 
+def check_sources(settings: DataSettings) -> None:
+    """Read the first row of each part, so that what cannot be had or read is said before any work.
+
+    Raises FileError, HubError or SchemaError, each one sentence.
+    """
+    checks: list[tuple[Part, Callable[[Cells], Any]]] = [
+        ("sft", sft_row), ("heldout", heldout_row),
+        ("preferences", preference_row if settings.pairs == "written" else scored_row)]
+    for part, to_row in checks:
+        path = getattr(settings, f"{part}_path")
+        if settings.source == "hub" and path:
+            convert([first_row(_place(settings, part))], to_row, path)
+        elif settings.source == "local" and path:
+            convert(read_rows(path)[:1], to_row, path)
+
+
+def _place(settings: DataSettings, part: Part) -> Place:
+    return Place(*(getattr(settings, f"{part}_{key}")
+                   for key in ("path", "config", "split", "revision")))
+
+
 def _load(
-    settings: DataSettings, part: Part, to_row: Callable[[Cells], Out], rows: int | None, seed: str
+    settings: DataSettings, part: Part, to_row: Callable[[Cells], Out], rows: int | None, seed: str,
+    read: Reader = stream_choice
 ) -> list[Out]:
     path = getattr(settings, f"{part}_path")
+    if settings.source == "hub" and path and settings.streaming and rows is not None:
+        return convert([row for _, row in read(_place(settings, part), rows, seed)], to_row, path)
     if settings.source == "hub" and path:
-        config, split, revision = (
-            getattr(settings, f"{part}_{key}") for key in ("config", "split", "revision"))
-        dataset = open_hub(path, config, split, revision)
+        dataset = open_hub(_place(settings, part))
         chosen = _choose(len(dataset), rows, seed)
         return convert(dataset.select(chosen).to_list(), to_row, path, chosen)
     if settings.source == "sample" or not path:

@@ -51,13 +51,19 @@ def sample_to_file(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     with the same file; what other settings or another model left there is thrown away and said.
     model_key: what tells this model's weights from others', such as their hash.
     """
-    key = sha256_of_value([model_key, str(model.dtype), settings.deciding(), stops])
-    partial = PartialFile(path, key)
+    partial = PartialFile(path, samples_key(model_key, model.dtype, settings, stops))
+    partial.take_over()
     done = {row["id"] for row in partial.rows}
     left = [prompt for prompt in prompts if prompt["id"] not in done]
     for row in iter_samples(model, tokenizer, left, settings, stops=stops, description=description):
         partial.append(row)
     return partial.finish([prompt["id"] for prompt in prompts])
+
+
+def samples_key(model_key: str, dtype: torch.dtype, settings: SamplingSettings,
+                stops: Sequence[int] | None = None) -> str:
+    """What the answers depend on besides the prompts, as a partial file is marked with it."""
+    return sha256_of_value([model_key, str(dtype), settings.deciding(), stops])
 
 
 @torch.inference_mode()

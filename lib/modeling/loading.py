@@ -16,6 +16,7 @@ from huggingface_hub.errors import (
 )
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -46,6 +47,18 @@ def resolve_model(name: str) -> str:
     if Path(name).is_dir() and not (Path(name) / "config.json").exists():
         raise ModelError(f"{name} holds no config.json; give a folder that save_pretrained wrote")
     return name
+
+
+def named_revision(name: str) -> tuple[str, str | None]:
+    """`owner/name@commit` -> `("owner/name", "commit")`; any other name has no revision."""
+    source, _, revision = name.partition("@")
+    return (source, revision) if revision and not Path(name).exists() else (name, None)
+
+
+def check_model(name: str, revision: str | None = None) -> None:
+    """Fetch configuration and tokenizer alone; raises ModelError for a model that cannot be had."""
+    _from(AutoConfig, resolve_model(name), revision)
+    load_tokenizer(name, revision)
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -89,19 +102,24 @@ def load_scalar_model(name: str, device: torch.device | str = "cpu", revision: s
 def _from(loader: type, source: str, revision: str | None, **options: object):  # noqa: ANN202
     try:
         return loader.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
-    except GatedRepoError as error:
-        raise ModelError(f"{source} is gated: accept its terms on its page, then set HF_TOKEN"
-                         ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"{source} has no revision {revision!r}; leave it out or name one of its "
-                         "commits") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(f"there is no model {source!r} on the hub; check the id, or set HF_TOKEN "
-                         "if it is private") from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"cannot load {source}: {first} (give a local folder as model.name if no "
-                         "hub is reachable)") from error
+    except (RepositoryNotFoundError, RevisionNotFoundError, LocalEntryNotFoundError,
+            OfflineModeIsEnabled, OSError, ValueError) as error:
+        raise ModelError(_why_not(source, revision, error)) from error
+
+
+def _why_not(source: str, revision: str | None, error: Exception) -> str:
+    """One sentence; transformers wraps what the hub said into errors of several lines."""
+    cause = error.__cause__ or error
+    if isinstance(cause, GatedRepoError):  # a kind of RepositoryNotFoundError
+        return f"{source} is gated: accept its terms on its page, then set HF_TOKEN"
+    if isinstance(cause, RevisionNotFoundError):
+        return f"{source} has no revision {revision!r}; leave it out or name one of its commits"
+    if isinstance(cause, RepositoryNotFoundError):
+        return (f"there is no model {source!r} on the hub; check the id, or set HF_TOKEN if it is "
+                "private")
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (f"cannot load {source}: {first} (give a local folder as model.name if no hub is "
+            "reachable)")
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -120,3 +120,11 @@ def sha256_of_value(value: Any) -> str:
     """SHA-256 of a JSON-serialisable value in canonical form, in hex."""
     canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+
+
+def sha256_of_values(values: Iterable[Any]) -> str:
+    """SHA-256 over JSON-serialisable values one after the other, none kept; in hex."""
+    digest = hashlib.sha256()
+    for value in values:
+        digest.update(sha256_of_value(value).encode("ascii"))
+    return digest.hexdigest()

@@ -16,9 +16,10 @@ from lib.runtime.files import FileError
 from lib.runtime.progress import duration, say
 from lib.study.access import check_access
 from lib.study.notebooks import notebook_paths, run_notebook
-from lib.study.plan import plan_text, refusals
+from lib.study.plan import plan_text
 from lib.study.processes import use_processes
 from lib.study.profiles import ProfileError, parse_setting
+from lib.study.refusals import refusals
 from lib.study.run import Study, StudyError, open_study
 from lib.study.seeds import seed_runs, summarise_seeds
 
@@ -47,9 +48,9 @@ def _parser() -> argparse.ArgumentParser:
                         metavar="KEY=VALUE", help="settings, for example dpo.beta=0.2")
     parser.add_argument("--seeds", type=int, default=1, help="repeat training and sampling")
     parser.add_argument("--processes", type=int, default=1,
-                        help="train on so many processes of this machine (DDP)")
+                        help="train (DDP), sample and score on so many processes of this machine")
     parser.add_argument("--shard", action="store_true",
-                        help="with --processes: cut the model over them (FSDP2)")
+                        help="with --processes: train with the model cut over them (FSDP2)")
     parser.add_argument("--accelerate", default="", metavar="FILE",
                         help="an accelerate configuration file, in place of --processes")
     parser.add_argument("--force", action="store_true", help="make everything again")
@@ -66,7 +67,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     if problems := refusals(study, options.processes, options.shard):
         raise StudyError(f"{problems[0]} (--plan says more)")
-    check_access(study.profile)
+    check_access(study)
     if options.seeds < 1:
         raise StudyError(f"--seeds is {options.seeds}; use at least 1")
     paths = notebook_paths([n for n in options.only.split(",") if n], options.start)

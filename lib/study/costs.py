@@ -14,7 +14,14 @@ from dataclasses import dataclass, replace
 from lib.analysis.reports import markdown_table
 from lib.runtime.files import Row
 from lib.runtime.progress import say
-from lib.study.memory import SHAPES, Shape, sampling_bytes, training_bytes
+from lib.study.memory import (
+    HEADROOM,
+    RUNTIME_GB,
+    SHAPES,
+    Shape,
+    sampling_bytes,
+    training_bytes,
+)
 from lib.training.settings import DPOSettings, TrainingSettings
 
 SFT_PAIRS, SFT_TOKENS = 8_000, 420  # the paper's choice; SmolTalk's mean, cut at 512
@@ -82,10 +89,15 @@ def sampling_hours(shape: Shape, answers: int, gpu: Gpu, gpus: int) -> float:
 def gpus_needed(shape: Shape, settings: TrainingSettings, gpu: Gpu) -> int:
     """The smallest power of two of GPUs on which training fits, sharded where one is too small."""
     for count in (2**power for power in range(11)):
-        needed = training_bytes(shape, settings, True, count, sharded=count > 1) / 1e9 + 0.7
-        if needed <= 0.94 * gpu.memory_gb:  # what fragments is not counted
+        if _memory_gb(shape, settings, count) <= HEADROOM * gpu.memory_gb:
             return count
     raise ValueError(f"{gpu.name}: {shape.parameters / 1e9:.0f}B parameters do not fit on 1,024")
+
+
+def _memory_gb(shape: Shape, settings: TrainingSettings, gpus: int = 1) -> float:
+    """Counted memory of each GPU that trains, the model cut over them if they are several."""
+    counted = training_bytes(shape, settings, True, gpus, sharded=gpus > 1)
+    return counted / 1e9 + RUNTIME_GB["cuda"]
 
 
 def cost_row(model: str, gpu: Gpu, pairs: int = DPO_PAIRS, samples: int = 4) -> Row:
@@ -105,17 +117,17 @@ def cost_row(model: str, gpu: Gpu, pairs: int = DPO_PAIRS, samples: int = 4) -> 
         + training_hours(shape, pairs * PAIR_TOKENS, gpu, gpus) / 3,  # the reference, forward only
         "answers": sampling_hours(shape, PROMPTS * samples * POOLS, gpu, gpus)}
     total = sum(hours.values())
-    memory = training_bytes(shape, settings, True, gpus, sharded=gpus > 1) / 1e9 + 0.7
     return {"model": model, "gpu": f"{gpus} x {gpu.name}", "pairs": pairs, "n": samples, **{
         f"{name}_hours": value for name, value in hours.items()}, "hours": total,
-        "memory_gb": memory, "dollars": total * gpus * gpu.dollars_an_hour,
+        "memory_gb": _memory_gb(shape, settings, gpus),
+        "dollars": total * gpus * gpu.dollars_an_hour,
         "api_minutes": PROMPTS * samples * POOLS / 40, "kind": "computed"}
 
 
 def _settings_for(shape: Shape, gpu: Gpu) -> TrainingSettings:
     """The paper's DPO settings; a small card, and a large model, compute activations again."""
     plain = DPOSettings(token_budget=32768)
-    if training_bytes(shape, plain, True) / 1e9 + 0.7 <= 0.94 * gpu.memory_gb:
+    if _memory_gb(shape, plain) <= HEADROOM * gpu.memory_gb:
         return plain
     return replace(plain, token_budget=4096, activation_checkpointing=True)
 
@@ -130,8 +142,6 @@ def scale_costs(gpu: Gpu = GPUS[-1], samples: Sequence[int] = (4, 16, 64)) -> li
     """A million pairs, and more samples a prompt, for every size of model."""
     return ([cost_row(model, gpu, pairs=1_000_000) for model in MODELS]
             + [cost_row("0.5B", gpu, samples=n) for n in samples])
-
-
 
 
 def scale_findings(recipe: Sequence[Row], scale: Sequence[Row]) -> str:

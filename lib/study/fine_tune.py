@@ -26,4 +26,4 @@ def sft_job(study: Study, folder: Path) -> Job:
     return Job("sft", model.name, str(study.path("data", "sft.parquet")), str(folder),
                str(study.path("data", "sft_validation.parquet")), profile.sft, model.revision,
                profile.data.max_length, profile.seed, model.device, model.precision,
-               model.attention)
+               model.attention, streamed=profile.data.streaming)

@@ -2,10 +2,9 @@
 
 Training holds, in bytes a parameter P: the model in its compute precision, float32 masters (the
 model itself if it computes in float32), float32 gradients and AdamW's two moments; and for every
-token of the row in work what autograd keeps for the backward pass. `tests/study` checks the count
-against the peak that PyTorch's memory tracker sees in a real optimizer step: within 15 % where
-activations are kept, and not below it where they are recomputed (head and layer, counted as if
-together, are not there at the same time).
+token of the row in work what autograd keeps for the backward pass. On top comes what is alive only
+for a moment: logits of the vocabulary head, or the gradients inside one layer. `tests/study` holds
+the count to within 15 % of the peak of a process that trains, with and without recomputation.
 """
 
 import json
@@ -16,6 +15,7 @@ from lib.modeling.logps import CHUNK_ELEMENTS
 from lib.training.settings import TrainingSettings
 
 RUNTIME_GB = {"cuda": 0.7, "cpu": 0.8}  # CUDA context and libraries; Python with PyTorch
+HEADROOM = 0.94  # of a memory that may be planned for; fragments take the rest
 
 
 @dataclass(frozen=True)
@@ -75,43 +75,84 @@ def state_bytes(shape: Shape, half: bool, trained: float | None = None) -> float
     return (2 if half else 4) * shape.parameters + (16 if half else 12) * trained
 
 
-def layer_bytes(shape: Shape, half: bool) -> float:
+def layer_bytes(shape: Shape, half: bool, keys: int = 0) -> float:
     """Bytes that one layer keeps for the backward pass, a token.
 
     Two norms keep float32 and cast copies; the projections keep their input; attention keeps
     queries, keys, values and its output; the gated MLP keeps gate, its activation, up and their
-    product.
+    product. keys: how many each token sees where attention keeps its weights (`segments`, on a
+    CPU); fused kernels keep none.
     """
     size = 2 if half else 4
     norms = 2 * shape.width * (4 + size)
-    attention = size * (4 * shape.width + 2 * shape.kv_width)
+    attention = size * (4 * shape.width + 2 * shape.kv_width + shape.heads * keys)
     return norms + attention + size * (shape.width + 4 * shape.intermediate)
 
 
-def activation_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool) -> float:
-    """Bytes for the backward pass of a row; checkpointed: one layer whole, of others the input."""
+def kept_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool,
+               keys: int = 0) -> float:
+    """Bytes that the backward pass finds: all of every layer, or (checkpointed) only its input.
+
+    After the layers come the last norm and its output where a response token is predicted.
+    """
     size = 2 if half else 4
-    layers = (layer_bytes(shape, half) + shape.layers * size * shape.width if checkpointed
-              else shape.layers * layer_bytes(shape, half))
-    return tokens * (layers + 6 * size * shape.width)
+    layer = size * shape.width if checkpointed else layer_bytes(shape, half, keys)
+    return tokens * (shape.layers * layer + shape.width * (4 + 2 * size))
 
 
 def head_bytes(shape: Shape, tokens: int, half: bool) -> float:
-    """Bytes of a chunk's logits and of their slope while the vocabulary head runs."""
+    """Bytes while the vocabulary head runs, forward or backward, whichever takes more.
+
+    Forward: a chunk's logits, their float32 copy and its exponentials. Backward: logits, their
+    slope, the slope of the chunk before, and the hidden states' gradient.
+    """
     size = 2 if half else 4
-    chunk = min(tokens, max(64, CHUNK_ELEMENTS // shape.vocabulary))
-    return chunk * shape.vocabulary * (2 * size + 4)
+    logits = min(tokens, max(64, CHUNK_ELEMENTS // shape.vocabulary)) * shape.vocabulary
+    forward = logits * (8 + (size if half else 0))
+    return max(forward, 3 * size * logits + tokens * shape.width * size)
+
+
+def backward_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool,
+                   keys: int = 0) -> float:
+    """Bytes while a layer's gradients are computed, on top of what is kept.
+
+    The most is alive in the gated MLP: the gradients of gate and up beside all that the layer kept,
+    less the product that is used up by then. A recomputed layer is there whole.
+    """
+    size = 2 if half else 4
+    again = layer_bytes(shape, half, keys) if checkpointed else 0.0
+    return tokens * (again + 2 * size * (shape.intermediate + shape.width))
+
+
+def word_gradient_bytes(shape: Shape, half: bool) -> float:
+    """Bytes of the words' gradient that waits for its second half while layers are computed.
+
+    With float32 masters both uses of tied words add to the master's gradient at once.
+    """
+    return 0.0 if half else 4 * shape.vocabulary * shape.width
 
 
 def training_bytes(shape: Shape, settings: TrainingSettings, half: bool, processes: int = 1,
-                   sharded: bool = False) -> float:
-    """Peak bytes of one process that trains, without the runtime's own."""
+                   sharded: bool = False, keys: int = 0) -> float:
+    """Peak bytes of one process that trains, without the runtime's own.
+
+    Head and layers do not run at the same time: the larger counts. keys: as in `layer_bytes`.
+    """
     lora = settings.lora_rank * 2 * 7 * shape.layers * shape.width  # about: seven matrices a layer
     state = state_bytes(shape, half, lora if settings.lora_rank else None)
     if sharded:  # a layer and the words are put together while they are used
         state = state / processes + 4 * (shape.layer_parameters + shape.vocabulary * shape.width)
-    return (state + head_bytes(shape, settings.token_budget, half) + activation_bytes(
-        shape, settings.token_budget, half, settings.activation_checkpointing))
+    return state + sum(activation_parts(shape, settings, half, keys).values())
+
+
+def activation_parts(shape: Shape, settings: TrainingSettings, half: bool,
+                     keys: int = 0) -> dict[str, float]:
+    """Bytes on top of the state at the peak, by what they are for."""
+    tokens, again = settings.token_budget, settings.activation_checkpointing
+    words = word_gradient_bytes(shape, half)
+    return {"kept for the backward pass": kept_bytes(shape, tokens, half, again, keys),
+            "head or layer in work": words + max(head_bytes(shape, tokens, half),
+                                                 backward_bytes(shape, tokens, half, again, keys))}
 
 
 def sampling_bytes(shape: Shape, rows: int, tokens: int) -> float:

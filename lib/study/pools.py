@@ -3,6 +3,8 @@
 A pool is `samples` answers of one policy at one temperature to each prompt. It lies in
 `<policy>@<temperature>.jsonl`; beside it `.seconds.json` says how long sampling took. Seconds are
 those of one uninterrupted sitting, and null where there was none: a resumed pool was not timed.
+With `--processes N` the work is split (`lib.study.pool_shares`) and the slowest process's seconds
+count.
 """
 
 import time
@@ -15,7 +17,8 @@ from lib.inference.sampling import sample_to_file
 from lib.inference.sampling_settings import SamplingSettings
 from lib.inference.server import ServerSettings, sample_from_server
 from lib.runtime.files import Row, read_json, read_jsonl, write_json
-from lib.study.reward_stage import Scorer, conversation, score_rows
+from lib.study.processes import share_count
+from lib.study.reward_stage import ROLES, Scorer, conversation, score_rows
 from lib.study.run import Study, stage_hash
 
 
@@ -40,27 +43,40 @@ def sample_pools(study: Study, pools: Sequence[Pool], prompts: Sequence[Row], fo
     Pools come from `sampling.server` where the profile names one. load_policy gives model and
     tokenizer. A pool that was cut short goes on after its last finished prompt.
     """
-    missing = [pool for pool in pools if not _file(folder, pool).exists()]
+    missing = [pool for pool in pools if not pool_file(folder, pool).exists()]
+    local = study.profile.sampling.server is None
     for policy in dict.fromkeys(pool.policy for pool in missing):
-        local = study.profile.sampling.server is None
+        wanted = [pool for pool in missing if pool.policy == policy]
+        if local and share_count() > 1:
+            from lib.study.pool_shares import sample_split  # which imports this module
+            sample_split(study, wanted, prompts, folder)
+            continue
         loaded = load_policy(study, policy) if local else None
-        for pool in missing:
-            if pool.policy == policy:
-                _timed_sampling(study, pool, prompts, folder, loaded)
+        for pool in wanted:
+            _timed_sampling(study, pool, prompts, folder, loaded)
         del loaded
 
 
 def scored_pools(study: Study, pools: Sequence[Pool],
                  folder: Path) -> Iterator[tuple[Pool, list[Row], Row]]:
     """Yield (pool, rows with `rewards`, costs); costs as `_costs` has them."""
-    scorer = _timed_scorer(study)
-    for pool in pools:
-        rows = read_jsonl(_file(folder, pool))
-        anew = _all_are_new(scorer, rows)
-        started = time.perf_counter()
-        rows = score_rows(scorer, rows)
-        scoring = time.perf_counter() - started if anew else None
-        yield pool, rows, _costs(pool, rows, _sampling_seconds(folder, pool), scoring)
+    if share_count() > 1:
+        from lib.study.pool_shares import score_split
+        scored = score_split(study, pools, folder)
+    else:
+        scorer = timed_scorer(study, ROLES)
+        scored = (timed_scores(scorer, read_jsonl(pool_file(folder, pool))) for pool in pools)
+    for pool, (rows, seconds) in zip(pools, scored, strict=True):
+        yield pool, rows, _costs(pool, rows, _sampling_seconds(folder, pool), seconds)
+
+
+def timed_scores(scorer: Scorer, rows: list[Row]) -> tuple[list[Row], float | None]:
+    """Rows with `rewards`, and the seconds that this took; None where a cache knew some answer."""
+    if not rows:  # the share of one process too many
+        return [], 0.0
+    anew, started = _all_are_new(scorer, rows), time.perf_counter()
+    rows = score_rows(scorer, rows)
+    return rows, time.perf_counter() - started if anew else None
 
 
 def _costs(pool: Pool, rows: Sequence[Row], sampling: float | None, scoring: float | None) -> Row:
@@ -71,21 +87,34 @@ def _costs(pool: Pool, rows: Sequence[Row], sampling: float | None, scoring: flo
             "sampling_seconds": sampling, "scoring_seconds": scoring}
 
 
+def settings_of(study: Study, pool: Pool) -> SamplingSettings:
+    """How a pool's answers are sampled."""
+    return replace(study.profile.sampling, temperature=pool.temperature, samples=pool.samples,
+                   seed=study.profile.seed)
+
+
 def _timed_sampling(study: Study, pool: Pool, prompts: Sequence[Row], folder: Path,
                     loaded: tuple | None) -> None:
-    path, settings = _file(folder, pool), study.profile.sampling
-    settings = replace(settings, temperature=pool.temperature, samples=pool.samples,
-                       seed=study.profile.seed)
-    resumed = path.with_name(f"{path.name}.partial.jsonl").exists()
+    path, settings, key = pool_file(folder, pool), settings_of(study, pool), policy_key(
+        study, pool.policy)
+    resumed = begun(path)
     started = time.perf_counter()
     if loaded is None:
-        sample_from_server(prompts, settings, server_of(settings, pool.policy), path,
-                           policy_key(study, pool.policy))
+        sample_from_server(prompts, settings, server_of(settings, pool.policy), path, key)
     else:
-        sample_to_file(*loaded, prompts, settings, path, model_key=policy_key(study, pool.policy),
+        sample_to_file(*loaded, prompts, settings, path, model_key=key,
                        description=f"sampling {pool.policy} at T = {pool.temperature:g}")
-    seconds = time.perf_counter() - started
-    write_json(_seconds_file(folder, pool), {"seconds": None if resumed else seconds})
+    write_seconds(folder, pool, None if resumed else time.perf_counter() - started)
+
+
+def begun(path: Path) -> bool:
+    """Whether an earlier start left answers of this file."""
+    return any(path.parent.glob(f"{path.name}*.partial.jsonl"))
+
+
+def write_seconds(folder: Path, pool: Pool, seconds: float | None) -> None:
+    """Keep how long sampling a pool took."""
+    write_json(_seconds_file(folder, pool), {"seconds": seconds})
 
 
 def server_of(settings: SamplingSettings, policy: str) -> ServerSettings:
@@ -100,9 +129,9 @@ def policy_key(study: Study, policy: str) -> str:
     return f"{model.name}@{model.revision}" if policy == "base" else stage_hash(study, policy)
 
 
-def _timed_scorer(study: Study) -> Scorer:
-    """Selector and judge; embedded ones without their features on disk, to time the reading."""
-    scorer = Scorer(study)
+def timed_scorer(study: Study, roles: Sequence[str]) -> Scorer:
+    """These roles' models; embedded ones without their features on disk, to time the reading."""
+    scorer = Scorer(study, roles)
     scorer.embedded = [replace(model, cache_folder=None) for model in scorer.embedded]
     return scorer
 
@@ -120,7 +149,8 @@ def _sampling_seconds(folder: Path, pool: Pool) -> float | None:
     return read_json(path)["seconds"] if path.exists() else None
 
 
-def _file(folder: Path, pool: Pool) -> Path:
+def pool_file(folder: Path, pool: Pool) -> Path:
+    """Where a pool's answers lie."""
     return folder / f"{pool.name}.jsonl"
 
 

@@ -57,4 +57,4 @@ def dpo_job(study: Study, folder: Path, part: str, settings: DPOSettings) -> Job
                str(folder), str(study.path("data", f"{VALIDATION[part]}.parquet")), settings,
                None, profile.data.max_pair_length, profile.seed, model.device, model.precision,
                model.attention, "lib.study.probe:probe_of_run",
-               {"profile": asdict(profile), "folder": str(study.folder)})
+               {"profile": asdict(profile), "folder": str(study.folder)}, profile.data.streaming)

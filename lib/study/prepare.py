@@ -5,19 +5,24 @@ Writes data/sft.parquet, preferences.parquet and heldout.parquet, the validation
 only), and report.json with what was dropped and why.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from lib.data.curation import curate_heldout, curate_preferences, curate_sft
 from lib.data.duplicates import overlap
+from lib.data.hub import Place, merge_choices, stream_choice
 from lib.data.parquet import read_parquet, write_parquet
 from lib.data.schema import prompt_text
-from lib.data.sources import load_heldout, load_preferences, load_sft
+from lib.data.sources import Keyed, Reader, load_heldout, load_preferences, load_sft
 from lib.data.splits import held_out_subset, split_by_prompt
 from lib.modeling.loading import load_tokenizer
 from lib.runtime.files import read_json, sha256_of_value, write_json
+from lib.study.processes import share_count
 from lib.study.run import Study, run_stage
+from lib.study.shares import split
+from lib.training.distributed import Processes
 
 PARTS = ("sft", "sft_validation", "preferences", "preferences_validation", "other_pairs",
          "other_validation", "heldout")
@@ -56,8 +61,10 @@ def _prepare(study: Study, folder: Path) -> None:
     settings, seed = study.profile.data, study.profile.data.seed
     tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
     near = settings.drop_near_duplicates
-    sft, sft_report = curate_sft(load_sft(settings, seed), tokenizer, settings.max_length, near)
-    pairs, pairs_report = curate_preferences(load_preferences(settings, seed), tokenizer,
+    read = _reader(study)
+    sft, sft_report = curate_sft(load_sft(settings, seed, read), tokenizer, settings.max_length,
+                                 near)
+    pairs, pairs_report = curate_preferences(load_preferences(settings, seed, read), tokenizer,
                                              settings.max_pair_length, near)
     heldout, heldout_report = curate_heldout(load_heldout(settings), tokenizer,
                                              study.profile.sampling.max_prompt_tokens, near)
@@ -78,6 +85,26 @@ def _prepare(study: Study, folder: Path) -> None:
         "heldout": heldout_report.to_dict(),
         "rows": {part: len(rows) for part, rows in parts.items()},
         "overlap": overlap(trained, [row["prompt"] for row in heldout]).to_dict()})
+
+
+def _reader(study: Study) -> Reader:
+    """How a stream is read: here, or by each process its shards."""
+    if share_count() == 1:
+        return stream_choice
+
+    def read(place: Place, rows: int, seed: str) -> Keyed:
+        """The choice of all processes together."""
+        shares = split(study, "lib.study.prepare:read_share",
+                       {"place": asdict(place), "rows": rows, "seed": seed},
+                       f"read {place.path}", "its beginning")
+        return merge_choices(shares, rows)
+    return read
+
+
+def read_share(study: Study, options: Mapping[str, Any], processes: Processes) -> Keyed:
+    """This process's choice of its shards of a stream."""
+    return stream_choice(Place(**options["place"]), options["rows"], options["seed"],
+                         processes.rank, processes.count)
 
 
 def _other_pairs(study: Study, tokenizer: Any, like: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""How many processes a study trains on: `--processes`, `--shard` and `--accelerate` of the runner.
+"""How many processes a study works on: `--processes`, `--shard` and `--accelerate` of the runner.
 
 The runner passes them to the notebooks' kernels in the environment, because they change how long
-training takes and not what comes out: they are no part of a profile or of a stage's parameters.
+a stage takes and not what comes out: they are no part of a profile or of a stage's parameters.
 """
 
 import os
@@ -26,6 +26,12 @@ def use_processes(count: int, sharded: bool, config_file: str) -> None:
                          "`accelerate config --config_file FILE` writes one")
     os.environ[COUNT], os.environ[SHARDED] = str(count), "1" if sharded else ""
     os.environ[CONFIG] = os.path.abspath(config_file) if config_file else ""
+
+
+def share_count() -> int:
+    """On how many processes sampling and scoring are split; a configuration file is for training.
+    """
+    return 1 if os.environ.get(CONFIG) else int(os.environ.get(COUNT, "1"))
 
 
 def train_job(job: Job) -> None:

@@ -38,7 +38,7 @@ class ModelSettings:
 class RewardSettings:
     """Which reward model selects among candidates and which one judges; never the same."""
 
-    selector: str = "embedded"  # embedded, nemotron, or a classifier's folder or hub id
+    selector: str = "embedded"  # embedded, nemotron, or a classifier: a folder, hub id, id@commit
     judge: str = "embedded"  # embedded heads are fitted on disjoint data for the two roles
     backbone: str = "packaged"  # model whose hidden states the embedded heads read
     base_url: str = "https://integrate.api.nvidia.com/v1"  # nemotron: hosted, or your own NIM

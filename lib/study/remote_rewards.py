@@ -9,22 +9,33 @@ from lib.inference.rewards.cache import ScoreCache, cached
 from lib.inference.rewards.classifier import load_classifier
 from lib.inference.rewards.nemotron import NemotronRewardModel
 from lib.inference.rewards.transport import EndpointGoneError
+from lib.modeling.loading import named_revision
 from lib.runtime.progress import say
 from lib.study.access import api_settings
 from lib.study.run import Study
 
 
 def remote_reward_model(study: Study, name: str) -> RewardModel:
-    """The reward model called `name` (nemotron, a folder or a hub id) behind the run's cache."""
+    """The reward model called `name` behind the run's cache.
+
+    name: nemotron, a folder, or a hub id, which may name a revision: `owner/name@commit`.
+    """
     cache = ScoreCache(study.path("rewards", "scores.sqlite"))
-    device = study.device
     if name != "nemotron":
-        return cached(load_classifier(name, dtype=device.dtype, device=device.device), cache)
+        return _local(study, name, cache)
     fallback = study.profile.rewards.fallback
     model = NemotronRewardModel(api_settings(study.profile.rewards))
     try:
         model.probe()
     except EndpointGoneError as error:
         say(f"{error}; falling back to {fallback}")
-        return cached(load_classifier(fallback, dtype=device.dtype, device=device.device), cache)
+        return _local(study, fallback, cache)
     return cached(model, cache)
+
+
+def _local(study: Study, name: str, cache: ScoreCache) -> RewardModel:
+    """A classifier on this machine, in the run's precision."""
+    source, revision = named_revision(name)
+    device = study.device
+    return cached(load_classifier(source, revision=revision, dtype=device.dtype,
+                                  device=device.device), cache)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lib.data.chat import encode_prompt, encode_response
 from lib.modeling.logps import response_logps
 from lib.modeling.packing import Tree, collate, pack
-from lib.runtime.files import sha256_of_value
+from lib.runtime.files import sha256_of_value, sha256_of_values
 from lib.training import losses
 from lib.training.distributed import Unit
 from lib.training.loop import Metrics, Row
@@ -47,6 +47,11 @@ def _encode_pair(row: dict[str, Any], tokenizer: Any, max_length: int) -> Pair:
     scores = row.get("score_chosen"), row.get("score_rejected")
     gap = None if None in scores else scores[0] - scores[1]
     return Pair(row["id"], prompt, chosen, rejected, gap)
+
+
+def pairs_hash(pairs: Sequence[Pair]) -> str:
+    """Hash of the pairs' ids and tokens."""
+    return sha256_of_values([p.id, p.prompt, p.chosen, p.rejected] for p in pairs)
 
 
 @dataclass(frozen=True)
@@ -179,8 +184,7 @@ class DPOObjective:
 
     def key(self) -> str:
         """Hash of the pairs and of the reference log-probabilities."""
-        return sha256_of_value([[p.id, p.prompt, p.chosen, p.rejected] for p in self.pairs]
-                               + [self.reference.tolist()])
+        return sha256_of_value([pairs_hash(self.pairs), self.reference.tolist()])
 
 
 def _gap_of(pair: Pair) -> float:

@@ -7,7 +7,7 @@ DPO, `validation_rewards.jsonl` and the cached reference log-probabilities into 
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ import torch
 import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lib.data.parquet import read_parquet
+from lib.data.parquet import ParquetRows, read_parquet
 from lib.modeling.loading import (
     cast_parameters,
     load_model,
@@ -30,6 +30,7 @@ from lib.runtime.files import FileError, write_json, write_jsonl
 from lib.runtime.progress import say
 from lib.training.distributed import ALONE, Processes, local_device
 from lib.training.dpo import DPOObjective, Pair, encode_pairs, pair_rewards
+from lib.training.encoded import Encoded
 from lib.training.loop import Probe, Run, step_batches, train
 from lib.training.reference import reference_logps
 from lib.training.settings import DPOSettings, SFTSettings, TrainingSettings
@@ -56,6 +57,7 @@ class Job:
     attention: str = "auto"  # for packed rows: auto, segments, flex or masked
     probe: str = ""  # module:function(options, tokenizer) that makes a probe; see loop.Probe
     probe_options: dict[str, Any] = field(default_factory=dict)
+    streamed: bool = False  # rows stay on disk and are encoded when a step needs them
 
 
 def read_job(path: Path | str) -> Job:
@@ -124,15 +126,20 @@ def run_job(job: Job, processes: Processes = ALONE) -> None:
 
 
 def _sft_objectives(job: Job, tokenizer: Any) -> tuple[SFTObjective, SFTObjective | None]:
-    train_rows, validation = (
-        SFTObjective(encode_sft(rows, tokenizer, job.max_length), job.settings.token_budget)
-        for rows in _both(job))
+    train_rows, validation = (SFTObjective(sequences, job.settings.token_budget)
+                              for sequences in _both(job, encode_sft, tokenizer))
     return train_rows, validation if job.validation else None
 
 
-def _both(job: Job) -> list[list[dict[str, Any]]]:
-    """Training and validation rows."""
-    return [read_parquet(job.rows), read_parquet(job.validation) if job.validation else []]
+def _both(job: Job, encode: Callable[..., list[Any]], tokenizer: Any) -> list[Sequence[Any]]:
+    """Training and validation rows, encoded: all at once, or (streamed) as they are needed."""
+    def of_file(path: str) -> Sequence[Any]:
+        """The examples of one file; none where there is no file."""
+        if job.streamed and path:
+            return Encoded(ParquetRows(path),
+                           lambda row: encode([row], tokenizer, job.max_length)[0])
+        return encode(read_parquet(path) if path else [], tokenizer, job.max_length)
+    return [of_file(job.rows), of_file(job.validation)]
 
 
 def _dpo_objectives(job: Job, tokenizer: Any, device: Device,
@@ -141,8 +148,8 @@ def _dpo_objectives(job: Job, tokenizer: Any, device: Device,
     bare = replace(job, settings=replace(job.settings, lora_rank=0))
     model = cast_parameters(load_trainable(bare, device), device.dtype)
     key, objectives = model_hash(job.model), []
-    for name, rows in zip(("training", "validation"), _both(job), strict=True):
-        pairs = encode_pairs(rows, tokenizer, job.max_length)
+    for name, pairs in zip(("training", "validation"), _both(job, encode_pairs, tokenizer),
+                           strict=True):
         reference = reference_logps(
             model, pairs, _batches(job, pairs, name), job.settings.token_budget, key,
             Path(job.folder) / f"reference_{name}.jsonl", device.device, f"reference ({name})",

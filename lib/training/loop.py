@@ -91,7 +91,6 @@ class Run:
     dtype: torch.dtype
     probe: Probe | None = None
     name: str = "training"
-    on_metrics: Callable[[dict[str, Any]], None] | None = None
     processes: Processes = ALONE
     plain: Callable[[], nn.Module] | None = None  # another untrained model; shards probe on it
 
@@ -287,8 +286,6 @@ class Loop:
             return
         row = {"step": self.step, "split": split, **metrics}
         append_jsonl(self.metrics_file, row)
-        if self.run.on_metrics is not None:
-            self.run.on_metrics(row)
 
 
 def dropout_off(model: nn.Module) -> None:

@@ -17,7 +17,7 @@ from lib.modeling.logps import response_logps
 from lib.runtime.files import FileError, append_jsonl, parse_jsonl, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
 from lib.training.distributed import ALONE, Processes
-from lib.training.dpo import Pair, pair_rows, pair_units
+from lib.training.dpo import Pair, pair_rows, pair_units, pairs_hash
 from lib.training.loop import Row
 
 
@@ -31,8 +31,7 @@ def reference_logps(model: nn.Module, pairs: Sequence[Pair], batches: Sequence[S
     """
     model.eval()  # dropout off, as in training
     precision = str(next(model.parameters()).dtype)
-    key = sha256_of_value([model_hash, precision,
-                           [[p.id, p.prompt, p.chosen, p.rejected] for p in pairs]])
+    key = sha256_of_value([model_hash, precision, pairs_hash(pairs)])
     own = _own_cache(cache, processes)
     _begin_cache(own, key)
     processes.gather(None)  # nobody reads before everybody's file is there

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lib.data.chat import encode_conversation
 from lib.modeling.logps import response_token_logps
 from lib.modeling.packing import Tree, collate, pack
-from lib.runtime.files import sha256_of_value
+from lib.runtime.files import sha256_of_values
 from lib.training.distributed import Unit
 from lib.training.loop import Metrics, Row
 
@@ -52,7 +52,7 @@ class SFTObjective:
 
     def key(self) -> str:
         """Hash of the token ids and masks."""
-        return sha256_of_value([[t.prompt, t.branches, t.masks] for t in self.sequences])
+        return sha256_of_values([t.prompt, t.branches, t.masks] for t in self.sequences)
 
 
 def encode_sft(rows: Sequence[dict[str, Any]], tokenizer: Any, max_length: int) -> list[Tree]:

@@ -9,7 +9,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from lib.data.chat import stop_token_ids
 from lib.modeling import packaged
-from lib.modeling.loading import ModelError, load_model, load_tokenizer, model_hash, save_model
+from lib.modeling.loading import (
+    ModelError,
+    load_model,
+    load_tokenizer,
+    model_hash,
+    named_revision,
+    save_model,
+)
 from lib.modeling.lora import merge_lora, with_lora
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import sha256_of, write_json
@@ -122,3 +129,11 @@ def test_lora_trains_little_starts_as_the_model_and_merges_into_it() -> None:
             torch.nn.init.normal_(parameter, std=0.1)
     changed = wrapped(tokens).logits
     torch.testing.assert_close(merge_lora(wrapped)(tokens).logits, changed, atol=1e-4, rtol=1e-4)
+
+
+def test_a_name_may_carry_a_commit_and_a_folder_with_that_sign_is_a_folder(tmp_path: Path) -> None:
+    assert named_revision("owner/judge@v2") == ("owner/judge", "v2")
+    assert named_revision("owner/judge") == ("owner/judge", None)
+    folder = tmp_path / "dpo@0.6"
+    folder.mkdir()
+    assert named_revision(str(folder)) == (str(folder), None)

@@ -1,71 +1,24 @@
-"""The plan: counted memory equals measured memory, and what cannot run is refused with a knob."""
+"""The plan: what a run would take, and what cannot run is refused with a knob."""
 
 from pathlib import Path
 
 import pytest
 import torch
-from torch.distributed._tools.mem_tracker import MemTracker
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2Config
 
 from lib import ROOT
-from lib.modeling.attention import use_packed_attention
-from lib.modeling.packing import Tree
 from lib.runtime.devices import Device
-from lib.study import plan
+from lib.study import plan, refusals
 from lib.study.__main__ import main
 from lib.study.costs import GPUS, cost_row, cost_tables, recipe_costs, scale_costs
 from lib.study.memory import SHAPES, Shape, shape_of, training_bytes
-from lib.study.plan import memory_rows, plan_text, refusals, training_gb
+from lib.study.needs import disk_gb, memory_rows, training_gb
+from lib.study.plan import plan_text
 from lib.study.profiles import load_profile
 from lib.study.run import open_study
-from lib.training.loop import Loop, Run
 from lib.training.settings import SFTSettings
-from lib.training.sft import SFTObjective
 
-SMALL = Shape(layers=4, width=128, intermediate=512, heads=4, kv_heads=2, vocabulary=4096)
 GPU = Device(torch.device("cuda"), torch.float16, "a T4 that is not here")
-
-
-def measured_peak(settings: SFTSettings, folder: Path, dtype: torch.dtype) -> int:
-    """Peak bytes of one optimizer step's tensors, by PyTorch's memory tracker, on CPU."""
-    torch.manual_seed(0)
-    model = Qwen2ForCausalLM(Qwen2Config(
-        vocab_size=SMALL.vocabulary, hidden_size=SMALL.width, intermediate_size=SMALL.intermediate,
-        num_hidden_layers=SMALL.layers, num_attention_heads=SMALL.heads,
-        num_key_value_heads=SMALL.kv_heads, tie_word_embeddings=True))
-    use_packed_attention(model, "masked")
-    if settings.activation_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    rows = [Tree((), (tuple(range(5, 133)),), ((0,) * 64 + (1,) * 64,)) for _ in range(16)]
-    objective = SFTObjective(rows, settings.token_budget)
-    loop = Loop(Run(model, objective, None, settings, folder, 0, torch.device("cpu"), dtype))
-    loop._optimizer_step(loop.batches[0])  # the moments are there from the second step on
-    tracker = MemTracker()
-    tracker.track_external(model, loop.optimizer, *loop.weights.masters.values())
-    with tracker:
-        loop._optimizer_step(loop.batches[0])
-    peak = tracker.get_tracker_snapshot("peak")
-    return max(sum(parts.values()) - parts["Total"] if "Total" in parts else sum(parts.values())
-               for parts in peak.values())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_counted_memory_is_the_measured_one_within_15_percent(
-        dtype: torch.dtype, tmp_path: Path) -> None:
-    settings = SFTSettings(batch_size=16, accumulation=1, token_budget=2048, checkpoint_every=0)
-    counted = training_bytes(SMALL, settings, dtype != torch.float32)
-    assert counted == pytest.approx(measured_peak(settings, tmp_path, dtype), rel=0.15)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_with_activation_checkpointing_the_count_is_never_too_low(
-        dtype: torch.dtype, tmp_path: Path) -> None:
-    settings = SFTSettings(batch_size=16, accumulation=1, token_budget=2048, checkpoint_every=0,
-                           activation_checkpointing=True)
-    counted = training_bytes(SMALL, settings, dtype != torch.float32)
-    assert counted >= measured_peak(settings, tmp_path, dtype)
 
 
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
@@ -116,9 +69,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_does_not_fit_is_refused_with_the_knob_that_makes_it_fit(
         memory: float, settings: dict, knob: str, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "memory_here_gb", lambda _: memory)
+    monkeypatch.setattr(refusals, "memory_here_gb", lambda _: memory)
     study = open_study("paper", str(tmp_path / "run"), {"model.precision": "bfloat16"} | settings)
-    found = [problem for problem in refusals(study) if problem.startswith("dpo needs about")]
+    found = [problem for problem in refusals.refusals(study) if problem.startswith("dpo needs")]
     assert f"and {memory:.1f} GB are there" in found[0]
     assert knob in found[0]
 
@@ -128,19 +81,24 @@ def test_a_run_that_cannot_work_stops_before_any_work(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("NVIDIA_API_KEY", raising=False)
-    monkeypatch.setattr(plan, "memory_here_gb", lambda _: 200.0)
-    monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: disk_with(1e12))
+    monkeypatch.setattr(refusals, "memory_here_gb", lambda _: 200.0)
+    monkeypatch.setattr(refusals.shutil, "disk_usage", lambda _: disk_with(1e12))
     assert main(["--profile", "paper", "--run", str(tmp_path / "run")]) == 2
     assert "NVIDIA_API_KEY is not set; export the key, or set rewards.selector=" in (
         capsys.readouterr().err)
-    monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: disk_with(1e9))
+    monkeypatch.setattr(refusals.shutil, "disk_usage", lambda _: disk_with(1e9))
     assert main(["--profile", "paper", "--run", str(tmp_path / "run")]) == 2
     assert "GB of disk and 1.0 GB are free" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
+def test_a_stream_keeps_no_copy_of_the_part_that_has_a_number_of_rows() -> None:
+    whole, stream = (load_profile("paper", {"data.streaming": on}) for on in (False, True))
+    assert disk_gb(whole) - disk_gb(stream) == pytest.approx(4.6)  # SmolTalk, not UltraFeedback
+
+
 def disk_with(free: float):  # noqa: ANN201
-    return plan.shutil._ntuple_diskusage(int(2 * free), int(free), int(free))
+    return refusals.shutil._ntuple_diskusage(int(2 * free), int(free), int(free))
 
 
 @pytest.mark.usefixtures("quick")
@@ -150,6 +108,15 @@ def test_the_plan_counts_keys_calls_and_their_minutes(tmp_path: Path,
     text = plan_text(open_study("paper", str(tmp_path / "run"), {}))
     assert "NVIDIA_API_KEY (set); 5,280 calls, about 132 min at 40 a minute" in text
     assert "nvapi-secret" not in text
+
+
+def test_a_float16_profile_without_a_gpu_is_planned_for_a_t4(tmp_path: Path) -> None:
+    text = plan_text(open_study("t4", str(tmp_path / "run"), {}))
+    assert "computed: 25% of a T4's data sheet, because there is no GPU here" in text
+    answers, = (line for line in text.splitlines() if line.startswith("responses"))
+    assert "min" in answers
+    minutes = int(answers.split()[1])
+    assert minutes < 30  # on the processor it would be hours
 
 
 def test_the_smoke_plan_measures_its_rate_and_finds_nothing_against_it(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Profiles: presets hold the paper's values, and what cannot be used stops in one sentence."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,30 +16,65 @@ def test_every_preset_builds(name: str) -> None:
     assert load_profile(name).name == name
 
 
-def test_the_paper_preset_holds_the_papers_table() -> None:
+PAPERS_TABLE = {  # Qin & Garcia (2025), setting by setting
+    "model.name": "Qwen/Qwen2.5-0.5B", "model.precision": "auto",  # bfloat16 on an A100
+    "data.source": "hub",
+    "data.sft_path": "HuggingFaceTB/smoltalk", "data.sft_config": "all", "data.sft_split": "train",
+    "data.sft_rows": 8000, "data.max_length": 512,
+    "data.preferences_path": "HuggingFaceH4/ultrafeedback_binarized",
+    "data.preferences_split": "train_prefs", "data.preference_rows": None, "data.pairs": "written",
+    "data.max_pair_length": 1024,
+    "data.heldout_path": "HuggingFaceH4/ultrafeedback_binarized",
+    "data.heldout_split": "test_prefs",
+    "sft.epochs": 1.0, "sft.batch_size": 2, "sft.accumulation": 8, "sft.learning_rate": 5e-5,
+    "sft.lora_rank": 0,
+    "dpo.epochs": 1.0, "dpo.batch_size": 4, "dpo.accumulation": 8, "dpo.learning_rate": 1e-6,
+    "dpo.beta": 0.1, "dpo.loss": "dpo", "dpo.label_smoothing": 0.0, "dpo.lora_rank": 0,
+    "sampling.samples": 4, "sampling.max_prompt_tokens": 1024, "sampling.max_new_tokens": 1024,
+    "sampling.top_k": 50, "sampling.top_p": 1.0, "sampling.repetition_penalty": 1.0,
+    "evaluation.prompts": 200, "evaluation.temperatures": (0.1, 0.25, 0.6, 1.0),
+    "evaluation.rerank_base": True,
+    "rewards.selector": "nemotron", "rewards.api_model": "nvidia/llama-3.1-nemotron-70b-reward",
+    "rewards.base_url": "https://integrate.api.nvidia.com/v1",
+    "rewards.key_variable": "NVIDIA_API_KEY"}
+
+
+@pytest.mark.parametrize("setting", PAPERS_TABLE)
+def test_the_paper_preset_holds_the_papers_table(setting: str) -> None:
+    section, name = setting.split(".")
+    assert getattr(getattr(load_profile("paper"), section), name) == PAPERS_TABLE[setting]
+
+
+@pytest.mark.parametrize("name", ["paper", "t4"])
+def test_hub_ids_of_model_and_data_are_pinned_to_a_commit(name: str) -> None:
+    profile = load_profile(name)
+    for revision in (profile.model.revision, profile.data.sft_revision,
+                     profile.data.preferences_revision, profile.data.heldout_revision):
+        assert re.fullmatch("[0-9a-f]{40}", revision)
+
+
+def test_the_paper_has_an_independent_local_judge_and_a_third_model_to_fall_back_on() -> None:
+    rewards = load_profile("paper").rewards
+    assert len({rewards.selector, rewards.judge, rewards.fallback}) == 3
+
+
+def test_the_paper_keeps_checkpoints_and_logs_at_regular_intervals() -> None:
     paper = load_profile("paper")
-    assert paper.model.name == "Qwen/Qwen2.5-0.5B"
-    assert paper.data.sft_path == "HuggingFaceTB/smoltalk"
-    assert paper.data.preferences_path == "HuggingFaceH4/ultrafeedback_binarized"
-    assert (paper.data.sft_rows, paper.data.max_length, paper.data.max_pair_length) == (
-        8000, 512, 1024)
-    assert (paper.sft.batch_size, paper.sft.accumulation, paper.sft.learning_rate,
-            paper.sft.epochs) == (2, 8, 5e-5, 1.0)
-    assert (paper.dpo.batch_size, paper.dpo.accumulation, paper.dpo.learning_rate, paper.dpo.beta,
-            paper.dpo.epochs) == (4, 8, 1e-6, 0.1, 1.0)
-    assert paper.data.preference_rows is None  # the full UltraFeedback
-    assert paper.sampling.samples == 4
-    assert set(paper.evaluation.temperatures) == {0.1, 0.25, 0.6, 1.0}
-    assert (paper.sampling.max_prompt_tokens, paper.sampling.max_new_tokens) == (1024, 1024)
-    assert paper.evaluation.prompts == 200
-    assert paper.rewards.selector == "nemotron" != paper.rewards.judge
+    for stage in (paper.sft, paper.dpo):
+        assert stage.checkpoint_every > 0
+        assert stage.evaluate_every > 0
 
 
 def test_t4_is_the_paper_in_float16_with_less_memory() -> None:
     t4, paper = load_profile("t4"), load_profile("paper")
     assert t4.model.precision == "float16"
-    assert t4.dpo.token_budget < paper.dpo.token_budget
-    assert t4.dpo.learning_rate == paper.dpo.learning_rate
+    memory = {"token_budget": paper.dpo.token_budget, "activation_checkpointing": False}
+    for stage in ("sft", "dpo", "reward_model"):
+        ours, theirs = getattr(t4, stage), getattr(paper, stage)
+        assert ours.token_budget < theirs.token_budget
+        assert replace(ours, **memory) == theirs
+    assert (t4.data, t4.sampling, t4.evaluation, t4.rewards) == (
+        paper.data, paper.sampling, paper.evaluation, paper.rewards)
 
 
 @pytest.mark.parametrize(("setting", "message"), [

@@ -19,7 +19,7 @@ from lib.runtime.files import FileError, read_jsonl
 from lib.training.__main__ import main
 from lib.training.distributed import ProcessError
 from lib.training.job import Job, read_job, run_job, write_job
-from lib.training.launch import _reason, launch_command, launch_job
+from lib.training.launch import launch_command, launch_job, reason_of
 from lib.training.settings import DPOSettings, SFTSettings
 
 
@@ -80,21 +80,29 @@ def test_a_node_that_never_joins_is_one_sentence_after_the_time_out(job: Job,
                          "firewall")
 
 
-def test_a_failing_ranks_own_sentence_is_the_one_that_is_shown(job: Job) -> None:
+def test_a_failing_ranks_own_sentence_is_the_one_that_is_shown() -> None:
     errors = ("error: process 1 of 2 lost another one (Connection closed by peer); start again\n"
               "error: the loss is not a number at step 3\n  exitcode  : -15 (pid: 7)\n")
-    assert _reason(errors, job) == "the loss is not a number at step 3"
+    assert reason_of(errors, "trained x", "y") == "the loss is not a number at step 3"
     errors = "[rank1]: TypeError: no such thing\n  exitcode  : 1 (pid: 7)\n"
-    assert _reason(errors, job) == "no such thing"
-    assert "was killed (signal 9)" in _reason("  exitcode  : -9 (pid: 7)\n", job)
+    assert reason_of(errors, "trained x", "y") == "no such thing"
+    assert "was killed (signal 9)" in reason_of("  exitcode  : -9 (pid: 7)\n", "trained x", "y")
+
+
+def test_a_machine_that_never_comes_is_one_sentence_of_the_launcher() -> None:
+    errors = ("Traceback (most recent call last):\n  ...\ntorch.distributed.DistStoreError: Timed "
+              "out after 26 seconds waiting for clients. 1/2 clients joined.\n")
+    assert reason_of(errors, "trained x", "y") == (
+        "1 of 2 machines came; start the others at the same time, or check main_process_ip and the "
+        "firewall")
 
 
 def test_the_command_line_names_copies_shards_or_a_configuration_file() -> None:
     path = Path("job.json")
-    assert "--multi_gpu" in launch_command(path, 4)
-    assert "--use_fsdp" in launch_command(path, 4, sharded=True)
-    command = launch_command(path, 1, config_file="cluster.yaml")
-    assert command[3:5] == ["--config_file", "cluster.yaml"]
+    assert "--multi_gpu" in launch_command("lib.training", path, 4)
+    assert "--use_fsdp" in launch_command("lib.training", path, 4, sharded=True)
+    command = launch_command("lib.training", path, 1, config_file="cluster.yaml")
+    assert command[3:7] == ["--config_file", "cluster.yaml", "--rdzv_conf", "timeout=25"]
     assert command[-4:] == ["-m", "lib.training", "--config", "job.json"]
 
 
