@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from lib.modeling.lean_activations import keep_less
 from lib.modeling.loading import cast_parameters
 from lib.runtime.devices import keep_freed_memory, peak_memory_gb, release_memory
 from lib.runtime.files import append_jsonl, read_jsonl, sha256_of_value, write_jsonl
@@ -133,6 +134,8 @@ class Loop:
         self.run = run
         self.processes = run.processes
         self.batches = step_batches(run.objective, run.settings, run.seed)
+        if not run.settings.compile:  # a compiler fuses these layers itself
+            keep_less(run.model)
         if self.processes.sharded:  # the shards are float32 masters and round themselves
             self.loss = shard(run.model, run.dtype)
             self.weights = MasterWeights(run.model, torch.float32)

@@ -73,11 +73,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rival", choices=("trl", "none"), default="trl")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--model", default="packaged", help=f"packaged, {RANDOM}, a folder, an id")
-    parser.add_argument("--token-budget", type=int, default=1024, help="of our packed rows")
+    parser.add_argument("--token-budget", type=int, help="of our packed rows; default: one "
+                        "longest sequence (sft) or two (dpo)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--worker", choices=("ours", "trl"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.token_budget = options.token_budget or options.max_length * (
+        2 if options.stage == "dpo" else 1)
     torch.set_num_threads(options.threads)
     return options
 

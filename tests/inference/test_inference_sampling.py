@@ -1,5 +1,6 @@
 """Sampling against transformers' own generation, exact distributions, and its promises."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -206,10 +207,16 @@ def test_packed_weights_give_the_same_bits_for_any_number_of_rows() -> None:
     assert not any("forward" in vars(layer) for layer in layers)
 
 
-def test_the_model_is_given_back_as_it_was(tokenizer: PreTrainedTokenizerBase) -> None:
-    model = tiny("qwen2", tokenizer).train()
-    before = model.config._attn_implementation
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_model_is_given_back_as_it_was(tokenizer: PreTrainedTokenizerBase,
+                                           dtype: torch.dtype) -> None:
+    model = tiny("qwen2", tokenizer).to(dtype).train()
+    before, weights = model.config._attn_implementation, copy.deepcopy(model.state_dict())
     sample(model, tokenizer, PROMPTS[:1], SamplingSettings(samples=1, max_new_tokens=2))
     assert model.training
     assert model.config._attn_implementation == before
+    assert all(torch.equal(weights[name], now) for name, now in model.state_dict().items())
     assert all(parameter.requires_grad for parameter in model.parameters())
+    model.set_attn_implementation("sdpa")
+    model(torch.tensor([[1, 2]])).logits.sum().backward()  # it still trains
+    assert all(parameter.grad is not None for parameter in model.parameters())
