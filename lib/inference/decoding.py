@@ -22,9 +22,10 @@ from lib.inference.kv_cache import PromptCache, SlotCache
 from lib.inference.sampling_settings import SamplingSettings
 from lib.inference.slot_attention import SlotMasks
 from lib.modeling.logps import decoder_of
-from lib.runtime.devices import keep_freed_memory
+from lib.runtime.devices import cpu_has_amx, keep_freed_memory
 
-CPU_ROW_MULTIPLE = 8  # see `_rows_in_pass`
+CPU_ROW_MULTIPLE = 8  # see `rows_in_pass`
+AMX_ROWS = 40
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,20 @@ def random_stream(seed: int, prompt_id: str, sample: int, numbers: int) -> np.nd
     """Uniform numbers in [0, 1) of one sample, float64 [numbers]; a longer stream begins alike."""
     key = hashlib.sha256(f"{seed}\n{sample}\n{prompt_id}".encode()).digest()[:16]
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "big"))).random(numbers)
+
+
+def rows_in_pass(rows: int, slots: int, device: torch.device, dtype: torch.dtype) -> int:
+    """Rows to compute: some idle ones too, so that a row's result is the same in any batch.
+
+    Measured: on CPU, bf16 products of a row do not depend on the number of rows, fp32 ones (MKL)
+    not when it is a multiple of 4; with AMX, bf16 takes one kernel up to 32 rows and another from
+    33 on, which differ in the last bit of one number in 10,000. CUDA's kernels change with it at
+    many places, so there every pass has all slots.
+    """
+    if device.type != "cpu":
+        return slots
+    least = AMX_ROWS if dtype == torch.bfloat16 and cpu_has_amx() else 0
+    return max(least, -(-rows // CPU_ROW_MULTIPLE) * CPU_ROW_MULTIPLE)
 
 
 class Engine:
@@ -99,14 +114,7 @@ class Engine:
         return self._record(tokens.tolist())
 
     def _rows_in_pass(self, rows: int) -> int:
-        """Rows to compute: a few idle ones too, so that a row's result is the same in any batch.
-
-        Measured: on CPU, bf16 products of a row do not depend on the number of rows at all, fp32
-        ones (MKL) not when it is a multiple of 4. CUDA's kernels change with it at many places, so
-        there every pass has all rows.
-        """
-        multiple = CPU_ROW_MULTIPLE if self.device.type == "cpu" else self.slots
-        return -(-rows // multiple) * multiple
+        return rows_in_pass(rows, self.slots, self.device, self.dtype)
 
     # --- admission -----------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lib.runtime.devices import release_memory
+
 BLOCK = 64  # columns by which the width grows
 
 
@@ -66,6 +68,7 @@ class SlotCache:
                 tensors[layer] = old.new_zeros(*old.shape[:2], width, old.shape[3])
                 tensors[layer][:, :, :kept] = old[:, :, :kept]
         self.width = width
+        release_memory()  # tensors of the old width leave holes that none of the new ones fits
 
     def insert(self, prompt: PromptCache, slot: int) -> None:
         """Copy a prompt's keys and values into a slot."""

@@ -6,6 +6,7 @@ import platform
 import resource
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 
 import torch
@@ -49,13 +50,23 @@ def _native_precision(name: str) -> tuple[torch.dtype, str]:
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether this CPU has AVX512-BF16 or AMX (Linux tells in /proc/cpuinfo)."""
+    """Whether this CPU has AVX512-BF16 or AMX."""
+    return "avx512_bf16" in _cpu_flags() or cpu_has_amx()
+
+
+def cpu_has_amx() -> bool:
+    """Whether this CPU multiplies bf16 in tiles (AMX)."""
+    return "amx_bf16" in _cpu_flags()
+
+
+@cache
+def _cpu_flags() -> str:
+    """What Linux tells of the processor in /proc/cpuinfo; empty elsewhere."""
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as file:
-            flags = file.read()
+            return file.read()
     except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+        return ""
 
 
 def peak_memory_gb(device: torch.device | None = None) -> float:
