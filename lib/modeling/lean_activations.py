@@ -56,7 +56,9 @@ class _SiluGate(torch.autograd.Function):
         """Gradients of gate and up."""
         gate, up = ctx.saved_tensors
         grad_up = nn.functional.silu(gate).mul_(grad)
-        return torch.ops.aten.silu_backward(grad * up, gate), grad_up
+        grad_gate = grad * up
+        torch.ops.aten.silu_backward.grad_input(grad_gate, gate, grad_input=grad_gate)
+        return grad_gate, grad_up
 
 
 def keep_less(model: nn.Module) -> None:

@@ -84,11 +84,25 @@ def log_sum_exp(logits: Tensor) -> Tensor:
 
 
 def _slope(logits: Tensor, targets: Tensor, logps: Tensor, softcap: float | None) -> Tensor:
-    """d -log p[target] / d uncapped logits: softmax - one-hot, times the cap's own slope."""
-    slope = torch.softmax(logits, -1)
+    """d -log p[target] / d uncapped logits: softmax - one-hot, times the cap's own slope.
+
+    On CPU it takes the place of the logits.
+    """
     words = torch.arange(len(targets), device=targets.device)
+    cap_slope = None if softcap is None else 1 - (logits / softcap) ** 2
+    slope = _softmax(logits, logits[words, targets].float() - logps)
     slope[words, targets] = torch.expm1(logps).to(slope.dtype)  # scatter_ copies it all, twice
-    return slope if softcap is None else slope.mul_(1 - (logits / softcap) ** 2)
+    return slope if cap_slope is None else slope.mul_(cap_slope)
+
+
+def _softmax(logits: Tensor, sums: Tensor) -> Tensor:
+    """exp(logits - sums), sums [R] being log-sum-exps; on CPU in place, a few rows at a time."""
+    if logits.is_cuda:
+        return torch.softmax(logits, -1)
+    for begin in range(0, len(logits), CACHED_ROWS):
+        rows = logits[begin:begin + CACHED_ROWS]
+        rows.copy_(rows.float().sub_(sums[begin:begin + CACHED_ROWS, None]).exp_())
+    return logits
 
 
 def _add_products(total: Tensor, slope: Tensor, hidden: Tensor) -> None:

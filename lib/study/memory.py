@@ -78,15 +78,15 @@ def state_bytes(shape: Shape, half: bool, trained: float | None = None) -> float
 def layer_bytes(shape: Shape, half: bool, keys: int = 0) -> float:
     """Bytes that one layer keeps for the backward pass, a token.
 
-    Two norms keep float32 and cast copies; the projections keep their input; attention keeps
-    queries, keys, values and its output; the gated MLP keeps gate, its activation, up and their
-    product. keys: how many each token sees where attention keeps its weights (`segments`, on a
-    CPU); fused kernels keep none.
+    Two norms and the projections keep their input; attention keeps queries, keys, values and its
+    output; the gated MLP keeps gate, up and their product (`lib.modeling.lean_activations`).
+    keys: how many each token sees where attention keeps its weights (`segments`, on a CPU); fused
+    kernels keep none.
     """
     size = 2 if half else 4
-    norms = 2 * shape.width * (4 + size)
+    norms = 2 * shape.width * size
     attention = size * (4 * shape.width + 2 * shape.kv_width + shape.heads * keys)
-    return norms + attention + size * (shape.width + 4 * shape.intermediate)
+    return norms + attention + size * (shape.width + 3 * shape.intermediate)
 
 
 def kept_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool,
@@ -97,19 +97,19 @@ def kept_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool,
     """
     size = 2 if half else 4
     layer = size * shape.width if checkpointed else layer_bytes(shape, half, keys)
-    return tokens * (shape.layers * layer + shape.width * (4 + 2 * size))
+    return tokens * (shape.layers * layer + shape.width * 2 * size)
 
 
 def head_bytes(shape: Shape, tokens: int, half: bool) -> float:
     """Bytes while the vocabulary head runs, forward or backward, whichever takes more.
 
     Forward: a chunk's logits, their float32 copy and its exponentials. Backward: logits, their
-    slope, the slope of the chunk before, and the hidden states' gradient.
+    slope, and the hidden states' gradient.
     """
     size = 2 if half else 4
     logits = min(tokens, max(64, CHUNK_ELEMENTS // shape.vocabulary)) * shape.vocabulary
     forward = logits * (8 + (size if half else 0))
-    return max(forward, 3 * size * logits + tokens * shape.width * size)
+    return max(forward, 2 * size * logits + tokens * shape.width * size)
 
 
 def backward_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool,

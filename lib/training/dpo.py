@@ -19,7 +19,7 @@ from lib.modeling.packing import Tree, collate, pack
 from lib.runtime.files import sha256_of_value, sha256_of_values
 from lib.training import losses
 from lib.training.distributed import Unit
-from lib.training.loop import Metrics, Row
+from lib.training.objective import Metrics, Row
 from lib.training.settings import DPOSettings
 
 
@@ -120,7 +120,7 @@ def _row(pairs: Sequence[Pair], groups: list[list[int]], trees: list[Tree],
 
 
 class DPOObjective:
-    """Pairs with their reference log-probabilities; see `lib.training.loop.Objective`.
+    """Pairs with their reference log-probabilities; see `lib.training.objective.Objective`.
 
     reference: [pairs, 2] float32, summed log-probabilities of chosen and rejected.
     """

@@ -31,7 +31,8 @@ from lib.runtime.progress import say
 from lib.training.distributed import ALONE, Processes, local_device
 from lib.training.dpo import DPOObjective, Pair, encode_pairs, pair_rewards
 from lib.training.encoded import Encoded
-from lib.training.loop import Probe, Run, step_batches, train
+from lib.training.loop import Probe, Run, train
+from lib.training.objective import step_batches
 from lib.training.reference import reference_logps
 from lib.training.settings import DPOSettings, SFTSettings, TrainingSettings
 from lib.training.sft import SFTObjective, encode_sft

@@ -5,12 +5,10 @@ become packed rows and what their loss is; the loop does the rest: order of the 
 that equals one big batch, clipping, schedule, evaluation, logging, checkpoints, resuming.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +24,9 @@ from lib.training.checkpoints import (
     prune_checkpoints,
     save_checkpoint,
 )
-from lib.training.distributed import ALONE, Processes, RowLoss, Unit, gathered, shard
+from lib.training.distributed import ALONE, Processes, RowLoss, gathered, shard
 from lib.training.flops import model_flops_utilisation
+from lib.training.objective import Metrics, Objective, Row, step_batches
 from lib.training.optimizer import (
     LossScale,
     MasterWeights,
@@ -37,45 +36,11 @@ from lib.training.optimizer import (
 )
 from lib.training.settings import TrainingSettings
 
-Metrics = dict[str, float]
 Probe = Callable[[nn.Module, int], Metrics]
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says where it stopped and what is left to go on from."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One packed row of an optimizer step: what the objective needs to compute its loss."""
-
-    batch: Any
-    examples: tuple[int, ...]
-    extra: Any = None
-
-
-class Objective(Protocol):
-    """What the loop needs to know about a task."""
-
-    groups: Sequence[Sequence[int]]  # example indices that stay together when data are shuffled
-
-    def rows(self, examples: Sequence[int], device: torch.device) -> list[Row]:
-        """Pack the examples of one optimizer step (or of an evaluation) into rows."""
-
-    def weight(self, examples: Sequence[int]) -> float:
-        """The denominator of the mean loss: response tokens (SFT) or pairs (DPO)."""
-
-    def loss(self, model: nn.Module, row: Row) -> tuple[Tensor, Metrics]:
-        """Summed loss of a row, and sums of its metrics to be divided by the same weight."""
-
-    def units(self, examples: Sequence[int]) -> list[Unit]:
-        """The examples in groups that share computation, with the tokens that each takes."""
-
-    def tokens(self, examples: Sequence[int]) -> int:
-        """Tokens of the examples as TRL counts them: a pair's prompt in both of its sequences."""
-
-    def key(self) -> str:
-        """Hash of the data and of whatever else the loss depends on."""
 
 
 @dataclass
@@ -94,25 +59,6 @@ class Run:
     name: str = "training"
     processes: Processes = ALONE
     plain: Callable[[], nn.Module] | None = None  # another untrained model; shards probe on it
-
-
-def epoch_order(groups: Sequence[Sequence[int]], seed: int, epoch: int) -> list[int]:
-    """Example indices of one epoch, shuffled by group, so that pairs of a prompt stay together."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    order = torch.randperm(len(groups), generator=generator).tolist()
-    return [example for group in order for example in groups[group]]
-
-
-def step_batches(objective: Objective, settings: TrainingSettings, seed: int) -> list[list[int]]:
-    """The examples behind every optimizer step; the last step of an epoch may be short."""
-    batches: list[list[int]] = []
-    for epoch in range(math.ceil(settings.epochs)):
-        order = epoch_order(objective.groups, seed, epoch)
-        share = min(1.0, settings.epochs - epoch)
-        order = order[:max(1, round(share * len(order)))]
-        size = settings.examples_per_step
-        batches += [order[i:i + size] for i in range(0, len(order), size)]
-    return batches
 
 
 def train(run: Run) -> dict[str, Tensor]:

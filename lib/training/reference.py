@@ -18,7 +18,7 @@ from lib.runtime.files import FileError, append_jsonl, parse_jsonl, sha256_of_va
 from lib.runtime.progress import Progress, say
 from lib.training.distributed import ALONE, Processes
 from lib.training.dpo import Pair, pair_rows, pair_units, pairs_hash
-from lib.training.loop import Row
+from lib.training.objective import Row
 
 
 def reference_logps(model: nn.Module, pairs: Sequence[Pair], batches: Sequence[Sequence[int]],

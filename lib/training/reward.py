@@ -23,7 +23,7 @@ from lib.modeling.packing import PackedBatch
 from lib.runtime.files import sha256_of_value
 from lib.training import losses
 from lib.training.dpo import DPOObjective, Pair
-from lib.training.loop import Metrics, Row
+from lib.training.objective import Metrics, Row
 from lib.training.settings import RewardModelSettings
 
 

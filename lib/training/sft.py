@@ -15,11 +15,11 @@ from lib.modeling.logps import response_token_logps
 from lib.modeling.packing import Tree, collate, pack
 from lib.runtime.files import sha256_of_values
 from lib.training.distributed import Unit
-from lib.training.loop import Metrics, Row
+from lib.training.objective import Metrics, Row
 
 
 class SFTObjective:
-    """Conversations as packed sequences; see `lib.training.loop.Objective`."""
+    """Conversations as packed sequences; see `lib.training.objective.Objective`."""
 
     def __init__(self, sequences: Sequence[Tree], token_budget: int) -> None:
         refuse_long_trees(sequences, token_budget)

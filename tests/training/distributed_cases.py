@@ -17,7 +17,8 @@ from lib.modeling.attention import use_packed_attention
 from lib.modeling.packing import Tree
 from lib.training.distributed import ALONE, Processes, join, leave
 from lib.training.dpo import DPOObjective, Pair
-from lib.training.loop import Loop, Run, step_batches
+from lib.training.loop import Loop, Run
+from lib.training.objective import step_batches
 from lib.training.reference import reference_logps
 from lib.training.settings import DPOSettings, SFTSettings
 from lib.training.sft import SFTObjective

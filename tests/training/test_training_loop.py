@@ -15,7 +15,8 @@ from lib.modeling.packing import Tree
 from lib.runtime.files import FileError, read_jsonl
 from lib.training import checkpoints
 from lib.training.dpo import DPOObjective, Pair
-from lib.training.loop import Loop, Run, TrainingError, evaluate, step_batches, train
+from lib.training.loop import Loop, Run, TrainingError, evaluate, train
+from lib.training.objective import step_batches
 from lib.training.optimizer import LossScale, MasterWeights, learning_rate
 from lib.training.reference import reference_logps
 from lib.training.settings import DPOSettings, SFTSettings
