@@ -5,12 +5,14 @@ nearly equal length, beside what length alone would get, and how well difference
 Intervals count prompts, not pairs, because pairs of one prompt share answers.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from lib.analysis.calibration import calibration
 from lib.analysis.clusters import clustered_share_interval
+from lib.analysis.reports import markdown_table, number, rate
 from lib.inference.rewards.answers import ScoredAnswers
 
 GAPS = (0.5, 1.0, 2.0, 3.0)
@@ -75,6 +77,39 @@ def summary_line(name: str, report: Report) -> str:
         text += f", {wide['value']:.3f} over {wide['n']} pairs with a gap of 1 or more"
     length = report["length_alone"]
     return f"{text}; length alone {length['value']:.3f} ({length['rule']})"
+
+
+def slices_table(reports: dict[str, dict[str, Report]]) -> str:
+    """Accuracy by score gap and by source, of length alone, and calibration: a column a test.
+
+    reports: {model: {test set: report}}; the temperature is what differences are best divided by.
+    """
+    if not reports:
+        return "The reward models of this run were not fitted here, so no unseen pairs are known."
+    columns = {f"{model} on {name}": dict(_slices(report))
+               for model, tested in reports.items() for name, report in tested.items()}
+    labels = dict.fromkeys(label for cells in columns.values() for label in cells)
+    rows = [{"pairs": label} | {heading: cells.get(label, number(None))
+                                for heading, cells in columns.items()} for label in labels]
+    return markdown_table(rows, {heading: heading for heading in ("pairs", *columns)})
+
+
+def _slices(report: Report) -> Iterator[tuple[str, str]]:
+    """(label, cell) of each line of one report's column."""
+    for row in report["by_gap"]:
+        yield f"a gap of {row['gap_at_least']:g} or more", _share(row)
+    for row in report["by_source"]:
+        yield row["source"], _share(row)
+    yield "by length alone", _share(report["length_alone"])
+    yield "calibration error", number(report["calibration"]["ece"])
+    yield "temperature", number(report["calibration"]["temperature"])
+
+
+def _share(row: Report) -> str:
+    """`.62 [.55, .68], n = 120`; an en dash where there is no pair."""
+    if row["value"] is None:
+        return number(None)
+    return f"{rate({'win_rate': row['value']} | row)}, n = {row['n']}"
 
 
 def _hits(advantage: np.ndarray) -> np.ndarray:

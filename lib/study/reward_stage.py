@@ -14,6 +14,7 @@ from lib.inference.rewards import Conversation
 from lib.inference.rewards.embedded import EmbeddedRewardModel, score_with_all
 from lib.inference.rewards.features import load_backbone
 from lib.inference.rewards.heads import load_head
+from lib.inference.rewards.views import VIEWS
 from lib.modeling.loading import model_hash, resolve_model
 from lib.runtime.files import read_json, sha256_of
 from lib.study.remote_rewards import remote_reward_model
@@ -33,7 +34,7 @@ def fit_rewards(study: Study) -> dict[str, Any]:
         return {}
     backbone = resolve_model(settings.backbone)
     folder = run_stage(
-        study, "rewards", {"backbone": settings.backbone},
+        study, "rewards", {"backbone": settings.backbone, "views": VIEWS},
         inputs={"backbone": model_hash(backbone)} | {path.name: sha256_of(path) for path in SCORED},
         outputs=["reward_models.json", *(f"{role}.safetensors" for role in ROLES)],
         work=lambda folder: _fit(study, backbone, folder))

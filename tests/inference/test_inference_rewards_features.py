@@ -11,8 +11,9 @@ from lib.data.chat import encode_prompt, encode_response
 from lib.inference.rewards import Conversation, feature_store, features
 from lib.inference.rewards.answers import scored_answers
 from lib.inference.rewards.embedded import EmbeddedRewardModel, score_with_all
-from lib.inference.rewards.features import Backbone, answer_features, load_backbone
+from lib.inference.rewards.features import POOLING, Backbone, answer_features, load_backbone
 from lib.inference.rewards.heads import Head, fit_head, load_head
+from lib.inference.rewards.views import VIEWS, seen_as, view_features
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import read_jsonl, write_jsonl
 from lib.study.reward_heads import (
@@ -133,23 +134,49 @@ def test_other_weights_have_another_cache_folder_and_another_precision_the_same(
     assert not np.array_equal(rounded, exact)
 
 
+def test_two_views_stand_side_by_side_and_the_second_reads_the_prompt_after_the_answer(
+        backbone: Backbone) -> None:
+    several = [*CONVERSATIONS[0][:1], {"role": "assistant", "content": "Eh?"}, *CONVERSATIONS[4]]
+    (turned,) = seen_as("asked", [several])
+    assert turned[0]["content"].startswith("Here is a text:\n\nIt is a number. It is a number.")
+    assert turned[1] == {"role": "assistant", "content": "What is 1?"}
+    both = view_features(backbone, [several, CONVERSATIONS[0]], (1, 2))
+    assert both.shape == (2, 2 * 2 * 64)
+    assert np.array_equal(both[:1, :128], answer_features(backbone, [several], (1, 2)))
+    assert both[:1, 128:] == pytest.approx(answer_features(backbone, [turned], (1, 2)), abs=1e-5)
+
+
+def test_the_second_view_tells_apart_prompts_and_the_answers_to_one_prompt(
+        backbone: Backbone) -> None:
+    asked = view_features(backbone, CONVERSATIONS[:4], (2,), ("asked",))
+    assert len(np.unique(asked.round(4), axis=0)) == 4
+
+
+def test_a_view_that_is_not_known_is_an_error(backbone: Backbone) -> None:
+    with pytest.raises(ValueError, match="view is 'upside down'; use answered or asked"):
+        view_features(backbone, CONVERSATIONS, (1,), ("upside down",))
+
+
 def test_the_sample_corpus_comes_with_features_of_all_its_scored_answers() -> None:
     parts = list(feature_store.SHIPPED.glob("*-mean-19/*.npz"))
     shipped = {key for part in parts for key in np.load(part)["keys"].astype(str)}
     for name in ("on_policy", "judged", "audit"):
         answers = scored_answers(read_jsonl(SAMPLE / f"{name}.jsonl"), name)
-        assert {feature_store.conversation_key(c) for c in answers.conversations} <= shipped
+        for view in VIEWS:
+            read = seen_as(view, answers.conversations)
+            assert {feature_store.conversation_key(each) for each in read} <= shipped
 
 
 def test_shipped_features_are_read_instead_of_computed(
         backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_store, "SHIPPED", tmp_path / "shipped")
     computed = answer_features(backbone, CONVERSATIONS, (1,), tmp_path / "cache")
-    store = feature_store.FeatureStore(tmp_path / "cache", backbone.digest, features.POOLING, 1)
-    feature_store.ship_features(store, CONVERSATIONS)
+    store = feature_store.FeatureStore(tmp_path / "cache", backbone.digest, POOLING, 1)
+    feature_store.ship_features(store, CONVERSATIONS, "sample")
     monkeypatch.setattr(features, "hidden_states", None)
     found = answer_features(backbone, CONVERSATIONS, (1,))
-    assert found == pytest.approx(computed, abs=2e-3)
+    half_a_step = (computed.max(0) - computed.min(0)) / 510
+    assert (np.abs(found - computed) <= half_a_step + 1e-5).all()
 
 
 def head_for(backbone: Backbone, seed: int = 0) -> Head:
@@ -158,8 +185,8 @@ def head_for(backbone: Backbone, seed: int = 0) -> Head:
         {"text": "It is a number. " * (n + m), "score": float(draw.random())} for m in range(1, 4)]}
         for n in range(6)]
     answers = scored_answers(rows, "rows")
-    return fit_head(answer_features(backbone, answers.conversations, (2,)), answers.pairs,
-                    answers.groups, answers.gaps, layers=(2,), pooling="mean",
+    return fit_head(view_features(backbone, answers.conversations, (2,)), answers.pairs,
+                    answers.groups, answers.gaps, layers=(2,), views=VIEWS, pooling=POOLING,
                     backbone=backbone.digest, fitted_on="rows", data_hash=answers.digest)
 
 
@@ -196,7 +223,7 @@ def test_two_heads_share_one_pass_and_score_as_they_do_alone(
     monkeypatch.setattr(features, "hidden_states", lambda model, batch, layers: (
         read.append(batch.answers), original(model, batch, layers))[1])
     assert score_with_all(models, CONVERSATIONS) == alone
-    assert sum(read) == len(CONVERSATIONS)
+    assert sum(read) == 2 * len(CONVERSATIONS)  # once a view, not once a head
     assert alone["selector"] != alone["judge"]
 
 

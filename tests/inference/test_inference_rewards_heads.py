@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from lib.analysis.reward_quality import clustered_share, head_report
+from lib.analysis.reward_quality import clustered_share, head_report, slices_table
 from lib.inference.rewards.answers import ScoredAnswers, scored_answers
 from lib.inference.rewards.bradley_terry import bradley_terry_loss, fit_weights, group_folds
 from lib.inference.rewards.heads import Head, HeadOptions, fit_head, load_head, save_head
@@ -32,8 +32,8 @@ def made_up_answers(prompts: int = 120, noise: float = 0.1,
 
 def head_of(answers: ScoredAnswers, features: np.ndarray, **options: float) -> Head:
     return fit_head(features, answers.pairs, answers.groups, answers.gaps, HeadOptions(**options),
-                    layers=(1,), pooling="mean", backbone="b", fitted_on=answers.name,
-                    data_hash=answers.digest)
+                    layers=(1,), views=("answered",), pooling="mean", backbone="b",
+                    fitted_on=answers.name, data_hash=answers.digest)
 
 
 def test_the_loss_is_the_published_one_with_and_without_margin() -> None:
@@ -138,6 +138,7 @@ def test_a_saved_head_scores_the_same_when_read_back(tmp_path: Path) -> None:
     again = load_head(tmp_path, "judge")
     assert np.array_equal(again(features), head(features))
     assert (again.ridge, again.options, again.digest) == (head.ridge, head.options, head.digest)
+    assert (again.layers, again.views) == ((1,), ("answered",))
 
 
 def test_a_damaged_or_swapped_head_is_an_error(tmp_path: Path) -> None:
@@ -163,6 +164,22 @@ def test_the_report_counts_pairs_by_gap_source_and_length() -> None:
     assert 0 < report["length_matched"]["n"] < report["all"]["n"]
     assert 0.5 <= report["length_alone"]["value"] < 0.65
     assert json.loads(json.dumps(report)) == report
+
+
+def test_the_table_of_slices_has_every_gap_and_source_and_the_calibration_of_every_test() -> None:
+    answers, features = made_up_answers(60)
+    report = head_report(features @ TRUTH, answers)
+    report["by_gap"][-1] |= {"value": None, "n": 0}
+    head, _, *lines = slices_table({"judge": {"audit": report, "made_up": report}}).splitlines()
+    assert head == "| pairs | judge on audit | judge on made_up |"
+    labels = [line.split(" | ")[0].removeprefix("| ") for line in lines]
+    assert labels == ["a gap of 0.5 or more", "a gap of 1 or more", "a gap of 2 or more",
+                      "a gap of 3 or more", "a", "b", "by length alone",
+                      "calibration error", "temperature"]
+    value, n = report["by_source"][0]["value"], report["by_source"][0]["n"]
+    assert f"{value:.2f}".lstrip("0") in lines[4]
+    assert f"n = {n}" in lines[4]
+    assert lines[3] == "| a gap of 3 or more | – | – |"
 
 
 def test_an_answer_without_a_reward_is_missing_from_the_report_not_wrong() -> None:

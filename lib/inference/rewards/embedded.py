@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from lib.inference.rewards import Conversation
-from lib.inference.rewards.features import POOLING, Backbone, answer_features
+from lib.inference.rewards.features import POOLING, Backbone
 from lib.inference.rewards.heads import Head
 from lib.inference.rewards.verdicts import Verdict, scores_in_order
+from lib.inference.rewards.views import view_features
 
 
 @dataclass(frozen=True)
@@ -46,26 +47,25 @@ class EmbeddedRewardModel:
 
     def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
         """Yield (index, verdict), in order."""
-        features = answer_features(self.backbone, conversations, self.head.layers,
-                                   self.cache_folder)
+        features = view_features(self.backbone, conversations, self.head.layers, self.head.views,
+                                 self.cache_folder)
         yield from enumerate(_verdicts(self.head, features, self.backbone.context))
 
 
 def score_with_all(models: Sequence[EmbeddedRewardModel],
                    conversations: Sequence[Conversation]) -> dict[str, list[float | None]]:
-    """Scores by several heads of one backbone from one features pass: {name: [scores]}.
+    """Scores by several heads of one backbone: {name: [scores]}.
 
-    Raises ValueError when the models have different backbones.
+    Heads with the same layers and views, as those of one fit, share one pass. Raises ValueError
+    when the models have different backbones.
     """
     if len({model.backbone.digest for model in models}) > 1:
         raise ValueError("the models read different backbones; score them one by one")
     backbone, cache = models[0].backbone, models[0].cache_folder
-    layers = sorted({layer for model in models for layer in model.head.layers})
-    features = answer_features(backbone, conversations, layers, cache)
-    by_layer = dict(zip(layers, np.split(features, len(layers), axis=1), strict=True))
+    features = {(layers, views): view_features(backbone, conversations, layers, views, cache)
+                for layers, views in {(model.head.layers, model.head.views) for model in models}}
     return {model.name: [verdict.score for verdict in _verdicts(
-                model.head, np.hstack([by_layer[layer] for layer in model.head.layers]),
-                backbone.context)]
+                model.head, features[model.head.layers, model.head.views], backbone.context)]
             for model in models}
 
 

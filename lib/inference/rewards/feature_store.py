@@ -3,7 +3,8 @@
 One folder holds the features of one backbone, layer and pooling, in part files of a few hundred
 answers: `keys` (SHA-256 of the conversation) and `values` [answers, width]. A run that was killed
 keeps its finished parts; a damaged part is put aside and its answers are computed again. The sample
-corpus comes with its features (data/features, float16); they are read beside the folder's own.
+corpus comes with its features (data/features, a byte a number); they are read beside the folder's
+own.
 """
 
 import zipfile
@@ -54,6 +55,8 @@ def _read_part(part: Path) -> Features:
     try:
         with np.load(part) as arrays:
             keys, values = arrays["keys"].astype(str), arrays["values"].astype(np.float32)
+            if "step" in arrays:  # shipped: whole steps above the lowest value of each feature
+                values = values * arrays["step"] + arrays["lowest"]
         return dict(zip(keys, values, strict=True))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         part.rename(part.with_suffix(".damaged"))
@@ -61,15 +64,21 @@ def _read_part(part: Path) -> Features:
         return {}
 
 
-def ship_features(store: FeatureStore, conversations: Sequence[Conversation]) -> Path:
-    """Write the features of these conversations, once each, to data/features; returns the file."""
+def ship_features(store: FeatureStore, conversations: Sequence[Conversation], name: str) -> Path:
+    """Write these conversations' features, once each, to data/features as `<name>.npz`.
+
+    Every feature is rounded to one of 256 steps between its lowest and highest value, about 0.03
+    deviations each. Returns the file; raises ValueError for a store without a folder.
+    """
     if store.folder is None:
         raise ValueError("features are shipped from a cache folder; name one (--cache)")
     keys = sorted(map(conversation_key, conversations))
     keys = [key for key in dict.fromkeys(keys) if key in store.features]
-    target = SHIPPED / store.folder.name / "sample.npz"
+    values = np.stack([store.features[key] for key in keys])
+    lowest = values.min(0)
+    step = np.maximum((values.max(0) - lowest) / 255, np.finfo(np.float32).tiny)
+    target = SHIPPED / store.folder.name / f"{name}.npz"
     with replacing(target) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, keys=np.array(keys, dtype="S64"),
-                            values=np.stack([store.features[key] for key in keys]
-                                            ).astype(np.float16))
+        np.savez_compressed(file, keys=np.array(keys, dtype="S64"), lowest=lowest, step=step,
+                            values=np.rint((values - lowest) / step).astype(np.uint8))
     return target

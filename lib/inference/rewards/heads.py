@@ -1,8 +1,8 @@
 """A reward head: one weight a feature, fitted on pairs of answers by Bradley-Terry.
 
 Features are standardised with the mean and deviation of the set that the head was fitted on, and
-those travel with the weights, as do the backbone's hash and layers: the same weights on other
-features are noise. A head is a few thousand bytes: `<name>.safetensors` and `<name>.json`.
+those travel with the weights, as do the backbone's hash, layers and views: the same weights on
+other features are noise. A head is a few thousand bytes: `<name>.safetensors` and `<name>.json`.
 """
 
 from collections.abc import Sequence
@@ -38,6 +38,7 @@ class Head:
     mean: np.ndarray
     deviation: np.ndarray
     layers: tuple[int, ...]
+    views: tuple[str, ...]  # as in `lib.inference.rewards.views`
     pooling: str
     backbone: str  # digest of the model that the features came from
     fitted_on: str
@@ -57,12 +58,12 @@ class Head:
     def digest(self) -> str:
         """Hash of weights and standardisation: equal digests give equal scores."""
         arrays = [getattr(self, name).tolist() for name in ARRAYS]
-        return sha256_of_value([arrays, self.layers, self.pooling, self.backbone])[:16]
+        return sha256_of_value([arrays, self.layers, self.views, self.pooling, self.backbone])[:16]
 
 
 def fit_head(features: np.ndarray, pairs: np.ndarray, groups: np.ndarray, gaps: np.ndarray,
-             options: HeadOptions = HeadOptions(), *, layers: Sequence[int], pooling: str,
-             backbone: str, fitted_on: str, data_hash: str) -> Head:
+             options: HeadOptions = HeadOptions(), *, layers: Sequence[int], views: Sequence[str],
+             pooling: str, backbone: str, fitted_on: str, data_hash: str) -> Head:
     """Fit a head on pairs of answers to the same prompt.
 
     features: [answers, width]; pairs: [pairs, 2], better answer first; groups: prompt of each
@@ -84,7 +85,7 @@ def fit_head(features: np.ndarray, pairs: np.ndarray, groups: np.ndarray, gaps: 
     weights = fit_weights(differences, ridge, margins, importance)
     return Head(
         weights.astype(np.float32), mean.astype(np.float32), deviation.astype(np.float32),
-        tuple(layers), pooling, backbone, fitted_on, data_hash, len(pairs),
+        tuple(layers), tuple(views), pooling, backbone, fitted_on, data_hash, len(pairs),
         len(np.unique(groups[pairs[:, 0]])), options, ridge,
         float((held_out[ridge] > 0).mean()), losses[ridge])
 
@@ -108,8 +109,8 @@ def load_head(folder: Path | str, name: str) -> Head:
         digest = rest.pop("digest")
         options = {key: tuple(value) if isinstance(value, list) else value
                    for key, value in rest.pop("options").items()}
-        head = Head(**arrays, **rest | {"layers": tuple(rest["layers"])},
-                    options=HeadOptions(**options))
+        places = {key: tuple(rest[key]) for key in ("layers", "views")}
+        head = Head(**arrays, **rest | places, options=HeadOptions(**options))
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         needed = ", ".join(field.name for field in fields(Head))
         raise FileError(f"cannot read the head {path}: {error}; it needs {needed}; "
