@@ -100,16 +100,19 @@ def kept_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool,
     return tokens * (shape.layers * layer + shape.width * 2 * size)
 
 
-def head_bytes(shape: Shape, tokens: int, half: bool) -> float:
+def head_bytes(shape: Shape, tokens: int, half: bool, in_place: bool = False) -> float:
     """Bytes while the vocabulary head runs, forward or backward, whichever takes more.
 
     Forward: a chunk's logits, their float32 copy and its exponentials. Backward: logits, their
-    slope, and the hidden states' gradient.
+    slope, and the hidden states' gradient. in_place: a CPU works a few rows at a time and puts the
+    slope where the logits were.
     """
     size = 2 if half else 4
     logits = min(tokens, max(64, CHUNK_ELEMENTS // shape.vocabulary)) * shape.vocabulary
-    forward = logits * (8 + (size if half else 0))
-    return max(forward, 2 * size * logits + tokens * shape.width * size)
+    gradient = tokens * shape.width * size
+    if in_place:
+        return size * logits + gradient
+    return max(logits * (8 + (size if half else 0)), 2 * size * logits + gradient)
 
 
 def backward_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool,
@@ -151,7 +154,7 @@ def activation_parts(shape: Shape, settings: TrainingSettings, half: bool,
     tokens, again = settings.token_budget, settings.activation_checkpointing
     words = word_gradient_bytes(shape, half)
     return {"kept for the backward pass": kept_bytes(shape, tokens, half, again, keys),
-            "head or layer in work": words + max(head_bytes(shape, tokens, half),
+            "head or layer in work": words + max(head_bytes(shape, tokens, half, in_place=keys > 0),
                                                  backward_bytes(shape, tokens, half, again, keys))}
 
 
