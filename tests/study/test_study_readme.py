@@ -14,6 +14,7 @@ from lib import ROOT
 from lib.analysis.reports import number, settle
 from lib.runtime.files import read_json
 from lib.study.readme import BEGIN, END, results_section
+from tests.bench import readme as speeds
 
 RECORDED = ROOT / "figures" / "results.json"
 NOTEBOOK = ROOT / "notebooks" / "05_analysis.ipynb"
@@ -28,6 +29,12 @@ def test_the_readmes_results_are_those_of_the_recorded_run() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = readme.split(BEGIN)[1].split(END)[0].strip()
     assert shown == results_section(read_json(RECORDED)).strip()
+
+
+def test_the_readmes_speeds_are_those_of_the_recorded_benchmarks() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split(speeds.BEGIN)[1].split(speeds.END)[0].strip()
+    assert shown == speeds.speed_table(ROOT / "figures" / "bench").strip()
 
 
 def test_every_file_that_the_readme_shows_is_there() -> None:
