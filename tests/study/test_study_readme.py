@@ -22,7 +22,7 @@ NEEDS_A_RUN = ("evaluate_study(", "read_answers", "show_", "write_exports", "sav
 SYSTEM = re.compile(r"(base|sft|dpo)\+(bon|random)\d+(@[0-9.]+)?|p\d+\b|[a-z]+-\d\b|top-k \d+")
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)%?(?!\w)")
 KEPT = ("paper", "environment", "gap", "gap_at_least")
-SAID_BY_THE_FIELD = {"95", ".8", ".05", "1", "2", "3", "5", "0"}  # levels, list numbers
+SAID_BY_THE_FIELD = {"95", ".8", ".05", "1", "2", "3", "5", "0", "400"}  # levels, list numbers, Elo
 
 
 def test_the_readmes_results_are_those_of_the_recorded_run() -> None:
