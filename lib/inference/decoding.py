@@ -25,7 +25,7 @@ from lib.modeling.logps import decoder_of
 from lib.runtime.devices import cpu_has_amx, keep_freed_memory
 
 CPU_ROW_MULTIPLE = 8  # see `rows_in_pass`
-AMX_ROWS = 40
+AMX_ROWS = 40  # the fewest with AMX, see there too
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 oneDNN multiplies in a blocked layout of its own and reorders plain weights in every call. That is
 nothing beside the thousands of rows of a training step, and a third of the time of the few rows of
-a decoding step. The results are equal to the last bit, whatever the number of rows (tested).
+a decoding step. The results are those of plain weights to the last bit (tested).
 """
 
 from collections import Counter
