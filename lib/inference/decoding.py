@@ -63,10 +63,10 @@ def random_stream(seed: int, prompt_id: str, sample: int, numbers: int) -> np.nd
 def rows_in_pass(rows: int, slots: int, device: torch.device, dtype: torch.dtype) -> int:
     """Rows to compute: some idle ones too, so that a row's result is the same in any batch.
 
-    Measured: on CPU, bf16 products of a row do not depend on the number of rows, fp32 ones (MKL)
-    not when it is a multiple of 4; with AMX, bf16 takes one kernel up to 32 rows and another from
-    33 on, which differ in the last bit of one number in 10,000. CUDA's kernels change with it at
-    many places, so there every pass has all slots.
+    Measured: oneDNN's products of a row do not depend on the number of rows from 2 on, but with
+    AMX bf16 takes one kernel up to 32 rows and another from 33 on, which differ in the last bit of
+    one number in 10,000. CUDA's kernels change with it at many places, so there every pass has all
+    slots.
     """
     if device.type != "cpu":
         return slots
@@ -77,7 +77,7 @@ def rows_in_pass(rows: int, slots: int, device: torch.device, dtype: torch.dtype
 class Engine:
     """Samples `settings.samples` answers to each job; call `step` until `idle`.
 
-    Use inside `slots_attended(model)` and `torch.inference_mode()`. stops: token ids that end an
+    Use inside `sampling_mode(model)` and `torch.inference_mode()`. stops: token ids that end an
     answer; with none, every answer gets `max_new_tokens` tokens.
     """
 
@@ -108,13 +108,18 @@ class Engine:
         """Admit what fits, add one token to every running answer, return those that ended."""
         self._admit()
         rows = len(self.running)
-        self.cache.fit(max(answer.length for answer in self.running))
-        logits = self._forward(self._rows_in_pass(rows))[:rows]
+        kept = self.slots if self.left else self._attended(rows)
+        self.cache.fit(max(answer.length for answer in self.running), kept)
+        logits = self._forward(rows)[:rows]
         tokens = self._draw(logits)
         return self._record(tokens.tolist())
 
     def _rows_in_pass(self, rows: int) -> int:
         return rows_in_pass(rows, self.slots, self.device, self.dtype)
+
+    def _attended(self, rows: int) -> int:
+        """Slots that take part in attention; on CPU a slot's result depends on no other slot."""
+        return rows if self.device.type == "cpu" else self.slots
 
     # --- admission -----------------------------------------------------------------------------
 
@@ -159,7 +164,7 @@ class Engine:
                              f"{slot_bytes / 1e9:.2g}; raise it or lower max_new_tokens")
         self.slots = slots
         rows = self._rows_in_pass(slots)
-        self.cache = SlotCache(rows)
+        self.cache = SlotCache(slots)
         self.history = torch.zeros(rows, self.capacity, dtype=torch.long, device=self.device)
         self.positions = torch.zeros(rows, dtype=torch.long, device=self.device)
         self.uniforms = torch.zeros(rows, settings.max_new_tokens, dtype=torch.float64,
@@ -189,11 +194,11 @@ class Engine:
     # --- one step ------------------------------------------------------------------------------
 
     def _forward(self, rows: int) -> Tensor:
-        """Logits of the next token of each slot, [rows, vocabulary]."""
-        positions = self.positions[:rows]
-        self.cache.point_at(positions)
-        masks = SlotMasks(positions, self.cache.width, self.dtype)
-        tokens = self.history[:rows].gather(1, positions[:, None])
+        """Logits of the next token, [rows or more, vocabulary]: running answers, then idle rows."""
+        positions, attended = self.positions[:self._rows_in_pass(rows)], self._attended(rows)
+        self.cache.point_at(positions[:attended])
+        masks = SlotMasks(positions[:attended], self.cache.width, self.dtype)
+        tokens = self.history[:len(positions)].gather(1, positions[:, None])
         return self.model(input_ids=tokens, position_ids=positions[:, None], masks=masks,
                           past_key_values=self.cache, use_cache=True).logits[:, -1]
 

@@ -53,21 +53,23 @@ class SlotCache:
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
 
-    def fit(self, columns: int) -> None:
-        """Make room for `columns` tokens a slot, or give half of it back; contents stay.
+    def fit(self, columns: int, rows: int) -> None:
+        """Make room for `columns` tokens in `rows` slots, or give half of it back; contents stay.
 
         New columns are zero and not uninitialised: a masked column has weight 0, and 0 times NaN
         is NaN.
         """
-        if self.width // 2 < columns <= self.width:
+        if self.width // 2 < columns <= self.width and self.rows // 2 < rows <= self.rows:
             return
         width = -(-columns // BLOCK) * BLOCK
-        kept = min(width, self.width)
+        kept, kept_rows = min(width, self.width), min(rows, self.rows)
         for tensors in (self.keys, self.values):
             for layer, old in enumerate(tensors):
-                tensors[layer] = old.new_zeros(*old.shape[:2], width, old.shape[3])
-                tensors[layer][:, :, :kept] = old[:, :, :kept]
-        self.width = width
+                new = tensors[layer] = old.new_empty(rows, old.shape[1], width, old.shape[3])
+                new[:kept_rows, :, :kept] = old[:kept_rows, :, :kept]
+                new[:kept_rows, :, kept:] = 0
+                new[kept_rows:] = 0
+        self.rows, self.width = rows, width
         release_memory()  # tensors of the old width leave holes that none of the new ones fits
 
     def insert(self, prompt: PromptCache, slot: int) -> None:
@@ -75,7 +77,7 @@ class SlotCache:
         if not self.keys:
             self.keys, self.values = self._empty(prompt.keys), self._empty(prompt.values)
         tokens = prompt.keys[0].shape[2]
-        self.fit(max(tokens, self.width))
+        self.fit(max(tokens, self.width), self.rows)
         for mine, theirs in ((self.keys, prompt.keys), (self.values, prompt.values)):
             for target, source in zip(mine, theirs, strict=True):
                 target[slot, :, :tokens] = source[0]
@@ -89,19 +91,20 @@ class SlotCache:
             tensor[target] = tensor[source]
 
     def point_at(self, positions: Tensor) -> None:
-        """Let the first len(positions) slots write their next token at these columns, [rows]."""
+        """Let the first len(positions) slots write their next token at these columns, [slots]."""
         self._positions = positions
         self._slots = torch.arange(len(positions), device=positions.device)
 
     def update(self, key: Tensor, value: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
         """Write one token a slot; key and value are [rows, kv_heads, 1, head_dim].
 
-        Returns views of all columns of the slots that take part, [rows, kv_heads, width, head_dim].
+        Rows beyond the slots that take part are idle and leave nothing. Returns views of all
+        columns of those slots, [slots, kv_heads, width, head_dim].
         """
-        keys, values = self.keys[layer], self.values[layer]
-        keys[self._slots, :, self._positions] = key[:, :, 0]
-        values[self._slots, :, self._positions] = value[:, :, 0]
-        return keys[:len(key)], values[:len(key)]
+        slots, keys, values = len(self._slots), self.keys[layer], self.values[layer]
+        keys[self._slots, :, self._positions] = key[:slots, :, 0]
+        values[self._slots, :, self._positions] = value[:slots, :, 0]
+        return keys[:slots], values[:slots]
 
     def get_seq_length(self, layer: int = 0) -> int:
         """Columns in use or reserved; positions are passed explicitly, so no model relies on it."""

@@ -1,8 +1,9 @@
-"""Weights laid out once for the CPU's bf16 products, while a model samples.
+"""Weights laid out once for the CPU's products, while a model samples.
 
-oneDNN multiplies in a blocked layout of its own and reorders plain weights in every call. That is
-nothing beside the thousands of rows of a training step, and a third of the time of the few rows of
-a decoding step. The results are those of plain weights to the last bit (tested).
+oneDNN multiplies in a blocked layout of its own and reorders plain bf16 weights in every call. That
+is nothing beside the thousands of rows of a training step, and a third of the time of the few rows
+of a decoding step; the results are those of plain weights to the last bit (tested). In fp32 plain
+products are MKL's, whose results for a row change with the number of rows; oneDNN's do not.
 """
 
 from collections import Counter
@@ -17,7 +18,7 @@ ROWS = 64  # the number of rows that the layout is made for
 
 @contextmanager
 def packed_weights(model: nn.Module) -> Iterator[None]:
-    """Inside, the model's linear layers multiply by packed weights; bf16 on CPU, else no change.
+    """Inside, the model's linear layers multiply by packed weights; on CPU, else no change.
 
     Packed weights stand in for the plain ones, which are unpacked again at the end, bit for bit;
     only a weight with a second use (a tied vocabulary head) is kept in both layouts.
@@ -45,13 +46,16 @@ def packed_weights(model: nn.Module) -> Iterator[None]:
 
 def _packable(module: nn.Module) -> bool:
     return (type(module) is nn.Linear and module.weight.device.type == "cpu"
-            and module.weight.dtype == torch.bfloat16 and "forward" not in vars(module)
-            and bf16_products())
+            and module.weight.numel() > 0 and "forward" not in vars(module)
+            and onednn_multiplies(module.weight.dtype))
 
 
-def bf16_products() -> bool:
-    """Whether oneDNN multiplies bf16 on this processor."""
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+def onednn_multiplies(dtype: torch.dtype) -> bool:
+    """Whether oneDNN has products of this dtype on this processor."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16
+                                      and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _packed_forward(weight: Tensor, bias: Tensor | None):  # noqa: ANN202

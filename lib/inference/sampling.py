@@ -19,8 +19,8 @@ from lib.data.chat import stop_token_ids
 from lib.inference.decoding import Answer, Engine, Job
 from lib.inference.partial_file import PartialFile
 from lib.inference.prompts import Prompt, check_context, encode_within
+from lib.inference.sampling_mode import sampling_mode
 from lib.inference.sampling_settings import SamplingSettings
-from lib.inference.slot_attention import slots_attended
 from lib.runtime.files import Row, sha256_of_value
 from lib.runtime.progress import Progress
 
@@ -80,7 +80,7 @@ def iter_samples(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
         return
     stops = stop_token_ids(tokenizer) if stops is None else stops
     answers: dict[int, list[Answer]] = {job.index: [] for job in jobs}
-    with (slots_attended(model),
+    with (sampling_mode(model),
           Progress(description, len(jobs) * settings.samples, "answer") as progress):
         engine = Engine(model, settings, stops, jobs)
         while not engine.idle:
@@ -98,7 +98,7 @@ def generate_stream(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
                     stopped: Callable[[], bool] = lambda: False) -> Iterator[tuple[int, str]]:
     """Yield (sample number, its text so far) for each answer after each step, until `stopped()`."""
     jobs, _ = _jobs(model, tokenizer, [prompt], settings)
-    with slots_attended(model):
+    with sampling_mode(model):
         engine = Engine(model, settings, stop_token_ids(tokenizer), jobs)
         while not engine.idle and not stopped():
             ended = engine.step()

@@ -6,15 +6,10 @@ matrices, with the query heads of a group as rows; on CPU that is about twice as
 scaled_dot_product_attention. Prompts, which come one at a time, take the ordinary causal way.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, PreTrainedModel
-
-from lib.inference.packed_weights import packed_weights
+from torch.nn.functional import pad, scaled_dot_product_attention
+from transformers import AttentionInterface
 
 
 class SlotMasks:
@@ -49,18 +44,19 @@ def slot_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
                    **_: object) -> tuple[Tensor, None]:
     """Attention of one new token a row (with `masks`) or of one whole prompt (without).
 
-    query [rows, heads, tokens, dim], key and value [rows, kv_heads, columns, dim].
-    Returns [rows, tokens, heads, dim].
+    query [rows, heads, tokens, dim], key and value [slots, kv_heads, columns, dim]. Rows beyond
+    the slots are idle: their attention is zero. Returns [rows, tokens, heads, dim].
     """
     if masks is None:
         return _prompt_attention(query, key, value, scaling, sliding_window, softcap), None
     rows, heads, _one, dim = query.shape
-    kv_heads = key.shape[1]
+    slots, kv_heads = key.shape[:2]
     groups = heads // kv_heads
-    grouped = query.reshape(rows * kv_heads, groups, dim)
+    grouped = query[:slots].reshape(slots * kv_heads, groups, dim)
     mask = masks.of(kv_heads, groups, sliding_window)
     weights = _weights(grouped, key.flatten(0, 1), mask, scaling, softcap)
-    return torch.bmm(weights, value.flatten(0, 1)).view(rows, 1, heads, dim), None
+    out = torch.bmm(weights, value.flatten(0, 1)).view(slots, 1, heads, dim)
+    return (out if slots == rows else pad(out, (0, 0, 0, 0, 0, 0, 0, rows - slots))), None
 
 
 def _weights(query: Tensor, key: Tensor, mask: Tensor, scaling: float,
@@ -87,20 +83,6 @@ def _prompt_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float,
     mask = mask.masked_fill_(hidden, -torch.inf)
     weights = _weights(query.flatten(0, 1), key.flatten(0, 1), mask, scaling, softcap)
     return torch.bmm(weights, value.flatten(0, 1)).view(query.shape).transpose(1, 2)
-
-
-@contextmanager
-def slots_attended(model: PreTrainedModel) -> Iterator[None]:
-    """Run a model with slot attention and packed weights; it is given back as it was."""
-    before, training = model.config._attn_implementation, model.training
-    model.set_attn_implementation("slots")
-    model.eval()
-    try:
-        with packed_weights(model):
-            yield
-    finally:
-        model.train(training)
-        model.set_attn_implementation(before)
 
 
 AttentionInterface.register("slots", slot_attention)

@@ -79,7 +79,10 @@ def log_sum_exp(logits: Tensor) -> Tensor:
         rows = logits[begin:begin + CACHED_ROWS]
         exact = buffer[:len(rows)].copy_(rows)
         top = exact.amax(-1, keepdim=True)
-        sums[begin:begin + CACHED_ROWS] = exact.sub_(top).exp_().sum(-1).log_().add_(top[:, 0])
+        exact.sub_(top).exp_()
+        # Threads would share the sum of a single row, and add in another order than in a batch.
+        total = exact.expand(max(2, len(rows)), -1).sum(-1)[:len(rows)]
+        sums[begin:begin + CACHED_ROWS] = total.log_().add_(top[:, 0])
     return sums
 
 

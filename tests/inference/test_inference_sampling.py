@@ -11,9 +11,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.data.chat import encode_prompt, stop_token_ids
 from lib.inference.decoding import Engine, rows_in_pass
-from lib.inference.packed_weights import bf16_products, packed_weights
+from lib.inference.kv_cache import PromptCache
+from lib.inference.packed_weights import onednn_multiplies, packed_weights
 from lib.inference.prompts import messages_of
 from lib.inference.sampling import SamplingSettings, sample
+from lib.inference.sampling_mode import sampling_mode
 from lib.runtime.files import Row
 
 
@@ -194,18 +196,37 @@ def test_greedy_is_top_k_of_one(qwen: PreTrainedModel,
     assert all(row["candidates"][0]["sampling_logprob"] == 0 for row in greedy + top_one)
 
 
-def test_packed_weights_give_the_same_bits_for_any_number_of_rows() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_packed_weights_give_the_same_bits_for_any_number_of_rows(dtype: torch.dtype) -> None:
     layers = torch.nn.Sequential(torch.nn.Linear(576, 1536, bias=False),
-                                 torch.nn.Linear(1536, 576)).to(torch.bfloat16)
-    hidden = torch.randn(64, 576, dtype=torch.bfloat16)
+                                 torch.nn.Linear(1536, 576)).to(dtype)
+    hidden = torch.randn(64, 576, dtype=dtype)
     with torch.inference_mode():
         plain = layers(hidden)
         with packed_weights(layers):
-            assert all("forward" in vars(layer) for layer in layers) == bf16_products()
+            assert all("forward" in vars(layer) for layer in layers) == onednn_multiplies(dtype)
+            packed = layers(hidden)
             for running in (1, 3, 8, 24, 64):
                 rows = rows_in_pass(running, 64, hidden.device, hidden.dtype)
-                assert torch.equal(layers(hidden[:rows]), plain[:rows])
+                assert torch.equal(layers(hidden[:rows]), packed[:rows])
+    torch.testing.assert_close(packed, plain, rtol=0, atol=0 if dtype == torch.bfloat16 else 1e-5)
     assert not any("forward" in vars(layer) for layer in layers)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_sampling_forward_is_that_of_transformers(
+        family: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    model = tiny(family, tokenizer)
+    tokens = torch.randint(0, 100, (1, 50))
+    positions = torch.arange(50)[None]
+    with torch.inference_mode():
+        model.set_attn_implementation("sdpa")
+        expected = model(tokens).logits
+        with sampling_mode(model):
+            assert hasattr(model.model.layers[0].self_attn, "qkv_proj") == (family != "gemma3")
+            logits = model(input_ids=tokens, position_ids=positions,
+                           past_key_values=PromptCache()).logits
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -216,6 +237,7 @@ def test_the_model_is_given_back_as_it_was(tokenizer: PreTrainedTokenizerBase,
     sample(model, tokenizer, PROMPTS[:1], SamplingSettings(samples=1, max_new_tokens=2))
     assert model.training
     assert model.config._attn_implementation == before
+    assert list(weights) == list(model.state_dict())  # optimizers go by the order
     assert all(torch.equal(weights[name], now) for name, now in model.state_dict().items())
     assert all(parameter.requires_grad for parameter in model.parameters())
     model.set_attn_implementation("sdpa")
