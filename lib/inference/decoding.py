@@ -233,4 +233,6 @@ class Engine:
                 self.running[slot] = None
         if not any(self.running):
             self.running = []
+            if not self.left:
+                self.cache = None  # its memory can go before the weights are given back
         return ended

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lib.runtime.devices import release_memory
 
-BLOCK = 64  # columns by which the width grows
+BLOCK = 32  # columns by which the width grows
 
 
 class PromptCache:

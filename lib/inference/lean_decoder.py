@@ -29,55 +29,56 @@ def lean_decoder(model: PreTrainedModel) -> Iterator[None]:
     if not _has_known_form(decoder):
         yield
         return
-    attentions = [layer.self_attn for layer in decoder.layers]
     merged = []
     try:
-        for attention in attentions:
-            _merge(attention)
-            merged.append(attention)
+        for layer in decoder.layers:
+            for name, (module, parts) in _parts(layer).items():
+                _merge(module, name, parts)
+                merged.append((module, name, parts))
         decoder.forward = LeanForward(decoder)
         yield
     finally:
         decoder.__dict__.pop("forward", None)
-        for attention in merged:
-            _split(attention)
+        for module, name, parts in merged:
+            _split(module, name, parts)
 
 
 def _has_known_form(decoder: nn.Module) -> bool:
     """Whether the decoder has the layers that `LeanForward` writes out, none of them replaced."""
     return type(decoder).__name__ in DECODERS and all(
         isinstance(layer.mlp.act_fn, (nn.SiLU, SiLUActivation))
-        and all(type(part) is nn.Linear for part in _projections(layer.self_attn))
+        and all(type(part) is nn.Linear for _, parts in _parts(layer).values() for part in parts)
         for layer in decoder.layers)
 
 
-def _projections(attention: nn.Module) -> tuple[nn.Module, nn.Module, nn.Module]:
-    return attention.q_proj, attention.k_proj, attention.v_proj
+def _parts(layer: nn.Module) -> dict[str, tuple[nn.Module, list[nn.Module]]]:
+    """Name of each merged product, the module it is put into, and the layers it stands for."""
+    attention, mlp = layer.self_attn, layer.mlp
+    return {"qkv_proj": (attention, [attention.q_proj, attention.k_proj, attention.v_proj]),
+            "gate_up_proj": (mlp, [mlp.gate_proj, mlp.up_proj])}
 
 
-def _merge(attention: nn.Module) -> None:
-    """Add the one linear layer that makes queries, keys and values, and empty the three."""
-    projections = _projections(attention)
+def _merge(module: nn.Module, name: str, parts: list[nn.Linear]) -> None:
+    """Put into a module the one linear layer whose outputs are those of `parts`; empty these."""
     with torch.inference_mode(False), torch.no_grad():  # parameters of training stay such
-        weight = torch.cat([part.weight for part in projections])
-        biases = [part.bias for part in projections if part.bias is not None]
+        weight = torch.cat([part.weight for part in parts])
+        biases = [part.bias for part in parts if part.bias is not None]
         merged = nn.Linear(weight.shape[1], weight.shape[0], bool(biases), device="meta")
         merged.weight = nn.Parameter(weight, requires_grad=False)
         if biases:
             merged.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
-        for part in projections:
+        for part in parts:
             part.weight.data = part.weight.new_empty(0)
-    attention.qkv_proj = merged
+    setattr(module, name, merged)
 
 
-def _split(attention: nn.Module) -> None:
-    """Give the three layers their weights back, bit for bit."""
-    projections = _projections(attention)
+def _split(module: nn.Module, name: str, parts: list[nn.Linear]) -> None:
+    """Give the parts of a merged layer their weights back, bit for bit."""
     with torch.inference_mode(False), torch.no_grad():
-        pieces = attention.qkv_proj.weight.split([part.out_features for part in projections])
-        for part, piece in zip(projections, pieces, strict=True):
+        pieces = getattr(module, name).weight.split([part.out_features for part in parts])
+        for part, piece in zip(parts, pieces, strict=True):
             part.weight.data = piece.clone()
-    del attention.qkv_proj
+    delattr(module, name)
 
 
 class LeanForward:
@@ -101,8 +102,9 @@ class LeanForward:
             hidden = hidden + self._attention(
                 layer.self_attn, _normed(layer.input_layernorm, hidden), rotation, index,
                 past_key_values, masks)
-            mlp, normed = layer.mlp, _normed(layer.post_attention_layernorm, hidden)
-            hidden = hidden + mlp.down_proj(silu(mlp.gate_proj(normed)).mul_(mlp.up_proj(normed)))
+            normed = _normed(layer.post_attention_layernorm, hidden)
+            gate, up = layer.mlp.gate_up_proj(normed).chunk(2, -1)
+            hidden = hidden + layer.mlp.down_proj(silu(gate).mul_(up))
         return BaseModelOutputWithPast(_normed(decoder.norm, hidden))
 
     def _attention(self, attention: nn.Module, normed: Tensor, rotation: tuple[Tensor, Tensor],

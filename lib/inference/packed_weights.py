@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from lib.runtime.devices import release_memory
+
 ROWS = 64  # the number of rows that the layout is made for
 
 
@@ -35,13 +37,15 @@ def packed_weights(model: nn.Module) -> Iterator[None]:
                 packed[layer] = weight
                 with torch.inference_mode(False):  # parameters of training stay such
                     layer.weight.data = layer.weight.new_empty(0)
+        release_memory()  # the plain weights'
         yield
     finally:
-        with torch.inference_mode(False):
-            for layer, weight in packed.items():
-                layer.weight.data = weight.to_dense()
         for layer in layers:
             layer.__dict__.pop("forward", None)
+        with torch.inference_mode(False):
+            while packed:  # one after the other, so that memory never holds all of them twice
+                layer, weight = packed.popitem()
+                layer.weight.data = weight.to_dense()
 
 
 def _packable(module: nn.Module) -> bool:
