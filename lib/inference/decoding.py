@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lib.inference.cuda_graph import RecordedPass
 from lib.inference.distributions import draw, penalised, policy_logps
 from lib.inference.kv_cache import PromptCache, SlotCache
 from lib.inference.sampling_settings import SamplingSettings
@@ -92,6 +93,7 @@ class Engine:
         self.prompt: PromptCache | None = None  # of the job whose samples are being admitted
         self.running: list[Answer | None] = []  # one a slot in use; None is a hole
         self.cache: SlotCache | None = None
+        self.recorded = RecordedPass(lambda: self._pass(self.slots, self.slots))  # CUDA only
 
     def _samples_of(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         for job in jobs:
@@ -113,9 +115,6 @@ class Engine:
         logits = self._forward(rows)[:rows]
         tokens = self._draw(logits)
         return self._record(tokens.tolist())
-
-    def _rows_in_pass(self, rows: int) -> int:
-        return rows_in_pass(rows, self.slots, self.device, self.dtype)
 
     def _attended(self, rows: int) -> int:
         """Slots that take part in attention; on CPU a slot's result depends on no other slot."""
@@ -163,7 +162,7 @@ class Engine:
             raise ValueError(f"memory_gb is {settings.memory_gb}, but one sequence needs "
                              f"{slot_bytes / 1e9:.2g}; raise it or lower max_new_tokens")
         self.slots = slots
-        rows = self._rows_in_pass(slots)
+        rows = rows_in_pass(slots, slots, self.device, self.dtype)
         self.cache = SlotCache(slots)
         self.history = torch.zeros(rows, self.capacity, dtype=torch.long, device=self.device)
         self.positions = torch.zeros(rows, dtype=torch.long, device=self.device)
@@ -195,10 +194,16 @@ class Engine:
 
     def _forward(self, rows: int) -> Tensor:
         """Logits of the next token, [rows or more, vocabulary]: running answers, then idle rows."""
-        positions, attended = self.positions[:self._rows_in_pass(rows)], self._attended(rows)
+        if self.device.type == "cuda":
+            return self.recorded(self.cache.version)
+        return self._pass(rows_in_pass(rows, self.slots, self.device, self.dtype), rows)
+
+    def _pass(self, rows: int, attended: int) -> Tensor:
+        """The logits of `rows` slots, [rows, vocabulary]; those from `attended` on are idle."""
+        positions = self.positions[:rows]
         self.cache.point_at(positions[:attended])
         masks = SlotMasks(positions[:attended], self.cache.width, self.dtype)
-        tokens = self.history[:len(positions)].gather(1, positions[:, None])
+        tokens = self.history[:rows].gather(1, positions[:, None])
         return self.model(input_ids=tokens, position_ids=positions[:, None], masks=masks,
                           past_key_values=self.cache, use_cache=True).logits[:, -1]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lib.runtime.devices import release_memory
 
-BLOCK = 32  # columns by which the width grows
+BLOCKS = {"cpu": 32, "cuda": 256}  # columns by which the width grows
 
 
 class PromptCache:
@@ -50,6 +50,7 @@ class SlotCache:
 
     def __init__(self, rows: int) -> None:
         self.rows, self.width = rows, 0
+        self.version = 0  # another one whenever keys and values have moved
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
 
@@ -59,9 +60,10 @@ class SlotCache:
         New columns are zero and not uninitialised: a masked column has weight 0, and 0 times NaN
         is NaN.
         """
-        if self.width // 2 < columns <= self.width and self.rows // 2 < rows <= self.rows:
+        block = BLOCKS[self.keys[0].device.type]
+        width = -(-columns // block) * block
+        if self.width // 2 < width <= self.width and self.rows // 2 < rows <= self.rows:
             return
-        width = -(-columns // BLOCK) * BLOCK
         kept, kept_rows = min(width, self.width), min(rows, self.rows)
         for tensors in (self.keys, self.values):
             for layer, old in enumerate(tensors):
@@ -69,7 +71,7 @@ class SlotCache:
                 new[:kept_rows, :, :kept] = old[:kept_rows, :, :kept]
                 new[:kept_rows, :, kept:] = 0
                 new[kept_rows:] = 0
-        self.rows, self.width = rows, width
+        self.rows, self.width, self.version = rows, width, self.version + 1
         release_memory()  # tensors of the old width leave holes that none of the new ones fits
 
     def insert(self, prompt: PromptCache, slot: int) -> None:

@@ -1,0 +1,58 @@
+"""A decoding pass recorded once as a CUDA graph and played back in every step.
+
+A pass over a small model is some hundreds of kernels, each shorter than the time that Python takes
+to start it; a graph starts all of them at once. It holds as long as the pass reads and writes the
+same memory, so it is recorded anew when the cache moves.
+"""
+
+from collections.abc import Callable, Hashable
+
+import torch
+from torch import Tensor
+
+from lib.runtime.progress import say
+
+WARM_UPS = 2  # passes before a recording, in which libraries choose kernels and allocate
+
+
+class RecordedPass:
+    """Plays `run` back from a CUDA graph, or runs it where it cannot be recorded.
+
+    run: takes nothing, reads and writes only tensors that stay where they are, and may run again
+    without changing its result.
+    """
+
+    def __init__(self, run: Callable[[], Tensor]) -> None:
+        self.run = run
+        self.place: Hashable = None  # where the memory of the recorded pass is
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.out: Tensor | None = None
+        self.recordable = True
+
+    def __call__(self, place: Hashable) -> Tensor:
+        """The result of a pass; place: changes when the tensors that the pass uses have moved."""
+        if self.recordable and place != self.place:
+            self._record()
+            self.place = place
+        if not self.recordable:
+            return self.run()
+        self.graph.replay()
+        return self.out
+
+    def _record(self) -> None:
+        self.graph = self.out = None  # the old recording's memory goes first
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                self.run()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self.out = self.run()
+        except RuntimeError as error:  # a pass that waits for the GPU, as some rotary scalings do
+            self.recordable = False
+            say(f"sampling without CUDA graphs: this model's pass cannot be recorded ({error})")
+            return
+        self.graph = graph
