@@ -18,11 +18,12 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
 METHODS = ("segments", "flex", "masked")
-FUSED_FROM = 512  # keys from which the fused kernel's memory outweighs its slow backward on CPU
+MULTIPLE = 64  # pieces are computed in multiples of it, so that few kernels have to be made
+QUERIES = 256  # queries that are computed together
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,21 @@ class Layout:
             self._masks[key] = visible(0, 0, index[:, None], index[None, :])
         return self._masks[key]
 
-    def branch_mask(self, length: int, prompt: int, window: int | None,
-                    device: torch.device) -> Tensor:
-        """Mask of one answer over [prompt, answer], shape [length, prompt + length]."""
-        key = (length, prompt, window, device)
+    def branch_mask(self, length: int, prompt: int, columns: int, window: int | None,
+                    like: Tensor, repeats: int) -> Tensor:
+        """Additive mask of one answer over [prompt, answer, unused]: 0 where visible, else -inf.
+
+        Shape [repeats * length, columns]: the answer's rows, `repeats` times over.
+        """
+        key = (length, prompt, columns, window, like.dtype, like.device, repeats)
         if key not in self._masks:
-            query = torch.arange(prompt, prompt + length, device=device)[:, None]
-            position = torch.arange(prompt + length, device=device)[None, :]
-            mask = position <= query
-            self._masks[key] = mask if window is None else mask & (query - position < window)
+            query = torch.arange(prompt, prompt + length, device=like.device)[:, None]
+            position = torch.arange(columns, device=like.device)[None, :]
+            hidden = position > query
+            if window is not None:
+                hidden |= query - position >= window
+            mask = like.new_zeros(length, columns).masked_fill_(hidden, -torch.inf)
+            self._masks[key] = mask.repeat(repeats, 1)
         return self._masks[key]
 
     def block_mask(self, window: int | None, device: torch.device) -> BlockMask:
@@ -142,30 +149,87 @@ def segments_attention(module: nn.Module, query: Tensor, key: Tensor, value: Ten
             else:
                 keys, values = (torch.cat((prompt[i], own[i]), 2) for i in (1, 2))
                 queries = own[0] if number else torch.cat((prompt[0], own[0]), 2)
-            before = keys.shape[2] - queries.shape[2]
-            mask = layout.branch_mask(queries.shape[2], before, sliding_window, query.device)
-            pieces.append(_attend(queries, keys, values, mask, scaling))
+            pieces.append(_attend(queries, keys, values, layout, sliding_window, scaling))
     return torch.cat(pieces, 2).transpose(1, 2), None
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor,
+def _attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: int | None,
             scaling: float | None) -> Tensor:
-    """Attention of one piece, [1, heads, queries, dim]; mask [queries, keys], True is visible.
+    """Attention of one piece to what stands before it and to itself, [1, heads, queries, dim].
 
-    Short pieces are written out: PyTorch's fused CPU backward runs at a tenth of the speed of plain
-    matrix products there. Long ones take the fused kernel, which does not keep the scores.
+    Written out on CPU, where the backward of PyTorch's fused kernel runs at a tenth of the speed of
+    plain matrix products.
     """
-    if key.shape[2] > FUSED_FROM or query.is_cuda:
-        return scaled_dot_product_attention(query, _repeat_heads(query, key),
-                                            _repeat_heads(query, value), mask, scale=scaling)
-    groups, kv_heads = query.shape[1] // key.shape[1], key.shape[1]
     length, dim = query.shape[2:]
+    before, kv_heads = key.shape[2] - length, key.shape[1]
+    query = pad(query, (0, 0, 0, -length % MULTIPLE))
+    rounded = query.shape[2]
+    columns = _rounded_up(before + rounded)
+    key, value = (pad(x, (0, 0, 0, columns - x.shape[2])) for x in (key, value))
+    if query.is_cuda:
+        mask = layout.branch_mask(rounded, before, columns, window, query, 1)
+        out = scaled_dot_product_attention(query, _repeat_heads(query, key),
+                                           _repeat_heads(query, value), mask, scale=scaling)
+        return out[:, :, :length]
+    groups = query.shape[1] // kv_heads
+    masks = [layout.branch_mask(min(QUERIES, rounded - begin), before + begin,
+                                _rounded_up(before + min(begin + QUERIES, rounded)), window, query,
+                                groups) for begin in range(0, rounded, QUERIES)]
     scale = dim ** -0.5 if scaling is None else scaling
-    rows = query.reshape(kv_heads, groups * length, dim)  # heads of a group share their keys
-    scores = torch.matmul(rows * scale, key[0].transpose(1, 2)).view(kv_heads, groups, length, -1)
-    weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
-    out = torch.matmul(weights.view(kv_heads, groups * length, -1), value[0])
-    return out.view(1, kv_heads * groups, length, dim)
+    out = _PieceAttention.apply(query[0].unflatten(0, (kv_heads, groups)), key[0], value[0], masks,
+                                scale)
+    return out.view(query.shape)[:, :, :length]
+
+
+def _rounded_up(tokens: int) -> int:
+    return tokens + -tokens % MULTIPLE
+
+
+class _PieceAttention(torch.autograd.Function):
+    """softmax(scale * query key^T + mask) value; the backward makes the weights again.
+
+    QUERIES queries at a time, each lot with the keys up to its own end: what causality hides from
+    all of them is not computed.
+    """
+
+    @staticmethod
+    def forward(ctx, query: Tensor, key: Tensor, value: Tensor, masks: list[Tensor],  # noqa: ANN001
+                scale: float) -> Tensor:
+        """query [kv_heads, groups, L, dim], key and value [kv_heads, K, dim]: the query's shape.
+
+        masks: one a lot of queries, [groups * queries, keys up to their end].
+        """
+        ctx.save_for_backward(query, key, value)
+        ctx.masks, ctx.scale = masks, scale
+        out = torch.empty_like(query)
+        for lot, mask in enumerate(masks):
+            part, columns = slice(lot * QUERIES, (lot + 1) * QUERIES), mask.shape[1]
+            weights = _weights(query[:, :, part].flatten(1, 2), key[:, :columns], mask, scale)
+            out[:, :, part] = torch.bmm(weights, value[:, :columns]).view_as(out[:, :, part])
+        return out
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
+        """Gradients of query, key and value."""
+        query, key, value = ctx.saved_tensors
+        grad_query = torch.empty_like(query)
+        grad_key, grad_value = torch.zeros_like(key), torch.zeros_like(value)
+        for lot, mask in reversed(list(enumerate(ctx.masks))):
+            part, columns = slice(lot * QUERIES, (lot + 1) * QUERIES), mask.shape[1]
+            rows, upstream = (x[:, :, part].flatten(1, 2) for x in (query, grad))
+            keys, values = key[:, :columns], value[:, :columns]
+            weights = _weights(rows, keys, mask, ctx.scale)
+            grad_value[:, :columns] += torch.bmm(weights.transpose(1, 2), upstream)
+            slope = torch._softmax_backward_data(torch.bmm(upstream, values.transpose(1, 2)),
+                                                 weights, -1, weights.dtype)
+            grad_query[:, :, part] = torch.bmm(slope, keys).view_as(grad_query[:, :, part])
+            grad_key[:, :columns] += torch.bmm(slope.transpose(1, 2), rows)
+        return grad_query.mul_(ctx.scale), grad_key.mul_(ctx.scale), grad_value, None, None
+
+
+def _weights(rows: Tensor, keys: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """Attention weights of a lot of queries, [kv_heads, groups * queries, keys]."""
+    return torch.baddbmm(mask, rows, keys.transpose(1, 2), alpha=scale).softmax(-1)
 
 
 def masked_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor,

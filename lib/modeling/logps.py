@@ -14,6 +14,7 @@ from lib.modeling.gradients import direct_gradient, embed
 from lib.modeling.packing import PackedBatch
 
 CHUNK_ELEMENTS = 2**24  # logits alive at once: just under 32 MB in bf16, 64 MB in fp32
+MULTIPLE = 32  # tokens are computed in multiples of it, so that few kernels have to be made
 CACHED_ROWS = 16  # rows of logits that a CPU's cache holds in float32
 WEIGHT_ROWS = 8192  # words whose gradient is added to the master's at once
 
@@ -122,8 +123,11 @@ def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Te
     hidden: [R, width]; weight: [vocabulary, width], tied or not. `chunk` tokens at a time; the
     default keeps a chunk's logits near 2**24 elements whatever the vocabulary.
     """
-    chunk = chunk or max(64, CHUNK_ELEMENTS // len(weight))
-    return _TokenLogps.apply(hidden, weight, bias, targets, chunk, softcap)
+    chunk = chunk or max(64, CHUNK_ELEMENTS // len(weight) // MULTIPLE * MULTIPLE)
+    spare = -len(targets) % MULTIPLE
+    logps = _TokenLogps.apply(nn.functional.pad(hidden, (0, 0, 0, spare)), weight, bias,
+                              nn.functional.pad(targets, (0, spare)), chunk, softcap)
+    return logps[:len(targets)]
 
 
 def decoder_of(model: nn.Module) -> nn.Module:

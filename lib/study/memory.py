@@ -75,55 +75,51 @@ def state_bytes(shape: Shape, half: bool, trained: float | None = None) -> float
     return (2 if half else 4) * shape.parameters + (16 if half else 12) * trained
 
 
-def layer_bytes(shape: Shape, half: bool, keys: int = 0) -> float:
+def layer_bytes(shape: Shape, half: bool) -> float:
     """Bytes that one layer keeps for the backward pass, a token.
 
     Two norms and the projections keep their input; attention keeps queries, keys, values and its
-    output; the gated MLP keeps gate, up and their product (`lib.modeling.lean_activations`).
-    keys: how many each token sees where attention keeps its weights (`segments`, on a CPU); fused
-    kernels keep none.
+    output, but no weights; the gated MLP keeps gate and up (`lib.modeling.lean_activations`).
     """
     size = 2 if half else 4
     norms = 2 * shape.width * size
-    attention = size * (4 * shape.width + 2 * shape.kv_width + shape.heads * keys)
-    return norms + attention + size * (shape.width + 3 * shape.intermediate)
+    attention = size * (4 * shape.width + 2 * shape.kv_width)
+    return norms + attention + size * (shape.width + 2 * shape.intermediate)
 
 
-def kept_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool,
-               keys: int = 0) -> float:
+def kept_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool) -> float:
     """Bytes that the backward pass finds: all of every layer, or (checkpointed) only its input.
 
     After the layers come the last norm and its output where a response token is predicted.
     """
     size = 2 if half else 4
-    layer = size * shape.width if checkpointed else layer_bytes(shape, half, keys)
+    layer = size * shape.width if checkpointed else layer_bytes(shape, half)
     return tokens * (shape.layers * layer + shape.width * 2 * size)
 
 
-def head_bytes(shape: Shape, tokens: int, half: bool, in_place: bool = False) -> float:
+def head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool = False) -> float:
     """Bytes while the vocabulary head runs, forward or backward, whichever takes more.
 
     Forward: a chunk's logits, their float32 copy and its exponentials. Backward: logits, their
-    slope, and the hidden states' gradient. in_place: a CPU works a few rows at a time and puts the
-    slope where the logits were.
+    slope, and the hidden states' gradient. A CPU works a few rows at a time and puts the slope
+    where the logits were.
     """
     size = 2 if half else 4
     logits = min(tokens, max(64, CHUNK_ELEMENTS // shape.vocabulary)) * shape.vocabulary
     gradient = tokens * shape.width * size
-    if in_place:
+    if cpu:
         return size * logits + gradient
     return max(logits * (8 + (size if half else 0)), 2 * size * logits + gradient)
 
 
-def backward_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool,
-                   keys: int = 0) -> float:
+def backward_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool) -> float:
     """Bytes while a layer's gradients are computed, on top of what is kept.
 
-    The most is alive in the gated MLP: the gradients of gate and up beside all that the layer kept,
-    less the product that is used up by then. A recomputed layer is there whole.
+    The most is alive in the gated MLP: the gradients of gate and up beside all that the layer kept.
+    A recomputed layer is there whole.
     """
     size = 2 if half else 4
-    again = layer_bytes(shape, half, keys) if checkpointed else 0.0
+    again = layer_bytes(shape, half) if checkpointed else 0.0
     return tokens * (again + 2 * size * (shape.intermediate + shape.width))
 
 
@@ -136,26 +132,26 @@ def word_gradient_bytes(shape: Shape, half: bool) -> float:
 
 
 def training_bytes(shape: Shape, settings: TrainingSettings, half: bool, processes: int = 1,
-                   sharded: bool = False, keys: int = 0) -> float:
+                   sharded: bool = False, cpu: bool = False) -> float:
     """Peak bytes of one process that trains, without the runtime's own.
 
-    Head and layers do not run at the same time: the larger counts. keys: as in `layer_bytes`.
+    Head and layers do not run at the same time: the larger counts. cpu: as in `head_bytes`.
     """
     lora = settings.lora_rank * 2 * 7 * shape.layers * shape.width  # about: seven matrices a layer
     state = state_bytes(shape, half, lora if settings.lora_rank else None)
     if sharded:  # a layer and the words are put together while they are used
         state = state / processes + 4 * (shape.layer_parameters + shape.vocabulary * shape.width)
-    return state + sum(activation_parts(shape, settings, half, keys).values())
+    return state + sum(activation_parts(shape, settings, half, cpu).values())
 
 
 def activation_parts(shape: Shape, settings: TrainingSettings, half: bool,
-                     keys: int = 0) -> dict[str, float]:
+                     cpu: bool = False) -> dict[str, float]:
     """Bytes on top of the state at the peak, by what they are for."""
     tokens, again = settings.token_budget, settings.activation_checkpointing
     words = word_gradient_bytes(shape, half)
-    return {"kept for the backward pass": kept_bytes(shape, tokens, half, again, keys),
-            "head or layer in work": words + max(head_bytes(shape, tokens, half, in_place=keys > 0),
-                                                 backward_bytes(shape, tokens, half, again, keys))}
+    return {"kept for the backward pass": kept_bytes(shape, tokens, half, again),
+            "head or layer in work": words + max(head_bytes(shape, tokens, half, cpu),
+                                                 backward_bytes(shape, tokens, half, again))}
 
 
 def sampling_bytes(shape: Shape, rows: int, tokens: int) -> float:

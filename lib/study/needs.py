@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 
 from lib.data.settings import DataSettings
-from lib.modeling.attention import FUSED_FROM
 from lib.runtime.devices import Device
 from lib.study.costs import DPO_PAIRS
 from lib.study.memory import (
@@ -42,8 +41,8 @@ def stage_gb(shape: Shape, settings: TrainingSettings, device: Device, processes
              sharded: bool = False) -> float:
     """The same for a model's shape and a stage's settings."""
     half = device.dtype != torch.float32
-    keys = min(settings.token_budget, FUSED_FROM) if device.device.type == "cpu" else 0
-    counted = training_bytes(shape, settings, half, processes, sharded and processes > 1, keys)
+    counted = training_bytes(shape, settings, half, processes, sharded and processes > 1,
+                             device.device.type == "cpu")
     return counted / 1e9 + RUNTIME_GB[device.device.type]
 
 

@@ -13,10 +13,18 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from lib.modeling.attention import choose_method, use_packed_attention
+from lib.modeling.attention import (
+    QUERIES,
+    Layout,
+    Span,
+    choose_method,
+    masked_attention,
+    segments_attention,
+    use_packed_attention,
+)
 from lib.modeling.hidden import hidden_states
 from lib.modeling.logps import response_logps, token_logps
-from lib.modeling.packing import Tree, collate, pack
+from lib.modeling.packing import ROW_MULTIPLE, Tree, collate, pack
 
 SMALL = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
@@ -101,6 +109,24 @@ def test_packed_rows_give_the_log_probs_and_gradients_of_single_and_padded_seque
         assert error <= 1e-3 * expected_grads[name].norm() + 1e-6, name
 
 
+@pytest.mark.parametrize("window", [None, 70])
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_long_pieces_are_computed_in_lots_that_change_nothing(window: int | None,
+                                                              kv_heads: int) -> None:
+    spans = (Span(0, 150, (300, 41)), Span(491, 0, (QUERIES + 1,)))
+    layout = Layout(spans, 491 + QUERIES + 1)
+    query, key, value = (torch.randn(1, heads, layout.tokens, 8, dtype=torch.double)
+                         for heads in (4, kv_heads, kv_heads))
+    results = []
+    for attend in (segments_attention, masked_attention):
+        inputs = [x.clone().requires_grad_() for x in (query, key, value)]
+        out, _ = attend(None, *inputs, None, layout, scaling=0.3, sliding_window=window)
+        (out * torch.arange(8)).sum().backward()
+        results.append([out, *(x.grad for x in inputs)])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
 def test_flex_attention_gives_the_same_log_probs(model: PreTrainedModel, trees: list[Tree]) -> None:
     use_packed_attention(model, "masked")
     with torch.no_grad():
@@ -174,6 +200,16 @@ def test_packing_fills_rows_keeps_every_item_and_never_splits_one() -> None:
     assert all(sum(lengths[i] for i in row) <= 12 for row in rows)
     assert len(rows) == 4  # 48 tokens fill four rows of 12 exactly
     assert pack([20, 1], 12) == [[0], [1]]
+
+
+def test_a_row_is_filled_up_by_a_sequence_that_changes_nothing(model: PreTrainedModel) -> None:
+    tree = Tree(ids(9), (ids(4), ids(6)))
+    batch = collate([tree])
+    assert batch.tokens == ROW_MULTIPLE
+    assert batch.answers == len(batch.branch_slices[0]) == 2
+    assert batch.input_ids[0, :len(tree)].tolist() == [*tree.prompt, *tree.branches[0],
+                                                       *tree.branches[1]]
+    assert int(batch.predictors.max()) < len(tree)
 
 
 def test_a_tree_without_tokens_is_refused() -> None:
