@@ -63,7 +63,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("memory", "settings", "knob"), [
     (24.0, {}, "set dpo.token_budget=8192"),
-    (15.0, {}, "set dpo.token_budget=2048"),
+    (13.0, {}, "set dpo.token_budget=2048"),
     (6.0, {}, "dpo.lora_rank=16"),
     (1.0, {}, "train on more machines: --shard --processes")])
 def test_what_does_not_fit_is_refused_with_the_knob_that_makes_it_fit(
