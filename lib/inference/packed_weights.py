@@ -42,6 +42,7 @@ def packed_weights(model: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.__dict__.pop("forward", None)
+        release_memory()  # the cache's, before plain weights are made again
         with torch.inference_mode(False):
             while packed:  # one after the other, so that memory never holds all of them twice
                 layer, weight = packed.popitem()

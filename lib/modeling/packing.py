@@ -1,4 +1,4 @@
-"""Packed batches: sequences side by side in one row, no padding, every prompt computed once.
+"""Packed batches: sequences side by side in one row, hardly padded, every prompt computed once.
 
 A `Tree` is one prompt and the answers to it. In the row its tokens stand as prompt, answer 1,
 answer 2, ...; every answer goes on from the prompt's last position, attends to the prompt and to
@@ -90,9 +90,9 @@ def pack(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
 def collate(trees: Sequence[Tree], device: torch.device | str = "cpu") -> PackedBatch:
     """Lay trees side by side; raises ValueError for a tree without tokens.
 
-    A row is filled up to a multiple of ROW_MULTIPLE by a sequence of its own that nothing looks at:
-    kernels are then made for a few sizes and not for every one, which took a tenth of the time and,
-    on CPU, some 25 MB a new size.
+    A row is filled up to a multiple of ROW_MULTIPLE by a sequence of its own that nothing looks at.
+    Kernels are then made for a few sizes; made for every one they took a tenth of the time, and
+    memory that grew from step to step.
     """
     tokens: list[int] = []
     positions: list[int] = []

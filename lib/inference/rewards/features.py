@@ -2,7 +2,7 @@
 
 For every conversation (prompt, answer): the mean, over the answer's tokens with its end-of-turn
 token, of the hidden state after chosen layers. Answers to one prompt are computed together with the
-prompt once, rows are packed without padding, and no layer above the highest one asked for is run.
+prompt once, rows are packed, and no layer above the highest one asked for is run.
 """
 
 from collections.abc import Iterator, Sequence
