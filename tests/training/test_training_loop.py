@@ -287,7 +287,8 @@ def test_a_row_longer_than_the_token_budget_is_refused(sequences: list[Tree],
 def test_pairs_of_one_prompt_share_its_computation(pairs: list[Pair]) -> None:
     objective = DPOObjective(pairs, torch.zeros(len(pairs), 2), replace(DPO, token_budget=4096))
     row, = objective.rows([1, 2], torch.device("cpu"))
-    assert row.batch.branch_slices[-1][-1].stop == 5 + 6 + 7 + 4  # prompt, best, worst, middle: each once
+    tokens = row.batch.branch_slices[-1][-1].stop
+    assert tokens == 5 + 6 + 7 + 4  # prompt, best, worst, middle: each once
     assert objective.tokens([1, 2]) == 2 * (5 + 5) + 6 + 7 + 6 + 4
 
 
