@@ -1,9 +1,9 @@
 """The decoder of a Llama-like model, written for sampling: the same sums in fewer operations.
 
 A decoding step is a few rows through every layer, so what it costs beyond reading weights and cache
-is the number of operations, not their size. As transformers writes a layer it takes about 45; here
-queries, keys and values come from one product and are rotated together, the norm is one call, and
-nothing is looked up twice. Models of another form keep transformers' own forward.
+is the number of operations, not their size. Here queries, keys and values come from one product and
+are rotated together, gate and up come from another, and a norm is one call. Models of another form
+keep transformers' own forward.
 """
 
 from collections.abc import Iterator

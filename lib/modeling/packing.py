@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lib.modeling.attention import Layout, Span
 
-ROW_MULTIPLE = 64  # tokens; see `collate`
+ROW_MULTIPLE = 64  # tokens of a row; may exceed a budget that is none, see `collate`
 
 
 @dataclass(frozen=True)
