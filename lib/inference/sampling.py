@@ -16,10 +16,10 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.data.chat import stop_token_ids
-from lib.inference.decoding import Answer, Engine, Job
+from lib.inference.engine.decoding import Answer, Engine, Job
+from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.partial_file import PartialFile
 from lib.inference.prompts import Prompt, check_context, encode_within
-from lib.inference.sampling_mode import sampling_mode
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.files import Row, sha256_of_value
 from lib.runtime.progress import Progress

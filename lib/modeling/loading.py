@@ -26,7 +26,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from lib.data.chat import stop_token_ids
-from lib.modeling.attention import choose_method, use_packed_attention
+from lib.modeling.packed.attention import choose_method, use_packed_attention
 from lib.runtime.files import sha256_of, sha256_of_value
 
 disable_progress_bar()  # a notebook that ran headless would keep each bar as a dead widget

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from lib.runtime.files import FileError
 from lib.runtime.progress import duration, say
-from lib.study.access import check_access
 from lib.study.notebooks import notebook_paths, run_notebook
-from lib.study.plan import plan_text
-from lib.study.processes import use_processes
+from lib.study.planning.access import check_access
+from lib.study.planning.plan import plan_text
+from lib.study.planning.preflight import refusals
 from lib.study.profiles import ProfileError, parse_setting
-from lib.study.refusals import refusals
 from lib.study.run import Study, StudyError, open_study
 from lib.study.seeds import seed_runs, summarise_seeds
+from lib.study.workers.processes import use_processes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,12 +8,12 @@ win rates over seeds goes to seeds.json, beside the first run's own sampling int
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lib.analysis.seeds import win_rates_over_seeds
+from lib.analysis.comparisons.seeds import win_rates_over_seeds
 from lib.runtime.files import Row, read_json, write_json
 from lib.runtime.progress import say
-from lib.study.rerank import load_systems
-from lib.study.reward_stage import ROLES
 from lib.study.run import Study, stage_hash
+from lib.study.stages.responses import load_systems
+from lib.study.stages.rewards import ROLES
 
 FILE = "seeds.json"
 

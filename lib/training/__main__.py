@@ -16,9 +16,9 @@ from collections.abc import Sequence
 
 import torch
 
-from lib.training.distributed import JOIN_SECONDS, ProcessError, join, leave, lost_another
 from lib.training.job import Job, read_job, run_job
 from lib.training.loop import TrainingError
+from lib.training.parallel.processes import JOIN_SECONDS, ProcessError, join, leave, lost_another
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

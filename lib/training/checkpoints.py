@@ -20,8 +20,8 @@ from torch import Tensor
 
 from lib.runtime.files import FileError, sha256_of, write_json
 from lib.runtime.progress import say
-from lib.training.distributed import ALONE, Processes, gathered, placed_like
 from lib.training.optimizer import LossScale, MasterWeights
+from lib.training.parallel.processes import ALONE, Processes, gathered, placed_like
 
 FILES = ("masters.safetensors", "moments.safetensors")
 

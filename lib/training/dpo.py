@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from lib.data.chat import encode_prompt, encode_response
-from lib.modeling.logps import response_logps
-from lib.modeling.packing import Tree, collate, pack
+from lib.modeling.packed.logps import response_logps
+from lib.modeling.packed.packing import Tree, collate, pack
 from lib.runtime.files import sha256_of_value, sha256_of_values
 from lib.training import losses
-from lib.training.distributed import Unit
 from lib.training.objective import Metrics, Row
+from lib.training.parallel.processes import Unit
 from lib.training.settings import DPOSettings
 
 

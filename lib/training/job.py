@@ -28,11 +28,11 @@ from lib.modeling.lora import merge_lora, with_lora
 from lib.runtime.devices import Device, choose_device
 from lib.runtime.files import FileError, write_json, write_jsonl
 from lib.runtime.progress import say
-from lib.training.distributed import ALONE, Processes, local_device
 from lib.training.dpo import DPOObjective, Pair, encode_pairs, pair_rewards
-from lib.training.encoded import Encoded
+from lib.training.lazy_examples import Encoded
 from lib.training.loop import Probe, Run, train
 from lib.training.objective import step_batches
+from lib.training.parallel.processes import ALONE, Processes, local_device
 from lib.training.reference import reference_logps
 from lib.training.settings import DPOSettings, SFTSettings, TrainingSettings
 from lib.training.sft import SFTObjective, encode_sft

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lib.modeling.lean_activations import keep_less
 from lib.modeling.loading import cast_parameters
+from lib.modeling.packed.lean_activations import keep_less
 from lib.runtime.devices import keep_freed_memory, peak_memory_gb, release_memory
 from lib.runtime.files import append_jsonl, read_jsonl, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
@@ -24,7 +24,6 @@ from lib.training.checkpoints import (
     prune_checkpoints,
     save_checkpoint,
 )
-from lib.training.distributed import ALONE, Processes, RowLoss, gathered, shard
 from lib.training.flops import model_flops_utilisation
 from lib.training.objective import Metrics, Objective, Row, step_batches
 from lib.training.optimizer import (
@@ -34,6 +33,7 @@ from lib.training.optimizer import (
     clip_gradients,
     learning_rate,
 )
+from lib.training.parallel.processes import ALONE, Processes, RowLoss, gathered, shard
 from lib.training.settings import TrainingSettings
 
 Probe = Callable[[nn.Module, int], Metrics]

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from lib.training.distributed import Unit
+from lib.training.parallel.processes import Unit
 from lib.training.settings import TrainingSettings
 
 Metrics = dict[str, float]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from lib.modeling.loading import cast_parameters
-from lib.training.distributed import ALONE, Processes, whole_tensor
+from lib.training.parallel.processes import ALONE, Processes, whole_tensor
 from lib.training.settings import TrainingSettings
 
 
@@ -36,7 +36,7 @@ class MasterWeights:
             self._hooks = [p.register_post_accumulate_grad_hook(self._collect(self.masters[name]))
                            for name, p in trainable.items()]
             for name, parameter in trainable.items():
-                parameter.master = self.masters[name]  # lib.modeling.gradients adds to it directly
+                parameter.master = self.masters[name]  # lib.modeling.packed.gradients adds to it directly
 
     @staticmethod
     def _collect(master: Tensor):  # noqa: ANN205

@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lib.modeling.logps import response_logps
+from lib.modeling.packed.logps import response_logps
 from lib.runtime.files import FileError, append_jsonl, parse_jsonl, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
-from lib.training.distributed import ALONE, Processes
 from lib.training.dpo import Pair, pair_rows, pair_units, pairs_hash
 from lib.training.objective import Row
+from lib.training.parallel.processes import ALONE, Processes
 
 
 def reference_logps(model: nn.Module, pairs: Sequence[Pair], batches: Sequence[Sequence[int]],

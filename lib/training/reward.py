@@ -18,8 +18,8 @@ from torch.nn.functional import linear
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.data.chat import encode_prompt, encode_whole
-from lib.modeling.logps import packed_hidden
-from lib.modeling.packing import PackedBatch
+from lib.modeling.packed.logps import packed_hidden
+from lib.modeling.packed.packing import PackedBatch
 from lib.runtime.files import sha256_of_value
 from lib.training import losses
 from lib.training.dpo import DPOObjective, Pair

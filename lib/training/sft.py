@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from lib.data.chat import encode_conversation
-from lib.modeling.logps import response_token_logps
-from lib.modeling.packing import Tree, collate, pack
+from lib.modeling.packed.logps import response_token_logps
+from lib.modeling.packed.packing import Tree, collate, pack
 from lib.runtime.files import sha256_of_values
-from lib.training.distributed import Unit
 from lib.training.objective import Metrics, Row
+from lib.training.parallel.processes import Unit
 
 
 class SFTObjective:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from lib.analysis.intervals import score_interval
+from lib.analysis.statistics.intervals import score_interval
 from lib.viewers.blind import shuffled
 from lib.viewers.rows import Collection, Pair
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lib.analysis.constraints import check_constraints
-from lib.analysis.repetition import longest_repeated_run
-from lib.analysis.variety import distinct_n
+from lib.analysis.texts.constraints import check_constraints
+from lib.analysis.texts.repetition import longest_repeated_run
+from lib.analysis.texts.variety import distinct_n
 from lib.viewers.visible import visible
 
 Row = dict[str, Any]

@@ -10,8 +10,8 @@ from html import escape
 import plotly.graph_objects as go
 import torch
 
-from lib.analysis.theme import framed
-from lib.modeling.attention import Layout, Span
+from lib.analysis.figures.theme import framed
+from lib.modeling.packed.attention import Layout, Span
 
 RESPONSE = "background:#0072b233;border-bottom:2px solid #0072b2"
 PROMPT = "color:#8a8a8a"

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lib.analysis.agreement import agreement
-from lib.analysis.intervals import score_interval
+from lib.analysis.statistics.agreement import agreement
+from lib.analysis.statistics.intervals import score_interval
 from lib.runtime.files import append_jsonl
 from lib.runtime.progress import say
 

@@ -12,7 +12,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lib.analysis.reports import markdown_table  # noqa: E402
+from lib.analysis.tables.formatting import markdown_table  # noqa: E402
 from lib.runtime.files import write_text  # noqa: E402
 
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"

@@ -26,8 +26,8 @@ from lib.data.curation import curate_preferences, curate_sft
 from lib.data.formats import read_rows
 from lib.data.parquet import to_trl
 from lib.data.schema import convert, preference_row, sft_row
-from lib.modeling.attention import choose_method, use_packed_attention
 from lib.modeling.loading import load_model, load_tokenizer, resolve_model
+from lib.modeling.packed.attention import choose_method, use_packed_attention
 from lib.runtime.devices import DTYPES, peak_memory_gb
 from lib.training.dpo import DPOObjective, encode_pairs
 from lib.training.loop import Loop, Run

@@ -1,15 +1,13 @@
 """Fixtures: a headless Chromium, pages that record what they try to load, and a JupyterLab."""
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from browsers import Lab, chromium, chromium_path, jupyter_lab, open_notebook
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "viewers"))  # viewer_rows, shared with them
+from tests.browser.browsers import Lab, chromium, chromium_path, jupyter_lab, open_notebook
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 

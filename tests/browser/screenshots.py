@@ -13,9 +13,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from browsers import Lab, chromium, chromium_path, jupyter_lab, open_notebook, run_all_cells
-
 from lib import ROOT
+from tests.browser.browsers import (
+    Lab,
+    chromium,
+    chromium_path,
+    jupyter_lab,
+    open_notebook,
+    run_all_cells,
+)
 
 FIGURES = ROOT / "figures" / "viewers"
 LARGEST, LARGEST_TOTAL = 200_000, 1_000_000  # bytes
@@ -42,8 +48,8 @@ CELLS = {
 SET_UP = """
 from IPython.display import HTML, display
 from lib.runtime.files import read_jsonl
-from lib.study.playground import show_play
-from lib.study.reading import read_answers, show_ballot, show_comparison
+from lib.study.notebook_views.playground import show_play
+from lib.study.notebook_views.answers import read_answers, show_ballot, show_comparison
 from lib.study.run import open_study
 from lib.viewers.show import show_candidates
 from lib.viewers.training_panel import curves_html

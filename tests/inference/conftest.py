@@ -1,10 +1,10 @@
 """A small tokenizer and a small random model, made once a session."""
 
 import pytest
-from tiny_models import tiny
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.modeling.smoke import smoke_tokenizer
+from tests.inference.tiny_models import tiny
 
 
 @pytest.fixture(scope="session")

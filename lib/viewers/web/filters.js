@@ -91,7 +91,7 @@ function summaryOf(pairs, score) {
 const Z = 1.959963984540054; // of a 95 % interval
 const APART = 1e-13; // the ends lie beside the estimate, where all-equal outcomes have a false root
 
-// A tie counts half; Tango's score interval (1998), as in lib/analysis/intervals.py.
+// A tie counts half; Tango's score interval (1998), as in lib/analysis/statistics/intervals.py.
 function winRate(wins, ties, losses) {
   const n = wins + ties + losses;
   const difference = (wins - losses) / n;

@@ -1,0 +1,141 @@
+"""The paper's numbers, with the intervals that it does not print, and which of its claims hold.
+
+Qin & Garcia, "SFT, DPO and Best-of-N on Qwen2.5-0.5B" (CS224R 2025). n = 200 is inferred: all
+eight published rates are multiples of .005, and the paper names no n. Rates have no ties reported.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from lib.analysis.statistics.intervals import Interval, wilson_interval
+from lib.analysis.statistics.selection_null import selection_win_rate
+from lib.analysis.statistics.significance import mcnemar, sign_test
+
+Row = dict[str, Any]
+PROMPTS = 200
+
+
+@dataclass(frozen=True)
+class PaperRate:
+    """One published win rate: system a over b, both in the study's names (`+bon4`, T apart)."""
+
+    a: str
+    b: str
+    rate: float
+    temperature: float | None = None
+
+    @property
+    def wins(self) -> int:
+        """Prompts won, of 200."""
+        return round(self.rate * PROMPTS)
+
+    @property
+    def interval(self) -> Interval:
+        """Wilson's 95 % interval at n = 200."""
+        return wilson_interval(self.wins, PROMPTS)
+
+
+TABLE_1 = (
+    PaperRate("sft", "base", 0.945),
+    PaperRate("sft+bon4", "base", 0.970),
+    PaperRate("dpo", "sft", 0.620),
+    PaperRate("dpo+bon4", "sft", 0.930, 0.25),
+    PaperRate("dpo+bon4", "sft", 0.935, 0.6),
+    PaperRate("dpo+bon4", "sft", 0.875, 1.0),
+)
+LEADERBOARD = (  # against a system that it does not name
+    PaperRate("dpo", "unnamed", 0.115),
+    PaperRate("dpo+bon4", "unnamed", 0.200),
+)
+DPO_EVAL = {"rewards/chosen": 0.1878, "rewards/rejected": -0.3919, "rewards/margins": 0.5798,
+            "loss": 0.563, "rewards/accuracies": 0.6923}
+
+
+def paper_rows() -> list[Row]:
+    """Table 1 as win-rate rows {"a", "b", "temperature", "n", "wins", "win_rate", ...}."""
+    return [{"a": rate.a, "b": rate.b, "temperature": rate.temperature, "n": PROMPTS,
+             "wins": rate.wins, "win_rate": rate.rate, "ci_low": rate.interval.low,
+             "ci_high": rate.interval.high, "judge": "the paper",
+             "p_value": sign_test(rate.wins, PROMPTS - rate.wins)} for rate in TABLE_1]
+
+
+def paper_rate(a: str, b: str) -> PaperRate | None:
+    """The published rate of a comparison in the study's names, or None.
+
+    `dpo+bon4@0.6` finds the paper's T = 0.6; `sft+bon4@T` its one rate without a temperature.
+    """
+    policy, temperature = split_temperature(a)
+    for rate in TABLE_1:
+        if (rate.a, rate.b) == (policy, b) and rate.temperature in (None, temperature):
+            return rate
+    return None
+
+
+def split_temperature(system: str) -> tuple[str, float | None]:
+    """`dpo+bon4@0.6` -> ("dpo+bon4", 0.6); without a temperature the second is None."""
+    match = re.fullmatch(r"(.+)@([0-9.]+)", system)
+    return (match[1], float(match[2])) if match else (system, None)
+
+
+def claims() -> list[Row]:
+    """The paper's conclusions: {"claim", "survives", "why"}; yes, no, or cannot be told."""
+    beaten, dpo, best = TABLE_1[0], TABLE_1[2], TABLE_1[4]
+    alone = selection_win_rate(4, single=dpo.rate)
+    return [
+        {"claim": "SFT beats the base model", "survives": "yes",
+         "why": f"{_with_interval(beaten)}, by one judge"},
+        {"claim": "DPO beats SFT", "survives": "yes",
+         "why": f"{_with_interval(dpo)}, sign test p = {sign_test(dpo.wins, 200 - dpo.wins):.4f}, "
+                "by one judge and one training seed"},
+        {"claim": "Best-of-4 lifts SFT from .945 to .970 over the base",
+         "survives": "cannot be told",
+         "why": f"five prompts of 200: McNemar p = {mcnemar(5, 0).exact_p:.3f} at best; the "
+                "selector is the judge, and selection alone predicts "
+                f"{selection_win_rate(4, single=beaten.rate):.3f}"},
+        {"claim": "Best-of-4 lifts DPO to .93 over SFT", "survives": "cannot be told",
+         "why": f"the selector is the judge: selection alone predicts {alone:.3f} from a single "
+                f"win rate of .62, and {selection_win_rate(4):.2f} for equal policies; the "
+                "decoding changed too"},
+        {"claim": "Best-of-N and DPO complement each other", "survives": "cannot be told",
+         "why": "SFT+BoN met only the base and DPO+BoN only SFT; no common opponent, no "
+                "DPO+BoN against SFT+BoN"},
+        {"claim": "T = 0.6 is the best temperature", "survives": "no",
+         "why": f"{best.wins} against 186 of 200 is one prompt, McNemar p = "
+                f"{mcnemar(1, 0).exact_p:.1f} at best; three temperatures were tried"},
+        {"claim": "Best-of-N is robust to the temperature", "survives": "cannot be told",
+         "why": "T = 1.0 lies 12 prompts below T = 0.6; paired p is anywhere between "
+                f"{mcnemar(12, 0).exact_p:.4f} and {mcnemar(25, 13).exact_p:.2f}"},
+        {"claim": "A falling reward of rejected answers shows success", "survives": "no",
+         "why": "only the margin is trained; both log-probabilities may fall while it grows"},
+        {"claim": "Best-of-N follows instructions more reliably", "survives": "no",
+         "why": 'the appendix\'s own third example picks "[C]" over a valid question'},
+        {"claim": "Best-of-N doubles the leaderboard score", "survives": "cannot be told",
+         "why": f"{_with_interval(LEADERBOARD[1])} after {_with_interval(LEADERBOARD[0])}, against "
+                "a system and by a metric that are not named, with other decoding"},
+    ]
+
+
+INCONSISTENCIES = (
+    "Temperatures: the table has 0.25, 0.6 and 1.0, the text 0.6 and lower ones of 0.25 and 0.1.",
+    "One reward model selects and judges; for 4 draws of equal policies that alone wins .80.",
+    "SFT+BoN is compared with the base, DPO+BoN with SFT, and the two rates with each other.",
+    "The reported margin is DPO's implicit one; the appendix says that Nemotron tracked it.",
+    "A more negative reward of rejected answers is called better; it is no aim of the loss.",
+    "Preferences are called human; UltraFeedback's are GPT-4's, SmolTalk's answers are synthetic.",
+    "Best-of-N is an argmax in the equation and \"among the highest-scoring\" in the text.",
+    "No n, ties, intervals, k of top-k, or decoding of the single-sample systems are given.",
+    "T = 0.6 is best by one prompt in 200; the abstract calls the same rates robust.",
+    "Agreement with Rafailov et al. on temperature: their DPO is best near T 0 and declines.",
+    "Nemotron is said to score pairs; it is a scalar model, comparable within a prompt only.",
+    "The third example's Best-of-N answer is the worse one, against the section's conclusion.",
+    "The full UltraFeedback in one section is a reduced set in another; .6923 fits no k / 2000.",
+    "The SFT loss is a sum in the equation, while code averages; accumulation is not described.",
+    "The leaderboard scores of .115 and .200 come without the reference system or the metric.",
+    "DPO is said to contain human preferences, and its loss to contrast logits.",
+)
+
+
+def _with_interval(rate: PaperRate) -> str:
+    low, high = rate.interval
+    return f"{rate.rate:.3f} [{low:.3f}, {high:.3f}] at n = {PROMPTS}"

@@ -1,0 +1,54 @@
+"""The study run several times: how far apart do the seeds lie, next to the sampling interval?
+
+Prompts are the same in every run; training and sampling differ. The interval is over seeds and
+prompts together, so it is the one to quote for "would this come out again".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from lib.analysis.comparisons.scoreboard import scoreboard
+from lib.analysis.statistics.clusters import seed_spread
+
+Row = dict[str, Any]
+
+
+def win_rates_over_seeds(runs: Sequence[Mapping[str, Sequence[Row]]], judges: Sequence[str],
+                         pairs: Sequence[tuple[str, str]]) -> list[Row]:
+    """One row for each pair and judge: mean, interval, each seed's win rate and their spread.
+
+    runs: for each seed, response rows by system. Prompts that a judge could not score in some run
+    are left out of all and counted. Raises ValueError when the runs answered different prompts and
+    when no prompt is left.
+    """
+    _check_same_prompts(runs)
+    return [_row(runs, judge, a, b) for judge in judges for a, b in pairs]
+
+
+def _row(runs: Sequence[Mapping[str, Sequence[Row]]], judge: str, a: str, b: str) -> Row:
+    boards = [scoreboard({a: run[a], b: run[b]}, [judge]) for run in runs]
+    order = boards[0].prompts
+    outcomes = []
+    for board in boards:
+        by_prompt = dict(zip(board.prompts, board.outcomes(judge, 0, 1), strict=True))
+        outcomes.append([by_prompt[prompt] for prompt in order])
+    values = np.array(outcomes)  # [seeds, prompts]
+    complete = ~np.isnan(values).any(axis=0)
+    spread = asdict(seed_spread(values[:, complete]))
+    spread["per_seed"] = list(spread["per_seed"])
+    return {"a": a, "b": b, "judge": judge, "seeds": len(runs), "n": int(complete.sum()),
+            "missing": int((~complete).sum())} | spread
+
+
+def _check_same_prompts(runs: Sequence[Mapping[str, Sequence[Row]]]) -> None:
+    if not runs:
+        raise ValueError("no run was given; the spread over seeds needs at least one")
+    prompts = [{row["id"] for rows in run.values() for row in rows} for run in runs]
+    for number, other in enumerate(prompts[1:], start=1):
+        apart = prompts[0] ^ other
+        if apart:
+            raise ValueError(f"runs 0 and {number} answered different prompts, such as "
+                             f"{min(apart)}; use one held-out set for all seeds")

@@ -1,0 +1,179 @@
+"""Who wins how often, by each judge, with everything that a sceptical reader asks for.
+
+In: response rows of systems that answered the same prompts. Out: the rows of `results.json`'s
+`win_rates`. A tie is half a win; identical texts are ties by definition; a prompt without both
+scores is left out and counted in `missing`. The interval reported (`ci_low`, `ci_high`) is the
+score interval of `intervals.score_interval`, the only one that keeps its coverage with ties and
+near one; Wilson's (wins + ties / 2) and the bootstrap's stand beside it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lib.analysis.comparisons.scoreboard import Scoreboard, scoreboard
+from lib.analysis.statistics.bootstrap import bootstrap_intervals
+from lib.analysis.statistics.bradley_terry import ELO_PER_NAT, Ratings, rate
+from lib.analysis.statistics.intervals import score_interval, wilson_interval
+from lib.analysis.statistics.length_control import length_controlled_win_rate
+from lib.analysis.statistics.significance import McNemar, holm, mcnemar, prompts_needed, sign_test
+
+Row = dict[str, Any]
+Floats = NDArray[np.float64]
+Pair = tuple[str, str]
+
+
+def compare(rows_a: Sequence[Row], rows_b: Sequence[Row], judge: str, a: str = "a", b: str = "b",
+            *, resamples: int = 10_000, seed: int = 0, confidence: float = 0.95) -> Row:
+    """One win-rate row: the answers of `a` against those of `b` by one judge.
+
+    Raises ValueError for different prompt sets (the difference is named) and when no prompt has
+    both scores.
+    """
+    board = scoreboard({a: rows_a, b if b != a else f"{b} again": rows_b}, [judge])
+    outcomes = board.outcomes(judge, 0, 1)[:, None]
+    [row] = _rows(board, judge, [(0, 1)], outcomes, resamples, seed, confidence)
+    return row | {"a": a, "b": b}
+
+
+def round_robin(systems: Mapping[str, Sequence[Row]], judges: Sequence[str],
+                pairs: Iterable[Pair] | None = None, *, resamples: int = 10_000, seed: int = 0,
+                confidence: float = 0.95) -> list[Row]:
+    """Win-rate rows of all pairs of systems by all judges, Holm-corrected within each judge.
+
+    systems in the order of the story (base first): in each pair, `a` is the later one. `pairs`
+    limits and orders them as (a, b). The bootstrap draws the same prompts for all comparisons.
+    """
+    board = scoreboard(systems, judges)
+    columns = _columns(board, pairs)
+    rows = []
+    for judge in board.judges:
+        outcomes = outcome_matrix(board, judge, columns)
+        family = _rows(board, judge, columns, outcomes, resamples, seed, confidence)
+        adjusted = holm([row["p_value"] for row in family])
+        rows += [row | {"holm_p": p} for row, p in zip(family, adjusted, strict=True)]
+    return rows
+
+
+def outcome_matrix(board: Scoreboard, judge: str, columns: Sequence[tuple[int, int]]) -> Floats:
+    """Outcomes of each pair of system numbers, [prompts, pairs]: 1, 0.5, 0 or NaN."""
+    return np.stack([board.outcomes(judge, i, j) for i, j in columns], axis=1)
+
+
+def win_rates_by_source(systems: Mapping[str, Sequence[Row]], judges: Sequence[str],
+                        pairs: Iterable[Pair] | None = None, confidence: float = 0.95) -> list[Row]:
+    """Win rate of each pair by each judge within each source of prompts, with n and interval."""
+    board = scoreboard(systems, judges)
+    sources = np.array(board.sources)
+    columns = _columns(board, pairs)
+    return [{"a": board.systems[i], "b": board.systems[j], "judge": judge, "source": source}
+            | _counts(board.outcomes(judge, i, j)[sources == source], confidence)
+            for judge in board.judges for i, j in columns for source in dict.fromkeys(board.sources)
+            if not np.isnan(board.outcomes(judge, i, j)[sources == source]).all()]
+
+
+def rate_systems(systems: Mapping[str, Sequence[Row]], judge: str, *, resamples: int = 1000,
+                 seed: int = 0) -> Ratings:
+    """Bradley-Terry ratings of all systems from their full round robin by one judge."""
+    board = scoreboard(systems, [judge])
+    columns = list(combinations(range(len(board.systems)), 2))
+    return rate(board.systems, columns, outcome_matrix(board, judge, columns), resamples, seed)
+
+
+def ratings_rows(ratings: Ratings, judge: str) -> list[Row]:
+    """Ratings as plain rows for `results.json`, best first; `prior` > 0: some system never lost."""
+    rows = [{"system": name, "judge": judge, "strength": strength, "ci_low": low, "ci_high": high,
+             "elo": elo, "elo_low": low * ELO_PER_NAT, "elo_high": high * ELO_PER_NAT,
+             "prior": ratings.prior, "misfit": ratings.misfit}
+            for name, strength, low, high, elo in zip(
+                ratings.systems, ratings.strengths, ratings.low, ratings.high, ratings.elo,
+                strict=True)]
+    return sorted(rows, key=lambda row: -row["strength"])
+
+
+def same_opponent(systems: Mapping[str, Sequence[Row]], first: str, second: str, opponent: str,
+                  judge: str) -> Row:
+    """McNemar: which of two systems does better against the same opponent on more prompts?
+
+    b and c count the prompts on which only the first, or only the second, does better (a win is
+    better than a tie, a tie better than a loss; without ties this is McNemar's test as it stands).
+    `prompts_needed` would settle it if b and c kept their shares of the n prompts.
+    """
+    board = scoreboard({name: systems[name] for name in (first, second, opponent)}, [judge])
+    lead = board.outcomes(judge, 0, 2) - board.outcomes(judge, 1, 2)
+    b, c, n = int(np.sum(lead > 0)), int(np.sum(lead < 0)), int(np.sum(~np.isnan(lead)))
+    if n == 0:
+        raise ValueError(f"{judge} scored no prompt of {first}, {second} and {opponent} together; "
+                         "score the responses first")
+    result: McNemar = mcnemar(b, c)
+    return {"first": first, "second": second, "opponent": opponent, "judge": judge, "n": n} \
+        | asdict(result) | {"prompts_needed": prompts_needed((1 + (b - c) / n) / 2,
+                                                             tie_share=1 - (b + c) / n)}
+
+
+def same_opponent_tests(systems: Mapping[str, Sequence[Row]], judges: Sequence[str],
+                        triples: Iterable[tuple[str, str, str]]) -> list[Row]:
+    """`same_opponent` of every (first, second, opponent) by every judge, with Holm's p.
+
+    Holm corrects the mid-p within each judge.
+    """
+    rows, triples = [], list(triples)
+    for judge in judges:
+        family = [same_opponent(systems, *triple, judge) for triple in triples]
+        adjusted = holm([row["mid_p"] for row in family])
+        rows += [row | {"holm_p": p} for row, p in zip(family, adjusted, strict=True)]
+    return rows
+
+
+def _columns(board: Scoreboard, pairs: Iterable[Pair] | None) -> list[tuple[int, int]]:
+    if pairs is None:
+        return [(j, i) for i, j in combinations(range(len(board.systems)), 2)]
+    number = {name: position for position, name in enumerate(board.systems)}
+    pairs = list(pairs)
+    unknown = [name for pair in pairs for name in pair if name not in number]
+    if unknown:
+        raise ValueError(f"{unknown[0]} has no responses; expected one of {', '.join(number)}")
+    return [(number[a], number[b]) for a, b in pairs]
+
+
+def _rows(board: Scoreboard, judge: str, columns: Sequence[tuple[int, int]], outcomes: Floats,
+          resamples: int, seed: int, confidence: float) -> list[Row]:
+    low, high = bootstrap_intervals(outcomes, resamples, seed, confidence)
+    return [{"a": board.systems[i], "b": board.systems[j], "judge": judge, "seed": seed}
+            | _counts(outcomes[:, column], confidence)
+            | {"bootstrap_low": float(low[column]), "bootstrap_high": float(high[column])}
+            | _lengths(board, i, j, outcomes[:, column])
+            for column, (i, j) in enumerate(columns)]
+
+
+def _counts(outcomes: Floats, confidence: float) -> Row:
+    """Counts, win rate, intervals, sign test and the prompts that would settle it."""
+    wins, ties, losses = (int(np.sum(outcomes == value)) for value in (1.0, 0.5, 0.0))
+    n = wins + ties + losses
+    if n == 0:
+        raise ValueError("no prompt has a score for both answers; score the responses first")
+    rate_, low_high = (wins + ties / 2) / n, score_interval(wins, ties, losses, confidence)
+    wilson = wilson_interval(wins + ties / 2, n, confidence)
+    return {"n": n, "missing": len(outcomes) - n, "wins": wins, "ties": ties, "losses": losses,
+            "win_rate": rate_, "ci_low": float(low_high[0]), "ci_high": float(low_high[1]),
+            "wilson_low": wilson.low, "wilson_high": wilson.high,
+            "p_value": sign_test(wins, losses),
+            "prompts_needed": prompts_needed(rate_, tie_share=ties / n)}
+
+
+def _lengths(board: Scoreboard, i: int, j: int, outcomes: Floats) -> Row:
+    """Mean lengths and the win rate without the judge's taste for them."""
+    controlled = length_controlled_win_rate(outcomes, board.characters[i], board.characters[j])
+    return {"length_controlled": controlled.win_rate,
+            "length_controlled_low": controlled.low, "length_controlled_high": controlled.high,
+            "length_coefficient": controlled.length_coefficient,
+            "length_extreme": controlled.extreme, "length_penalty": controlled.penalty,
+            "mean_tokens_a": _mean(board.tokens[i]), "mean_tokens_b": _mean(board.tokens[j])}
+
+
+def _mean(values: Floats) -> float | None:
+    return None if np.isnan(values).all() else float(np.nanmean(values))

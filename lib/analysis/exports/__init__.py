@@ -1,0 +1,1 @@
+"""What other tools read: leaderboard, LLM Comparator, AlpacaEval, TRL, model cards."""

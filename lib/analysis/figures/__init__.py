@@ -1,0 +1,33 @@
+"""All figures of the study by name: plain rows in, a plotly figure out.
+
+Each title states what the numbers say, computed from them; the subtitle gives n. Saving and the
+renderer that survives export are here too.
+"""
+
+from lib.analysis.figures.comparisons import (
+    best_of_n_figure,
+    temperature_figure,
+    win_rates_figure,
+)
+from lib.analysis.figures.files import save_figure
+from lib.analysis.figures.judges import calibration_figure, selection_figure
+from lib.analysis.figures.ratings import ratings_figure, round_robin_figure
+from lib.analysis.figures.selection import parting_figure, surface_figure
+from lib.analysis.figures.texts import data_mix_figure, length_figure, text_metrics_figure
+from lib.analysis.figures.theme import use_study_renderer
+from lib.analysis.figures.training import (
+    accuracy_figure,
+    displacement_figure,
+    dpo_loss_figure,
+    rewards_figure,
+    sample_quality_figure,
+    sft_loss_figure,
+)
+
+__all__ = [
+    "accuracy_figure", "best_of_n_figure", "calibration_figure", "data_mix_figure",
+    "displacement_figure", "dpo_loss_figure", "length_figure", "parting_figure", "ratings_figure",
+    "rewards_figure", "round_robin_figure", "sample_quality_figure", "save_figure",
+    "selection_figure", "sft_loss_figure", "surface_figure", "temperature_figure",
+    "text_metrics_figure", "use_study_renderer", "win_rates_figure",
+]

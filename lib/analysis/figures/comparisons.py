@@ -1,0 +1,166 @@
+"""Win rates as pictures: every comparison with its interval, judges beside each other.
+
+In: rows of `win_rates` (this run's judges, the selector, the blind reader's), each with a, b,
+judge, n, win_rate, ci_low, ci_high.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from lib.analysis.comparisons.paper import PROMPTS, paper_rate, split_temperature
+from lib.analysis.figures.theme import (
+    GREY,
+    INK,
+    PALETTE,
+    SYMBOLS,
+    colours,
+    error_bars,
+    framed,
+)
+
+Row = dict[str, Any]
+APART = 0.006  # lines of several judges stand a little beside each other
+EVEN_LINE = {"dash": "dot", "color": GREY}
+
+
+def win_rates_figure(rows: Sequence[Row], judge: str = "judge",
+                     selector: str = "selector") -> go.Figure:
+    """All comparisons, one line a pair, one mark a judge, the paper's rates as open diamonds.
+
+    judge and selector name the two of which the title tells the difference.
+    """
+    pairs = list(dict.fromkeys((row["a"], row["b"]) for row in rows))
+    judges = list(dict.fromkeys(row["judge"] for row in rows))
+    figure, shade = go.Figure(), colours(judges)
+    for place, name in enumerate(judges):
+        _judge_marks(figure, [row for row in rows if row["judge"] == name], pairs, name,
+                     (place - (len(judges) - 1) / 2) * 0.16, shade[name], SYMBOLS[place % 7])
+    _paper_marks(figure, pairs)
+    figure.add_vline(x=0.5, line=EVEN_LINE)
+    counts = sorted({row["n"] for row in rows})
+    n = "n = " + (f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}")
+    framed(figure, _judge_against_selector(rows, judge, selector),
+           f"{n} held-out prompts, ties half, 95 % intervals; paper at n = {PROMPTS}, another "
+           "model and judge", "share of prompts won", "")
+    figure.update_xaxes(range=[0, 1], tickformat=".0%")
+    figure.update_yaxes(tickvals=list(range(len(pairs))), range=[len(pairs) - 0.5, -0.5],
+                        ticktext=[f"{a} over {b}" for a, b in pairs], zeroline=False)
+    return figure.update_layout(height=240 + 46 * len(pairs))
+
+
+def temperature_figure(rows: Sequence[Row], policy: str = "dpo+bon4",
+                       opponent: str = "sft") -> go.Figure:
+    """Win rate of `policy` over `opponent` by sampling temperature, a line a judge, the paper's."""
+    chosen = [row | {"temperature": split_temperature(row["a"])[1]} for row in rows
+              if split_temperature(row["a"])[0] == policy and row["b"] == opponent]
+    figure = go.Figure()
+    for place, judge in enumerate(dict.fromkeys(row["judge"] for row in chosen)):
+        rows_of_judge = sorted((row for row in chosen if row["judge"] == judge),
+                               key=lambda row: row["temperature"])
+        _line(figure, rows_of_judge, "temperature", judge, place, apart=APART * place)
+    _paper_line(figure, sorted({row["temperature"] for row in chosen}), policy, opponent)
+    figure.add_hline(y=0.5, line=EVEN_LINE)
+    n = f"n = {chosen[0]['n']} prompts" if chosen else "no rows"
+    framed(figure, _temperature_finding(chosen, policy, opponent),
+           f"{n}, ties half, 95 % intervals", "sampling temperature", "share of prompts won")
+    figure.update_xaxes(tickvals=sorted({row["temperature"] for row in chosen}))
+    return figure.update_yaxes(range=[0, 1], tickformat=".0%")
+
+
+def best_of_n_figure(curves: Mapping[str, Sequence[Row]], selector: str = "selector",
+                     y: str = "share won against one draw") -> go.Figure:
+    """Win rate by the number of candidates, a line a judge, with what selection alone gives.
+
+    curves: judge -> rows {"n", "value", and optionally "ci_low", "ci_high"}; `selector` is the
+    one that also picked. The dotted line n / (n + 1) needs no better answers at all; it is for
+    an opponent drawn independently, not one of the n.
+    """
+    figure = go.Figure()
+    for place, (name, rows) in enumerate(curves.items()):
+        label = f"{name} (picked them itself)" if name == selector else name
+        renamed = [{"win_rate": row["value"], **row} for row in rows]
+        _line(figure, renamed, "n", label, place)
+    sizes = sorted({row["n"] for rows in curves.values() for row in rows})
+    figure.add_scatter(x=sizes, y=[n / (n + 1) for n in sizes], mode="lines", line=EVEN_LINE,
+                       name="n / (n + 1): selection alone")
+    framed(figure, _best_of_n_finding(curves, selector), "unbiased over all subsets of each "
+           "prompt's candidates; ties half", "candidates n", y)
+    return figure.update_xaxes(type="log", tickvals=sizes)
+
+
+def _judge_marks(figure: go.Figure, rows: Sequence[Row], pairs: Sequence[tuple[str, str]],
+                 name: str, offset: float, colour: str, symbol: str) -> None:
+    values = [row["win_rate"] for row in rows]
+    bars = error_bars(values, [row["ci_low"] for row in rows], [row["ci_high"] for row in rows])
+    figure.add_scatter(
+        x=values, y=[pairs.index((row["a"], row["b"])) + offset for row in rows], name=name,
+        mode="markers", error_x=bars, marker={"color": colour, "symbol": symbol, "size": 9},
+        customdata=[[row["n"], row["ci_low"], row["ci_high"]] for row in rows],
+        hovertemplate="%{x:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}], n = %{customdata[0]}")
+
+
+def _paper_marks(figure: go.Figure, pairs: Sequence[tuple[str, str]]) -> None:
+    found = [(place, rate) for place, (a, b) in enumerate(pairs) if (rate := paper_rate(a, b))]
+    if found:
+        values = [rate.rate for _, rate in found]
+        bars = error_bars(values, [rate.interval.low for _, rate in found],
+                          [rate.interval.high for _, rate in found])
+        figure.add_scatter(x=values, y=[place + 0.36 for place, _ in found], mode="markers",
+                           name="the paper", error_x=bars,
+                           marker={"color": INK, "symbol": "diamond-open", "size": 9})
+
+
+def _paper_line(figure: go.Figure, temperatures: Sequence[float], policy: str,
+                opponent: str) -> None:
+    rates = [(t, rate) for t in temperatures if (rate := paper_rate(f"{policy}@{t:g}", opponent))]
+    if rates:
+        rows = [{"temperature": t, "win_rate": rate.rate, "ci_low": rate.interval.low,
+                 "ci_high": rate.interval.high} for t, rate in rates]
+        _line(figure, rows, "temperature", "the paper", 6, -APART, "diamond-open")
+
+
+def _line(figure: go.Figure, rows: Sequence[Row], x: str, name: str, place: int,
+          apart: float = 0.0, symbol: str | None = None) -> None:
+    values = [row["win_rate"] for row in rows]
+    bars = error_bars(values, [row.get("ci_low", row["win_rate"]) for row in rows],
+                      [row.get("ci_high", row["win_rate"]) for row in rows])
+    figure.add_scatter(x=[row[x] + apart for row in rows], y=values, name=name, error_y=bars,
+                       mode="lines+markers", line_color=PALETTE[place % 7],
+                       marker={"symbol": symbol or SYMBOLS[place % 7], "size": 9})
+
+
+def _judge_against_selector(rows: Sequence[Row], judge: str, selector: str) -> str:
+    """The comparison in which judging by the selector flatters most."""
+    rates = {(row["a"], row["b"], row["judge"]): row["win_rate"] for row in rows}
+    both = [(rates[a, b, selector] - rates[a, b, judge], a, b) for a, b, name in rates
+            if name == selector and (a, b, judge) in rates]
+    if not both:
+        return "Win rates with their intervals"
+    _, a, b = max(both)
+    return (f"{a} wins {rates[a, b, selector]:.0%} against {b} by its own selector and "
+            f"{rates[a, b, judge]:.0%} by a judge that did not select")
+
+
+def _temperature_finding(rows: Sequence[Row], policy: str, opponent: str) -> str:
+    if not rows:
+        return f"No comparison of {policy} with {opponent} at several temperatures"
+    judges = {row["judge"]: None for row in rows}
+    named = "judge" if "judge" in judges else next(iter(judges))
+    first = [row for row in rows if row["judge"] == named]
+    best = max(first, key=lambda row: row["win_rate"])
+    rivals = [row for row in first if row["ci_high"] < best["ci_low"]]
+    verdict = "its interval overlaps all others" if not rivals else \
+        f"clear of {len(rivals)} of {len(first) - 1} others"
+    return (f"{policy} does best at T = {best['temperature']:g}: {best['win_rate']:.0%} over "
+            f"{opponent} by {best['judge']}, {verdict}")
+
+
+def _best_of_n_finding(curves: Mapping[str, Sequence[Row]], selector: str) -> str:
+    ends = {name: max(rows, key=lambda row: row["n"]) for name, rows in curves.items() if rows}
+    parts = [f"{end['value']:.0%} by {name}{' itself' if name == selector else ''}"
+             for name, end in ends.items()]
+    largest = max((end["n"] for end in ends.values()), default=0)
+    return (f"The best of {largest} wins {', '.join(parts)}; selection alone gives "
+            f"{largest / (largest + 1):.0%}") if parts else "Best-of-N: no curve"

@@ -1,0 +1,97 @@
+"""What selecting does to scores: where selector and judge part, and temperature against n.
+
+In: rows of `lib.study.stages.curves` with n, value, ci_low, ci_high, prompts; out: figures whose titles
+say what the rows say.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from lib.analysis.figures.theme import GREY, PALETTE, SYMBOLS, error_bars, framed
+
+Row = dict[str, Any]
+SHADES = [[0.0, "#FFFFFF"], [1.0, "#56B4E9"]]
+
+
+def parting_figure(gains: Mapping[str, Sequence[Row]], selector: str = "selector",
+                   judge: str = "judge") -> go.Figure:
+    """Gain of the best of n over one draw against the bound on its KL, a line a reward model.
+
+    gains: reward model -> rows {"n", "kl_bound", "value", "ci_low", "ci_high", "prompts"}, in
+    standard deviations of that model's scores within a prompt.
+    """
+    figure = go.Figure()
+    for place, (name, rows) in enumerate(gains.items()):
+        values = [row["value"] for row in rows]
+        bars = error_bars(values, [row["ci_low"] for row in rows],
+                          [row["ci_high"] for row in rows])
+        label = f"{name} (picked them itself)" if name == selector else name
+        figure.add_scatter(x=[row["kl_bound"] for row in rows], y=values, error_y=bars, name=label,
+                           mode="lines+markers", line_color=PALETTE[place % 7],
+                           marker={"symbol": SYMBOLS[place % 7], "size": 9},
+                           customdata=[row["n"] for row in rows],
+                           hovertemplate="best of %{customdata}: %{y:.2f}")
+    figure.add_hline(y=0, line={"dash": "dot", "color": GREY})
+    rows = next((rows for rows in gains.values() if rows), [])
+    prompts = rows[0]["prompts"] if rows else 0
+    framed(figure, _parting(gains.get(selector, ()), gains.get(judge, ()), judge),
+           f"{prompts} prompts, 95 % intervals; the KL from the sampled answers is at most "
+           "log n - (n - 1) / n, and less where candidates repeat",
+           "candidates n, spaced by the bound on KL in nats",
+           "gain in standard deviations")
+    return figure.update_xaxes(tickvals=[row["kl_bound"] for row in rows],
+                               ticktext=[str(row["n"]) for row in rows])
+
+
+def surface_figure(rows: Sequence[Row], policy: str = "dpo", judge: str = "judge") -> go.Figure:
+    """Win rate of a policy over one SFT answer by temperature and n, every cell with its number."""
+    cells = {(row["temperature"], row["n"]): row for row in rows
+             if row["policy"] == policy and row["judge"] == judge}
+    heats, sizes = (sorted({key[place] for key in cells}) for place in (0, 1))
+    table = [[cells.get((heat, n)) for n in sizes] for heat in heats]
+    figure = go.Figure(go.Heatmap(
+        x=[str(n) for n in sizes], y=[f"T = {heat:g}" for heat in heats],
+        z=[[cell and cell["value"] for cell in line] for line in table],
+        text=[[_cell_text(cell) for cell in line] for line in table], texttemplate="%{text}",
+        colorscale=SHADES, showscale=False, xgap=3, ygap=3, hoverinfo="x+y+text"))
+    prompts = max((cell["prompts"] for cell in cells.values()), default=0)
+    framed(figure, _best_cell(cells, policy, judge),
+           f"share won against one SFT answer by {judge}, {prompts} prompts, 95 % intervals",
+           "candidates n", "sampling temperature")
+    return figure.update_xaxes(type="category").update_yaxes(type="category")
+
+
+def _cell_text(cell: Row | None) -> str:
+    return "" if cell is None else (
+        f"{cell['value']:.0%}<br>{cell['ci_low']:.0%} to {cell['ci_high']:.0%}")
+
+
+def _parting(picked: Sequence[Row], judged: Sequence[Row], judge: str) -> str:
+    if not picked or not judged:
+        return "No pool in which both reward models tell candidates apart"
+    own, other = (max(rows, key=lambda row: row["n"]) for rows in (picked, judged))
+    peak = max(judged, key=lambda row: row["value"])
+    text = (f"The best of {own['n']} gains {own['value']:.2f} by its own selector and "
+            f"{other['value']:.2f} by the {judge}")
+    if other["ci_low"] <= 0:
+        return f"{text}, which cannot be told from nothing"
+    if peak["n"] < other["n"]:
+        return f"{text}, whose curve is highest at n = {peak['n']}"
+    return f"{text}: {other['value'] / own['value']:.0%} of it is confirmed" if (
+        own["value"] > other["value"]) else text
+
+
+def _best_cell(cells: Mapping[tuple[float, int], Row], policy: str, judge: str) -> str:
+    if not cells:
+        return f"No pool of {policy} that {judge} scored"
+    (heat, n), best = max(cells.items(), key=lambda item: item[1]["value"])
+    most = {each: max(size for warm, size in cells if warm == each)
+            for each in {warm for warm, _ in cells}}
+    gains = {each: cells[each, size]["value"] - cells[each, 1]["value"]
+             for each, size in most.items() if (each, 1) in cells}
+    warmest = max(gains, key=gains.get)
+    return (f"By the {judge}, {policy} wins most ({best['value']:.0%}) with the best of {n} at "
+            f"T = {heat:g}; more candidates change most at T = {warmest:g} "
+            f"({100 * gains[warmest]:+.0f} points from one to {most[warmest]})")

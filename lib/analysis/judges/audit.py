@@ -1,0 +1,171 @@
+"""The blind reader's verdicts: what the systems are worth, and what the judges are worth.
+
+`audit.jsonl` holds five answers to each of 120 held-out prompts, scored by a reader who saw neither
+system nor selection. The answers come from earlier trials of the same recipe, so the reader's win
+rates stand beside this run's and measure its judges; nothing is ever fitted on them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from lib.analysis.comparisons.scoreboard import Scoreboard, scoreboard
+from lib.analysis.comparisons.win_rates import Pair, rate_systems, round_robin
+from lib.analysis.judges.quality import agreement_row, pair_accuracy, verdicts
+from lib.analysis.statistics.intervals import mean_interval
+from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
+
+Row = dict[str, Any]
+Scores = Sequence[Sequence[float | None]]
+READER = "blind reader"
+POLICIES = ("base", "sft", "dpo")
+FEWEST = 2  # prompts on either side of a correction
+
+
+def audit_systems(audit_rows: Sequence[Row],
+                  judge_scores: Mapping[str, Scores] | None = None) -> dict[str, list[Row]]:
+    """Audit rows as response rows by system (base first), scored by `READER` and the judges given.
+
+    judge_scores: judge -> for each audit row the scores of its answers, in their order. Raises
+    ValueError when a row's scores and answers differ in number.
+    """
+    systems: dict[str, list[Row]] = {}
+    for number, row in enumerate(audit_rows):
+        scores = {judge: given[number] for judge, given in (judge_scores or {}).items()}
+        _check_lengths(row, scores)
+        for place, answer in enumerate(row["answers"]):
+            rewards = {judge: values[place] for judge, values in scores.items()}
+            candidate = {"text": answer["text"], "rewards": {READER: answer["score"]} | rewards}
+            systems.setdefault(system_name(answer), []).append(
+                {"id": row["id"], "prompt": row["prompt"], "source": row["source"],
+                 "candidates": [candidate], "chosen": 0})
+    return dict(sorted(systems.items(), key=lambda item: _story_order(item[0])))
+
+
+def system_name(answer: Row) -> str:
+    """The study's name of an audit answer's system: `sft`, or `sft+bon4@0.6` where selected."""
+    if answer["selected"] == "first":
+        return answer["system"]
+    return f"{answer['system']}+{answer['selected']}@{answer['temperature']}"
+
+
+def reader_win_rates(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores] | None = None,
+                     pairs: Sequence[Pair] | None = None, **options: int) -> list[Row]:
+    """Win-rate rows between the audit's systems, by the reader first and then by each judge."""
+    judges = [READER, *(judge_scores or {})]
+    return round_robin(audit_systems(audit_rows, judge_scores), judges, pairs, **options)
+
+
+def judge_quality(audit_rows: Sequence[Row], judge: str, scores: Scores,
+                  gaps: Sequence[float] = (0.5, 1.0, 2.0)) -> list[Row]:
+    """How often a judge orders two answers to one prompt as the reader does, by the reader's gap.
+
+    Rows {"judge", "gap", "n", "accuracy", "ci_low", "ci_high", "agreement", "kappa", "ac1"}: pairs
+    at least `gap` points apart; the interval is that of clusters, the prompts.
+    """
+    pairs = answer_pairs(audit_rows, scores)
+    return [{"judge": judge, "gap": gap} | _quality([pair for pair in pairs if pair[1] >= gap])
+            for gap in gaps if any(pair[1] >= gap for pair in pairs)]
+
+
+def system_order(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
+    """Does the judge order whole systems as the reader does?
+
+    Both orders (best first, by Bradley-Terry rating), Kendall's tau between them, and the pairs of
+    systems that the two put the other way round: `turned`, of which `turned_surely` are those that
+    the reader is sure of (the 95 % interval leaves out one half).
+    """
+    systems = audit_systems(audit_rows, {judge: scores})
+    strengths = {who: dict(zip(systems, rate_systems(systems, who, resamples=1).strengths,
+                               strict=True)) for who in (READER, judge)}
+    reader, judged = strengths[READER], strengths[judge]
+    turned = [[a, b] for a, b in combinations(systems, 2)
+              if (reader[a] - reader[b]) * (judged[a] - judged[b]) < 0]
+    surely = [pair for pair in turned if _is_sure(systems, *pair)]
+    tau = kendalltau(list(reader.values()), list(judged.values())).statistic
+    return {"judge": judge, "reader_order": sorted(reader, key=lambda name: -reader[name]),
+            "judge_order": sorted(judged, key=lambda name: -judged[name]),
+            "kendall_tau": None if np.isnan(tau) else float(tau), "turned": turned,
+            "turned_surely": surely}
+
+
+def audit_agreement(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -> list[Row]:
+    """Agreement, kappa and AC1 of the reader and the judges, each two, on the audit's comparisons.
+
+    All pairs of systems on all prompts together, each as a win, a tie or a loss.
+    """
+    systems, judges = audit_systems(audit_rows, judge_scores), [READER, *judge_scores]
+    board = scoreboard(systems, judges)
+    said = {judge: [verdict for a, b in combinations(systems, 2)
+                    for verdict in verdicts(board, judge, b, a)] for judge in judges}
+    return [{"judge_a": one, "judge_b": other} | agreement_row(said[one], said[other])
+            for one, other in combinations(judges, 2)]
+
+
+def _is_sure(systems: Mapping[str, Sequence[Row]], a: str, b: str) -> bool:
+    """Whether the reader's interval for a against b leaves out one half."""
+    board = scoreboard({a: systems[a], b: systems[b]}, [READER])
+    low, high = mean_interval(board.outcomes(READER, 0, 1))
+    return low > 0.5 or high < 0.5
+
+
+def corrected_win_rate(systems: Mapping[str, Sequence[Row]], audit_rows: Sequence[Row], judge: str,
+                       scores: Scores, a: str, b: str) -> Row | None:
+    """A run's win rate of a over b by a judge, corrected by the audit, with its wider interval.
+
+    Rests on the judge erring on this run's answers as on the audit's. `win_rate`, `low`, `high`:
+    the judge's rate less its mean error. `pooled_*`: weighted for the shortest interval, which also
+    assumes that the audit's answers are worth what this run's are. None for fewer than two scored
+    prompts on either side, which no spread can be told from.
+    """
+    board = scoreboard({a: systems[a], b: systems[b]}, [judge])
+    labelled = audit_systems(audit_rows, {judge: scores})
+    audit: Scoreboard = scoreboard({a: labelled[a], b: labelled[b]}, [READER, judge])
+    outcomes = (board.outcomes(judge, 0, 1), audit.outcomes(judge, 0, 1),
+                audit.outcomes(READER, 0, 1))
+    if min(np.sum(~np.isnan(outcomes[0])), np.sum(~np.isnan(outcomes[1] + outcomes[2]))) < FEWEST:
+        return None
+    found = prediction_powered_win_rate(*outcomes, weight=1.0)
+    pooled = prediction_powered_win_rate(*outcomes)
+    return {"a": a, "b": b, "judge": judge} | asdict(found) | {
+        "pooled_rate": pooled.win_rate, "pooled_low": pooled.low, "pooled_high": pooled.high,
+        "pooled_weight": pooled.weight}
+
+
+def answer_pairs(audit_rows: Sequence[Row], scores: Scores) -> list[tuple[str, float, float]]:
+    """(prompt, reader's gap >= 0, judge's difference) of all pairs of different answers."""
+    pairs = []
+    for row, judged in zip(audit_rows, scores, strict=True):
+        _check_lengths(row, {"the judge": judged})
+        known = [(answer["text"], answer["score"], score) for answer, score in
+                 zip(row["answers"], judged, strict=True) if score is not None]
+        for better, worse in combinations(sorted(known, key=lambda item: -item[1]), 2):
+            if better[0] != worse[0]:
+                pairs.append((row["id"], better[1] - worse[1], better[2] - worse[2]))
+    return pairs
+
+
+def _quality(pairs: Sequence[tuple[str, float, float]]) -> Row:
+    prompts, _, differences = zip(*pairs, strict=True)
+    reader_says = ["a" if place % 2 else "b" for place in range(len(pairs))]  # sides in turn
+    judge_says = ["tie" if gap == 0 else side if gap > 0 else {"a": "b", "b": "a"}[side]
+                  for gap, side in zip(differences, reader_says, strict=True)]
+    agreed = agreement_row(reader_says, judge_says)
+    return pair_accuracy(differences, np.array(prompts)) | \
+        {key: agreed[key] for key in ("agreement", "kappa", "ac1")}
+
+
+def _check_lengths(row: Row, scores: Mapping[str, Sequence[float | None]]) -> None:
+    for judge, values in scores.items():
+        if len(values) != len(row["answers"]):
+            raise ValueError(f"{row['id']}: {len(values)} scores of {judge} for "
+                             f"{len(row['answers'])} answers; score each answer once")
+
+
+def _story_order(name: str) -> tuple[int, str]:
+    policy = name.split("+")[0]
+    return (POLICIES.index(policy) if policy in POLICIES else len(POLICIES), name)

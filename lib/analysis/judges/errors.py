@@ -1,0 +1,65 @@
+"""Where a judge goes wrong, measured on answers that a trusted reader scored too.
+
+Calibration of its score gaps, its taste for length beside the reader's own, and win rates corrected
+for its errors. In: the audit's rows and a judge's scores of its answers. Out: plain rows.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from lib.analysis.judges.audit import (
+    READER,
+    Scores,
+    answer_pairs,
+    audit_systems,
+    corrected_win_rate,
+)
+from lib.analysis.judges.quality import length_preference
+from lib.analysis.statistics.calibration import calibration
+
+Row = dict[str, Any]
+
+
+def judge_calibration(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
+    """Do the judge's score gaps mean what they say? On all pairs that the reader separates.
+
+    {"judge", "n", "accuracy", "ece", "nll", "brier", "temperature", "nll_at_temperature", "bins"};
+    pairs of one prompt hang together, so n overstates how much is known.
+    """
+    gaps = [gap for _, apart, gap in answer_pairs(audit_rows, scores) if apart > 0]
+    return {"judge": judge} | calibration(gaps).row()
+
+
+def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -> list[Row]:
+    """How often each judge prefers the longer of two answers, the reader's own taste first.
+
+    Pairs that differ in length; a judge above the reader's share likes length for its own sake.
+    Lengths are in characters; intervals are those of clusters, the prompts.
+    """
+    reader = [[answer["score"] for answer in row["answers"]] for row in audit_rows]
+    return [{"judge": judge} | _length_row(audit_rows, scores)
+            for judge, scores in ({READER: reader} | dict(judge_scores)).items()]
+
+
+def corrected_win_rates(systems: Mapping[str, Sequence[Row]], audit_rows: Sequence[Row],
+                        judge: str, scores: Scores,
+                        pairs: Iterable[tuple[str, str]]) -> list[Row]:
+    """`corrected_win_rate` for each of the pairs whose two systems the audit read as well."""
+    known = audit_systems(audit_rows)
+    rows = [corrected_win_rate(systems, audit_rows, judge, scores, a, b) for a, b in pairs
+            if a in known and b in known]
+    return [row for row in rows if row is not None]
+
+
+def _length_row(audit_rows: Sequence[Row], scores: Scores) -> Row:
+    """Every two different answers of a prompt, in the order given: sides are arbitrary."""
+    gaps, lengths, prompts = [], [], []
+    for row, judged in zip(audit_rows, scores, strict=True):
+        answers = zip(row["answers"], judged, strict=True)
+        for (one, first), (other, second) in combinations(answers, 2):
+            if None not in (first, second) and one["text"] != other["text"]:
+                gaps.append(first - second)
+                lengths.append(len(one["text"]) - len(other["text"]))
+                prompts.append(row["id"])
+    return length_preference(gaps, lengths, prompts)

@@ -1,0 +1,1 @@
+"""How far training moved a policy: divergence, displacement, ability retained."""

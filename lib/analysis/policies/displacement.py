@@ -1,0 +1,62 @@
+"""What DPO did to the answers of its validation pairs, with intervals that count prompts.
+
+In: rows of metrics.jsonl and of validation_rewards.jsonl, which holds for each pair the implicit
+rewards of its chosen and rejected answer after training, and the number of its prompt.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lib.analysis.judges.quality import pair_accuracy
+from lib.analysis.statistics.clusters import clustered_mean_interval
+
+Row = dict[str, Any]
+
+
+def reward_accuracy(rewards: Sequence[Row]) -> Row:
+    """Share of pairs whose chosen answer has the higher reward, as `pair_accuracy` gives it."""
+    return pair_accuracy(_gaps(rewards), _prompts(rewards))
+
+
+def reward_intervals(rewards: Sequence[Row]) -> dict[str, list[float]]:
+    """95 % intervals of the mean rewards and their margin, by the names of metrics.jsonl."""
+    values = {"rewards/chosen": [row["chosen"] for row in rewards],
+              "rewards/rejected": [row["rejected"] for row in rewards],
+              "rewards/margins": _gaps(rewards)}
+    return {name: list(clustered_mean_interval(found, _prompts(rewards)))
+            for name, found in values.items()}
+
+
+def displacement(metrics: Sequence[Row], rewards: Sequence[Row], beta: float) -> list[Row]:
+    """What DPO did to the log-probabilities of validation answers: one row a side, chosen first.
+
+    {"side", "before", "after", "change", "change_low", "change_high", "n"} in nats an answer. The
+    margin may grow while both fall (likelihood displacement, Razin et al. 2410.08847). rewards: of
+    each pair, beta times its change from the reference, where training began; their interval counts
+    prompts. Empty without two evaluations.
+    """
+    rows = sorted((row for row in metrics if row.get("split") == "validation"),
+                  key=lambda row: row["step"])
+    if len(rows) < 2:
+        return []
+    ends = [(side, rows[0][f"logps/{side}"], rows[-1][f"logps/{side}"])
+            for side in ("chosen", "rejected")]
+    return [{"side": side, "before": before, "after": after, "change": after - before,
+             "n": rows[-1]["n"]} | _change_ends(rewards, side, beta)
+            for side, before, after in ends]
+
+
+def _change_ends(rewards: Sequence[Row], side: str, beta: float) -> Row:
+    low, high = clustered_mean_interval([row[side] / beta for row in rewards],
+                                        _prompts(rewards))
+    return {"change_low": low, "change_high": high}
+
+
+def _gaps(rewards: Sequence[Row]) -> np.ndarray:
+    return np.array([row["chosen"] - row["rejected"] for row in rewards], dtype=float)
+
+
+def _prompts(rewards: Sequence[Row]) -> np.ndarray:
+    return np.array([row["prompt"] for row in rewards])

@@ -1,0 +1,44 @@
+"""All tables of notebook 05 and the README by name: rows of `results.json` in, Markdown out.
+
+Every share has its n and interval beside it; nothing is computed here but wording.
+"""
+
+from lib.analysis.tables.comparisons import (
+    complementarity_table,
+    intervals_table,
+    power_table,
+    ratings_table,
+    same_opponent_table,
+    seeds_table,
+    selection_table,
+    sources_table,
+)
+from lib.analysis.tables.judges import (
+    audit_agreement_table,
+    calibration_table,
+    corrected_table,
+    judge_agreement_table,
+    judge_quality_table,
+    length_bias_table,
+    reference_table,
+    reward_models_table,
+    system_order_table,
+)
+from lib.analysis.tables.policies import (
+    choices_table,
+    constraints_table,
+    displacement_table,
+    divergence_table,
+    dpo_paper_table,
+    retention_table,
+    text_table,
+)
+
+__all__ = [
+    "audit_agreement_table", "calibration_table", "choices_table", "complementarity_table",
+    "constraints_table", "corrected_table", "displacement_table", "divergence_table",
+    "dpo_paper_table", "intervals_table", "judge_agreement_table", "judge_quality_table",
+    "length_bias_table", "power_table", "ratings_table", "reference_table", "retention_table",
+    "reward_models_table", "same_opponent_table", "seeds_table", "selection_table",
+    "sources_table", "system_order_table", "text_table",
+]

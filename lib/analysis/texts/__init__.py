@@ -1,0 +1,1 @@
+"""Measures of texts alone: repetition, variety, length, constraints that a program checks."""

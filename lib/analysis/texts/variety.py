@@ -1,0 +1,61 @@
+"""Variety among texts: across a system's answers, or among the candidates for one prompt."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sacrebleu.metrics import BLEU
+
+from lib.analysis.texts.repetition import ngrams
+
+SELF_BLEU_TEXTS = 50  # cost grows with the square; the first 50 answers are enough to compare
+
+
+def distinct_n(texts: Sequence[str], n: int, word_budget: int | None = None) -> float | None:
+    """Unique n-grams over all n-grams, pooled over texts (Li et al. 1510.03055); None if none.
+
+    It falls with total length: word_budget cuts the pool to that many words.
+    """
+    pool, left = [], word_budget
+    for text in texts:
+        words = text.split()[:left]
+        left = None if left is None else left - len(words)
+        pool += ngrams(words, n)
+    return len(set(pool)) / len(pool) if pool else None
+
+
+def self_bleu(texts: Sequence[str], order: int = 2) -> float | None:
+    """Mean BLEU of each text against the others, 0 to 1 (Texygen, 1802.01886); None for one text.
+
+    n-grams up to `order`, whitespace words, no smoothing, closest-length brevity penalty; only the
+    first 50 texts. High values mean that the texts say the same.
+    """
+    texts = list(texts)[:SELF_BLEU_TEXTS]
+    if len(texts) < 2:
+        return None
+    metric = BLEU(max_ngram_order=order, smooth_method="none", tokenize="none", force=True)
+    scores = []
+    for place, text in enumerate(texts):
+        others = [[other] for other in texts[:place] + texts[place + 1:]]
+        scores.append(metric.corpus_score([text], others).score / 100)
+    return min(1.0, float(np.mean(scores)))  # BLEU of equal texts is 1 + 2e-16
+
+
+def dispersion(similarity: ArrayLike) -> float | None:
+    """Mean of 1 - similarity over all pairs of one prompt's candidates, [n, n]; None for one.
+
+    Average it over prompts, never pool prompts.
+    """
+    matrix = np.asarray(similarity, dtype=float)
+    apart = 1 - matrix[np.triu_indices(len(matrix), k=1)]
+    return float(apart.mean()) if apart.size else None
+
+
+def effective_number(similarity: ArrayLike) -> float:
+    """Vendi score: exp of the entropy of a similarity matrix's spectrum, [n, n] with ones inside.
+
+    1 when all are the same, n when none is like another (Friedman & Dieng 2210.02410).
+    """
+    weights = np.linalg.eigvalsh(np.asarray(similarity, dtype=float) / len(similarity))
+    weights = weights[weights > 1e-12]
+    return float(np.exp(-np.sum(weights * np.log(weights))))

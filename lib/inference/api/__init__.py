@@ -1,0 +1,1 @@
+"""HTTP to model servers: retries, rate limits, and sampling from OpenAI-compatible servers."""

@@ -1,0 +1,243 @@
+"""The sampling engine: many sequences a forward pass, one token a sequence, no row left idle.
+
+A prompt passes through the model once; its keys and values are copied into one slot a sample. In
+every step all slots in use advance by one token, those that have ended leave, and waiting samples
+take their slots at once (continuous batching, Yu et al. 2022). When none waits, the last slot moves
+into the hole, so that the batch shrinks. A row's random numbers come from its own stream, seeded by
+(seed, prompt id, sample number): no result depends on what else is in the batch.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lib.inference.engine.cuda_graph import RecordedPass
+from lib.inference.engine.distributions import draw, penalised, policy_logps
+from lib.inference.engine.kv_cache import PromptCache, SlotCache
+from lib.inference.engine.slot_attention import SlotMasks
+from lib.inference.sampling_settings import SamplingSettings
+from lib.modeling.packed.logps import decoder_of
+from lib.runtime.devices import cpu_has_amx, keep_freed_memory
+
+CPU_ROW_MULTIPLE = 8  # see `rows_in_pass`
+AMX_ROWS = 40  # the fewest with AMX, see there too
+
+
+@dataclass(frozen=True)
+class Job:
+    """A prompt to be sampled from: its id, its place in the caller's list, its token ids."""
+
+    id: str
+    index: int
+    tokens: tuple[int, ...]
+
+
+@dataclass
+class Answer:
+    """One sample: new token ids (the stop token included) and their summed log-probabilities."""
+
+    job: Job
+    sample: int
+    tokens: list[int] = field(default_factory=list)
+    finish: str = ""  # "stop", "length", or "" while it is being written
+    logprob: float = 0.0  # under the policy at temperature 1, unfiltered
+    sampling_logprob: float = 0.0  # under the distribution that was sampled from
+
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and answer so far."""
+        return len(self.job.tokens) + len(self.tokens)
+
+
+def random_stream(seed: int, prompt_id: str, sample: int, numbers: int) -> np.ndarray:
+    """Uniform numbers in [0, 1) of one sample, float64 [numbers]; a longer stream begins alike."""
+    key = hashlib.sha256(f"{seed}\n{sample}\n{prompt_id}".encode()).digest()[:16]
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "big"))).random(numbers)
+
+
+def rows_in_pass(rows: int, slots: int, device: torch.device, dtype: torch.dtype) -> int:
+    """Rows to compute: some idle ones too, so that a row's result is the same in any batch.
+
+    Measured: oneDNN's products of a row do not depend on the number of rows from 2 on, but with
+    AMX bf16 takes one kernel up to 32 rows and another from 33 on, which differ in the last bit of
+    one number in 10,000. CUDA's kernels change with it at many places, so there every pass has all
+    slots.
+    """
+    if device.type != "cpu":
+        return slots
+    least = AMX_ROWS if dtype == torch.bfloat16 and cpu_has_amx() else 0
+    return max(least, -(-rows // CPU_ROW_MULTIPLE) * CPU_ROW_MULTIPLE)
+
+
+class Engine:
+    """Samples `settings.samples` answers to each job; call `step` until `idle`.
+
+    Use inside `sampling_mode(model)` and `torch.inference_mode()`. stops: token ids that end an
+    answer; with none, every answer gets `max_new_tokens` tokens.
+    """
+
+    def __init__(self, model: PreTrainedModel, settings: SamplingSettings, stops: Sequence[int],
+                 jobs: Sequence[Job]) -> None:
+        keep_freed_memory()
+        self.model, self.settings, self.stops = model, settings, frozenset(stops)
+        self.device, self.dtype = model.device, model.dtype
+        self.capacity = max(len(job.tokens) for job in jobs) + settings.max_new_tokens
+        self.waiting = self._samples_of(jobs)
+        self.left = len(jobs) * settings.samples  # answers not yet admitted
+        self.prompt: PromptCache | None = None  # of the job whose samples are being admitted
+        self.running: list[Answer | None] = []  # one a slot in use; None is a hole
+        self.cache: SlotCache | None = None
+        self.recorded = RecordedPass(lambda: self._pass(self.slots, self.slots))  # CUDA only
+
+    def _samples_of(self, jobs: Sequence[Job]) -> Iterator[Answer]:
+        for job in jobs:
+            self.prompt = self._prefill(job)
+            for sample in range(self.settings.samples):
+                yield Answer(job, sample)
+
+    @property
+    def idle(self) -> bool:
+        """Whether every answer has been given out."""
+        return not self.left and not self.running
+
+    def step(self) -> list[Answer]:
+        """Admit what fits, add one token to every running answer, return those that ended."""
+        self._admit()
+        rows = len(self.running)
+        kept = self.slots if self.left else self._attended(rows)
+        self.cache.fit(max(answer.length for answer in self.running), kept)
+        logits = self._forward(rows)[:rows]
+        tokens = self._draw(logits)
+        return self._record(tokens.tolist())
+
+    def _attended(self, rows: int) -> int:
+        """Slots that take part in attention; on CPU a slot's result depends on no other slot."""
+        return rows if self.device.type == "cpu" else self.slots
+
+    # --- admission -----------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        """Fill holes and free slots with waiting answers, then close the holes that are left."""
+        holes = [slot for slot, answer in enumerate(self.running) if answer is None]
+        free = len(holes) + (self.slots - len(self.running) if self.cache else self.left)
+        for answer in islice(self.waiting, min(free, self.left)):
+            if self.cache is None:
+                self._allocate()
+            slot = holes.pop(0) if holes else len(self.running)
+            self.running[slot:slot + 1] = [answer]
+            self._place(answer, slot)
+            self.left -= 1
+            if not holes and len(self.running) == self.slots:
+                break
+        for hole in reversed(holes):
+            self._close(hole)
+        self.positions[len(self.running):] = 0  # idle rows must stay within the cache
+
+    def _prefill(self, job: Job) -> PromptCache:
+        """One pass over the prompt, without the vocabulary head.
+
+        Each sample then begins by feeding the last prompt token, which writes the same keys and
+        values again: one path gives all logits.
+        """
+        prompt = PromptCache()
+        tokens = torch.tensor([job.tokens], device=self.device)
+        positions = torch.arange(tokens.shape[1], device=self.device)[None]
+        decoder_of(self.model)(input_ids=tokens, position_ids=positions, past_key_values=prompt,
+                               use_cache=True)
+        return prompt
+
+    def _allocate(self) -> None:
+        """Make the slots' state, as many as wanted, needed, and allowed by the memory budget."""
+        settings, slot_bytes = self.settings, self.prompt.bytes_per_token * self.capacity
+        slots = min(settings.rows, self.left)
+        if settings.memory_gb is not None:
+            slots = min(slots, int(settings.memory_gb * 1e9 // slot_bytes))
+        if slots < 1:
+            raise ValueError(f"memory_gb is {settings.memory_gb}, but one sequence needs "
+                             f"{slot_bytes / 1e9:.2g}; raise it or lower max_new_tokens")
+        self.slots = slots
+        rows = rows_in_pass(slots, slots, self.device, self.dtype)
+        self.cache = SlotCache(slots)
+        self.history = torch.zeros(rows, self.capacity, dtype=torch.long, device=self.device)
+        self.positions = torch.zeros(rows, dtype=torch.long, device=self.device)
+        self.uniforms = torch.zeros(rows, settings.max_new_tokens, dtype=torch.float64,
+                                    device=self.device)
+        self.sums = torch.zeros(rows, 2, dtype=torch.float64, device=self.device)
+
+    def _place(self, answer: Answer, slot: int) -> None:
+        prompt, settings = answer.job.tokens, self.settings
+        self.cache.insert(self.prompt, slot)
+        self.history[slot] = prompt[0]  # what the penalty sees beyond the end is a prompt token
+        self.history[slot, :len(prompt)] = torch.tensor(prompt)
+        self.positions[slot] = len(prompt) - 1
+        self.uniforms[slot] = torch.from_numpy(random_stream(
+            settings.seed, answer.job.id, answer.sample, settings.max_new_tokens))
+        self.sums[slot] = 0
+
+    def _close(self, hole: int) -> None:
+        """Move the last slot into a hole."""
+        last = self.running.pop()
+        if hole == len(self.running):
+            return
+        self.running[hole] = last
+        self.cache.move(len(self.running), hole)
+        for state in (self.history, self.positions, self.uniforms, self.sums):
+            state[hole] = state[len(self.running)]
+
+    # --- one step ------------------------------------------------------------------------------
+
+    def _forward(self, rows: int) -> Tensor:
+        """Logits of the next token, [rows or more, vocabulary]: running answers, then idle rows."""
+        if self.device.type == "cuda":
+            return self.recorded(self.cache.version)
+        return self._pass(rows_in_pass(rows, self.slots, self.device, self.dtype), rows)
+
+    def _pass(self, rows: int, attended: int) -> Tensor:
+        """The logits of `rows` slots, [rows, vocabulary]; those from `attended` on are idle."""
+        positions = self.positions[:rows]
+        self.cache.point_at(positions[:attended])
+        masks = SlotMasks(positions[:attended], self.cache.width, self.dtype)
+        tokens = self.history[:rows].gather(1, positions[:, None])
+        return self.model(input_ids=tokens, position_ids=positions[:, None], masks=masks,
+                          past_key_values=self.cache, use_cache=True).logits[:, -1]
+
+    def _draw(self, logits: Tensor) -> Tensor:
+        """Draw each row's token, write it down, and advance; returns [rows]."""
+        settings, rows = self.settings, len(logits)
+        positions = self.positions[:rows]
+        taken = torch.tensor([len(answer.tokens) for answer in self.running], device=self.device)
+        uniforms = self.uniforms[:rows].gather(1, taken[:, None])[:, 0]
+        wanted = logits
+        if settings.repetition_penalty != 1:
+            wanted = penalised(logits, self.history[:rows], settings.repetition_penalty)
+        tokens, sampling = draw(wanted, uniforms, settings.temperature, settings.top_k,
+                                settings.top_p)
+        self.sums[:rows] += torch.stack((policy_logps(logits, tokens), sampling), 1)
+        positions += 1
+        self.history[:rows].scatter_(1, positions[:, None], tokens[:, None])
+        return tokens
+
+    def _record(self, tokens: list[int]) -> list[Answer]:
+        """Give each running answer its token; take out those that ended, leaving holes."""
+        ended = []
+        for slot, (answer, token) in enumerate(zip(self.running, tokens, strict=True)):
+            answer.tokens.append(token)
+            if token in self.stops:
+                answer.finish = "stop"
+            elif len(answer.tokens) == self.settings.max_new_tokens:
+                answer.finish = "length"
+            if answer.finish:
+                answer.logprob, answer.sampling_logprob = self.sums[slot].tolist()
+                ended.append(answer)
+                self.running[slot] = None
+        if not any(self.running):
+            self.running = []
+            if not self.left:
+                self.cache = None  # its memory can go before the weights are given back
+        return ended

@@ -1,0 +1,76 @@
+"""The embedded reward model: a head on the hidden states of a small local language model.
+
+Two of them, the selector and the judge, read the same features of the same backbone; the features
+are computed once for both, in one pass or through the cache folder that they share.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib.inference.rewards import Conversation
+from lib.inference.rewards.heads.features import POOLING, Backbone
+from lib.inference.rewards.heads.head import Head
+from lib.inference.rewards.heads.views import view_features
+from lib.inference.rewards.verdicts import Verdict, scores_in_order
+
+
+@dataclass(frozen=True)
+class EmbeddedRewardModel:
+    """Scores answers by `head` on features of `backbone`.
+
+    Raises ValueError when the head was fitted on another backbone, dtype or pooling.
+    """
+
+    name: str
+    head: Head
+    backbone: Backbone
+    cache_folder: Path | str | None = None
+
+    def __post_init__(self) -> None:
+        fitted, given = self.head.backbone, self.backbone.digest
+        if fitted != given or self.head.pooling != POOLING:
+            raise ValueError(
+                f"the head {self.name!r} was fitted on backbone {fitted} with {self.head.pooling} "
+                f"pooling, and this is {given} with {POOLING}; fit the head again")
+
+    @property
+    def identity(self) -> str:
+        """Name and weights in one string."""
+        return f"embedded:{self.head.digest}"
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        """Reward of each answer; None when it is longer than the backbone's context."""
+        return scores_in_order(self.stream(conversations), len(conversations))
+
+    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
+        """Yield (index, verdict), in order."""
+        features = view_features(self.backbone, conversations, self.head.layers, self.head.views,
+                                 self.cache_folder)
+        yield from enumerate(_verdicts(self.head, features, self.backbone.context))
+
+
+def score_with_all(models: Sequence[EmbeddedRewardModel],
+                   conversations: Sequence[Conversation]) -> dict[str, list[float | None]]:
+    """Scores by several heads of one backbone: {name: [scores]}.
+
+    Heads with the same layers and views, as those of one fit, share one pass. Raises ValueError
+    when the models have different backbones.
+    """
+    if len({model.backbone.digest for model in models}) > 1:
+        raise ValueError("the models read different backbones; score them one by one")
+    backbone, cache = models[0].backbone, models[0].cache_folder
+    features = {(layers, views): view_features(backbone, conversations, layers, views, cache)
+                for layers, views in {(model.head.layers, model.head.views) for model in models}}
+    return {model.name: [verdict.score for verdict in _verdicts(
+                model.head, features[model.head.layers, model.head.views], backbone.context)]
+            for model in models}
+
+
+def _verdicts(head: Head, features: np.ndarray, context: int) -> list[Verdict]:
+    """NaN features (a text that was not read) become None with the reason."""
+    unread = Verdict(None, f"longer than the backbone's {context} tokens, or not finite there")
+    return [Verdict(float(reward)) if np.isfinite(reward) else unread
+            for reward in head(features)]

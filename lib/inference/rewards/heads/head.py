@@ -1,0 +1,120 @@
+"""A reward head: one weight a feature, fitted on pairs of answers by Bradley-Terry.
+
+Features are standardised with the mean and deviation of the set that the head was fitted on, and
+those travel with the weights, as do the backbone's hash, layers and views: the same weights on
+other features are noise. A head is a few thousand bytes: `<name>.safetensors` and `<name>.json`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from lib.inference.rewards.heads.bradley_terry import RIDGES, cross_validated, fit_weights
+from lib.runtime.files import FileError, read_json, replacing, sha256_of_value, write_json
+
+ARRAYS = ("weights", "mean", "deviation")
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """How a head is fitted; the defaults won the cross-validation (see the notes in `fit`)."""
+
+    ridges: tuple[float, ...] = RIDGES  # the one with the lowest held-out loss is taken
+    margin: float = 0.5  # asks for a reward difference of margin * score gap (Llama 2)
+    gap_weight: float = 0.0  # a pair counts gap ** gap_weight
+    folds: int = 5
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A fitted head; arrays are float32 [features]."""
+
+    weights: np.ndarray
+    mean: np.ndarray
+    deviation: np.ndarray
+    layers: tuple[int, ...]
+    views: tuple[str, ...]  # as in `lib.inference.rewards.heads.views`
+    pooling: str
+    backbone: str  # digest of the model that the features came from
+    fitted_on: str
+    data_hash: str
+    pairs: int
+    prompts: int
+    options: HeadOptions
+    ridge: float
+    cv_accuracy: float  # on pairs whose prompt was left out of the fit
+    cv_loss: float
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Rewards of answers: [answers, features] -> [answers]; NaN features give NaN."""
+        return ((features - self.mean) / self.deviation) @ self.weights
+
+    @property
+    def digest(self) -> str:
+        """Hash of weights and standardisation: equal digests give equal scores."""
+        arrays = [getattr(self, name).tolist() for name in ARRAYS]
+        return sha256_of_value([arrays, self.layers, self.views, self.pooling, self.backbone])[:16]
+
+
+def fit_head(features: np.ndarray, pairs: np.ndarray, groups: np.ndarray, gaps: np.ndarray,
+             options: HeadOptions = HeadOptions(), *, layers: Sequence[int], views: Sequence[str],
+             pooling: str, backbone: str, fitted_on: str, data_hash: str) -> Head:
+    """Fit a head on pairs of answers to the same prompt.
+
+    features: [answers, width]; pairs: [pairs, 2], better answer first; groups: prompt of each
+    answer, [answers]; gaps: score difference of each pair, [pairs], above 0. The ridge is chosen by
+    cross-validation over prompts. Pairs with NaN features (an answer that was not read) are left
+    out, so `Head.pairs` may be lower. Raises ValueError when no pair is left.
+    """
+    read = np.isfinite(features).all(1)
+    usable = read[pairs].all(1)
+    pairs, gaps = pairs[usable], gaps[usable]
+    mean, deviation = features[read].mean(0), features[read].std(0) + 1e-6
+    standard = ((features - mean) / deviation).astype(np.float64)
+    differences = standard[pairs[:, 0]] - standard[pairs[:, 1]]  # [pairs, width]
+    margins, importance = options.margin * gaps, gaps ** options.gap_weight
+    held_out = cross_validated(differences, groups[pairs[:, 0]], options.ridges, margins,
+                               importance, options.folds, options.seed)
+    losses = {ridge: float(np.logaddexp(0, -won).mean()) for ridge, won in held_out.items()}
+    ridge = min(losses, key=losses.__getitem__)
+    weights = fit_weights(differences, ridge, margins, importance)
+    return Head(
+        weights.astype(np.float32), mean.astype(np.float32), deviation.astype(np.float32),
+        tuple(layers), tuple(views), pooling, backbone, fitted_on, data_hash, len(pairs),
+        len(np.unique(groups[pairs[:, 0]])), options, ridge,
+        float((held_out[ridge] > 0).mean()), losses[ridge])
+
+
+def save_head(head: Head, folder: Path | str, name: str) -> None:
+    """Write `<name>.safetensors` (arrays) and `<name>.json` (all else) into `folder`."""
+    arrays = {key: getattr(head, key) for key in ARRAYS}
+    with replacing(Path(folder) / f"{name}.safetensors") as temporary:
+        save_file(arrays, temporary)
+        temporary.chmod(0o644)  # safetensors writes for the owner alone
+    rest = {key: value for key, value in asdict(head).items() if key not in ARRAYS}
+    write_json(Path(folder) / f"{name}.json", rest | {"digest": head.digest})
+
+
+def load_head(folder: Path | str, name: str) -> Head:
+    """Read a head back; raises FileError when a file is missing, damaged or of another head."""
+    path = Path(folder) / f"{name}.safetensors"
+    try:
+        arrays = load_file(path)
+        rest = read_json(Path(folder) / f"{name}.json")
+        digest = rest.pop("digest")
+        options = {key: tuple(value) if isinstance(value, list) else value
+                   for key, value in rest.pop("options").items()}
+        places = {key: tuple(rest[key]) for key in ("layers", "views")}
+        head = Head(**arrays, **rest | places, options=HeadOptions(**options))
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        needed = ", ".join(field.name for field in fields(Head))
+        raise FileError(f"cannot read the head {path}: {error}; it needs {needed}; "
+                        "fit it again") from error
+    if head.digest != digest:
+        raise FileError(f"{path} and {name}.json belong to different heads; fit them again")
+    return head

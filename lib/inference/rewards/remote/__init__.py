@@ -1,0 +1,1 @@
+"""Reward models behind an API: what is asked and how replies are read."""

@@ -1,0 +1,165 @@
+"""Log-probabilities of response tokens without the logits of a whole batch.
+
+The vocabulary head runs only where a response token is predicted, a chunk of tokens at a time, and
+nothing of size [tokens, vocabulary] outlives its chunk: the forward keeps one log-probability a
+token, the backward computes the chunk's logits again. Log-sum-exps are in float32. With p the
+softmax and g the gradient of log p[y], the gradients are g (e_y - p) W for the hidden state and
+the sum of (e_y - p) outer (g h) for W: g never touches an array of vocabulary size.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from lib.modeling.packed.gradients import direct_gradient, embed
+from lib.modeling.packed.packing import PackedBatch
+
+CHUNK_ELEMENTS = 2**24  # logits alive at once: just under 32 MB in bf16, 64 MB in fp32
+MULTIPLE = 32  # tokens are computed in multiples of it, so that few kernels have to be made
+CACHED_ROWS = 16  # rows of logits that a CPU's cache holds in float32
+WEIGHT_ROWS = 8192  # words whose gradient is added to the master's at once
+
+
+class _TokenLogps(torch.autograd.Function):
+    """log softmax(head(hidden))[target] for each token; see `token_logps`."""
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor | None,  # noqa: ANN001
+                targets: Tensor, chunk: int, softcap: float | None) -> Tensor:
+        """Float32 log-probabilities [R]; shapes as in `token_logps`."""
+        logps = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
+        for begin in range(0, len(hidden), chunk):
+            piece = slice(begin, begin + chunk)
+            logits = _logits(hidden[piece], weight, bias, softcap)
+            own = logits.gather(1, targets[piece, None])[:, 0].float()
+            logps[piece] = own - log_sum_exp(logits)
+        ctx.save_for_backward(hidden, weight, bias, targets, logps)
+        ctx.chunk, ctx.softcap, ctx.master = chunk, softcap, getattr(weight, "master", None)
+        return logps
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:  # noqa: ANN001
+        """Gradients of hidden, weight and bias from grad [R]; logits are computed again."""
+        hidden, weight, bias, targets, logps = ctx.saved_tensors
+        needs_weight, down = ctx.needs_input_grad[1], -grad[:, None]
+        direct = direct_gradient(ctx.master) if needs_weight else None
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = (direct if direct is not None or not needs_weight
+                       else torch.zeros_like(weight, dtype=torch.float32))
+        grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
+        for begin in range(0, len(hidden), ctx.chunk):
+            piece = slice(begin, begin + ctx.chunk)
+            slope = _slope(_logits(hidden[piece], weight, bias, ctx.softcap), targets[piece],
+                           logps[piece], ctx.softcap).to(hidden.dtype)
+            grad_hidden[piece] = (slope @ weight) * down[piece]
+            if grad_weight is not None:
+                _add_products(grad_weight, slope, (hidden[piece] * down[piece]).to(slope.dtype))
+            if grad_bias is not None:
+                grad_bias += (slope * down[piece]).sum(0)
+            del slope  # before the next chunk's is made
+        grad_weight = None if direct is not None else _like(grad_weight, weight)
+        return (grad_hidden, grad_weight, _like(grad_bias, bias), None, None, None)
+
+
+def _like(grad: Tensor | None, parameter: Tensor | None) -> Tensor | None:
+    return None if grad is None or parameter is None else grad.to(parameter.dtype)
+
+
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float | None) -> Tensor:
+    """Logits of a chunk, [chunk, vocabulary]; float32 where `softcap` bounds them (Gemma 2)."""
+    logits = nn.functional.linear(hidden, weight, bias)
+    return logits if softcap is None else softcap * torch.tanh(logits.float() / softcap)
+
+
+def log_sum_exp(logits: Tensor) -> Tensor:
+    """Float32 log-sum-exp of each row; on CPU a few rows at a time, so that they stay in cache."""
+    if logits.is_cuda:
+        return logits.float().logsumexp(-1)
+    sums = torch.empty(len(logits), dtype=torch.float32)
+    buffer = torch.empty(min(CACHED_ROWS, len(logits)), logits.shape[1], dtype=torch.float32)
+    for begin in range(0, len(logits), CACHED_ROWS):
+        rows = logits[begin:begin + CACHED_ROWS]
+        exact = buffer[:len(rows)].copy_(rows)
+        top = exact.amax(-1, keepdim=True)
+        exact.sub_(top).exp_()
+        # Threads would share the sum of a single row, and add in another order than in a batch.
+        total = exact.expand(max(2, len(rows)), -1).sum(-1)[:len(rows)]
+        sums[begin:begin + CACHED_ROWS] = total.log_().add_(top[:, 0])
+    return sums
+
+
+def _slope(logits: Tensor, targets: Tensor, logps: Tensor, softcap: float | None) -> Tensor:
+    """d -log p[target] / d uncapped logits: softmax - one-hot, times the cap's own slope.
+
+    On CPU it takes the place of the logits.
+    """
+    words = torch.arange(len(targets), device=targets.device)
+    cap_slope = None if softcap is None else 1 - (logits / softcap) ** 2
+    slope = _softmax(logits, logits[words, targets].float() - logps)
+    slope[words, targets] = torch.expm1(logps).to(slope.dtype)  # scatter_ copies it all, twice
+    return slope if cap_slope is None else slope.mul_(cap_slope)
+
+
+def _softmax(logits: Tensor, sums: Tensor) -> Tensor:
+    """exp(logits - sums), sums [R] being log-sum-exps; on CPU in place, a few rows at a time."""
+    if logits.is_cuda:
+        return torch.softmax(logits, -1)
+    for begin in range(0, len(logits), CACHED_ROWS):
+        rows = logits[begin:begin + CACHED_ROWS]
+        rows.copy_(rows.float().sub_(sums[begin:begin + CACHED_ROWS, None]).exp_())
+    return logits
+
+
+def _add_products(total: Tensor, slope: Tensor, hidden: Tensor) -> None:
+    """total += slope.T @ hidden, a block of the vocabulary at a time; total [vocabulary, width]."""
+    for begin in range(0, len(total), WEIGHT_ROWS):
+        words = slice(begin, begin + WEIGHT_ROWS)
+        total[words].add_(slope[:, words].T @ hidden)
+
+
+def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor,
+                softcap: float | None = None, chunk: int | None = None) -> Tensor:
+    """Log-probability of `targets` [R] under softmax(hidden @ weight.T + bias), float32 [R].
+
+    hidden: [R, width]; weight: [vocabulary, width], tied or not. `chunk` tokens at a time; the
+    default keeps a chunk's logits near 2**24 elements whatever the vocabulary.
+    """
+    chunk = chunk or max(64, CHUNK_ELEMENTS // len(weight) // MULTIPLE * MULTIPLE)
+    spare = -len(targets) % MULTIPLE
+    logps = _TokenLogps.apply(nn.functional.pad(hidden, (0, 0, 0, spare)), weight, bias,
+                              nn.functional.pad(targets, (0, spare)), chunk, softcap)
+    return logps[:len(targets)]
+
+
+def decoder_of(model: nn.Module) -> nn.Module:
+    """The stack of layers without the vocabulary head, also inside a PEFT wrapper."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner.get_decoder()
+
+
+def packed_hidden(model: nn.Module, batch: PackedBatch) -> Tensor:
+    """Last hidden state (after the final norm) of every token of the row, [T, width]."""
+    decoder = decoder_of(model)
+    embedded = embed(decoder.get_input_embeddings(), batch.input_ids)
+    words = {"input_ids": batch.input_ids} if embedded is None else {"inputs_embeds": embedded}
+    out = decoder(**words, position_ids=batch.position_ids, use_cache=False, layout=batch.layout)
+    return out.last_hidden_state[0]
+
+
+def response_token_logps(model: nn.Module, batch: PackedBatch, chunk: int | None = None) -> Tensor:
+    """Log-probability of every response token of the row, float32 [R]."""
+    hidden = packed_hidden(model, batch)[batch.predictors]
+    head = model.get_output_embeddings()
+    softcap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+    return token_logps(hidden, head.weight, getattr(head, "bias", None), batch.targets, softcap,
+                       chunk)
+
+
+def sequence_sums(values: Tensor, batch: PackedBatch) -> Tensor:
+    """Sum a value of each response token over its answer: [R] -> [S]."""
+    return torch.zeros(batch.answers, dtype=values.dtype,
+                       device=values.device).index_add(0, batch.owners, values)
+
+
+def response_logps(model: nn.Module, batch: PackedBatch) -> Tensor:
+    """log p(answer | prompt), summed over response tokens, float32 [S], in the trees' order."""
+    return sequence_sums(response_token_logps(model, batch), batch)

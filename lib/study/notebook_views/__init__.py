@@ -1,0 +1,1 @@
+"""What notebooks look at: examples, answers in the viewers, the playground."""

@@ -1,0 +1,1 @@
+"""Pools of candidates: sampled, scored and timed, by one process or several."""

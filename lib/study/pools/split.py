@@ -1,0 +1,123 @@
+"""Pools sampled and scored by several processes, each its share of the prompts.
+
+A process appends its finished prompts to a partial file of its own, so that an interrupted pool is
+gone on with by any number of processes. The pool itself, its scores and its seconds are written by
+the process that asked. API scores are not split: their speed is the API's.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lib.inference.partial_file import PartialFile, share_of
+from lib.inference.sampling import iter_samples, samples_key
+from lib.runtime.files import Row, read_jsonl
+from lib.study.pools.sampled import (
+    Pool,
+    begun,
+    policy_key,
+    pool_file,
+    settings_of,
+    timed_scorer,
+    timed_scores,
+    write_seconds,
+)
+from lib.study.run import Study
+from lib.study.stages.rewards import ROLES
+from lib.study.workers.worker import split
+from lib.training.parallel.processes import Processes
+
+LEFT = "the prompts that are done"
+
+
+def sample_split(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
+                 folder: Path) -> None:
+    """Write pools of one policy, sampled on `share_count()` processes.
+
+    Raises ProcessError when one of them failed; finished prompts are kept.
+    """
+    resumed = [begun(pool_file(folder, pool)) for pool in pools]
+    wanted = []
+    for pool in pools:
+        done = {row["id"] for row in _gathered(study, pool, folder).rows}
+        wanted.append({"pool": asdict(pool),
+                       "prompts": [prompt for prompt in prompts if prompt["id"] not in done]})
+    returned = split(study, "lib.study.pools.split:sample_share",
+                     {"folder": str(folder), "wanted": wanted}, f"sampled {pools[0].policy}", LEFT)
+    for number, pool in enumerate(pools):
+        _gathered(study, pool, folder).finish([prompt["id"] for prompt in prompts])
+        slowest = max(seconds[number] for seconds in returned)
+        write_seconds(folder, pool, None if resumed[number] else slowest)
+
+
+def sample_share(study: Study, options: Mapping[str, Any], processes: Processes) -> list[float]:
+    """Sample this process's prompts of each pool; seconds by pool."""
+    from lib.study.stages.responses import load_policy
+    wanted = [(Pool(**one["pool"]), one["prompts"]) for one in options["wanted"]]
+    model, tokenizer = load_policy(study, wanted[0][0].policy)
+    seconds = []
+    for pool, prompts in wanted:
+        started, settings = time.perf_counter(), settings_of(study, pool)
+        own = processes.part([([place], len(prompt["prompt"]))
+                              for place, prompt in enumerate(prompts)])
+        partial = PartialFile(share_of(pool_file(Path(options["folder"]), pool), processes.rank),
+                              _key(study, pool))
+        for row in iter_samples(model, tokenizer, [prompts[place] for place in own], settings,
+                                description=f"sampling {pool.name}, this process's share"):
+            partial.append(row)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def _gathered(study: Study, pool: Pool, folder: Path) -> PartialFile:
+    """What there is of a pool, the shares of all processes included."""
+    partial = PartialFile(pool_file(folder, pool), _key(study, pool))
+    partial.take_over()
+    return partial
+
+
+def _key(study: Study, pool: Pool) -> str:
+    return samples_key(policy_key(study, pool.policy), study.device.dtype, settings_of(study, pool))
+
+
+def score_split(study: Study, pools: Sequence[Pool],
+                folder: Path) -> Iterator[tuple[list[Row], float | None]]:
+    """Yield each pool's rows with `rewards`, and seconds as `timed_scores` has them."""
+    api = [role for role in ROLES if getattr(study.profile.rewards, role) == "nemotron"]
+    local = [role for role in ROLES if role not in api]
+    shares = split(study, "lib.study.pools.split:score_share",
+                   {"folder": str(folder), "pools": [asdict(pool) for pool in pools],
+                    "roles": local}, "scored answers", "the scores that are cached")
+    asked = timed_scorer(study, api) if api else None
+    for number, pool in enumerate(pools):
+        scores = {name: rewards for share in shares for name, rewards in share[number][0].items()}
+        seconds = [share[number][1] for share in shares]
+        rows = read_jsonl(pool_file(folder, pool))
+        if asked is not None:
+            rows, more = timed_scores(asked, rows)
+            seconds = [None if more is None or own is None else own + more for own in seconds]
+        yield ([_with_rewards(row, scores[row["id"]]) for row in rows],
+               None if None in seconds else max(seconds))
+
+
+def score_share(study: Study, options: Mapping[str, Any],
+                processes: Processes) -> list[tuple[dict[str, list[Row]], float | None]]:
+    """Score this process's rows of each pool: by row id the rewards of every candidate; seconds."""
+    scorer, returned = timed_scorer(study, options["roles"]), []
+    for pool in options["pools"]:
+        rows = read_jsonl(pool_file(Path(options["folder"]), Pool(**pool)))
+        own = processes.part([([place], sum(len(each["text"]) for each in row["candidates"]))
+                              for place, row in enumerate(rows)])
+        scored, seconds = timed_scores(scorer, [rows[place] for place in own])
+        returned.append(({row["id"]: [each["rewards"] for each in row["candidates"]]
+                          for row in scored}, seconds))
+    return returned
+
+
+def _with_rewards(row: Row, rewards: Sequence[Row]) -> Row:
+    """The row with these rewards beside those that it has."""
+    return {**row, "candidates": [{**candidate, "rewards": candidate.get("rewards", {}) | more}
+                                  for candidate, more in zip(row["candidates"], rewards,
+                                                             strict=True)]}

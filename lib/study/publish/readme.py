@@ -1,0 +1,145 @@
+"""`python -m lib.study.publish.readme runs/laptop`: puts a run's numbers and figures into the README.
+
+Only the text between the two result marks is replaced; the figures that the README shows are copied
+to figures/. So no number stands there that no command regenerates.
+"""
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lib import ROOT
+from lib.analysis import tables
+from lib.analysis.tables.findings import confound
+from lib.analysis.tables.formatting import (
+    DOUBTFUL,
+    interval,
+    markdown_table,
+    number,
+    paper_table,
+    rate,
+    win_rate_table,
+)
+from lib.runtime.files import read_json, write_text
+from lib.runtime.progress import duration, say
+
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+FIGURES = ("win_rates.svg", "sample_quality.svg")
+
+
+def results_section(results: Mapping[str, Any]) -> str:
+    """The README's results as Markdown, every number from results.json."""
+    by_judge = [row for row in results["win_rates"] if row["judge"] == "judge"]
+    confounds = "\n".join(f"- {confound(results['win_rates'], results['audit']['win_rates'], a, b)}"
+                          for a, b in results["confounds"])
+    return "\n\n".join([
+        "**The trap, in our own numbers.** The same comparison by the selector that picked the "
+        "answers, by an independent judge, and by a blind reader of an earlier run:", confounds,
+        "**What selection alone explains**: the best of each pool against a random pick of it, "
+        "beside what a policy of noise would get:", selection_lines(results),
+        "**By the judge, on the held-out prompts** (ties are half a win; 95 % intervals):",
+        win_rate_table(by_judge), DOUBTFUL, *seed_lines(results),
+        "**Beside the paper** (other model, data, judge and base):",
+        paper_table(results["win_rates"], ["judge", "selector"]), training_lines(results),
+        "**Judges**, against the blind reader:",
+        tables.judge_quality_table(results["audit"]["judge_quality"]),
+        "**The same rates with the judge's mean error taken off** (wider, because the error is "
+        "known from few prompts; the reader's verdicts are of earlier answers):",
+        tables.corrected_table(_of_confounds(results), results["win_rates"]),
+        "**Time and memory**, two CPU cores:", timings_table(results)])
+
+
+def selection_lines(results: Mapping[str, Any]) -> str:
+    """Best-of-N over a random pick of its own pool, for the pools of the compared systems."""
+    shown = {a for a, _ in results["confounds"]}
+    return tables.selection_table([row for row in results["selection_effects"] if
+                                   row["opponent"] == row["control"] and row["system"] in shown])
+
+
+def seed_lines(results: Mapping[str, Any]) -> list[str]:
+    """The spread over seeds by the judge, where several were run."""
+    rows = [row for row in results["seeds"] if row["judge"] == "judge"]
+    return ["**Over seeds** (training and sampling again, the same prompts):",
+            tables.seeds_table(rows)] if rows else []
+
+
+def _of_confounds(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    pairs = [tuple(pair) for pair in results["confounds"]]
+    return [row for row in results["audit"]["corrected"]
+            if (row["a"], row["b"]) in pairs and row["judge"] == "judge"]
+
+
+def training_lines(results: Mapping[str, Any]) -> str:
+    """Validation loss of SFT, reward accuracy of DPO, and the warning run, in three sentences."""
+    sft, dpo, other = results["sft_eval"], results["dpo_eval"], results["dpo_other_eval"]
+    lines = [f"- SFT: validation loss {sft['loss_before']:.3f} to {sft['loss_after']:.3f} nats a "
+             f"token (n = {sft['n']} conversations)."]
+    for name, found in (("DPO", dpo), ("The warning run of notebook 03", other)):
+        if found:
+            first, last = found["samples"][0], found["samples"][-1]
+            lines.append(
+                f"- {name}: validation reward accuracy {_accuracy(found['accuracy'])}, margin "
+                f"{found['rewards/margins']:.3f}; judge's mean score of {last['n']} fresh "
+                f"validation answers {first['judge_score']:.2f} to {last['judge_score']:.2f}, "
+                f"repeated 4-grams {first['repetition']:.3f} to {last['repetition']:.3f}.")
+    return "\n".join(["**Training**, on validation prompts:", "", *lines,
+                      *movement_lines(results["movement"])])
+
+
+def movement_lines(movement: Mapping[str, Any]) -> list[str]:
+    """How far DPO moved from SFT, and what each step did to the loss on ordinary answers."""
+    kl, changes = movement["kl"], movement["retention"]
+    steps = "; ".join(f"{row['policy']} {interval(row, 'loss', digits=3)}" + (
+        "" if row["change"] is None else
+        f", a change of {interval(row, 'change', 'change_low', 'change_high', 3)}")
+        for row in changes)
+    return [f"- KL of DPO from SFT on {kl['n']} of DPO's own answers at T = {kl['temperature']:g}: "
+            f"{interval(kl, 'kl')} nats an answer; Best-of-{kl['best_of_n']} adds at most "
+            f"{number(kl['best_of_n_bound'])} without training.",
+            f"- Loss on {changes[0]['n']} held-out conversations, nats a token: {steps}.",
+            *choice_lines(movement.get("choices", []))]
+
+
+def choice_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How often each policy picks the true continuation; nothing for runs that did not ask."""
+    shown = "; ".join(f"{row['policy']} {interval(row, 'accuracy')}" for row in rows)
+    return [f"- True continuation found among openings of other answers, {rows[0]['n']} "
+            f"questions (guessing gets {number(rows[0]['chance'])}): {shown}; DPO's change from "
+            f"SFT {interval(rows[-1], 'change', 'change_low', 'change_high')}."
+            ] if rows else []
+
+
+def _accuracy(row: Mapping[str, Any]) -> str:
+    shown = rate({"win_rate": row["accuracy"], "ci_low": row["ci_low"], "ci_high": row["ci_high"]})
+    return f"{shown} on {row['n']} pairs"
+
+
+def timings_table(results: Mapping[str, Any]) -> str:
+    """Seconds and peak memory of each stage."""
+    total = sum(row["seconds"] for row in results["timings"])
+    rows = [*results["timings"], {"stage": "all", "seconds": total, "peak_memory_gb": max(
+        row["peak_memory_gb"] for row in results["timings"])}]
+    return markdown_table(rows, {"stage": "stage", "time": lambda row: duration(row["seconds"]),
+                                 "peak memory": lambda row: f"{row['peak_memory_gb']:.1f} GB"})
+
+
+def main(run: str) -> None:
+    """Rewrite the README's results and the figures it shows from a run folder."""
+    folder = Path(run)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    section = results_section(read_json(folder / "results.json"))
+    write_text(ROOT / "README.md", f"{before}{BEGIN}\n\n{section}\n\n{END}{after}")
+    (ROOT / "figures").mkdir(exist_ok=True)
+    shutil.copy(folder / "results.json", ROOT / "figures" / "results.json")
+    for name in FIGURES:
+        if (folder / "figures" / name).exists():
+            shutil.copy(folder / "figures" / name, ROOT / "figures" / name)
+    say(f"README.md and figures/ now show {run}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,99 @@
+"""A full reward model, trained on the run's pairs: an option beside the embedded heads.
+
+    python -m lib.study.reward_models.classifier --run runs/laptop            trains runs/laptop/reward_model
+    python -m lib.study --run runs/own --set rewards.selector=runs/laptop/reward_model/model
+
+It starts from the profile's model, reads the pairs that notebook 01 prepared, and writes a
+transformers sequence classifier. DPO learns from the same pairs, so it may select, but never judge.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.analysis.judges.quality import pair_accuracy
+from lib.analysis.tables.formatting import rate
+from lib.modeling.loading import load_scalar_model, load_tokenizer
+from lib.runtime.files import FileError, read_json, write_json, write_jsonl
+from lib.runtime.progress import say
+from lib.study.profiles import ProfileError, parse_setting
+from lib.study.run import Study, StudyError, open_study, run_stage, stage_hash
+from lib.study.stages.data import load_part, prepare_data
+from lib.training.loop import Run, train
+from lib.training.reward import (
+    RewardObjective,
+    encode_reward_pairs,
+    pair_leads,
+    save_reward_model,
+)
+
+
+def train_reward_model(study: Study) -> dict[str, Any]:
+    """Train or find reward_model/model; returns its report.
+
+    {"n", "missing", "accuracy", "ci_low", "ci_high"} on validation pairs (clustered by prompt), and
+    "dropped": pairs left out by part and reason.
+    """
+    profile = study.profile
+    folder = run_stage(
+        study, "reward_model", {"model": profile.model, "reward_model": profile.reward_model,
+                                "max_length": profile.data.max_pair_length},
+        inputs={"data": stage_hash(study, "data")},
+        outputs=["model", "metrics.jsonl", "validation_rewards.jsonl", "report.json"],
+        work=lambda folder: _train(study, folder))
+    return read_json(folder / "report.json")
+
+
+def _train(study: Study, folder: Path) -> None:
+    profile, device = study.profile, study.device
+    settings, model_name = profile.reward_model, profile.model
+    tokenizer = load_tokenizer(model_name.name, model_name.revision)
+    encoded = {part: encode_reward_pairs(load_part(study, part), tokenizer,
+                                         profile.data.max_pair_length)
+               for part in ("preferences", "preferences_validation")}
+    pairs, held = (RewardObjective(part.pairs, settings) for part in encoded.values())
+    model = load_scalar_model(model_name.name, device.device, model_name.revision,
+                              model_name.attention, profile.seed)
+    if settings.activation_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    state = train(Run(model, pairs, held, settings, folder, profile.seed, device.device,
+                      device.dtype, name="reward model"))
+    leads = pair_leads(model, held, device.device)
+    write_jsonl(folder / "validation_rewards.jsonl", leads)
+    gaps = np.array([lead["chosen"] - lead["rejected"] for lead in leads])
+    write_json(folder / "report.json",
+               pair_accuracy(gaps, [lead["prompt"] for lead in leads])
+               | {"dropped": {part: found.dropped for part, found in encoded.items()}})
+    save_reward_model(model, state, tokenizer, folder / "model", pairs.pairs)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train as the command line says, preparing the data if need be; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m lib.study.reward_models.classifier", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="laptop", help="smoke, laptop, paper, t4 or a YAML")
+    parser.add_argument("--run", default="", help="folder of the run (default runs/<profile>)")
+    parser.add_argument("--set", dest="settings", action="append", nargs="+", default=[],
+                        metavar="KEY=VALUE", help="settings, for example reward_model.margin=0.5")
+    parser.add_argument("--force", action="store_true", help="train again")
+    given = parser.parse_args(arguments)
+    try:
+        settings = dict(parse_setting(text) for group in given.settings for text in group)
+        study = open_study(given.profile, given.run, settings, given.force)
+        prepare_data(study)
+        report = train_reward_model(study)
+    except (ProfileError, StudyError, FileError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    say(f"validation accuracy {rate({'win_rate': report['accuracy'], **report})} on "
+        f"{report['n']} pairs; use it with --set rewards.selector="
+        f"{study.path('reward_model', 'model')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""Best-of-N curves of a run: what picking the best of n buys, by the selector and by the judge.
+
+The opponent is always one SFT answer drawn independently. For DPO's pool that is any of SFT's
+candidates; for SFT's own pool each candidate in turn is the opponent of the others, so that equal
+policies under the selector's own eye give n / (n + 1). Every row has its number of prompts and a
+95 % interval over prompts; prompts with an answer that could not be scored are left out and
+counted.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lib.analysis.best_of_n.selection_effects import pool_scores
+from lib.analysis.statistics.clusters import clustered_mean_interval, clustered_share_interval
+from lib.inference.best_of_n import best_of_n_curve, kl_bound
+from lib.runtime.files import Row, read_json
+from lib.study.run import Study
+from lib.study.stages.responses import reranked_pools
+from lib.study.stages.rewards import ROLES
+
+Pools = Mapping[tuple[str, float], Sequence[Row]]  # (policy, temperature) -> rows with candidates
+
+
+def pools_of(study: Study, systems: Mapping[str, list[Row]]) -> Pools:
+    """The pools from which a best answer was picked, by policy and temperature."""
+    n = study.profile.sampling.samples
+    return {(policy, temperature): systems[f"{policy}+bon{n}@{temperature:g}"]
+            for policy, temperature in reranked_pools(study)}
+
+
+def opponents_of(study: Study, pools: Pools) -> Sequence[Row]:
+    """SFT's candidates at the main temperature, of which the opponent is drawn."""
+    return pools["sft", study.profile.sampling.temperature]
+
+
+def best_of_n_curves(study: Study, systems: Mapping[str, list[Row]]) -> list[Row]:
+    """Win-rate curves of every pool; rows as `win_rate_rows` has them."""
+    pools = pools_of(study, systems)
+    return win_rate_rows(pools, opponents_of(study, pools))
+
+
+def win_rate_rows(pools: Pools, opponents: Sequence[Row], most: int | None = None) -> list[Row]:
+    """Rows {"policy", "temperature", "judge", "n", "kl_bound", "prompts", "left_out", "value",
+    "ci_low", "ci_high"}: how often the selector's best of n beats one SFT answer.
+
+    kl_bound: nats, an upper bound (see `lib.inference.best_of_n.kl_bound`). most: report n = 1, 2,
+    4, ... up to it; None reports every n.
+    """
+    rows = []
+    for (policy, temperature), pool in pools.items():
+        for judge in ROLES:
+            values = win_curves(pool, None if pool is opponents else opponents, judge)
+            rows += [{"policy": policy, "temperature": temperature, "judge": judge,
+                      "left_out": len(pool) - len(values)} | row
+                     for row in _summary(values, most, share_row)]
+    return rows
+
+
+def win_curves(pool: Sequence[Row], opponents: Sequence[Row] | None, judge: str) -> np.ndarray:
+    """Chance that the selector's best of n beats one opponent by `judge`: [prompts, n].
+
+    opponents None: each candidate of the pool in turn is the opponent of the others. Prompts in
+    which an answer could not be scored are left out.
+    """
+    proxies, golds = pool_scores(pool, "selector"), pool_scores(pool, judge)
+    rivals = golds if opponents is None else pool_scores(opponents, judge)
+    curves = [_win_curve(*scores, opponents is None)
+              for scores in zip(proxies, golds, rivals, strict=True)
+              if not any(np.isnan(part).any() for part in scores)]
+    return np.array(curves)
+
+
+def _win_curve(proxy: np.ndarray, gold: np.ndarray, against: np.ndarray,
+               same: bool) -> np.ndarray:
+    return np.mean([best_of_n_curve(proxy[kept], wins)
+                    for kept, wins in wins_against(gold, against, same)], axis=0)
+
+
+def wins_against(gold: np.ndarray, against: np.ndarray,
+                 same: bool) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """For each opponent: which candidates play, and 1, half or 0 for each of these.
+
+    gold, against: scores [N]. same: the opponents are the candidates, and none plays itself.
+    """
+    for place, opponent in enumerate(against):
+        kept = np.arange(len(gold)) != place if same else np.full(len(gold), True)
+        yield kept, (np.sign(gold[kept] - opponent) + 1) / 2
+
+
+def gain_rows(pools: Pools, most: int | None = None) -> list[Row]:
+    """How much higher the best of n scores than one draw, by the selector and by the judge.
+
+    `value` is in standard deviations of that reward model's scores within a prompt, so that the two
+    can be drawn on one axis; other keys as in `win_rate_rows`. A model that gives all candidates of
+    every prompt one score has no such unit and no rows.
+    """
+    rows = []
+    for (policy, temperature), pool in pools.items():
+        proxies = pool_scores(pool, "selector")
+        for judge in ROLES:
+            values = gain_curves(proxies, pool_scores(pool, judge))
+            rows += [{"policy": policy, "temperature": temperature, "judge": judge,
+                      "left_out": len(pool) - len(values)} | row
+                     for row in _summary(values, most, mean_row)]
+    return rows
+
+
+def gain_curves(proxy: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """Gold score of the proxy's best of n minus the mean draw's, in its own spread: [prompts, n].
+
+    proxy, gold: [prompts, N]; the spread is the root of the mean variance within a prompt.
+    """
+    kept = ~(np.isnan(proxy).any(1) | np.isnan(gold).any(1))
+    proxy, gold = proxy[kept], gold[kept]
+    if not len(gold) or proxy.shape[1] < 2:
+        return np.empty((0, proxy.shape[1]))
+    spread = np.sqrt(gold.var(axis=1, ddof=1).mean())
+    if spread == 0:
+        return np.empty((0, proxy.shape[1]))
+    return (best_of_n_curve(proxy, gold) - gold.mean(1, keepdims=True)) / spread
+
+
+def _summary(values: np.ndarray, most: int | None,
+             summary: Callable[[np.ndarray], Row]) -> list[dict[str, Any]]:
+    """Mean and interval of each column of [prompts, n]."""
+    if not len(values):
+        return []
+    sizes = range(1, values.shape[1] + 1) if most is None else _doublings(values.shape[1], most)
+    return [{"n": n, "kl_bound": kl_bound(n)} | summary(values[:, n - 1]) for n in sizes]
+
+
+def _doublings(available: int, most: int) -> list[int]:
+    return [2**power for power in range(available.bit_length()) if 2**power <= min(available, most)]
+
+
+def mean_row(values: np.ndarray) -> Row:
+    """{"prompts", "value", "ci_low", "ci_high"} of one number a prompt, [prompts]."""
+    return _row(values, clustered_mean_interval(values))
+
+
+def share_row(values: np.ndarray) -> Row:
+    """The same for one chance of winning a prompt, 0 to 1: its interval stays in there too."""
+    return _row(values, clustered_share_interval(values))
+
+
+def _row(values: np.ndarray, ends: tuple[float, float]) -> Row:
+    return {"prompts": len(values), "value": float(values.mean()), "ci_low": ends[0],
+            "ci_high": ends[1]}
+
+
+def curves_by_judge(curves: Sequence[Row], policy: str,
+                    temperature: float | None = None) -> dict[str, list[Row]]:
+    """One policy's curves by judge, as the figures take them; None: its first temperature."""
+    rows = [row for row in curves if row["policy"] == policy]
+    wanted = rows[0]["temperature"] if temperature is None and rows else temperature
+    chosen = [row for row in rows if row["temperature"] == wanted]
+    return {judge: [row for row in chosen if row["judge"] == judge] for judge in ROLES}
+
+
+def cost_rows(study: Study, systems: Mapping[str, list[Row]]) -> list[Row]:
+    """What each pool costs a prompt, and what that buys by the judge.
+
+    Rows {"pool", "prompts", "candidates", "tokens", "sampling_seconds", "scoring_seconds" (all a
+    prompt, null where not measured), "distinct" candidates, "at_limit" share, "n", "gain",
+    "ci_low", "ci_high"}: gain is the judge's win rate of the best of n minus that of one draw.
+    """
+    pools = pools_of(study, systems)
+    opponents = opponents_of(study, pools)
+    costs = {(row["policy"], row["temperature"]): row
+             for row in read_json(study.path("responses", "costs.json"))}
+    return [_cost_row(key, pool, costs[key], win_curves(
+                pool, None if pool is opponents else opponents, "judge"))
+            for key, pool in pools.items()]
+
+
+def _cost_row(key: tuple[str, float], pool: Sequence[Row], cost: Row, wins: np.ndarray) -> Row:
+    candidates = [candidate for row in pool for candidate in row["candidates"]]
+    row = {"policy": key[0], "temperature": key[1], "pool": f"{key[0]} at T = {key[1]:g}",
+           "prompts": len(pool), "candidates": cost["candidates"],
+           "distinct": sum(len({c["text"] for c in row["candidates"]}) for row in pool) / len(pool),
+           "at_limit": sum(c["finish"] == "length" for c in candidates) / len(candidates)}
+    for name in ("tokens", "sampling_seconds", "scoring_seconds"):
+        row[name] = None if cost[name] is None else cost[name] / cost["prompts"]
+    if not len(wins):
+        return row | {"n": None, "gain": None, "ci_low": None, "ci_high": None}
+    found = mean_row(wins[:, -1] - wins[:, 0])
+    return row | {"n": wins.shape[1], "gain": found["value"], "ci_low": found["ci_low"],
+                  "ci_high": found["ci_high"]}

@@ -1,0 +1,132 @@
+"""Notebook 01's stage: rows from a source, curated, split by prompt, and written down.
+
+Writes data/sft.parquet, preferences.parquet and heldout.parquet, the validation rows beside them
+(`*_validation.parquet`), the pairs of the other kind on the same prompts (`other_*.parquet`, sample
+only), and report.json with what was dropped and why.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from lib.data.curation import curate_heldout, curate_preferences, curate_sft
+from lib.data.duplicates import overlap
+from lib.data.hub import Place, merge_choices, stream_choice
+from lib.data.parquet import read_parquet, write_parquet
+from lib.data.schema import prompt_text
+from lib.data.sources import Keyed, Reader, load_heldout, load_preferences, load_sft
+from lib.data.splits import held_out_subset, split_by_prompt
+from lib.modeling.loading import load_tokenizer
+from lib.runtime.files import read_json, sha256_of_value, write_json
+from lib.study.run import Study, run_stage
+from lib.study.workers.processes import share_count
+from lib.study.workers.worker import split
+from lib.training.parallel.processes import Processes
+
+PARTS = ("sft", "sft_validation", "preferences", "preferences_validation", "other_pairs",
+         "other_validation", "heldout")
+
+
+def prepare_data(study: Study) -> dict[str, Any]:
+    """Make or find the run's data; returns the report: per part what was kept, dropped and why.
+
+    Raises FileError, SchemaError or HubError for rows that cannot be read.
+    """
+    settings, model = study.profile.data, study.profile.model
+    folder = run_stage(study, "data", {"data": settings, "tokenizer": model.name,
+                                       "prompts": study.profile.evaluation.prompts,
+                                       "longest_prompt": study.profile.sampling.max_prompt_tokens},
+                       inputs={"rows": _source_hash(study)},
+                       outputs=[*(f"{part}.parquet" for part in PARTS), "report.json"],
+                       work=lambda folder: _prepare(study, folder))
+    return read_json(folder / "report.json")
+
+
+def load_part(study: Study, part: str) -> list[dict[str, Any]]:
+    """Rows of one part of the run's data: see `PARTS`."""
+    return read_parquet(study.path("data", f"{part}.parquet"))
+
+
+def _source_hash(study: Study) -> str:
+    """Hash of the rows themselves where they are local, else of their pinned names."""
+    settings, seed = study.profile.data, study.profile.data.seed
+    if settings.source == "hub":
+        return sha256_of_value(settings)
+    return sha256_of_value([load_sft(settings, seed), load_preferences(settings, seed),
+                            load_heldout(settings)])
+
+
+def _prepare(study: Study, folder: Path) -> None:
+    settings, seed = study.profile.data, study.profile.data.seed
+    tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
+    near = settings.drop_near_duplicates
+    read = _reader(study)
+    sft, sft_report = curate_sft(load_sft(settings, seed, read), tokenizer, settings.max_length,
+                                 near)
+    pairs, pairs_report = curate_preferences(load_preferences(settings, seed, read), tokenizer,
+                                             settings.max_pair_length, near)
+    heldout, heldout_report = curate_heldout(load_heldout(settings), tokenizer,
+                                             study.profile.sampling.max_prompt_tokens, near)
+    count = min(study.profile.evaluation.prompts, len(heldout))
+    parts = {"heldout": held_out_subset(heldout, count, seed)}
+    parts["sft"], parts["sft_validation"] = split_by_prompt(sft, settings.validation_share, seed)
+    parts["preferences"], parts["preferences_validation"] = split_by_prompt(
+        pairs, settings.validation_share, seed)
+    for part, like in (("other_pairs", "preferences"),
+                       ("other_validation", "preferences_validation")):
+        parts[part] = _other_pairs(study, tokenizer, parts[like])
+    _refuse_empty(parts)
+    for part, rows in parts.items():
+        write_parquet(rows, folder / f"{part}.parquet", like=parts[_kind(part)])
+    trained = [prompt_text(row) for part in ("sft", "preferences") for row in parts[part]]
+    write_json(folder / "report.json", {
+        "sft": sft_report.to_dict(), "preferences": pairs_report.to_dict(),
+        "heldout": heldout_report.to_dict(),
+        "rows": {part: len(rows) for part, rows in parts.items()},
+        "overlap": overlap(trained, [row["prompt"] for row in heldout]).to_dict()})
+
+
+def _reader(study: Study) -> Reader:
+    """How a stream is read: here, or by each process its shards."""
+    if share_count() == 1:
+        return stream_choice
+
+    def read(place: Place, rows: int, seed: str) -> Keyed:
+        """The choice of all processes together."""
+        shares = split(study, "lib.study.stages.data:read_share",
+                       {"place": asdict(place), "rows": rows, "seed": seed},
+                       f"read {place.path}", "its beginning")
+        return merge_choices(shares, rows)
+    return read
+
+
+def read_share(study: Study, options: Mapping[str, Any], processes: Processes) -> Keyed:
+    """This process's choice of its shards of a stream."""
+    return stream_choice(Place(**options["place"]), options["rows"], options["seed"],
+                         processes.rank, processes.count)
+
+
+def _other_pairs(study: Study, tokenizer: Any, like: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The sample's pairs of the kind that DPO does not train on, for the prompts of `like`."""
+    settings = study.profile.data
+    if settings.source != "sample":
+        return []
+    other = "written" if settings.pairs == "on_policy" else "on_policy"
+    rows = load_preferences(replace(settings, pairs=other, preference_rows=None),
+                            settings.seed)
+    wanted = {prompt_text(row) for row in like}
+    rows = [row for row in rows if prompt_text(row) in wanted]
+    return curate_preferences(rows, tokenizer, settings.max_pair_length)[0]
+
+
+def _kind(part: str) -> str:
+    """The part that has the same columns and is never empty."""
+    return "preferences" if part.startswith("other") else part.removesuffix("_validation")
+
+
+def _refuse_empty(parts: dict[str, list]) -> None:
+    for part in ("sft", "preferences", "heldout"):
+        if not parts[part]:
+            raise ValueError(f"no usable rows are left in {part}; report.json in the run's data "
+                             "folder counts what was dropped and why")

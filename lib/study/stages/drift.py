@@ -1,0 +1,148 @@
+"""How far training moved the policy, and what that cost on text it was not trained on.
+
+Stage `movement` reads texts with the policies, once: the SFT validation conversations with base,
+SFT and DPO (is general ability kept?), a multiple choice among openings of their answers, and DPO's
+own samples with DPO and SFT together (how far apart are the two?). One file each, so that an
+interrupted stage goes on; nothing is sampled.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lib.analysis.policies.divergence import kl_divergence
+from lib.analysis.policies.retention import choice_accuracy, retention
+from lib.data.chat import encode_prompt, encode_response
+from lib.inference.best_of_n import kl_bound
+from lib.modeling.packed.divergence import answer_divergence
+from lib.modeling.packed.logps import response_logps
+from lib.modeling.packed.packing import PackedBatch, Tree, collate, pack
+from lib.runtime.files import Row, read_jsonl, write_jsonl
+from lib.runtime.progress import track
+from lib.study.run import Study, run_stage, stage_hash
+from lib.study.stages.data import load_part
+from lib.study.stages.multiple_choice import continuation_trees
+from lib.study.stages.responses import POLICIES, load_policy, pools
+from lib.training.sft import encode_sft
+
+
+def measure_movement(study: Study) -> Row:
+    """Make or find the measurements: "conversations" and "choices" by policy, and "answers".
+
+    A conversation's row has `tokens` (response tokens) and `logp` (summed, nats) under its policy;
+    a choice's `logps`, nats a token of each opening offered, the conversation's own first; an
+    answer's `tokens`, `logp` under DPO, `reference_logp` under SFT and `kl` of DPO from SFT.
+    """
+    inputs = {name: stage_hash(study, name) for name in ("data", "sft", "dpo", "responses")}
+    names = [*POLICIES, *map(_choices, POLICIES), "answers"]
+    folder = run_stage(study, "movement", {"model": study.profile.model,
+                                           "max_length": study.profile.data.max_length}, inputs,
+                       outputs=[f"{name}.jsonl" for name in names],
+                       work=lambda folder: _measure(study, folder))
+    rows = {name: read_jsonl(folder / f"{name}.jsonl") for name in names}
+    return {"answers": rows["answers"],
+            "conversations": {policy: rows[policy] for policy in POLICIES},
+            "choices": {policy: rows[_choices(policy)] for policy in POLICIES}}
+
+
+def movement_results(study: Study, measured: Row) -> Row:
+    """KL of DPO from SFT beside what Best-of-N may add; loss and choices that each policy keeps."""
+    resamples, seed = study.profile.evaluation.resamples, study.profile.seed
+    answers, held = measured["answers"], measured["conversations"]
+    n = study.profile.sampling.samples
+    found = kl_divergence(*([row[key] for row in answers] for key in ("logp", "reference_logp")),
+                          [row["kl"] for row in answers], resamples, seed)
+    tokens = sum(row["tokens"] for row in answers)
+    return {"kl": found | {"temperature": warmest(study), "top_k": study.profile.sampling.top_k,
+                           "mean_tokens": tokens / len(answers),
+                           "kl_per_token": found["kl"] * len(answers) / tokens,
+                           "best_of_n": n, "best_of_n_bound": kl_bound(n)},
+            "retention": retention({policy: [-row["logp"] for row in rows]
+                                    for policy, rows in held.items()},
+                                   [row["tokens"] for row in held["base"]], resamples, seed),
+            "choices": choice_accuracy({policy: [row["logps"] for row in rows]
+                                        for policy, rows in measured["choices"].items()})}
+
+
+def warmest(study: Study) -> float:
+    """The temperature of DPO's pool that lies nearest to 1, at which a KL is defined."""
+    return min((t for policy, t in pools(study) if policy == "dpo"), key=lambda t: abs(t - 1))
+
+
+def _measure(study: Study, folder: Path) -> None:
+    for policy in POLICIES:
+        reads = {policy: _read_conversations, _choices(policy): _read_choices}
+        missing = [name for name in reads if not (folder / f"{name}.jsonl").exists()]
+        loaded = load_policy(study, policy) if missing else ()
+        for name in missing:
+            write_jsonl(folder / f"{name}.jsonl", reads[name](study, policy, *loaded))
+    if not (folder / "answers.jsonl").exists():
+        write_jsonl(folder / "answers.jsonl", _compare_answers(study))
+
+
+def _choices(policy: str) -> str:
+    """Name of the file that holds a policy's choices."""
+    return f"{policy}_choices"
+
+
+def _read_conversations(study: Study, policy: str, model: Any, tokenizer: Any) -> list[Row]:
+    trees = encode_sft(load_part(study, "sft_validation"), tokenizer,
+                       study.profile.data.max_length)
+    logps = _answer_logps(study, model, trees, f"conversations under {policy}")
+    return [{"tokens": sum(tree.masks[0]), "logp": logp}
+            for tree, [logp] in zip(trees, logps, strict=True)]
+
+
+def _read_choices(study: Study, policy: str, model: Any, tokenizer: Any) -> list[Row]:
+    trees = continuation_trees(load_part(study, "sft_validation"), tokenizer)
+    logps = _answer_logps(study, model, trees, f"choices of {policy}")
+    return [{"logps": [logp / len(branch) for logp, branch in zip(found, tree.branches,
+                                                                  strict=True)]}
+            for tree, found in zip(trees, logps, strict=True)]
+
+
+def _answer_logps(study: Study, model: Any, trees: Sequence[Tree],
+                  description: str) -> list[list[float]]:
+    """Summed log-probability of each tree's answers, in nats."""
+    found: list[list[float]] = [[] for _ in trees]
+    for places, batch in _packed(study, trees, description):
+        with torch.no_grad():
+            logps = iter(response_logps(model, batch).tolist())
+        for place in places:
+            found[place] = list(islice(logps, len(trees[place].branches)))
+    return found
+
+
+def _compare_answers(study: Study) -> list[Row]:
+    (dpo, tokenizer), (sft, _) = load_policy(study, "dpo"), load_policy(study, "sft")
+    trees = _answers(study, tokenizer)
+    rows: list[Row] = [{} for _ in trees]
+    for places, batch in _packed(study, trees, "DPO's answers under DPO and SFT"):
+        found = [values.tolist() for values in answer_divergence(dpo, sft, batch)]
+        for place, logp, reference, kl in zip(places, *found, strict=True):
+            rows[place] = {"tokens": len(trees[place].branches[0]), "logp": logp,
+                           "reference_logp": reference, "kl": kl}
+    return rows
+
+
+def _packed(study: Study, trees: Sequence[Tree],
+            description: str) -> Iterator[tuple[list[int], PackedBatch]]:
+    """Trees as packed rows: (their numbers, the batch), with progress."""
+    rows = pack([len(tree) for tree in trees], study.profile.sft.token_budget)
+    for row in track(rows, description, len(rows), "row"):
+        yield row, collate([trees[i] for i in row], study.device.device)
+
+
+def _answers(study: Study, tokenizer: Any) -> list[Tree]:
+    """The first candidate of every prompt in DPO's warmest pool, as token ids."""
+    pool = read_jsonl(study.path("responses", "pools", f"dpo@{warmest(study):g}.jsonl"))
+    trees = []
+    for row in pool:
+        prompt, answer = [{"role": "user", "content": row["prompt"]}], row["candidates"][0]
+        ids = encode_response(tokenizer, prompt, answer["text"])
+        ids = ids[:-1] if answer["finish"] == "length" and len(ids) > 1 else ids  # it never stopped
+        trees.append(Tree(tuple(encode_prompt(tokenizer, prompt)), (tuple(ids),)))
+    return trees

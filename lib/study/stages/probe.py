@@ -1,0 +1,64 @@
+"""What DPO does to real answers while it trains: validation prompts sampled and judged.
+
+Reward accuracy and margin can rise while the answers get worse (notebook 03 shows it), so each
+evaluation also draws answers from the policy and logs the judge's mean score and their repetition.
+Validation prompts only: the held-out prompts and the audit are not touched.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lib.analysis.texts.metrics import text_metrics
+from lib.data.schema import prompt_text
+from lib.data.splits import held_out_subset
+from lib.inference.sampling import sample
+from lib.modeling.packed.attention import choose_method, use_packed_attention
+from lib.study.profiles import profile_from
+from lib.study.run import Study
+from lib.study.stages.data import load_part
+from lib.study.stages.rewards import Scorer, score_rows
+
+Probe = Callable[[nn.Module, int], dict[str, float]]
+
+
+def probe_of_run(options: Mapping[str, Any], tokenizer: Any) -> Probe | None:
+    """The probe of a training job: options hold the run's profile (as a mapping) and folder."""
+    study = Study(profile_from(options["profile"]), Path(options["folder"]))
+    return validation_probe(study, tokenizer)
+
+
+def validation_probe(study: Study, tokenizer: Any) -> Probe | None:
+    """A function (model, step) -> metrics of fresh answers; None if the profile asks for none."""
+    prompts = probe_prompts(study)
+    if not prompts:
+        return None
+    scorer = Scorer(study, ["judge"])
+    settings = replace(study.profile.sampling, samples=1)
+    method = choose_method(study.device.device, study.profile.model.attention)[0]
+
+    def probe(model: nn.Module, step: int) -> dict[str, float]:
+        """Judge's mean score, repetition and length of fresh answers; n scored answers."""
+        rows = [{**row, "chosen": 0} for row in sample(model, tokenizer, prompts, settings)]
+        use_packed_attention(model, method)
+        rows = score_rows(scorer, rows)
+        scores = [row["candidates"][0]["rewards"]["judge"] for row in rows]
+        known = [score for score in scores if score is not None]
+        metrics = text_metrics(rows)
+        return {"judge_score": sum(known) / len(known), "n": len(known),
+                "repetition": metrics["seq_rep_4"] or 0.0, "loop_rate": metrics["loop_rate"],
+                "mean_tokens": metrics["mean_tokens"]}
+    return probe
+
+
+def probe_prompts(study: Study) -> list[dict[str, Any]]:
+    """Validation prompts, one of each text, seeded and balanced by source."""
+    rows = load_part(study, "preferences_validation")
+    distinct = {prompt_text(row): row for row in rows}
+    prompts = [{"id": row["id"], "prompt": text, "source": row["source"]}
+               for text, row in distinct.items()]
+    count = min(study.profile.evaluation.probe_prompts, len(prompts))
+    return held_out_subset(prompts, count, study.profile.data.seed) if count else []

@@ -1,0 +1,189 @@
+"""Notebook 05's stage: every number that is stated anywhere, computed once into results.json.
+
+Win rates of the paper's comparisons and of the controls that it lacks, by the judge and, beside it,
+by the selector; the judges against the blind reader; text metrics; constraints; Best-of-N curves;
+DPO's evaluation; timings and environment. Nothing is recomputed in a notebook.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lib.analysis.best_of_n.selection_effects import complementarity, selection_effects
+from lib.analysis.comparisons.paper import DPO_EVAL, INCONSISTENCIES, claims, paper_rows
+from lib.analysis.comparisons.win_rates import (
+    rate_systems,
+    ratings_rows,
+    round_robin,
+    same_opponent_tests,
+    win_rates_by_source,
+)
+from lib.analysis.judges.quality import judge_agreement
+from lib.analysis.policies.displacement import displacement, reward_accuracy, reward_intervals
+from lib.analysis.texts.constraints import constraint_accuracy_by_system
+from lib.analysis.texts.metrics import text_metrics_by_system
+from lib.runtime.devices import environment
+from lib.runtime.files import Row, read_json, read_jsonl, write_json
+from lib.runtime.manifest import code_hash, read_manifest
+from lib.study.run import Study, run_stage, stage_hash
+from lib.study.seeds import known_seeds
+from lib.study.stages.audit import audit_results, reference_results
+from lib.study.stages.curves import best_of_n_curves, cost_rows, gain_rows, pools_of
+from lib.study.stages.data import load_part
+from lib.study.stages.deep_pools import deep_curves, deep_inputs, load_deep_pools, without_deep
+from lib.study.stages.drift import measure_movement, movement_results
+from lib.study.stages.responses import (
+    POLICIES,
+    candidates_of,
+    load_systems,
+    pools,
+    reranked_pools,
+)
+from lib.study.stages.rewards import ROLES, Scorer
+from lib.study.stages.selection_rules import rule_rows
+
+STAGES = ("data", "sft", "dpo", "dpo_other", "rewards", "responses", "movement")
+MATRIX = ("a", "b", "judge", "n", "win_rate", "ci_low", "ci_high")
+
+
+def evaluate_study(study: Study) -> Row:
+    """Compute or find results.json; returns it, with the spread over seeds where one is known.
+
+    It takes seconds, so that other code makes it again: no number outlives the formula it had.
+    """
+    measured = measure_movement(study)
+    inputs = {name: stage_hash(study, name)
+              for name in ("data", "sft", "dpo", "responses", "movement")} | deep_inputs(study)
+    inputs["code"] = code_hash("analysis", "study")
+    run_stage(study, "results", {"evaluation": without_deep(study.profile.evaluation)}, inputs,
+              outputs=["results.json"], work=lambda folder: _evaluate(study, folder, measured))
+    results = read_json(study.path("results", "results.json")) | {"seeds": known_seeds(study)}
+    write_json(study.path("results.json"), results)
+    return results
+
+
+def comparisons(study: Study) -> list[tuple[str, str]]:
+    """The family of comparisons: the paper's Table 1, the missing ones, and the random controls."""
+    bon, control = systems_at_main(study, "bon"), systems_at_main(study, "random")
+    n = study.profile.sampling.samples
+    at_temperatures = [(f"dpo+bon{n}@{t:g}", "sft") for policy, t in pools(study)
+                       if policy == "dpo"]
+    of_base = [(bon["base"], "base"), (control["base"], "base"), ("sft", bon["base"]),
+               ("dpo", bon["base"])] if candidates_of(study, "base") > 1 else []
+    return list(dict.fromkeys([
+        ("sft", "base"), (bon["sft"], "base"), ("dpo", "sft"), *sorted(at_temperatures),
+        ("dpo", "base"), (bon["dpo"], "base"), (bon["sft"], "sft"),
+        (bon["dpo"], "dpo"), (bon["dpo"], bon["sft"]),
+        (control["sft"], "sft"), (control["dpo"], "dpo"), (control["dpo"], "sft"), *of_base]))
+
+
+def systems_at_main(study: Study, kind: str) -> dict[str, str]:
+    """Policy -> its `bon` or `random` system at the main temperature."""
+    sampling = study.profile.sampling
+    return {policy: f"{policy}+{kind}{sampling.samples}@{sampling.temperature:g}"
+            for policy in POLICIES}
+
+
+def confounds(study: Study) -> list[tuple[str, str]]:
+    """The comparisons in which a judging selector flatters itself most: Best-of-N against one."""
+    bon = systems_at_main(study, "bon")
+    return [(bon["sft"], "sft"), (bon["dpo"], "dpo"), (bon["dpo"], "sft")]
+
+
+def same_opponents(study: Study) -> list[tuple[str, str, str]]:
+    """(first, second, opponent) for McNemar: what the paper compares across different opponents."""
+    n, main = study.profile.sampling.samples, study.profile.sampling.temperature
+    bon = systems_at_main(study, "bon")
+    sft, dpo = bon["sft"], bon["dpo"]
+    colder_or_warmer = [f"dpo+bon{n}@{t:g}" for policy, t in reranked_pools(study)
+                        if policy == "dpo" and t != main]
+    return [("dpo", "sft", "base"), (dpo, sft, "base"), (dpo, "dpo", "sft"),
+            *((dpo, other, "sft") for other in sorted(colder_or_warmer))]
+
+
+def _evaluate(study: Study, folder: Path, measured: Row) -> None:
+    systems, heldout, scorer = load_systems(study), load_part(study, "heldout"), Scorer(study)
+    pairs, resamples = comparisons(study), study.profile.evaluation.resamples
+    write_json(folder / "results.json", {
+        "profile": study.profile.name, "seed": study.profile.seed, "confounds": confounds(study),
+        **compare_systems(study, systems),
+        "best_of_n_curves": best_of_n_curves(study, systems),
+        "best_of_n_gains": gain_rows(pools_of(study, systems)),
+        "best_of_n_rules": rule_rows(study, systems),
+        "best_of_n_costs": cost_rows(study, systems),
+        "best_of_n_deep": deep_curves(load_deep_pools(study)),
+        "sft_eval": _losses(study), "dpo_eval": _dpo_eval(study, "dpo"),
+        "dpo_other_eval": _dpo_eval(study, "dpo_other"),
+        "movement": movement_results(study, measured),
+        "reward_models": _reward_models(study),
+        "audit": audit_results(scorer, systems, pairs, resamples),
+        "reference_score": reference_results(scorer, systems, heldout),
+        "constraints": constraint_accuracy_by_system(systems, heldout),
+        "text_metrics": text_metrics_by_system(systems),
+        "paper": {"table_1": paper_rows(), "claims": claims(), "dpo_eval": DPO_EVAL,
+                  "inconsistencies": INCONSISTENCIES},
+        "timings": _timings(study), "environment": environment()})
+
+
+def compare_systems(study: Study, systems: Mapping[str, Sequence[Row]]) -> Row:
+    """All that needs scores alone: the family of comparisons, the round robin, ratings, selection.
+
+    `win_rates` is the family that was decided on beforehand, Holm-corrected; `round_robin` has all
+    pairs and is there to look at.
+    """
+    pairs, resamples = comparisons(study), study.profile.evaluation.resamples
+    seed, best = study.profile.seed, systems_at_main(study, "bon")
+    everyone = round_robin(systems, ROLES, resamples=resamples, seed=seed)
+    return {
+        "win_rates": round_robin(systems, ROLES, pairs, resamples=resamples, seed=seed),
+        "round_robin": [{key: row[key] for key in MATRIX} for row in everyone],
+        "ratings": [row for role in reversed(ROLES)
+                    for row in ratings_rows(rate_systems(systems, role, seed=seed), role)],
+        "same_opponent": same_opponent_tests(systems, ROLES, same_opponents(study)),
+        "win_rates_by_source": win_rates_by_source(systems, ROLES, pairs),
+        "judge_agreement": judge_agreement(systems, ROLES, pairs),
+        "selection_effects": selection_effects(systems, "selector", ROLES, seed=seed),
+        "complementarity": [complementarity(systems, role, best["dpo"], "dpo", best["sft"], "sft",
+                                            resamples, seed) for role in ROLES]}
+
+
+def _losses(study: Study) -> Row:
+    """SFT's validation loss before and after, token-weighted, in nats a token."""
+    rows = [row for row in read_jsonl(study.path("sft", "metrics.jsonl"))
+            if row["split"] == "validation"]
+    return {"loss_before": rows[0]["loss"], "loss_after": rows[-1]["loss"], "n": rows[-1]["n"],
+            "steps": rows[-1]["step"]} if rows else {}
+
+
+def _dpo_eval(study: Study, stage: str) -> Row:
+    """Last validation metrics with intervals that count prompts, and the probe's two ends."""
+    folder = study.path(stage)
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return {}
+    rewards = read_jsonl(folder / "validation_rewards.jsonl")
+    rows = read_jsonl(folder / "metrics.jsonl")
+    last = [row for row in rows if row["split"] == "validation"][-1]
+    samples = [row for row in rows if row["split"] == "samples"]
+    return {**last, "accuracy": reward_accuracy(rewards), "intervals": reward_intervals(rewards),
+            "displacement": displacement(rows, rewards, manifest["parameters"]["dpo"]["beta"]),
+            "samples": samples[:1] + samples[-1:] if samples else []}
+
+
+def validation_accuracy(study: Study, stage: str) -> Row:
+    """Reward accuracy of a DPO stage on validation pairs, for notebook 03."""
+    return reward_accuracy(read_jsonl(study.path(stage, "validation_rewards.jsonl")))
+
+
+def _reward_models(study: Study) -> Row:
+    path = study.path("rewards", "reward_models.json")
+    rewards = study.profile.rewards
+    return {"selector": rewards.selector, "judge": rewards.judge,
+            "reports": read_json(path) if path.exists() else {}}
+
+
+def _timings(study: Study) -> list[Row]:
+    """Seconds and peak memory of every finished stage."""
+    manifests = {stage: read_manifest(study.path(stage)) for stage in STAGES}
+    return [{"stage": stage, "seconds": manifest["seconds"],
+             "peak_memory_gb": manifest["peak_memory_gb"], "device": manifest["device"],
+             "dtype": manifest["dtype"]} for stage, manifest in manifests.items() if manifest]

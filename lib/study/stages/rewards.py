@@ -1,0 +1,101 @@
+"""The reward models of a run: two embedded heads fitted on disjoint data, or the ones named.
+
+Stage `rewards` fits and keeps the heads (rewards/*.safetensors, reward_models.json), called by
+whichever notebook needs a score first. Other kinds (Nemotron, classifiers) have nothing to fit;
+their scores are cached in rewards/scores.sqlite.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lib import ROOT
+from lib.inference.rewards import Conversation
+from lib.inference.rewards.heads.embedded import EmbeddedRewardModel, score_with_all
+from lib.inference.rewards.heads.features import load_backbone
+from lib.inference.rewards.heads.head import load_head
+from lib.inference.rewards.heads.views import VIEWS
+from lib.modeling.loading import model_hash, resolve_model
+from lib.runtime.files import read_json, sha256_of
+from lib.study.reward_models.heads import fit_reward_models, save_reward_models
+from lib.study.reward_models.remote import remote_reward_model
+from lib.study.run import Study, run_stage
+
+FEATURES = ROOT / "data" / "cache" / "features"
+ROLES = ("selector", "judge")
+SCORED = tuple(ROOT / "data" / "sample" / f"{name}.jsonl"
+               for name in ("on_policy", "judged", "audit"))
+
+
+def fit_rewards(study: Study) -> dict[str, Any]:
+    """Fit or find the embedded heads; returns their reports: accuracy on pairs never seen."""
+    settings = study.profile.rewards
+    if "embedded" not in (settings.selector, settings.judge):
+        return {}
+    backbone = resolve_model(settings.backbone)
+    folder = run_stage(
+        study, "rewards", {"backbone": settings.backbone, "views": VIEWS},
+        inputs={"backbone": model_hash(backbone)} | {path.name: sha256_of(path) for path in SCORED},
+        outputs=["reward_models.json", *(f"{role}.safetensors" for role in ROLES)],
+        work=lambda folder: _fit(study, backbone, folder))
+    return read_json(folder / "reward_models.json")
+
+
+def _fit(study: Study, backbone: str, folder: Path) -> None:
+    device = study.device
+    loaded = load_backbone(backbone, device.dtype, device.device)
+    save_reward_models(fit_reward_models(loaded, FEATURES), folder)
+
+
+class Scorer:
+    """The run's selector and judge, loaded once; embedded ones share one pass over the answers."""
+
+    def __init__(self, study: Study, roles: Sequence[str] = ROLES) -> None:
+        fit_rewards(study)
+        names = {role: getattr(study.profile.rewards, role) for role in roles}
+        self.embedded = _embedded(study, [r for r, name in names.items() if name == "embedded"])
+        self.others = {role: remote_reward_model(study, name) for role, name in names.items()
+                       if name != "embedded"}
+
+    def score(self, conversations: Sequence[Conversation]) -> dict[str, list[float | None]]:
+        """Scores by role, in the order of the conversations; None where one could not be scored."""
+        scores = score_with_all(self.embedded, conversations) if self.embedded else {}
+        return scores | {role: model.score(conversations) for role, model in self.others.items()}
+
+
+def _embedded(study: Study, roles: Sequence[str]) -> list[EmbeddedRewardModel]:
+    if not roles:
+        return []
+    device, backbone = study.device, resolve_model(study.profile.rewards.backbone)
+    loaded = load_backbone(backbone, device.dtype, device.device)
+    return [EmbeddedRewardModel(role, load_head(study.path("rewards"), role), loaded, FEATURES)
+            for role in roles]
+
+
+def conversation(prompt: str, answer: str) -> Conversation:
+    """A single-turn conversation as reward models take it."""
+    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+
+
+def score_rows(scorer: Scorer, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Response rows with `rewards` filled in for every candidate."""
+    conversations = [conversation(row["prompt"], candidate["text"])
+                     for row in rows for candidate in row["candidates"]]
+    scores = scorer.score(conversations)
+    by_candidate = iter([dict(zip(scores, values, strict=True))
+                         for values in zip(*scores.values(), strict=True)])
+    return [{**row, "candidates": [{**candidate, "rewards": next(by_candidate)}
+                                   for candidate in row["candidates"]]} for row in rows]
+
+
+def accuracy_rows(reports: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Reward models' accuracies on unseen pairs: all pairs, a gap of one or more, equal lengths."""
+    rows = []
+    for model, tested in reports.items():
+        for name, report in tested.items():
+            clear = next(row for row in report["by_gap"] if row["gap_at_least"] == 1)
+            for pairs, found in (("all", report["all"]), ("a gap of 1 or more", clear),
+                                 ("of about equal length", report["length_matched"])):
+                rows.append({"model": model, "tested_on": name, "pairs": pairs,
+                             "accuracy": found["value"]} | found)
+    return rows

@@ -1,0 +1,77 @@
+"""Work that needs no gradients, split over the processes of `--processes N`.
+
+    accelerate launch --multi_gpu --num_processes 4 -m lib.study.workers.worker --config FILE
+
+Sampling, scoring and reading a stream deal their prompts or rows to N processes. The process that
+asks (`split`) starts them and puts what they return together in the old order: it alone writes what
+a run keeps. Random numbers go by prompt, so that N processes give the rows of one.
+"""
+
+import argparse
+import importlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lib.runtime.files import read_json, write_json
+from lib.study.profiles import profile_from
+from lib.study.run import Study
+from lib.study.workers.processes import share_count
+from lib.training.parallel.launch import launch, launch_command
+from lib.training.parallel.processes import JOIN_SECONDS, ProcessError, Processes, join, leave
+
+Work = Callable[[Study, Mapping[str, Any], Processes], Any]  # its return value goes through JSON
+
+
+def split(study: Study, work: str, options: Mapping[str, Any], doing: str, left: str) -> list[Any]:
+    """What each process returned, in rank order.
+
+    work: `module:function` of a Work, called on every process with `options`. doing, left: for the
+    sentence of the ProcessError that is raised when one failed; see `lib.training.parallel.launch.launch`.
+    """
+    count, folder = share_count(), study.path("shares")
+    shutil.rmtree(folder, ignore_errors=True)
+    path = folder / "work.json"
+    write_json(path, {"work": work, "options": options, "profile": asdict(study.profile),
+                      "folder": str(study.folder)})
+    try:
+        launch(launch_command("lib.study.workers.worker", path, count), count, doing, left)
+        return [read_json(_returned(path, rank)) for rank in range(count)]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _returned(path: Path, rank: int) -> Path:
+    return path.with_name(f"returned-{rank}.json")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do this process's share; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m lib.study.workers.worker")
+    parser.add_argument("--config", required=True, type=Path, help="what `split` wrote")
+    path = parser.parse_args(arguments).config
+    try:
+        job = read_json(path)
+        study = Study(profile_from(job["profile"]), Path(job["folder"]))
+        processes = join(study.device.device.type == "cpu" or not torch.cuda.is_available(),
+                         JOIN_SECONDS)
+        if not processes.main:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - rank 0 talks
+        module, _, name = job["work"].partition(":")
+        work: Work = getattr(importlib.import_module(module), name)
+        write_json(_returned(path, processes.rank), work(study, job["options"], processes))
+    except (ProcessError, ValueError, OSError, RuntimeError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        return 2
+    leave()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Starting a job on several processes of this machine by `accelerate launch`.
+
+An accelerate configuration file may say more (machines, FSDP); its number of processes then counts.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from lib import ROOT
+from lib.runtime.progress import say
+from lib.training.job import Job, write_job
+from lib.training.parallel.processes import JOIN_SECONDS, ProcessError, lost_another
+
+
+def launch_job(job: Job, processes: int, sharded: bool = False, config_file: str = "") -> None:
+    """Train on `processes` processes and show what rank 0 says.
+
+    Raises ProcessError, one sentence, when any of them failed; what is done is in the checkpoints.
+    """
+    path = Path(job.folder) / "job.json"
+    write_job(job, path)
+    launch(launch_command("lib.training", path, processes, sharded, config_file), processes,
+           f"trained {job.folder}", "the newest checkpoint")
+
+
+def launch(command: list[str], processes: int, doing: str, left: str) -> None:
+    """Run a command line of `launch_command`, showing its output as it comes.
+
+    doing: what the processes did, left: what a new start goes on from; both for the sentence of
+    the ProcessError that is raised when any of them failed.
+    """
+    say(" ".join(command[2:]))
+    with tempfile.TemporaryFile("w+") as errors:
+        worker = subprocess.Popen(command, cwd=ROOT, env=_environment(processes), text=True,
+                                  stdout=subprocess.PIPE, stderr=errors)
+        for line in worker.stdout:
+            print(line, end="", flush=True)
+        if worker.wait():
+            errors.seek(0)
+            raise ProcessError(reason_of(errors.read(), doing, left))
+
+
+def launch_command(module: str, path: Path, processes: int, sharded: bool = False,
+                   config_file: str = "") -> list[str]:
+    """The command line; the same works by hand."""
+    if config_file:  # which may name several machines
+        options = ["--config_file", config_file, "--rdzv_conf", f"timeout={JOIN_SECONDS:.0f}"]
+    else:  # --multi_gpu starts processes on a machine without GPUs as well, which --cpu does not
+        kind = ["--use_fsdp", "--fsdp_version", "2"] if sharded else ["--multi_gpu"]
+        options = [*kind, "--num_processes", str(processes), "--num_machines", "1",
+                   "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    return [sys.executable, "-m", "accelerate.commands.launch", *options, "-m", module,
+            "--config", str(path)]
+
+
+def _environment(processes: int) -> dict[str, str]:
+    """This process's environment, the cores shared out among the processes."""
+    threads = max(1, (os.cpu_count() or 1) // max(1, processes))
+    return {"OMP_NUM_THREADS": str(threads)} | dict(os.environ)
+
+
+def reason_of(errors: str, doing: str, left: str) -> str:
+    """One sentence out of what the processes and their launcher wrote; see `launch`."""
+    signals = re.findall(r"exitcode\s*:\s*-(\d+)", errors)
+    killed = [signal for signal in signals if signal != "15"]  # 15: the launcher ends the others
+    if killed:
+        return (f"a process that {doing} was killed (signal {killed[0]}), and all were stopped; "
+                f"start again, with any number of processes, to go on from {left}")
+    if came := re.search(r"waiting for clients\. (\d+)/(\d+) clients joined", errors):
+        return (f"{came[1]} of {came[2]} machines came; start the others at the same time, or "
+                "check main_process_ip and the firewall")
+    said = re.findall(r"^(?:\[rank\d+\]: )?(?:error|[\w.]+Error): (.+)$", errors, re.MULTILINE)
+    own = [text for text in said if not lost_another(text)]
+    return (own or said or ["the launcher failed; run its command by hand to see why"])[0]

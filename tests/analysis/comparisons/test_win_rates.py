@@ -1,0 +1,166 @@
+"""Win-rate rows: their schema, their ties, and the inputs that must be refused."""
+
+import json
+
+import pytest
+
+from lib.analysis.comparisons.seeds import win_rates_over_seeds
+from lib.analysis.comparisons.win_rates import (
+    compare,
+    rate_systems,
+    ratings_rows,
+    round_robin,
+    same_opponent,
+    win_rates_by_source,
+)
+from lib.analysis.statistics.significance import prompts_needed
+from tests.analysis.analysis_rows import response, system
+
+FIXED_KEYS = {"a", "b", "judge", "n", "wins", "ties", "losses", "win_rate", "ci_low", "ci_high",
+              "length_controlled", "seed"}
+
+
+def test_a_row_has_the_fixed_keys_and_is_plain_json() -> None:
+    row = compare(system([3, 2, 1]), system([1, 2, 3], "b"), "judge", "dpo", "sft", seed=7)
+    assert row.keys() >= FIXED_KEYS
+    assert (row["a"], row["b"], row["judge"], row["seed"]) == ("dpo", "sft", "judge", 7)
+    assert (row["wins"], row["ties"], row["losses"], row["win_rate"]) == (1, 1, 1, 0.5)
+    json.dumps(row, allow_nan=False)
+
+
+def test_mirrored_rows_sum_to_one_with_mirrored_intervals() -> None:
+    a, b = system([3, 2, 2, 5, 1]), system([1, 2, 3, 4, 0], "b")
+    row, mirror = compare(a, b, "judge"), compare(b, a, "judge")
+    assert row["win_rate"] + mirror["win_rate"] == pytest.approx(1)
+    assert row["ci_low"] + mirror["ci_high"] == pytest.approx(1)
+    assert row["length_controlled"] + mirror["length_controlled"] == pytest.approx(1)
+    assert row["length_controlled_low"] + mirror["length_controlled_high"] == pytest.approx(1)
+
+
+def test_a_system_against_itself_is_one_half() -> None:
+    row = compare(system([3, 2, 1]), system([3, 2, 1]), "judge")
+    assert (row["win_rate"], row["ties"], row["p_value"]) == (0.5, 3, 1)
+    assert row["prompts_needed"] is None
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    a, b = system([3, 2, 2, 5, 1]), system([1, 2, 3, 4, 0], "b")
+    assert compare(a, b, "judge") == compare(a, b[::-1], "judge")
+
+
+def test_identical_texts_are_ties_whatever_the_scores_say() -> None:
+    a = [response(0, "The same.", 5.0), response(1, "Same, unscored.", None)]
+    b = [response(0, "The same. ", 1.0), response(1, "Same, unscored.", 4.0)]
+    row = compare(a, b, "judge")
+    assert (row["ties"], row["n"], row["missing"]) == (2, 2, 0)
+
+
+def test_an_answer_that_was_never_picked_is_missing_even_beside_the_same_text() -> None:
+    plain = [response(0, "First.", 3.0), response(1, "One.", 3.0)]
+    pools = [response(0, "First.", None), response(1, "One.", 3.0)]
+    for row in pools:  # the first stands in where nothing could be scored
+        row["candidates"].append({"text": "Second.", "tokens": 1, "rewards": {"judge": None}})
+    row = compare(pools, plain, "judge")
+    assert (row["n"], row["ties"], row["missing"]) == (1, 1, 1)
+
+
+def test_missing_scores_are_counted_and_never_zero() -> None:
+    row = compare(system([None, 2, -5]), system([-9, None, -6], "b"), "judge")
+    assert (row["n"], row["missing"], row["wins"]) == (1, 2, 1)
+
+
+def test_one_prompt_gives_a_row_with_a_wide_interval() -> None:
+    row = compare(system([1]), system([0], "b"), "judge")
+    assert (row["win_rate"], row["n"]) == (1, 1)
+    assert row["ci_high"] - row["ci_low"] > 0.7
+
+
+def test_all_ties_are_one_half_with_an_interval() -> None:
+    row = compare(system([1] * 30), system([1] * 30, "b"), "judge")
+    assert row["win_rate"] == 0.5
+    assert row["ci_low"] < 0.5 < row["ci_high"]
+
+
+def test_different_prompt_sets_are_refused_and_the_difference_named() -> None:
+    longer = system([1, 2, 3], "b")
+    with pytest.raises(ValueError, match="only a has none, only b has p2"):
+        compare(system([1, 2]), longer, "judge")
+    longer[0]["prompt"] = "Another question?"
+    with pytest.raises(ValueError, match="different prompts under the same id: p0"):
+        compare(system([1, 2, 3]), longer, "judge")
+
+
+def test_repeated_rows_unknown_judges_and_no_rows_are_refused() -> None:
+    rows = system([1, 2])
+    with pytest.raises(ValueError, match="answers p0 more than once"):
+        compare([*rows, rows[0]], rows, "judge")
+    with pytest.raises(ValueError, match="nobody scored no answer"):
+        compare(rows, rows, "nobody")
+    with pytest.raises(ValueError, match="needs at least one prompt"):
+        compare([], [], "judge")
+
+
+def test_a_round_robin_compares_all_pairs_later_against_earlier() -> None:
+    systems = {"base": system([1, 1, 1, 1]), "sft": system([2, 2, 0, 1], "b"),
+               "dpo": system([3, 3, 3, 3], "c")}
+    rows = round_robin(systems, ["judge"], resamples=200)
+    assert [(row["a"], row["b"]) for row in rows] == [("sft", "base"), ("dpo", "base"),
+                                                      ("dpo", "sft")]
+    assert all(row["holm_p"] >= row["p_value"] for row in rows)
+    assert rows[1]["win_rate"] == 1
+    single = compare(systems["dpo"], systems["sft"], "judge", "dpo", "sft", resamples=200)
+    assert single.items() <= rows[2].items()
+
+
+def test_a_round_robin_takes_named_pairs_and_refuses_unknown_ones() -> None:
+    systems = {"base": system([1, 1]), "sft": system([2, 2], "b")}
+    [row] = round_robin(systems, ["judge"], [("base", "sft")], resamples=50)
+    assert (row["a"], row["b"], row["losses"]) == ("base", "sft", 2)
+    with pytest.raises(ValueError, match="ppo has no responses; expected one of base, sft"):
+        round_robin(systems, ["judge"], [("ppo", "sft")])
+
+
+def test_win_rates_by_source_split_the_prompts() -> None:
+    systems = {"base": system([1, 1, 1, 1, None]), "sft": system([2, 0, 2, 0, 1], "b")}
+    rows = win_rates_by_source(systems, ["judge"])
+    assert {row["source"]: (row["win_rate"], row["n"], row["missing"]) for row in rows} == \
+        {"coding": (1, 2, 1), "advice": (0, 2, 0)}
+
+
+def test_ratings_order_the_systems_and_survive_one_that_never_loses() -> None:
+    systems = {"base": system([1, 1, 2, 1]), "sft": system([2, 2, 0, 1], "b"),
+               "dpo": system([3, 3, 3, 3], "c")}
+    rows = ratings_rows(rate_systems(systems, "judge", resamples=50), "judge")
+    assert rows[0]["system"] == "dpo"
+    assert rows[0]["prior"] == 0.5
+    json.dumps(rows, allow_nan=False)
+
+
+def test_two_systems_meet_the_same_opponent_on_discordant_prompts_only() -> None:
+    systems = {"x": system([2, 2, 2, 0]), "y": system([2, 0, 0, 2], "b"),
+               "base": system([1, 1, 1, 1], "c")}
+    row = same_opponent(systems, "x", "y", "base", "judge")
+    assert (row["b"], row["c"], row["n"]) == (2, 1, 4)
+    assert row["prompts_needed"] == prompts_needed(0.625, tie_share=0.25)
+
+
+def test_a_win_is_better_than_a_tie_with_the_same_opponent() -> None:
+    systems = {"x": system([2, 1, 1]), "y": system([1, 1, 0], "b"),
+               "base": system([1, 1, 1], "c")}
+    row = same_opponent(systems, "x", "y", "base", "judge")
+    assert (row["b"], row["c"]) == (2, 0)
+    with pytest.raises(ValueError, match="scored no prompt of x, y and base together"):
+        same_opponent(systems | {"y": system([None] * 3, "b")}, "x", "y", "base", "judge")
+
+
+def test_several_seeds_give_each_seeds_rate_and_their_spread() -> None:
+    runs = [{"sft": system([1, 1, 1, 1]), "dpo": system(scores, "b")}
+            for scores in ([2, 2, 0, 0], [2, 2, 2, 0], [2, 2, 2, None])]
+    [row] = win_rates_over_seeds(runs, ["judge"], [("dpo", "sft")])
+    assert (row["n"], row["missing"]) == (3, 1)
+    assert row["per_seed"] == pytest.approx([2 / 3, 1, 1])
+    assert row["low"] <= row["mean"] <= row["high"]
+    json.dumps(row, allow_nan=False)
+    runs[1]["sft"] = runs[1]["dpo"] = system([1, 1, 1, 1, 9])
+    with pytest.raises(ValueError, match="runs 0 and 1 answered different prompts, such as p4"):
+        win_rates_over_seeds(runs, ["judge"], [("dpo", "sft")])

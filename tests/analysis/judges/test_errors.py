@@ -1,0 +1,167 @@
+"""Judges' errors on the audit, McNemar over a family, corrected rates, and the tables of all."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lib.analysis import figures, tables
+from lib.analysis.comparisons.win_rates import (
+    rate_systems,
+    ratings_rows,
+    round_robin,
+    same_opponent_tests,
+    win_rates_by_source,
+)
+from lib.analysis.judges.audit import READER, audit_systems, corrected_win_rate
+from lib.analysis.judges.errors import corrected_win_rates, judge_calibration, length_bias
+from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
+from tests.analysis.analysis_rows import response, system
+from tests.analysis.judges.test_audit import AUDIT, READER_SCORES, noisy
+
+LENGTHS = [[len(answer["text"]) for answer in row["answers"]] for row in AUDIT]
+
+
+def test_calibration_is_measured_on_the_pairs_that_the_reader_separates() -> None:
+    row = judge_calibration(AUDIT, "noisy", noisy(1.0))
+    assert row["n"] == sum(part["n"] for part in row["bins"]) > 800
+    assert row["nll_at_temperature"] <= row["nll"]
+    json.dumps(row, allow_nan=False)
+
+
+def test_a_judge_that_counts_characters_stands_out_beside_the_reader() -> None:
+    reader, counting, opposite = length_bias(
+        AUDIT, {"counting": LENGTHS, "opposite": [[-n for n in row] for row in LENGTHS]})
+    assert reader["judge"] == READER
+    assert (counting["prefers_longer"], opposite["prefers_longer"]) == (1, 0)
+    assert reader["ci_low"] < reader["prefers_longer"] < reader["ci_high"]
+
+
+def test_unscored_answers_are_left_out_of_the_length_bias() -> None:
+    holes = [[None, *row[1:]] for row in LENGTHS]
+    _, row = length_bias(AUDIT, {"counting": holes})
+    _, whole = length_bias(AUDIT, {"counting": LENGTHS})
+    assert row["n"] < whole["n"]
+
+
+def test_taking_off_the_mean_error_finds_the_truth_and_is_wider_than_the_judges_interval() -> None:
+    random = np.random.default_rng(0)
+    truth = random.random(2000) < 0.5
+    flattering = np.where(random.random(2000) < 0.4, 1.0, truth)
+    arguments = flattering[120:], flattering[:120], truth[:120]
+    found = prediction_powered_win_rate(*arguments, weight=1.0)
+    assert found.low < 0.5 < found.high
+    assert found.weight == 1
+    alone = 1.96 * np.sqrt(flattering.var() / 1880)
+    assert found.high - found.low > 2 * alone
+    pooled = prediction_powered_win_rate(*arguments)
+    assert pooled.high - pooled.low <= found.high - found.low
+
+
+def test_only_comparisons_that_the_reader_saw_are_corrected() -> None:
+    scores = noisy(1.5)
+    systems = audit_systems(AUDIT, {"noisy": scores})
+    systems["dpo+bon4@1"] = systems["dpo"]
+    pairs = [("dpo", "base"), ("dpo+bon4@1", "base")]
+    rows = corrected_win_rates(systems, AUDIT, "noisy", scores, pairs)
+    assert [(row["a"], row["b"]) for row in rows] == [("dpo", "base")]
+    one = {name: rows[:1] for name, rows in systems.items()}
+    assert corrected_win_rates(one, AUDIT, "noisy", scores, pairs) == []
+    for row in systems["dpo"][1:]:  # all but one could not be scored
+        row["candidates"] = [row["candidates"][0] | {"rewards": {"noisy": None}}]
+    assert corrected_win_rates(systems, AUDIT, "noisy", scores, pairs) == []
+
+
+def test_a_judge_without_error_is_left_as_it_is() -> None:
+    systems = audit_systems(AUDIT, {"twin": READER_SCORES})
+    row = corrected_win_rate(systems, AUDIT, "twin", READER_SCORES, "dpo", "base")
+    assert [row["win_rate"], row["judge_rate"]] == pytest.approx([row["reader_rate"]] * 2)
+
+
+def family() -> dict[str, list[dict]]:
+    systems = {"base": system([1, 1, 1, 1]), "sft": system([2, 2, 0, 0], "b"),
+               "dpo": system([2, 2, 2, 0], "c")}
+    for rows in systems.values():
+        for row in rows:
+            row["candidates"][0]["rewards"]["selector"] = -row["candidates"][0]["rewards"]["judge"]
+    return systems
+
+
+def test_mcnemar_over_a_family_is_corrected_within_each_judge() -> None:
+    rows = same_opponent_tests(family(), ["judge", "selector"], [("dpo", "sft", "base")] * 2)
+    assert [row["judge"] for row in rows] == ["judge", "judge", "selector", "selector"]
+    assert (rows[0]["b"], rows[0]["c"]) == (1, 0)
+    assert all(row["holm_p"] >= row["mid_p"] for row in rows)
+
+
+def test_tables_name_every_system_judge_and_n() -> None:
+    systems = family()
+    rates = round_robin(systems, ["judge", "selector"], resamples=50)
+    ratings = [row for judge in ("judge", "selector")
+               for row in ratings_rows(rate_systems(systems, judge, resamples=50), judge)]
+    table = tables.ratings_table(ratings)
+    assert "| system | judge | selector |" in table
+    assert len(table.splitlines()) == 5
+    assert "about" in tables.power_table(rates) or "no number" in tables.power_table(rates)
+    assert tables.power_table([]) == "No comparison is undecided."
+    sources = tables.sources_table(win_rates_by_source(systems, ["judge"]), "dpo", "base")
+    assert "| coding | 1.00 [.34, 1.00], n = 2 |" in sources
+    assert "mid-p" in tables.same_opponent_table(
+        same_opponent_tests(systems, ["judge"], [("dpo", "sft", "base")]))
+    assert "One seed was run" in tables.seeds_table([])
+
+
+@pytest.mark.parametrize(("predicted", "reading"), [
+    (0.8, "selection can explain it"), (0.6, "above selection"), (0.95, "below selection"),
+    (None, "scores never vary")])
+def test_best_of_n_is_read_against_selection_alone(predicted: float | None, reading: str) -> None:
+    row = {"system": "dpo+bon4@0.6", "opponent": "sft", "judge": "judge", "single": 0.6,
+           "correlation": 0.5, "predicted": predicted, "observed": 0.8, "ci_low": 0.7,
+           "ci_high": 0.9, "n": 64}
+    assert reading in tables.selection_table([row])
+
+
+def test_the_error_of_the_prediction_counts_too() -> None:
+    row = {"system": "dpo+bon4@0.6", "opponent": "sft", "judge": "judge", "single": 0.6,
+           "correlation": 0.5, "predicted": 0.6, "observed": 0.8, "ci_low": 0.7, "ci_high": 0.9,
+           "n": 64, "null": 0.8, "excess": 0.2, "excess_low": -0.02, "excess_high": 0.4}
+    assert "| .20 [-.02, .40] | selection can explain it |" in tables.selection_table([row])
+
+
+@pytest.mark.parametrize(("low", "high", "reading"), [
+    (-0.1, 0.2, "undecided"), (0.1, 0.2, "complementary"), (-0.2, -0.1, "they overlap")])
+def test_an_interaction_is_called_by_its_interval(low: float, high: float, reading: str) -> None:
+    row = {"judge": "judge", "n": 64, "gain_with": 0.3, "gain_without": 0.2, "mean": 0.1,
+           "low": low, "high": high}
+    assert reading in tables.complementarity_table([row])
+
+
+def test_figures_say_who_is_first_and_whether_clearly() -> None:
+    systems = {"base": system([1.0] * 30), "sft": system([2.0] * 20 + [0.0] * 10, "b"),
+               "dpo": system([3.0] * 29 + [0.0], "c")}
+    rows = ratings_rows(rate_systems(systems, "judge", resamples=100), "judge")
+    figure = figures.ratings_figure(rows)
+    assert "by the judge dpo is clearly first" in figure.layout.title.text
+    matrix = figures.round_robin_figure(round_robin(systems, ["judge"], resamples=50),
+                                        list(systems), "judge")
+    assert matrix.data[0].z[0][1] == pytest.approx(1 - matrix.data[0].z[1][0])
+    assert "of 3 comparisons by the judge" in matrix.layout.title.text
+
+
+def test_calibration_and_selection_figures_state_their_finding() -> None:
+    figure = figures.calibration_figure([judge_calibration(AUDIT, "noisy", noisy(1.0))])
+    assert "The noisy is right in" in figure.layout.title.text
+    row = {"system": "x+bon4@1", "opponent": "sft", "judge": "judge", "predicted": 0.8,
+           "observed": 0.8, "ci_low": 0.7, "ci_high": 0.9, "n": 9}
+    assert "can explain 1 of 2" in figures.selection_figure(
+        [row, row | {"predicted": 0.1}, row | {"predicted": None}]).layout.title.text
+
+
+def test_text_and_retention_tables_show_a_dash_for_what_is_not_defined() -> None:
+    from lib.analysis.texts.metrics import text_metrics_by_system
+    table = tables.text_table(text_metrics_by_system({"sft": [response(0, "A b c d e", 1.0)]}))
+    assert "| sft | 1 | 5.0 |" in table
+    assert "| – |" in table
+    row = {"policy": "base", "n": 2, "tokens": 1200, "loss": 2.0, "ci_low": 1.9, "ci_high": 2.1,
+           "perplexity": 7.39, "change": None, "change_low": None, "change_high": None}
+    assert "| base | 2 | 1,200 | 2.000 [1.900, 2.100] | 7.39 | – |" in tables.retention_table([row])

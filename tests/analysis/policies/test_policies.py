@@ -1,0 +1,169 @@
+"""How far a policy moved and what it kept: divergence, displacement, retention."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from lib.analysis import tables
+from lib.analysis.policies.displacement import displacement, reward_accuracy, reward_intervals
+from lib.analysis.policies.divergence import kl_divergence
+from lib.analysis.policies.retention import choice_accuracy, retention
+from lib.modeling.packed.attention import choose_method, use_packed_attention
+from lib.modeling.packed.divergence import answer_divergence
+from lib.modeling.packed.packing import Tree, collate
+from lib.modeling.smoke import smoke_tokenizer
+from lib.study.publish.readme import choice_lines
+from lib.study.stages.multiple_choice import continuation_trees
+
+NATS = st.lists(st.floats(0.5, 200), min_size=2, max_size=30)
+
+
+def tiny(seed: int, packed: bool = True) -> Qwen2ForCausalLM:
+    torch.manual_seed(seed)
+    model = Qwen2ForCausalLM(Qwen2Config(
+        vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=1)).eval()
+    if packed:
+        use_packed_attention(model, choose_method(torch.device("cpu"), "auto")[0])
+    return model
+
+
+def test_the_divergence_of_packed_answers_is_that_of_each_alone() -> None:
+    policy, reference = tiny(0), tiny(1)
+    trees = [Tree((1, 2, 3), ((4, 5),)), Tree((6, 7), ((8, 9, 10),))]
+    found = answer_divergence(policy, reference, collate(trees))
+    for place, tree in enumerate(trees):
+        prompt, answer = list(tree.prompt), list(tree.branches[0])
+        ids = torch.tensor([prompt + answer])
+        with torch.no_grad():
+            p, q = (model(ids).logits[0, len(prompt) - 1:-1].log_softmax(-1)
+                    for model in (tiny(0, packed=False), tiny(1, packed=False)))
+        picked = torch.arange(len(answer)), torch.tensor(answer)
+        expected = p[picked].sum(), q[picked].sum(), (p.exp() * (p - q)).sum()
+        assert [float(values[place]) for values in found] == pytest.approx(
+            [float(value) for value in expected], abs=1e-4)
+
+
+def test_a_policy_does_not_diverge_from_itself() -> None:
+    model = tiny(0)
+    logp, again, kl = answer_divergence(model, model, collate([Tree((1, 2), ((3, 4, 5),))]))
+    assert torch.equal(logp, again)
+    assert float(kl) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_exact_divergence_is_the_mean_of_the_sampled_one_with_less_noise() -> None:
+    random = np.random.default_rng(0)
+    exact = np.full(400, 1.0)
+    noise = random.normal(1.0, 2.0, 400)  # log-ratios of sampled tokens around the same mean
+    found = kl_divergence(noise, np.zeros(400), exact, resamples=500)
+    assert found["k1_low"] < found["kl"] == 1 < found["k1_high"]
+    assert found["ci_high"] - found["ci_low"] < found["k1_high"] - found["k1_low"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_displacement_takes_the_first_and_last_validation_in_order_of_steps() -> None:
+    rows = [{"split": "validation", "step": step, "n": 9, "logps/chosen": -10.0 - step,
+             "logps/rejected": -10.0 - 2 * step} for step in (8, 0, 4)]
+    rewards = [{"prompt": prompt, "chosen": 0.1 * (-8 + noise), "rejected": 0.1 * (-16 - noise)}
+               for prompt, noise in enumerate((-2, -1, 0, 1, 2))]
+    chosen, rejected = displacement([*rows, {"split": "train", "step": 99}], rewards, beta=0.1)
+    assert (chosen["before"], chosen["after"], chosen["change"]) == (-10, -18, -8)
+    assert (rejected["change"], rejected["n"]) == (-16, 9)
+    assert chosen["change_low"] < -8 < chosen["change_high"] < 0
+    assert "| chosen | 9 | -10.00 | -18.00 | -8.00 [-9.96, -6.04] |" in \
+        tables.displacement_table([chosen, rejected])
+    assert displacement(rows[:1], rewards, 0.1) == []
+
+
+def test_rewards_of_validation_pairs_have_intervals_that_count_prompts() -> None:
+    pairs = [{"prompt": 0, "chosen": 0.4, "rejected": 0.1}, {"prompt": 1, "chosen": 0.1,
+             "rejected": 0.2}, {"prompt": 2, "chosen": 0.3, "rejected": -0.3}]
+    found = reward_intervals(pairs)
+    low, high = found["rewards/margins"]
+    assert low < np.mean([0.3, -0.1, 0.6]) < high
+    for name, ends in reward_intervals(pairs * 4).items():  # said four times, known once
+        assert found[name] == pytest.approx(ends)
+    assert reward_accuracy(pairs)["accuracy"] == pytest.approx(2 / 3)
+    evaluation = {"n": 3, "loss": 0.6, "rewards/margins": 0.27, "intervals": found,
+                  "accuracy": reward_accuracy(pairs), "rewards/accuracies": 2 / 3,
+                  "rewards/chosen": 0.27, "rewards/rejected": 0.0}
+    table = tables.dpo_paper_table(evaluation)
+    assert "| loss | .5630 | .600 |" in table
+    assert "| rewards/margins | .5798 | .270 [-" in table
+
+
+def test_retention_weighs_tokens_and_pairs_the_change_by_conversation() -> None:
+    base, sft, dpo = retention({"base": [30.0, 10.0], "sft": [20.0, 5.0], "dpo": [20.0, 5.0]},
+                               [10, 10], resamples=200)
+    assert (base["loss"], sft["loss"], base["tokens"]) == (2, 1.25, 20)
+    assert base["perplexity"] == pytest.approx(np.exp(2))
+    assert base["change"] is None
+    assert (sft["change"], dpo["change"]) == (-0.75, 0)
+    assert (dpo["change_low"], dpo["change_high"]) == (0, 0)
+    json.dumps([base, sft, dpo], allow_nan=False)
+
+
+@settings(deadline=None, max_examples=40)
+@given(NATS)
+def test_a_retention_interval_holds_its_loss(nats: list[float]) -> None:
+    [row] = retention({"base": nats}, [10] * len(nats), resamples=400)
+    assert row["ci_low"] - 1e-9 <= row["loss"] <= row["ci_high"] + 1e-9
+
+
+def test_policies_that_read_other_conversations_are_refused() -> None:
+    with pytest.raises(ValueError, match="sft read 1 conversations of 2; every policy must"):
+        retention({"base": [1.0, 2.0], "sft": [1.0]}, [5, 5])
+    with pytest.raises(ValueError, match="no conversation was set aside"):
+        retention({"base": []}, [])
+
+
+def test_choices_count_the_true_continuation_and_pair_the_change_by_question() -> None:
+    right, wrong, even = [-1.0, -2.0, -3.0, -4.0], [-2.0, -1.0, -3.0, -4.0], [-1.0, -1.0, -3, -4]
+    sft, dpo = choice_accuracy({"sft": [right, right, wrong, even],
+                                "dpo": [right, wrong, wrong, right]})
+    assert (sft["accuracy"], dpo["accuracy"], sft["chance"], sft["n"]) == (0.5, 0.5, 0.25, 4)
+    assert sft["ci_low"] < 0.5 < sft["ci_high"]
+    assert sft["change"] is None
+    assert dpo["change"] == 0
+    assert dpo["change_low"] == pytest.approx(-dpo["change_high"])  # one lost, one gained
+    json.dumps([sft, dpo], allow_nan=False)
+    assert choice_accuracy({"base": [], "sft": []}) == []
+
+
+def test_choices_are_shown_with_their_interval_and_what_guessing_gets() -> None:
+    rows = choice_accuracy({"sft": [[-1.0, -2.0, -3.0, -4.0]] * 4,
+                            "dpo": [[-1.0, -2.0, -3.0, -4.0]] * 3 + [[-2.0, -1.0, -3.0, -4.0]]})
+    assert "| dpo | 4 | .25 | .75 [.30, .95] | -.25 [" in tables.choices_table(rows)
+    assert "No choice" in tables.choices_table([])
+    [line] = choice_lines(rows)
+    assert "4 questions (guessing gets .25): sft 1.00 [" in line
+    assert choice_lines([]) == []
+
+
+def test_choices_that_policies_were_asked_differently_are_refused() -> None:
+    with pytest.raises(ValueError, match="dpo answered 1 questions and sft 2"):
+        choice_accuracy({"sft": [[-1.0, -2.0]] * 2, "dpo": [[-1.0, -2.0]]})
+    with pytest.raises(ValueError, match="an option of sft has no log-probability"):
+        choice_accuracy({"sft": [[float("nan"), -2.0]]})
+
+
+def test_a_question_offers_its_own_answer_first_and_three_others_of_its_source() -> None:
+    tokenizer = smoke_tokenizer(300)
+    rows = [{"source": source, "messages": [{"role": "user", "content": f"Ask {i}"},
+                                            {"role": "assistant", "content": answer}]}
+            for i, (source, answer) in enumerate(
+                [("a", "Red"), ("b", "Six"), ("a", "Blue"), ("a", "Red"), ("a", "Green"),
+                 ("a", "Pink")])]
+    trees = continuation_trees(rows, tokenizer)
+    shown = [[tokenizer.decode(branch, skip_special_tokens=True).strip() for branch in
+              tree.branches] for tree in trees]
+    assert shown[0] == ["Red", "Blue", "Green", "Pink"]  # the other Red is passed over
+    assert shown[1][0] == "Blue"
+    assert [options[0] for options in shown] == ["Red", "Blue", "Red", "Green", "Pink", "Six"]
+    assert all(len(set(options)) == 4 for options in shown)
+    assert continuation_trees(rows[:1], tokenizer) == []

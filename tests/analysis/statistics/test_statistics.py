@@ -1,0 +1,243 @@
+"""Properties that hold for any scores, and the inputs that nobody plans for."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+
+from lib.analysis.statistics import bradley_terry as ratings
+from lib.analysis.statistics import (
+    calibration,
+    expected_calibration_error,
+    exponential_moving_average,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    prompts_needed,
+    sign_test,
+    win_rate,
+)
+from lib.analysis.statistics.agreement import agreement, cohen_kappa
+from lib.analysis.statistics.bootstrap import (
+    CHUNK_CELLS,
+    bootstrap_means,
+    interaction_test,
+    resample_counts,
+)
+from lib.analysis.statistics.bradley_terry import bradley_terry, rate
+from lib.analysis.statistics.length_control import length_controlled_win_rate
+from lib.analysis.statistics.selection_null import selection_win_rate
+
+SCORES = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=1, max_size=60)
+
+
+@given(SCORES)
+def test_a_win_rate_and_its_mirror_sum_to_one(scores: list[tuple[int, int]]) -> None:
+    a, b = zip(*scores, strict=True)
+    assert win_rate(a, b) + win_rate(b, a) == pytest.approx(1)
+    assert win_rate(a, a) == 0.5
+
+
+@given(SCORES, st.randoms())
+def test_the_order_of_prompts_does_not_matter(scores: list[tuple[int, int]],
+                                              random: object) -> None:
+    shuffled = list(scores)
+    random.shuffle(shuffled)
+    assert win_rate(*zip(*scores, strict=True)) == win_rate(*zip(*shuffled, strict=True))
+
+
+def test_missing_scores_are_left_out_pairwise_and_counted() -> None:
+    a, b = [1, None, 3, np.nan, 5], [0, 1, None, 2, 6]
+    assert win_rate(a, b) == 0.5
+    found = paired_bootstrap(a, b, resamples=100, seed=0)
+    assert (found.n, found.missing, found.mean) == (2, 3, 0)
+
+
+def test_no_common_score_is_an_error_not_a_number() -> None:
+    with pytest.raises(ValueError, match="needs at least one"):
+        win_rate([1, None], [None, 1])
+    with pytest.raises(ValueError, match="needs at least one"):
+        paired_bootstrap([None], [1.0], 10, 0)
+
+
+def test_scores_of_different_prompt_sets_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 scores against 3"):
+        win_rate([1, 2], [1, 2, 3])
+
+
+def test_a_bootstrap_of_one_prompt_has_no_width() -> None:
+    found = paired_bootstrap([2.0], [1.0], resamples=50, seed=0)
+    assert (found.low, found.mean, found.high, found.n) == (1, 1, 1, 1)
+
+
+def test_a_bootstrap_interval_shrinks_with_the_prompts_and_repeats_with_its_seed() -> None:
+    scores = np.random.default_rng(0).normal(size=400)
+    few = paired_bootstrap(scores[:50], np.zeros(50), 2000, seed=3)
+    many = paired_bootstrap(scores, np.zeros(400), 2000, seed=3)
+    assert many.high - many.low < few.high - few.low
+    assert few == paired_bootstrap(scores[:50], np.zeros(50), 2000, seed=3)
+
+
+def test_bootstrap_columns_share_their_prompts_and_skip_their_own_gaps() -> None:
+    column = np.array([1, 0, 1, 1, 0.5, 0])
+    gaps = np.array([1, 0, np.nan, 1, 0.5, np.nan])
+    means = bootstrap_means(np.stack([column, 1 - column, gaps], axis=1), 500, seed=0)
+    assert means[:, 0] + means[:, 1] == pytest.approx(np.ones(500))
+    assert np.nanmean(means[:, 2]) == pytest.approx(np.nanmean(gaps), abs=0.05)
+
+
+@pytest.mark.parametrize("n", [100, 1000, 10_000])
+def test_resampling_draws_as_many_prompts_as_it_must_in_chunks_of_bounded_size(n: int) -> None:
+    cells = [chunk.size for chunk in resample_counts(n, 2000, seed=0)]
+    assert sum(cells) == 2000 * n  # work grows with the prompts, memory does not
+    assert max(cells) <= CHUNK_CELLS
+
+
+def test_the_interaction_is_zero_when_two_gains_add_up() -> None:
+    base = np.random.default_rng(0).normal(size=300)
+    found = interaction_test(base + 3, base + 1, base + 2, base, resamples=200)
+    assert (found.mean, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-12)
+    complementary = interaction_test(base + 4, base + 1, base + 2, base, resamples=200)
+    assert complementary.low == pytest.approx(1)
+
+
+def test_a_sign_test_of_ties_alone_finds_nothing() -> None:
+    assert sign_test(0, 0) == 1
+    assert mcnemar(0, 0).exact_p == mcnemar(0, 0).mid_p == 1
+    assert mcnemar(4, 4).mid_p == pytest.approx(1)
+
+
+def test_holm_multiplies_the_smallest_p_by_the_size_of_the_family() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+def test_no_number_of_prompts_settles_a_rate_of_one_half() -> None:
+    assert prompts_needed(0.5) is None
+    assert prompts_needed(0.62, tie_share=0.3) < prompts_needed(0.62)
+    assert prompts_needed(0.38) == prompts_needed(0.62)
+    with pytest.raises(ValueError, match="win_rate 1.2"):
+        prompts_needed(1.2)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 20), min_size=4, max_size=4), min_size=4, max_size=4),
+       st.permutations(range(4)))
+def test_ratings_are_finite_sum_to_zero_and_follow_a_renaming(
+        wins: list[list[int]], order: list[int]) -> None:
+    matrix = np.array(wins)
+    strengths = bradley_terry(matrix)
+    assert np.all(np.isfinite(strengths))
+    assert strengths.sum() == pytest.approx(0, abs=1e-8)
+    assert bradley_terry(matrix[np.ix_(order, order)]) == pytest.approx(strengths[order], abs=1e-6)
+
+
+def test_many_prompts_take_no_more_steps_to_rate_than_few(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """With thousands of wins a step of Newton's method cannot shrink below rounding."""
+    steps = []
+    monkeypatch.setattr(ratings, "expected_wins", lambda strengths: steps.append(1) or expit(
+        strengths[..., :, None] - strengths[..., None, :]))
+    wins = np.random.default_rng(0).integers(20, 80, size=(500, 12, 12))
+    counts = []
+    for prompts in (1, 10, 1000):
+        steps.clear()
+        bradley_terry(wins * prompts)
+        counts.append(len(steps))
+    assert counts[0] == counts[1] == counts[2] < 10
+
+
+def test_a_system_that_never_loses_gets_a_finite_rating_and_the_prior_is_named() -> None:
+    outcomes = np.column_stack([np.ones(40), np.ones(40), [1, 0] * 20])
+    ratings = rate(["best", "x", "y"], [(0, 1), (0, 2), (1, 2)], outcomes, resamples=50)
+    assert ratings.prior == 0.5
+    assert ratings.strengths[0] == max(ratings.strengths) < 10
+    assert all(low <= value <= high for low, value, high in
+               zip(ratings.low, ratings.strengths, ratings.high, strict=True))
+    assert ratings.elo[0] == pytest.approx(ratings.strengths[0] * 173.7178, rel=1e-5)
+
+
+def test_a_ring_of_wins_shows_as_misfit() -> None:
+    outcomes = np.column_stack([[1] * 9 + [0], [1] * 9 + [0], [0] * 9 + [1]])
+    ratings = rate(["rock", "paper", "scissors"], [(0, 1), (1, 2), (0, 2)], outcomes, resamples=20)
+    assert ratings.misfit == pytest.approx(0.4)
+
+
+def test_length_control_changes_nothing_when_all_answers_are_equally_long() -> None:
+    found = length_controlled_win_rate([1, 0, 1, 1], [10] * 4, [10] * 4)
+    assert found.win_rate == pytest.approx(0.75)
+    assert (found.length_coefficient, found.extreme) == (0, False)
+
+
+@pytest.mark.parametrize("outcomes", [[1, 1, 1, 1], [1, 1, 0, 0], [0.5] * 4, [1, np.nan, 0, 0.5]])
+def test_length_control_stays_finite_where_wins_follow_length_exactly(
+        outcomes: list[float]) -> None:
+    found = length_controlled_win_rate(outcomes, [300, 200, 10, 20], [100, 100, 100, 100])
+    assert 0 <= found.low < found.win_rate < found.high <= 1
+    assert found.high - found.low > 0.2  # four prompts tell little, separable or not
+    assert abs(found.length_coefficient) < 20
+
+
+def test_length_control_of_one_prompt_gives_a_number() -> None:
+    assert 0 < length_controlled_win_rate([1], [10], [20]).win_rate < 1
+
+
+def test_length_control_finds_a_judge_that_only_counts_words() -> None:
+    random = np.random.default_rng(0)
+    lengths_a, lengths_b = random.normal(120, 30, 500), random.normal(100, 30, 500)
+    wins = random.random(500) < 1 / (1 + np.exp(-(lengths_a - lengths_b) / 15))
+    found = length_controlled_win_rate(wins, lengths_a, lengths_b)
+    assert found.raw > 0.65
+    assert found.win_rate == pytest.approx(0.5, abs=0.08)
+
+
+def test_judges_of_one_mind_have_no_kappa_but_an_ac1_of_one() -> None:
+    found = agreement(["A"] * 5, ["A"] * 5)
+    assert np.isnan(found.kappa)
+    assert (found.agreement, found.ac1) == (1, 1)
+
+
+def test_kappa_is_zero_at_chance_and_ignores_unlabelled_items() -> None:
+    assert cohen_kappa(["A", "A", "B", "B", None], ["A", "B", "A", "B", "A"]) == pytest.approx(0)
+    with pytest.raises(ValueError, match="same items"):
+        cohen_kappa(["A"], ["A", "B"])
+
+
+def test_calibration_error_is_small_for_rewards_that_mean_what_they_say() -> None:
+    random = np.random.default_rng(0)
+    size = random.exponential(1.5, 20_000)
+    right = random.random(20_000) < 1 / (1 + np.exp(-size))
+    gaps = np.where(right, size, -size)
+    assert expected_calibration_error(gaps) < 0.01
+    assert expected_calibration_error(5 * gaps) > 0.1
+    assert calibration(2 * gaps).temperature == pytest.approx(2, rel=0.05)
+
+
+def test_a_temperature_without_an_optimum_lies_on_the_border() -> None:
+    assert calibration([1.0, 2.0]).temperature == 0.01  # all right: never sure enough
+    assert calibration([-1.0, -2.0]).temperature == 1000  # all wrong: never unsure enough
+
+
+def test_equal_scores_are_confidence_one_half_and_half_a_hit() -> None:
+    [only] = calibration([0.0] * 10).row()["bins"]
+    assert (only["n"], only["confidence"], only["hit"]) == (10, 0.5, 0.5)
+
+
+def test_selection_by_noise_alone_wins_n_of_n_plus_one() -> None:
+    random = np.random.default_rng(0)
+    candidates, opponent = random.normal(size=(100_000, 4)), random.normal(size=100_000)
+    simulated = np.mean(candidates.max(axis=1) > opponent)
+    assert selection_win_rate(4) == pytest.approx(simulated, abs=0.005)
+
+
+def test_a_smoothed_curve_starts_at_its_first_value_and_skips_gaps() -> None:
+    smoothed = exponential_moving_average([3.0, np.nan, 1.0, np.inf], smoothing=0.9)
+    assert smoothed[0] == pytest.approx(3)
+    assert np.isnan(smoothed[1])
+    assert 1 < smoothed[2] < 3
+    assert np.isinf(smoothed[3])
+    assert exponential_moving_average([2.0, 2.0]).tolist() == [2.0, 2.0]
+    assert exponential_moving_average([]).tolist() == []
+    with pytest.raises(ValueError, match=r"smoothing is 1\.0"):
+        exponential_moving_average([1.0], smoothing=1.0)

@@ -1,0 +1,254 @@
+"""Tables, sentences, formats and model cards; the paper's numbers; what selection explains."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from lib.analysis import tables
+from lib.analysis.best_of_n.selection_effects import complementarity, selection_effects
+from lib.analysis.comparisons.paper import INCONSISTENCIES, TABLE_1, claims, paper_rate, paper_rows
+from lib.analysis.comparisons.win_rates import compare, round_robin
+from lib.analysis.exports import formats
+from lib.analysis.exports.model_card import model_card
+from lib.analysis.policies.divergence import kl_divergence, kl_terms
+from lib.analysis.statistics.selection_null import (
+    correlation_of,
+    same_pool_win_rate,
+    same_pool_win_rates,
+    within_prompt_products,
+)
+from lib.analysis.tables import formatting
+from tests.analysis.analysis_rows import response, system
+
+
+def test_an_undecided_comparison_says_so_and_what_would_settle_it() -> None:
+    row = compare(system([2] * 11 + [0] * 9), system([1] * 20, "b"), "judge", "dpo", "sft")
+    assert formatting.verdict(row) == "undecided at n = 20; about 780 prompts would settle it"
+    assert formatting.sentence(row) == ("dpo against sft is undecided at n = 20: .55 [.34, .74] by "
+                                     "judge; about 780 prompts would settle it.")
+
+
+def test_an_even_comparison_is_settled_by_no_number_of_prompts() -> None:
+    row = compare(system([2, 0]), system([1, 1], "b"), "judge")
+    assert "no number of prompts" in formatting.verdict(row)
+
+
+def test_decided_comparisons_name_the_winner_and_whether_it_outlasts_holm() -> None:
+    row = compare(system([0] * 20), system([1] * 20, "b"), "judge", "dpo", "sft")
+    assert formatting.verdict(row) == "sft wins"
+    assert formatting.sentence(row).startswith("dpo loses to sft: .00 [.00, .16] of 20 prompts")
+    assert formatting.verdict(row | {"holm_p": 0.2}) == "sft wins, but not after Holm's correction"
+    assert formatting.sentence(row | {"holm_p": 0.2}).startswith(
+        "dpo loses to sft, but not after Holm's correction: .00 [.00, .16]")
+
+
+def test_a_length_controlled_rate_has_its_interval_and_a_mark_where_it_is_doubtful() -> None:
+    row = {"length_controlled": 0.62, "length_controlled_low": 0.5, "length_controlled_high": 0.7}
+    assert formatting.length_controlled(row) == ".62 [.50, .70]"
+    assert formatting.length_controlled(row | {"length_extreme": True}) == ".62 [.50, .70] †"
+    assert formatting.length_controlled({"length_controlled": 0.62, "length_penalty": 0.1}) == ".62 †"
+
+
+def test_a_value_without_ends_or_without_itself_is_shown_as_it_is() -> None:
+    assert formatting.interval({"x": 0.5, "ci_low": 0.4, "ci_high": 0.6}, "x") == ".50 [.40, .60]"
+    assert formatting.interval({"x": 0.5}, "x", digits=3) == ".500"
+    assert formatting.interval({"x": None}, "x") == "–"
+    assert formatting.with_n(None) == "–"
+
+
+def test_tables_escape_what_would_break_them() -> None:
+    rows = [{"name": "a|b\nc", "x": 0.5}, {"name": "<b>", "x": None}]
+    columns = {"name": "name", "x": "x"}
+    assert formatting.markdown_table(rows, columns).splitlines()[2] == "| a\\|b c | 0.500 |"
+    assert "<td>&lt;b&gt;</td><td>–</td>" in formatting.html_table(rows, columns)
+
+
+def test_the_papers_rates_stand_beside_ours() -> None:
+    systems = {"base": system([1, 1, 1]), "sft": system([2, 2, 0], "b")}
+    rows = round_robin(systems, ["judge"], resamples=20)
+    table = formatting.paper_table(rows, ["judge", "selector"])
+    assert "| sft over base | .945 [.904, .969] | .67 [.21, .94], n = 3 | – |" in table
+    assert "wins / ties / losses" in formatting.win_rate_table(rows)
+    assert len(formatting.claims_table(claims()).splitlines()) == len(claims()) + 2
+
+
+def test_the_papers_table_has_whole_counts_of_200() -> None:
+    assert [rate.wins for rate in TABLE_1] == [189, 194, 124, 186, 187, 175]
+    assert all(rate.wins / 200 == pytest.approx(rate.rate) for rate in TABLE_1)
+    assert all(row["ci_low"] < row["win_rate"] < row["ci_high"] for row in paper_rows())
+    assert len(INCONSISTENCIES) == 16
+
+
+@pytest.mark.parametrize(("a", "b", "rate"), [
+    ("dpo", "sft", 0.62), ("sft+bon4@0.6", "base", 0.97), ("dpo+bon4@1", "sft", 0.875),
+    ("dpo+bon4@0.1", "sft", None), ("dpo", "base", None), ("dpo+bon8@0.6", "sft", None)])
+def test_only_comparisons_that_the_paper_made_have_its_rate(
+        a: str, b: str, rate: float | None) -> None:
+    found = paper_rate(a, b)
+    assert (found and found.rate) == rate
+
+
+def test_leaderboard_rows_have_the_class_format() -> None:
+    rows = formats.leaderboard_rows(system([1, 2]), "ours")
+    assert list(rows[1]) == ["prompt", "response", "id", "model", "dataset", "split"]
+    assert (rows[1]["id"], rows[1]["dataset"], rows[1]["split"]) == ("1", "ultrafeedback", "test")
+
+
+def test_the_reconstructed_score_counts_strict_wins_and_leaves_gaps_out() -> None:
+    row = formats.reconstructed_score(system([1, 2, 3, None]),
+                                      {"p0": 0.5, "p1": 2.0, "p2": None, "p3": 1.0}, "judge")
+    assert (row["reconstructed_score"], row["n"], row["missing"]) == (0.5, 2, 2)
+    with pytest.raises(ValueError, match="score both first"):
+        formats.reconstructed_score(system([1]), {}, "judge")
+
+
+def test_llm_comparator_json_has_every_required_key() -> None:
+    value = formats.llm_comparator(system([2, None]), system([1, 1], "b"), "dpo", "sft", ["judge"])
+    json.dumps(value, allow_nan=False)
+    assert [model["name"] for model in value["models"]] == ["dpo", "sft"]
+    better, unscored = value["examples"]
+    assert set(better) == {"input_text", "tags", "output_text_a", "output_text_b", "score",
+                           "individual_rater_scores", "custom_fields"}
+    assert better["score"] == 1
+    assert better["custom_fields"]["reward: judge"] == [2, 1]
+    assert (unscored["score"], unscored["individual_rater_scores"]) == (0, [])
+
+
+def test_alpaca_eval_outputs_name_their_generator() -> None:
+    assert formats.alpaca_eval_outputs(system([1]), "dpo")[0] == {
+        "instruction": "Question 0?", "output": "a says word 0", "generator": "dpo",
+        "dataset": "coding"}
+
+
+def test_preferences_come_back_from_parquet_as_messages(tmp_path: object) -> None:
+    rows = [{"id": "x", "prompt": [{"role": "user", "content": "Hi"}], "chosen": "Hello",
+             "rejected": "No", "score_chosen": None, "score_rejected": 2.0, "source": "s"}]
+    formats.write_preferences(tmp_path / "pairs.parquet", rows)
+    [row] = pq.read_table(tmp_path / "pairs.parquet").to_pylist()
+    assert row == formats.trl_preferences(rows)[0]
+    assert row["chosen"] == [{"role": "assistant", "content": "Hello"}]
+
+
+def test_a_model_card_states_data_results_limits_and_provenance() -> None:
+    row = compare(system([2] * 9), system([1] * 9, "b"), "judge", "dpo", "sft")
+    manifest = {"parameters": {"dpo": {"beta": 0.1}}, "inputs": {"data": "abc"}, "seed": 0,
+                "git": {"commit": "1234", "dirty": True}, "environment": {"torch": "2.13.0"}}
+    others = row | {"a": "sft", "b": "base"}
+    card = model_card("Study DPO", "dpo", "a/base", manifest, [row, others])
+    assert card.startswith("---\nbase_model: a/base\n")
+    assert "| dpo.beta | 0.1 |" in card
+    assert card.count("1.00 [.70, 1.00]") == 1
+    assert "made by a large language model" in " ".join(card.split())
+    assert "not by people" in card
+    assert "Commit `1234` with uncommitted changes; torch 2.13.0" in card
+    assert "No answers were measured." in card
+
+
+def test_kl_terms_agree_with_the_vector_and_vanish_for_equal_policies() -> None:
+    terms = kl_terms([-1.0, -2.0], [-1.2, -1.5])
+    assert terms["k1"] == pytest.approx([0.2, -0.5])
+    assert terms["k2"] == pytest.approx([0.02, 0.125])
+    assert terms["k3"] == pytest.approx([0.018730753078, 0.1487212707], abs=1e-9)
+    same = kl_divergence([-3.0, -4.0], [-3.0, -4.0], [0.0, 0.0])
+    assert (same["kl"], same["k1"], same["k3"]) == (0, 0, 0)
+
+
+def pooled(seed: int = 0, prompts: int = 300, correlation: float = 0.5) -> dict[str, list[dict]]:
+    """One policy whose candidates are noise: first, random and best of the same four."""
+    random = np.random.default_rng(seed)
+    systems: dict[str, list[dict]] = {"sft": [], "sft+random4@0.6": [], "sft+bon4@0.6": []}
+    rivals = []
+    for number in range(prompts):
+        selector = random.normal(size=4)
+        judge = correlation * selector + np.sqrt(1 - correlation**2) * random.normal(size=4)
+        candidates = [{"text": f"{number} {k}", "tokens": 2,
+                       "rewards": {"selector": float(selector[k]), "judge": float(judge[k])}}
+                      for k in range(4)]
+        row = response(number, "", 0.0) | {"candidates": candidates}
+        systems["sft"].append(row | {"candidates": candidates[:1], "chosen": 0})
+        systems["sft+random4@0.6"].append(row | {"chosen": int(random.integers(4))})
+        systems["sft+bon4@0.6"].append(row | {"chosen": int(selector.argmax())})
+        noise = {name: float(random.normal()) for name in ("selector", "judge")}
+        rivals.append(row | {"candidates": [{"text": f"rival {number}", "rewards": noise}],
+                             "chosen": 0})
+    return systems | {"base": rivals}
+
+
+def test_selection_alone_explains_the_gain_of_a_policy_of_noise() -> None:
+    rows = selection_effects(pooled(), "selector", ["selector", "judge"], opponents=("base",))
+    assert {(row["opponent"], row["judge"]) for row in rows} == {
+        ("sft+random4@0.6", "selector"), ("base", "selector"),
+        ("sft+random4@0.6", "judge"), ("base", "judge")}
+    for row in rows:
+        assert row["ci_low"] - 0.02 < row["predicted"] < row["ci_high"] + 0.02
+    by_key = {(row["opponent"], row["judge"]): row for row in rows}
+    assert by_key["sft+random4@0.6", "selector"]["predicted"] == 0.875
+    assert by_key["base", "judge"]["correlation"] == pytest.approx(0.5, abs=0.08)
+    assert by_key["base", "judge"]["null"] == 0.8  # n / (n + 1)
+    assert by_key["sft+random4@0.6", "judge"]["null"] == 0.875
+    assert "| .80 |" in tables.selection_table([by_key["base", "judge"]])
+    for row in rows:
+        assert row["excess"] == pytest.approx(row["observed"] - row["predicted"])
+        assert row["excess_low"] < 0 < row["excess_high"]
+    json.dumps(rows, allow_nan=False)
+
+
+def test_better_answers_lie_above_what_selection_explains_even_where_all_are_won() -> None:
+    systems = pooled(correlation=0.0)
+    for row in systems["sft+bon4@0.6"]:  # the judge likes what was picked, and not for its score
+        row["candidates"] = [dict(candidate) for candidate in row["candidates"]]
+        picked = row["candidates"][row["chosen"]]
+        picked["rewards"] = picked["rewards"] | {"judge": 99.0}
+    [row] = [row for row in selection_effects(systems, "selector", ["judge"], opponents=("base",))
+             if row["opponent"] == "base"]
+    assert row["observed"] == 1
+    assert 0 < row["excess_low"] < row["excess"] < row["excess_high"]
+
+
+def test_a_judge_that_says_the_same_of_all_candidates_has_no_prediction() -> None:
+    systems = pooled(prompts=20)
+    for rows in systems.values():
+        for row in rows:
+            row["candidates"] = [candidate | {"rewards": candidate["rewards"] | {"judge": 1.0}}
+                                 for candidate in row["candidates"]]
+    for row in selection_effects(systems, "selector", ["judge"]):
+        assert (row["predicted"], row["excess"], row["observed"]) == (None, None, 0.5)
+
+
+def test_the_best_of_a_pool_over_one_of_the_pool_follows_simulation() -> None:
+    random = np.random.default_rng(0)
+    selector = random.normal(size=(100_000, 4))
+    judge = 0.6 * selector + 0.8 * random.normal(size=selector.shape)
+    rows = np.arange(len(selector))
+    best, other = judge[rows, selector.argmax(1)], judge[rows, random.integers(4, size=len(rows))]
+    simulated = np.mean((np.sign(best - other) + 1) / 2)
+    assert same_pool_win_rate(4, 0.6) == pytest.approx(simulated, abs=0.005)
+    assert same_pool_win_rate(4, 0.0) == pytest.approx(0.5)
+    assert same_pool_win_rate(4) == 0.875
+    assert same_pool_win_rate(4, -1) == 0.125
+    correlations = np.array([-0.9, 0.05, 0.6, 0.97])
+    assert same_pool_win_rates(4, correlations) == pytest.approx(
+        [same_pool_win_rate(4, one) for one in correlations], abs=1e-3)
+
+
+def test_correlation_within_prompts_ignores_how_hard_a_prompt_is() -> None:
+    hard = np.array([[0.0], [100.0]])
+    noise = np.array([[1.0, -1.0], [1.0, -1.0]])
+    products = within_prompt_products(hard + noise, hard - noise)
+    assert correlation_of(products).tolist() == pytest.approx([-1, -1])
+    assert np.isnan(correlation_of(within_prompt_products([[1.0, 1.0]], [[1.0, 2.0]]))).all()
+    assert np.isnan(within_prompt_products([[np.nan, np.nan]], [[1.0, 2.0]])).all()
+
+
+def test_complementarity_is_the_gain_together_minus_the_gain_apart() -> None:
+    systems = {"sft": system([0.0, 1.0]), "dpo": system([1.0, 2.0], "b"),
+               "sft+bon4@0.6": system([2.0, 3.0], "c"), "dpo+bon4@0.6": system([4.0, 5.0], "d")}
+    row = complementarity(systems, "judge", "dpo+bon4@0.6", "dpo", "sft+bon4@0.6", "sft")
+    assert (row["mean"], row["mean_both"], row["n"]) == (1, 4.5, 2)
+    systems["dpo"][0]["candidates"][0]["rewards"]["judge"] = None
+    row = complementarity(systems, "judge", "dpo+bon4@0.6", "dpo", "sft+bon4@0.6", "sft")
+    assert (row["n"], row["missing"]) == (1, 1)
+    assert row["gain_with"] - row["gain_without"] == pytest.approx(row["mean"])
+    json.dumps(row, allow_nan=False)

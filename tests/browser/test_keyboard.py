@@ -1,0 +1,279 @@
+"""compare.html from the file system, driven by the keyboard alone."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from lib.viewers.page import write_page
+from lib.viewers.votes import read_votes
+from tests.viewers.viewer_rows import candidate, many_systems, response, small_systems
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return write_page(small_systems(), tmp_path / "compare.html", judges=["judge"], title="Small")
+
+
+@pytest.fixture
+def page(path: Path, open_file: Callable) -> object:
+    return open_file(path, "#a=sft&b=dpo").page
+
+
+def shown_id(page: object) -> str:
+    return page.locator("#view .id").first.inner_text()
+
+
+def press(page: object, keys: Sequence[str]) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_j_and_k_walk_and_hold_at_the_ends(page: object) -> None:
+    seen = [shown_id(page)]
+    for key in "jjkkk":
+        press(page, key)
+        seen.append(shown_id(page))
+    assert seen == ["p0", "p1", "p2", "p1", "p0", "p0"]
+
+
+def test_slash_searches_and_escape_gives_the_keys_back(page: object) -> None:
+    press(page, "/")
+    page.keyboard.type("green")
+    assert page.locator("#count").inner_text() == "1 of 5 prompts"
+    assert page.locator("#view mark").inner_text() == "green"
+    page.keyboard.press("Escape")
+    press(page, "d")
+    assert not page.locator("#diff").is_checked()
+
+
+def test_letters_typed_into_the_search_are_no_commands(page: object) -> None:
+    press(page, "/")
+    page.keyboard.type("jdvl1")
+    assert page.locator("#search").input_value() == "jdvl1"
+    assert page.evaluate("document.body.dataset.mode") == "read"
+
+
+def test_d_takes_the_marks_away_and_brings_them_back(page: object) -> None:
+    counts = []
+    for _ in range(3):
+        counts.append(page.locator("#view .changed").count())
+        press(page, "d")
+    assert counts[0] > 0
+    assert counts == [counts[0], 0, counts[0]]
+
+
+def test_the_four_views_are_one_key_away(page: object) -> None:
+    press(page, "c")
+    assert page.locator("#view .pool .answer").count() == 2
+    press(page, "l")
+    assert page.locator("#view tbody tr").count() == 5
+    press(page, "v")
+    assert page.locator("#view .ballot").count() == 1
+    press(page, "r")
+    assert page.locator("#view .pair .answer").count() == 2
+
+
+def test_the_temperature_of_the_candidates_is_switched_and_linked_to(
+    tmp_path: Path, open_file: Callable
+) -> None:
+    def pool(temperature: str) -> list[dict]:
+        return [candidate(f"{temperature} answer {place}", selector=place) for place in range(2)]
+
+    systems = {f"dpo+bon2@{temperature}": [response("p0", pool(temperature), 1)]
+               for temperature in ("0.6", "1")}
+    path = write_page(systems, tmp_path / "pools.html")
+    page = open_file(path, "#mode=candidates&a=dpo%2Bbon2%400.6").page
+    assert page.locator(".answer .text").first.inner_text() == "0.6 answer 1"
+    page.get_by_role("button", name="1", exact=True).focus()
+    press(page, [" "])
+    assert page.locator(".answer .text").all_inner_texts() == ["1 answer 1", "1 answer 0"]
+    assert "chosen · dpo+bon2@1" in page.locator(".answer").first.inner_text()
+    again = open_file(path, page.url[page.url.index("#"):]).page
+    assert again.locator(".answer .text").first.inner_text() == "1 answer 1"
+
+
+def test_a_bar_of_the_histogram_filters_and_gives_back(page: object) -> None:
+    bar = page.locator("#histogram button:enabled").first
+    bar.focus()
+    press(page, [" "])
+    assert page.locator("#count").inner_text() == "1 of 5 prompts"
+    assert shown_id(page) == "p3"
+    press(page, [" "])
+    assert page.locator("#count").inner_text() == "5 of 5 prompts"
+
+
+def test_filters_narrow_together_and_go_into_the_address(
+    page: object, path: Path, open_file: Callable
+) -> None:
+    page.locator(".more-filters > summary").focus()
+    press(page, ["Enter"])
+    page.get_by_label("Winner").select_option("left")
+    assert page.locator("#count").inner_text() == "3 of 5 prompts"
+    page.get_by_label("coding").check()
+    assert page.locator("#count").inner_text() == "2 of 5 prompts"
+    page.get_by_label("Tokens from").fill("10")
+    page.keyboard.press("Tab")
+    assert page.locator("#count").inner_text() == "1 of 5 prompts"
+    again = open_file(path, page.url[page.url.index("#"):]).page
+    assert again.locator("#count").inner_text() == "1 of 5 prompts"
+
+
+def test_a_row_of_the_list_opens_with_enter(page: object) -> None:
+    press(page, "l")
+    page.locator("#view tbody button").nth(3).focus()
+    page.keyboard.press("Enter")
+    assert shown_id(page) == "p3"
+
+
+def test_a_preset_is_reached_with_tab_and_pressed_with_space(page: object) -> None:
+    page.locator("#search").focus()
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent").startswith("won but shorter"):
+            break
+    page.keyboard.press("Space")
+    assert page.locator("#count").inner_text() == "2 of 5 prompts"
+    assert shown_id(page) == "p3"
+
+
+def test_focus_stays_on_a_preset_that_was_pressed(page: object) -> None:
+    page.locator(".preset", has_text="identical").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.textContent").startswith("identical")
+
+
+def test_the_question_mark_shows_the_keys_and_escape_closes_them(page: object) -> None:
+    press(page, "?")
+    assert page.locator("#help").is_visible()
+    press(page, "j")
+    assert shown_id(page) == "p0"
+    page.keyboard.press("Escape")
+    assert not page.locator("#help").is_visible()
+
+
+def test_the_view_can_be_linked_to(page: object, path: Path, open_file: Callable) -> None:
+    press(page, "/")
+    page.keyboard.type("question")
+    page.keyboard.press("Escape")
+    press(page, "jjd")
+    again = open_file(path, page.url[page.url.index("#"):]).page
+    assert shown_id(again) == "p2"
+    assert again.locator("#search").input_value() == "question"
+    assert not again.locator("#diff").is_checked()
+    assert again.locator("#a").input_value() == "sft"
+
+
+@pytest.mark.parametrize("hash", ["#mode=nonsense&a=nobody&gap=[1]&tokens=x&flags=%5B%22no%22%5D",
+                                  "#%E0%A4%A", "#seed=1e999&id=%00"])
+def test_a_damaged_link_opens_the_page_as_if_new(
+    hash: str, path: Path, open_file: Callable
+) -> None:
+    watched = open_file(path, hash)
+    assert shown_id(watched.page) == "p0"
+    assert watched.errors == []
+
+
+def test_votes_are_cast_undone_and_kept_over_a_reload(page: object) -> None:
+    press(page, "v12su")
+    assert "1 of 4 judged" in page.locator(".progress").inner_text()
+    page.reload()
+    page.wait_for_selector("body[data-ready=yes]")
+    assert "1 of 4 judged" in page.locator(".progress").inner_text()
+
+
+def test_a_blind_ballot_shows_no_names_scores_or_lengths(page: object) -> None:
+    press(page, "v")
+    text = page.locator("#view .pair").inner_text()
+    assert not [word for word in ("sft", "dpo", "judge", "selector", "token") if word in text]
+    assert not page.locator(".numbers").is_visible()
+    assert not page.locator("#presets").is_visible()
+
+
+def test_the_downloaded_votes_are_read_by_python(page: object, tmp_path: Path) -> None:
+    press(page, "v")
+    page.locator("#note").focus()
+    page.keyboard.type("a note, with 1 and 2")
+    page.keyboard.press("Escape")
+    press(page, "14")
+    page.get_by_role("button", name="Download 2 votes").focus()
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    download.value.save_as(tmp_path / "votes.jsonl")
+    votes = read_votes(tmp_path / "votes.jsonl")
+    assert [(vote.vote, vote.note) for vote in votes] == [
+        ("left", "a note, with 1 and 2"), ("both bad", "")]
+    assert {votes[0].left, votes[0].right} == {"sft", "dpo"}
+
+
+def test_a_note_half_written_survives_a_redraw(page: object) -> None:
+    press(page, "v")
+    page.locator("#note").fill("A knows the")
+    page.get_by_label("Tell me after each vote").check()
+    assert page.locator("#note").input_value() == "A knows the"
+    press(page, ["Escape"])
+    press(page, "1")
+    assert page.locator("#note").input_value() == ""
+
+
+def test_two_tabs_do_not_overwrite_each_others_votes(page: object, path: Path) -> None:
+    other = page.context.new_page()
+    other.goto(path.as_uri() + "#a=sft&b=dpo&mode=vote")
+    other.wait_for_selector("body[data-ready=yes]")
+    press(page, "v1")
+    press(other, "1")
+    page.reload()
+    page.wait_for_selector("body[data-ready=yes]")
+    assert "Download 2 votes" in page.locator("#voter").inner_text()
+
+
+def test_results_appear_after_twenty_votes(tmp_path: Path, open_file: Callable) -> None:
+    path = write_page(many_systems(25, 2, words=20), tmp_path / "many.html", judges=["judge"])
+    page = open_file(path, "#mode=vote").page
+    press(page, "1" * 19)
+    assert "after 20 votes" in page.locator("#view").inner_text()
+    press(page, "1")
+    text = page.locator("#view .results").inner_text()
+    assert "By 20 votes system1 wins" in text
+    assert "kappa" in text
+
+
+def test_another_rater_starts_anew_and_is_compared_with_the_first(
+    tmp_path: Path, open_file: Callable
+) -> None:
+    path = write_page(many_systems(25, 2, words=20), tmp_path / "many.html", judges=["judge"])
+    page = open_file(path, "#mode=vote").page
+    for rater in ("Ada", "Bob"):
+        page.get_by_label("Your name").fill(rater)
+        page.keyboard.press("Tab")
+        assert "0 of 25 judged" in page.locator(".progress").inner_text()
+        press(page, "1" * 20)
+    assert "Ada agrees in 100% of 20, kappa 1.00" in page.locator("#view .results").inner_text()
+
+
+def test_the_dark_switch_turns_the_page_dark(page: object) -> None:
+    colours = []
+    for _ in range(2):
+        colours.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        press(page, "t")
+    assert colours[0] != colours[1]
+
+
+def test_everything_is_reached_with_tab_and_focus_is_visible(page: object) -> None:
+    wanted = page.evaluate("""() => [...document.querySelectorAll(
+        'button, select, input, summary')].filter((one) => one.checkVisibility() && !one.disabled)
+        .length""")
+    reached = set()
+    for _ in range(wanted + 5):
+        page.keyboard.press("Tab")
+        tag, name, outline = page.evaluate("""() => {
+            const one = document.activeElement;
+            const place = [...document.querySelectorAll('*')].indexOf(one);
+            return [one.tagName, place, getComputedStyle(one).outlineStyle];
+        }""")
+        if tag != "BODY":  # where the focus rests between two rounds
+            reached.add(name)
+            assert outline != "none"
+    assert len(reached) >= wanted

@@ -1,0 +1,371 @@
+"""The API client against a server on loopback that misbehaves in every way that was ever seen.
+
+Two thousand conversations: the client is killed in the middle and started again. Nothing is lost,
+nothing is wrong, nothing that was scored is asked for again, and the key is found nowhere.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from lib import ROOT
+from lib.inference.api.transport import ApiStoppedError, EndpointGoneError
+from lib.inference.rewards import Conversation
+from lib.inference.rewards.cache import CachedRewardModel, ScoreCache, cached
+from lib.inference.rewards.remote.nemotron import ApiSettings, NemotronRewardModel
+
+KEY = "nvapi-planted-0123456789"
+ITEMS = 2000
+CALLS_A_MINUTE = 24_000
+CONCURRENCY = 8
+CLIENT = f"""
+import sys
+from lib.inference.rewards.cache import ScoreCache, cached
+from lib.inference.rewards.remote.nemotron import ApiSettings, NemotronRewardModel
+from tests_conversations import conversations
+settings = ApiSettings(base_url=sys.argv[1], calls_per_minute=float(sys.argv[3]),
+                       concurrency={CONCURRENCY}, timeout=0.5, attempts=6, backoff=0.005)
+scores = cached(NemotronRewardModel(settings), ScoreCache(sys.argv[2])).score(conversations())
+print(sum(score is not None for score in scores), "scored")
+"""
+CONVERSATIONS = f"""
+def conversations():
+    return [[{{"role": "user", "content": f"question {{n}}"}},
+             {{"role": "assistant", "content": f"answer {{n}}"}}] for n in range({ITEMS})]
+"""
+SPACINGS = ("reward:{}", "reward: {}", "  reward :{}\n", "{}", "REWARD:\t{} ")
+
+
+def conversation(number: int) -> Conversation:
+    return [{"role": "user", "content": f"question {number}"},
+            {"role": "assistant", "content": f"answer {number}"}]
+
+
+def number_of(text: str) -> int:
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)
+
+
+def true_reward(answer: str) -> float:
+    """In steps of 1/8 from few values, so that exact ties between answers are common."""
+    return -(number_of(answer) % 240) / 8
+
+
+class Server(ThreadingHTTPServer):
+    """Answers rightly in the end; three items in ten first meet one to three troubles.
+
+    `always` makes every call meet the same trouble.
+    """
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, always: str | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.always = always
+        self.lock = threading.Lock()
+        self.calls: Counter[str] = Counter()
+        self.scored: Counter[str] = Counter()
+        self.times: list[float] = []
+        self.paused_until = 0.0
+        self.calls_in_pause = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def trouble(self, answer: str) -> str | None:
+        with self.lock:
+            self.calls[answer] += 1
+            nth = self.calls[answer]
+        if self.always or nth > number_of(answer) % 10 - 6:  # up to 3 troubles for 3 items in 10
+            return self.always
+        names = sorted(TROUBLES - {"key", "gone", "credits", "refused", "forever"})
+        return names[number_of(f"{answer} {nth}") % len(names)]
+
+    def handle_error(self, request: socket.socket, client_address: tuple) -> None:
+        """Clients that were killed or cut off are part of the test, not noise on stderr."""
+
+
+def _cut(handler: "Handler") -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"choices\": [")
+    handler.wfile.flush()
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _slow(handler: "Handler") -> None:
+    if number_of(handler.answer) % 10 == 0:  # a few: each costs the client its whole time-out
+        time.sleep(0.8)
+    handler.send(500, "slow")
+
+
+def _paused(handler: "Handler") -> None:
+    with handler.server.lock:
+        first = handler.server.paused_until == 0
+        if first:
+            handler.server.paused_until = time.monotonic() + 1
+    handler.send(429, "{}", {"Retry-After": "1"} if first else {})
+
+
+TROUBLES_BY_NAME = {
+    "html": lambda h: h.send(200, f"<html>Busy. {h.headers.get('Authorization')}</html>"),
+    "throttled": lambda h: h.send(429, '{"title": "Too Many Requests"}'),
+    "paused": _paused,
+    "date": lambda h: h.send(503, "{}", {"Retry-After": formatdate(usegmt=True)}),
+    "broken": lambda h: h.send(500, "<html>Internal error</html>"),
+    "gateway": lambda h: h.send(502, ""),
+    "timeout": lambda h: h.send(504, "upstream timed out"),
+    "cut": _cut,
+    "closed": lambda h: h.connection.shutdown(socket.SHUT_RDWR),
+    "slow": _slow,
+    "half": lambda h: h.send(200, h.right_reply()[:-9]),
+    "twice": lambda h: h.send(200, h.right_reply() * 2),
+    "nan": lambda h: h.send(200, h.reply("reward:nan")),
+    "two": lambda h: h.send(200, h.reply("reward:-1.0 reward:-2.0")),
+    "text": lambda h: h.send(200, h.reply("I would rate this 7 of 10.")),
+    "key": lambda h: h.send(401, f"invalid key: {h.headers.get('Authorization')}"),
+    "credits": lambda h: h.send(402, "{}"),
+    "gone": lambda h: h.send(410, '{"title": "Gone", "status": 410}'),
+    "refused": lambda h: h.send(422, f"too long {h.headers.get('Authorization')}"),
+    "forever": lambda h: h.send(429, "{}", {"Retry-After": "86400"}),
+}
+TROUBLES = set(TROUBLES_BY_NAME)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One call: trouble, or the right reward in one of several spellings."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each reply waits 40 ms for an acknowledgement
+    server: Server
+
+    def do_POST(self) -> None:
+        now = time.monotonic()
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.answer = body["messages"][-1]["content"]
+        with self.server.lock:
+            self.server.times.append(now)
+        trouble = self.server.trouble(self.answer)
+        if self.path != "/v1/chat/completions" or self.headers.get("Authorization") != (
+                f"Bearer {KEY}"):
+            trouble = "key"
+        if trouble:
+            TROUBLES_BY_NAME[trouble](self)
+        else:
+            with self.server.lock:
+                self.server.scored[self.answer] += 1
+            self.send(200, self.right_reply())
+
+    def right_reply(self) -> str:
+        spelling = SPACINGS[number_of(self.answer) % len(SPACINGS)]
+        return self.reply(spelling.format(true_reward(self.answer)))
+
+    def reply(self, content: str) -> str:
+        return json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]})
+
+    def send(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+        body = text.encode()
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+def serve(always: str | None = None) -> Iterator[Server]:
+    server = Server(always)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    yield from serve()
+
+
+@pytest.fixture
+def troubled(request: pytest.FixtureRequest) -> Iterator[Server]:
+    yield from serve(request.param)
+
+
+@pytest.fixture(autouse=True)
+def planted_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NVIDIA_API_KEY", KEY)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def client_for(server: Server, **settings: float) -> NemotronRewardModel:
+    quick = {"calls_per_minute": 60_000, "backoff": 0.001, "timeout": 0.5} | settings
+    return NemotronRewardModel(ApiSettings(base_url=server.url, **quick))
+
+
+def start_client(server: Server, folder: Path) -> subprocess.Popen[bytes]:
+    (folder / "tests_conversations.py").write_text(CONVERSATIONS)
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+    with (folder / "output.txt").open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-c", CLIENT, server.url, str(folder / "scores.sqlite"),
+             str(CALLS_A_MINUTE)], env=environment, stdout=output, stderr=output, cwd=folder)
+
+
+def cached_answers(folder: Path) -> set[str]:
+    replay = CachedRewardModel("nemotron", NemotronRewardModel().identity,
+                               ScoreCache(folder / "scores.sqlite"), missing="none")
+    scores = replay.score([conversation(number) for number in range(ITEMS)])
+    return {f"answer {number}" for number, score in enumerate(scores) if score is not None}
+
+
+def most_calls(times: list[float], seconds: float) -> int:
+    """The most calls that reached the server within any stretch of so many seconds."""
+    ordered = sorted(times)
+    return max(number - bisect_left(ordered, end - seconds)
+               for number, end in enumerate(ordered, start=1))
+
+
+def allowed(seconds: float) -> float:
+    """Calls that the rate lets start in a stretch, and those that were already on their way.
+
+    A thread has one call at a time, so at most CONCURRENCY started before the stretch and arrive
+    in it; twice that and twice the first call, because the client was started twice.
+    """
+    return seconds * CALLS_A_MINUTE / 60 + 2 * (1 + CONCURRENCY)
+
+
+def test_killed_in_the_middle_of_two_thousand_nothing_is_lost_wrong_or_asked_twice(
+        server: Server, tmp_path: Path) -> None:
+    began = time.monotonic()
+    first = start_client(server, tmp_path)
+    while len(server.scored) < ITEMS // 3:
+        assert first.poll() is None
+        assert time.monotonic() - began < 60
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    time.sleep(0.1)  # what the server still holds of the first client
+    kept, before = cached_answers(tmp_path), Counter(server.calls)
+    assert ITEMS // 5 < len(kept) < ITEMS
+
+    second = start_client(server, tmp_path)
+    assert second.wait(timeout=60) == 0, (tmp_path / "output.txt").read_text()
+    asked_again = {answer for answer, calls in server.calls.items() if calls > before[answer]}
+    everything = {f"answer {number}" for number in range(ITEMS)}
+    assert asked_again == everything - kept
+
+    replay = CachedRewardModel("nemotron", NemotronRewardModel().identity,
+                               ScoreCache(tmp_path / "scores.sqlite"))
+    scores = replay.score([conversation(number) for number in range(ITEMS)])
+    assert scores == [true_reward(f"answer {number}") for number in range(ITEMS)]
+    assert len(set(scores)) < ITEMS / 5  # exact ties did occur
+    assert max(server.calls.values()) >= 3
+    for seconds in (0.1, 0.5, 1.0):
+        assert most_calls(server.times, seconds) <= allowed(seconds)
+    found = [path for path in tmp_path.rglob("*") if path.is_file()
+             and KEY.encode() in path.read_bytes()]
+    assert found == []
+
+
+def test_no_call_starts_before_the_rate_allows_it(server: Server) -> None:
+    client = client_for(server, calls_per_minute=6000, concurrency=8)
+    assert None not in client.score([conversation(number) for number in range(60)])
+    times = sorted(server.times)
+    for calls in (10, 30, 60):  # any stretch of calls takes its time, some jitter of threads apart
+        shortest = min(end - start for start, end in zip(times, times[calls:], strict=False))
+        assert shortest > calls * 0.01 - 0.06
+
+
+@pytest.mark.parametrize("troubled", ["paused"], indirect=True)
+def test_retry_after_pauses_every_thread(troubled: Server) -> None:
+    client = client_for(troubled, concurrency=4, attempts=2)
+    client.score([conversation(number) for number in range(4)])
+    late = [when for when in troubled.times if when > troubled.times[0] + 0.3]
+    assert late
+    assert min(late) >= troubled.paused_until - 0.05
+
+
+@pytest.mark.parametrize("troubled", ["nan", "html", "throttled", "cut", "two"], indirect=True)
+def test_what_never_succeeds_is_missing_and_asked_again_next_time(
+        troubled: Server, tmp_path: Path) -> None:
+    model = cached(client_for(troubled, attempts=3), ScoreCache(tmp_path / "scores.sqlite"))
+    (verdict,) = dict(model.stream([conversation(1)])).values()
+    assert verdict.score is None
+    assert verdict.transient
+    assert verdict.reason.startswith("no score after 3 attempts")
+    assert KEY not in repr(verdict)
+    assert troubled.calls["answer 1"] == 3
+    model.score([conversation(1)])
+    assert troubled.calls["answer 1"] == 6
+
+
+@pytest.mark.parametrize("troubled", ["refused"], indirect=True)
+def test_what_the_api_refuses_is_asked_once_and_remembered_without_the_key(
+        troubled: Server, tmp_path: Path) -> None:
+    model = cached(client_for(troubled), ScoreCache(tmp_path / "scores.sqlite"))
+    assert model.score([conversation(1)]) == model.score([conversation(1)]) == [None]
+    assert troubled.calls["answer 1"] == 1
+    verdict = dict(model.stream([conversation(1)]))[0]
+    assert verdict.reason == "the server refused it with 422: too long Bearer [API key]"
+
+
+@pytest.mark.parametrize(("troubled", "sentence"), [
+    ("key", "the API answered 401: the API key is missing or not valid; put a valid one into "
+            "NVIDIA_API_KEY"),
+    ("credits", "the API answered 402: the account has no credits left"),
+    ("gone", "the API answered 410: nvidia/llama-3.1-nemotron-70b-reward has reached its end"),
+    ("forever", "asks to wait 86400 s; run again after that"),
+], indirect=["troubled"])
+def test_a_hopeless_run_stops_at_once_and_says_what_to_do(
+        troubled: Server, sentence: str, tmp_path: Path) -> None:
+    model = cached(client_for(troubled), ScoreCache(tmp_path / "scores.sqlite"))
+    with pytest.raises(ApiStoppedError) as error:
+        model.score([conversation(number) for number in range(500)])
+    assert sentence in str(error.value)
+    assert KEY not in repr(error.value)
+    assert error.value.__context__ is None
+    assert len(troubled.times) < 50
+    assert len(model.cache) == 0
+
+
+@pytest.mark.parametrize("troubled", ["gone"], indirect=True)
+def test_the_probe_tells_that_the_endpoint_is_gone(troubled: Server) -> None:
+    with pytest.raises(EndpointGoneError, match="fall back to the classifier or the embedded"):
+        client_for(troubled).probe()
+    assert len(troubled.times) == 1
+
+
+def test_the_probe_of_a_healthy_endpoint_is_one_reward(server: Server) -> None:
+    assert client_for(server).probe() == true_reward("2")
+
+
+def test_without_a_network_items_are_missing_and_the_key_stays_inside(
+        capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+    client = NemotronRewardModel(ApiSettings(base_url=address, attempts=2, backoff=0.001,
+                                             calls_per_minute=60_000))
+    (verdict,) = dict(client.stream([conversation(1)])).values()
+    assert verdict.score is None
+    assert verdict.transient
+    assert "ConnectionError" in verdict.reason
+    everything = repr(verdict) + repr(client) + repr(vars(client)) + "".join(capfd.readouterr())
+    assert KEY not in everything

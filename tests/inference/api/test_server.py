@@ -1,0 +1,193 @@
+"""Sampling through an OpenAI-compatible server, against a real HTTP server on loopback."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lib.inference.api.server import ServerSamplingError, ServerSettings, sample_from_server
+from lib.inference.api.transport import ApiStoppedError
+from lib.inference.sampling import SamplingSettings
+from lib.runtime.files import read_jsonl
+from tests.inference.fake_server import FakeServer, Reply, choice, good
+
+PROMPTS = [{"id": f"p{number}", "prompt": f"question {number}", "source": "test"}
+           for number in range(6)]
+SETTINGS = SamplingSettings(samples=3, temperature=0.7, max_new_tokens=16, seed=5)
+KEY = "sk-planted-0123456789"
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    fake = FakeServer()
+    yield fake
+    fake.http.shutdown()
+    fake.http.server_close()
+
+
+def test_rows_have_the_schema_of_local_sampling_and_the_order_of_the_prompts(
+        server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDY_TEST_KEY", KEY)
+    rows = sample_from_server(PROMPTS, SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert [row["id"] for row in rows] == [prompt["id"] for prompt in PROMPTS]
+    assert rows[2] == {
+        "id": "p2", "prompt": "question 2", "source": "test", "prompt_tokens": 9,
+        "prompt_truncated": False, "candidates": [
+            {"text": f"answer {number} to question 2", "tokens": 5, "finish": "stop",
+             "logprob": -2.5, "sampling_logprob": None} for number in range(3)]}
+    assert read_jsonl(tmp_path / "rows.jsonl") == rows
+    assert set(server.headers) == {f"Bearer {KEY}"}
+    assert KEY not in (tmp_path / "rows.jsonl").read_text()
+
+
+def test_the_request_carries_the_settings_and_a_seed_of_its_prompt(
+        server: FakeServer, tmp_path: Path) -> None:
+    sample_from_server(PROMPTS, SETTINGS, server.settings, tmp_path / "a.jsonl")
+    first = {call["messages"][0]["content"]: call for call in server.asked}
+    asked = first["question 0"]
+    expected = {"model": "tiny", "n": 3, "temperature": 0.7, "top_p": 1.0, "top_k": 50,
+                "max_tokens": 16}
+    assert {key: asked[key] for key in expected} == expected
+    assert len({call["seed"] for call in server.asked}) == len(PROMPTS)
+    sample_from_server(PROMPTS[::-1], SETTINGS, server.settings, tmp_path / "b.jsonl")
+    again = {call["messages"][0]["content"]: call for call in server.asked[len(PROMPTS):]}
+    assert again == first
+
+
+def test_options_that_are_not_openais_are_left_out_when_off(
+        server: FakeServer, tmp_path: Path) -> None:
+    sample_from_server(PROMPTS[:1], SamplingSettings(samples=1, top_k=None), server.settings,
+                       tmp_path / "rows.jsonl")
+    assert not {"top_k", "repetition_penalty"} & set(server.asked[0])
+
+
+@pytest.mark.parametrize("trouble", [
+    (429, {"Retry-After": "0"}, "slow down"), (429, {}, ""), (503, {}, "<html>busy</html>"),
+    (500, {}, "oops"), (200, {}, "<html>ok?</html>"), (200, {}, '{"choices": []}'),
+    (200, {}, json.dumps({"choices": [choice(finish=None)]})), None])
+def test_passing_trouble_is_asked_again_and_loses_nothing(
+        trouble: Reply, server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: trouble if call < 2 else good(asked)
+    rows = sample_from_server(PROMPTS, SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert [len(row["candidates"]) for row in rows] == [3] * 6
+    assert len(server.asked) == 18
+
+
+def test_a_server_that_gives_one_answer_a_call_is_asked_for_the_others(
+        server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (200, {}, json.dumps(
+        {"choices": [choice(f"try {call}")], "usage": {"completion_tokens": 2}}))
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert [answer["text"] for answer in row["candidates"]] == ["try 0", "try 1", "try 2"]
+    assert [answer["tokens"] for answer in row["candidates"]] == [2, 2, 2]
+    assert [call["n"] for call in server.asked] == [3, 2, 1]
+    assert len({call["seed"] for call in server.asked}) == 3
+
+
+def test_log_probabilities_that_a_server_does_not_give_are_null_not_zero(
+        server: FakeServer, tmp_path: Path) -> None:
+    bare = {"message": {"content": None}, "finish_reason": "length"}
+    server.behave = lambda asked, call: (200, {}, json.dumps({"choices": [bare] * asked["n"]}))
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert row["candidates"][0] == {"text": "", "tokens": None, "finish": "length",
+                                    "logprob": None, "sampling_logprob": None}
+
+
+def test_a_refused_prompt_is_named_with_what_to_try(server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (400, {}, "unknown field top_k")
+    with pytest.raises(ServerSamplingError, match="prompt 'p0': .*unknown field top_k; .*null"):
+        sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+
+
+def test_a_wrong_key_ends_the_run_at_once_and_is_not_shown(
+        server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("STUDY_TEST_KEY", KEY)
+    server.behave = lambda asked, call: (401, {}, f"{KEY} is not valid")
+    with pytest.raises(ApiStoppedError, match="put a valid one into STUDY_TEST_KEY") as error:
+        sample_from_server(PROMPTS, SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    written = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert KEY not in str(error.value) + written + "".join(capsys.readouterr())
+
+
+def test_a_restart_asks_only_for_what_is_missing(server: FakeServer, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    server.behave = lambda asked, call: (
+        (422, {}, "no") if asked["messages"][0]["content"] == "question 5" else good(asked))
+    one_at_a_time = ServerSettings("tiny", server.settings.base_url, concurrency=1, backoff=0.01)
+    with pytest.raises(ServerSamplingError, match="'p5'"):
+        sample_from_server(PROMPTS, SETTINGS, one_at_a_time, path)
+    assert not path.exists()
+    before = len(server.asked)
+    server.behave = lambda asked, call: good(asked)
+    rows = sample_from_server(PROMPTS, SETTINGS, one_at_a_time, path)
+    assert len(server.asked) == before + 1
+    assert [row["id"] for row in rows] == [prompt["id"] for prompt in PROMPTS]
+
+
+@pytest.mark.parametrize(("status", "sentence"), [
+    (404, "tiny is not deployed at http://.* for this account; check the base URL, or start a "
+          "server that serves it under the name tiny"),
+    (418, "this is no reply of an OpenAI-compatible chat API; check the base URL")])
+def test_what_ends_the_run_speaks_of_answers_and_not_of_scores(
+        status: int, sentence: str, server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (status, {}, "")
+    with pytest.raises(ApiStoppedError, match=sentence) as error:
+        sample_from_server(PROMPTS, SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert not re.search("scor|judge", str(error.value))
+
+
+def test_a_server_that_never_answers_is_said_to_have_given_no_answer(
+        server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (503, {}, "")
+    patient = replace(server.settings, attempts=2)
+    with pytest.raises(ServerSamplingError, match="no answer after 2 attempts, the last one"):
+        sample_from_server(PROMPTS[:1], SETTINGS, patient, tmp_path / "rows.jsonl")
+
+
+def test_greedy_answers_are_asked_for_one_at_a_time(server: FakeServer, tmp_path: Path) -> None:
+    greedy = SamplingSettings(samples=2, temperature=0)
+    row, = sample_from_server(PROMPTS[:1], greedy, server.settings, tmp_path / "rows.jsonl")
+    assert [call["n"] for call in server.asked] == [1, 1]
+    assert len(row["candidates"]) == 2
+
+
+def test_no_more_prompts_are_under_way_than_the_concurrency(
+        server: FakeServer, tmp_path: Path) -> None:
+    under_way, most, lock = [0], [0], threading.Lock()
+
+    def slow(asked: dict, call: int) -> Reply:
+        with lock:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+        time.sleep(0.05)
+        with lock:
+            under_way[0] -= 1
+        return good(asked)
+    server.behave = slow
+    sample_from_server(PROMPTS, SETTINGS, replace(server.settings, concurrency=2),
+                       tmp_path / "rows.jsonl")
+    assert most[0] == 2
+
+
+def test_other_weights_behind_the_same_name_begin_anew(server: FakeServer, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    server.behave = lambda asked, call: (
+        (422, {}, "no") if asked["messages"][0]["content"] == "question 5" else good(asked))
+    one_at_a_time = replace(server.settings, concurrency=1)
+    with pytest.raises(ServerSamplingError):
+        sample_from_server(PROMPTS, SETTINGS, one_at_a_time, path, "trained on Monday")
+    server.behave = lambda asked, call: good(asked)
+    before = len(server.asked)
+    sample_from_server(PROMPTS, SETTINGS, one_at_a_time, path, "trained on Tuesday")
+    assert len(server.asked) == before + len(PROMPTS)
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="base_url is 'localhost:8000'; use an http"):
+        ServerSettings("tiny", "localhost:8000")

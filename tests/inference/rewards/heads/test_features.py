@@ -1,0 +1,253 @@
+"""Features of answers: packed equals one by one, and no text is read twice."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from lib.data.chat import encode_prompt, encode_response
+from lib.inference.rewards import Conversation
+from lib.inference.rewards.heads import feature_store, features
+from lib.inference.rewards.heads.answers import scored_answers
+from lib.inference.rewards.heads.embedded import EmbeddedRewardModel, score_with_all
+from lib.inference.rewards.heads.features import POOLING, Backbone, answer_features, load_backbone
+from lib.inference.rewards.heads.head import Head, fit_head, load_head
+from lib.inference.rewards.heads.views import VIEWS, seen_as, view_features
+from lib.modeling.smoke import smoke_model
+from lib.runtime.files import read_jsonl, write_jsonl
+from lib.study.reward_models.heads import (
+    SAMPLE,
+    RewardSettings,
+    fit_reward_models,
+    save_reward_models,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return smoke_model(tmp_path_factory.mktemp("model") / "smoke")
+
+
+@pytest.fixture(scope="module")
+def backbone(folder: Path) -> Backbone:
+    return load_backbone(folder, torch.float32)
+
+
+def conversation(prompt: str, answer: str) -> Conversation:
+    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+
+
+CONVERSATIONS = [conversation(f"What is {n}?", "It is a number. " * (n + m) or "?")
+                 for n in range(4) for m in range(1, 4)]
+
+
+def test_features_are_the_mean_hidden_state_of_the_answer_read_alone(
+        folder: Path, backbone: Backbone) -> None:
+    plain = AutoModelForCausalLM.from_pretrained(folder).eval()
+    found = answer_features(backbone, CONVERSATIONS, (1, 2))
+    assert found.shape == (12, 2 * 64)
+    assert found.dtype == np.float32
+    for row, (question, answer) in zip(found, CONVERSATIONS, strict=True):
+        prompt = encode_prompt(backbone.tokenizer, [question])
+        response = encode_response(backbone.tokenizer, [question], answer["content"])
+        with torch.no_grad():
+            states = _layer_outputs(plain, prompt + response)
+        expected = np.concatenate([state[len(prompt):].mean(0) for state in states])
+        assert row == pytest.approx(expected, abs=1e-5)
+
+
+def _layer_outputs(model: torch.nn.Module, ids: list[int]) -> list[np.ndarray]:
+    """Outputs of both decoder layers, before the final norm, [tokens, 64] each."""
+    seen = []
+    hooks = [layer.register_forward_hook(
+        lambda module, given, out: seen.append(out[0] if isinstance(out, tuple) else out))
+        for layer in model.model.layers]
+    model(torch.tensor([ids]))
+    for hook in hooks:
+        hook.remove()
+    return [state.reshape(len(ids), -1).numpy() for state in seen]
+
+
+def test_order_and_company_do_not_change_features(backbone: Backbone) -> None:
+    together = answer_features(backbone, CONVERSATIONS, (2,))
+    backwards = answer_features(backbone, CONVERSATIONS[::-1], (2,))[::-1]
+    alone = np.vstack([answer_features(backbone, [each], (2,)) for each in CONVERSATIONS])
+    assert backwards == pytest.approx(together, abs=1e-5)
+    assert alone == pytest.approx(together, abs=1e-5)
+
+
+def test_a_text_that_is_cached_is_not_read_again(backbone: Backbone, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    first = answer_features(backbone, CONVERSATIONS[:7], (1,), tmp_path)
+    read: list[int] = []
+    original = features.hidden_states
+    monkeypatch.setattr(features, "hidden_states", lambda model, batch, layers: (
+        read.append(batch.answers), original(model, batch, layers))[1])
+    whole = answer_features(backbone, CONVERSATIONS, (1,), tmp_path)
+    assert sum(read) == 5
+    assert np.array_equal(whole[:7], first)
+    assert np.array_equal(answer_features(backbone, CONVERSATIONS, (1,), tmp_path), whole)
+    assert sum(read) == 5
+
+
+def test_a_killed_pass_keeps_its_finished_parts(backbone: Backbone, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "ANSWERS_A_PART", 3)
+    monkeypatch.setattr(features, "TOKENS_A_ROW", 100)
+    original, calls = features.hidden_states, []
+
+    def killed(model: torch.nn.Module, batch: object, layers: list[int]) -> dict:
+        calls.append(batch.answers)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(model, batch, layers)
+
+    monkeypatch.setattr(features, "hidden_states", killed)
+    with pytest.raises(KeyboardInterrupt):
+        answer_features(backbone, CONVERSATIONS, (1,), tmp_path)
+    done = sum(calls[:2])
+    assert done >= 3
+    calls[:] = [0] * 3
+    answer_features(backbone, CONVERSATIONS, (1,), tmp_path)
+    assert sum(calls) == 12 - done
+
+
+def test_a_damaged_part_is_put_aside_and_its_answers_read_again(
+        backbone: Backbone, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = answer_features(backbone, CONVERSATIONS, (1,), tmp_path)
+    (part,) = tmp_path.rglob("*.npz")
+    part.write_bytes(part.read_bytes()[:200])
+    assert np.array_equal(answer_features(backbone, CONVERSATIONS, (1,), tmp_path), whole)
+    assert "is damaged" in capsys.readouterr().out
+    assert part.with_suffix(".damaged").exists()
+    assert part.exists()
+
+
+def test_other_weights_have_another_cache_folder_and_another_precision_the_same(
+        backbone: Backbone, folder: Path, tmp_path: Path) -> None:
+    half = load_backbone(folder, torch.bfloat16)
+    other = load_backbone(smoke_model(tmp_path / "other", seed=1), torch.float32)
+    assert backbone.digest == half.digest != other.digest
+    exact, rounded = (answer_features(model, CONVERSATIONS, (2,)) for model in (backbone, half))
+    assert rounded == pytest.approx(exact, abs=0.05)
+    assert not np.array_equal(rounded, exact)
+
+
+def test_two_views_stand_side_by_side_and_the_second_reads_the_prompt_after_the_answer(
+        backbone: Backbone) -> None:
+    several = [*CONVERSATIONS[0][:1], {"role": "assistant", "content": "Eh?"}, *CONVERSATIONS[4]]
+    (turned,) = seen_as("asked", [several])
+    assert turned[0]["content"].startswith("Here is a text:\n\nIt is a number. It is a number.")
+    assert turned[1] == {"role": "assistant", "content": "What is 1?"}
+    both = view_features(backbone, [several, CONVERSATIONS[0]], (1, 2))
+    assert both.shape == (2, 2 * 2 * 64)
+    assert np.array_equal(both[:1, :128], answer_features(backbone, [several], (1, 2)))
+    assert both[:1, 128:] == pytest.approx(answer_features(backbone, [turned], (1, 2)), abs=1e-5)
+
+
+def test_the_second_view_tells_apart_prompts_and_the_answers_to_one_prompt(
+        backbone: Backbone) -> None:
+    asked = view_features(backbone, CONVERSATIONS[:4], (2,), ("asked",))
+    assert len(np.unique(asked.round(4), axis=0)) == 4
+
+
+def test_a_view_that_is_not_known_is_an_error(backbone: Backbone) -> None:
+    with pytest.raises(ValueError, match="view is 'upside down'; use answered or asked"):
+        view_features(backbone, CONVERSATIONS, (1,), ("upside down",))
+
+
+def test_the_sample_corpus_comes_with_features_of_all_its_scored_answers() -> None:
+    parts = list(feature_store.SHIPPED.glob("*-mean-19/*.npz"))
+    shipped = {key for part in parts for key in np.load(part)["keys"].astype(str)}
+    for name in ("on_policy", "judged", "audit"):
+        answers = scored_answers(read_jsonl(SAMPLE / f"{name}.jsonl"), name)
+        for view in VIEWS:
+            read = seen_as(view, answers.conversations)
+            assert {feature_store.conversation_key(each) for each in read} <= shipped
+
+
+def test_shipped_features_are_read_instead_of_computed(
+        backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_store, "SHIPPED", tmp_path / "shipped")
+    computed = answer_features(backbone, CONVERSATIONS, (1,), tmp_path / "cache")
+    store = feature_store.FeatureStore(tmp_path / "cache", backbone.digest, POOLING, 1)
+    feature_store.ship_features(store, CONVERSATIONS, "sample")
+    monkeypatch.setattr(features, "hidden_states", None)
+    found = answer_features(backbone, CONVERSATIONS, (1,))
+    half_a_step = (computed.max(0) - computed.min(0)) / 510
+    assert (np.abs(found - computed) <= half_a_step + 1e-5).all()
+
+
+def head_for(backbone: Backbone, seed: int = 0) -> Head:
+    draw = np.random.default_rng(seed)
+    rows = [{"prompt": f"What is {n}?", "answers": [
+        {"text": "It is a number. " * (n + m), "score": float(draw.random())} for m in range(1, 4)]}
+        for n in range(6)]
+    answers = scored_answers(rows, "rows")
+    return fit_head(view_features(backbone, answers.conversations, (2,)), answers.pairs,
+                    answers.groups, answers.gaps, layers=(2,), views=VIEWS, pooling=POOLING,
+                    backbone=backbone.digest, fitted_on="rows", data_hash=answers.digest)
+
+
+def test_an_answer_beyond_the_context_is_missing_not_a_number(backbone: Backbone) -> None:
+    model = EmbeddedRewardModel("judge", head_for(backbone), backbone)
+    long = conversation("Count.", "one two " * 2000)
+    scores = model.score([CONVERSATIONS[0], long, CONVERSATIONS[1]])
+    assert [score is None for score in scores] == [False, True, False]
+    assert "longer than the backbone's 1024 tokens" in dict(model.stream([long]))[0].reason
+
+
+def test_an_empty_answer_is_scored_by_its_end_of_turn(backbone: Backbone) -> None:
+    model = EmbeddedRewardModel("judge", head_for(backbone), backbone)
+    assert isinstance(model.score([conversation("Hi", "")])[0], float)
+
+
+def test_no_conversations_are_no_scores(backbone: Backbone) -> None:
+    assert EmbeddedRewardModel("judge", head_for(backbone), backbone).score([]) == []
+
+
+def test_a_conversation_that_ends_with_the_user_is_an_error(backbone: Backbone) -> None:
+    model = EmbeddedRewardModel("judge", head_for(backbone), backbone)
+    with pytest.raises(ValueError, match="ends with 'user'; a reward model scores"):
+        model.score([[{"role": "user", "content": "Hi"}]])
+
+
+def test_two_heads_share_one_pass_and_score_as_they_do_alone(
+        backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [EmbeddedRewardModel(name, head_for(backbone, seed), backbone)
+              for seed, name in enumerate(("selector", "judge"))]
+    alone = {model.name: model.score(CONVERSATIONS) for model in models}
+    read: list[int] = []
+    original = features.hidden_states
+    monkeypatch.setattr(features, "hidden_states", lambda model, batch, layers: (
+        read.append(batch.answers), original(model, batch, layers))[1])
+    assert score_with_all(models, CONVERSATIONS) == alone
+    assert sum(read) == 2 * len(CONVERSATIONS)  # once a view, not once a head
+    assert alone["selector"] != alone["judge"]
+
+
+def test_a_head_refuses_another_backbone(backbone: Backbone, tmp_path: Path) -> None:
+    other = smoke_model(tmp_path / "other", seed=1)
+    with pytest.raises(ValueError, match="fit the head again"):
+        EmbeddedRewardModel("judge", head_for(backbone), load_backbone(other))
+
+
+def test_one_call_fits_both_heads_on_disjoint_sets_and_tests_them_on_the_rest(
+        backbone: Backbone, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for name in ("on_policy", "judged", "audit"):
+        write_jsonl(tmp_path / f"{name}.jsonl", [
+            {"prompt": f"{name} {n}", "source": "s", "answers": [
+                {"text": f"{'good ' * score}{draw.integers(9)}", "score": float(score)}
+                for score in draw.permutation(9)[:4]]} for n in range(12)])
+    settings = RewardSettings(*(tmp_path / f"{name}.jsonl"
+                                for name in ("on_policy", "judged", "audit")), layers=(1,))
+    fitted = fit_reward_models(backbone, tmp_path / "cache", settings)
+    assert (fitted["selector"].fitted_on, fitted["judge"].fitted_on) == ("on_policy", "judged")
+    assert list(fitted["reports"]["selector"]) == ["judged", "audit"]
+    assert list(fitted["reports"]["judge"]) == ["on_policy", "audit"]
+    assert fitted["reports"]["judge"]["audit"]["all"]["value"] > 0.8
+    save_reward_models(fitted, tmp_path / "heads")
+    assert load_head(tmp_path / "heads", "judge").digest == fitted["judge"].digest

@@ -1,0 +1,225 @@
+"""Packed rows give what one-by-one and padded forwards give, for three architectures."""
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from lib.modeling.packed.attention import (
+    QUERIES,
+    Layout,
+    Span,
+    choose_method,
+    masked_attention,
+    segments_attention,
+    use_packed_attention,
+)
+from lib.modeling.packed.hidden import hidden_states
+from lib.modeling.packed.logps import response_logps, token_logps
+from lib.modeling.packed.packing import ROW_MULTIPLE, Tree, collate, pack
+
+SMALL = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
+         "head_dim": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+
+
+def llama() -> PreTrainedModel:
+    return LlamaForCausalLM(LlamaConfig(**SMALL))
+
+
+def qwen2() -> PreTrainedModel:
+    return Qwen2ForCausalLM(Qwen2Config(**SMALL, tie_word_embeddings=True))
+
+
+def gemma3() -> PreTrainedModel:
+    """Sliding windows of 5 tokens in two of three layers, shorter than the sequences."""
+    return Gemma3ForCausalLM(Gemma3TextConfig(
+        **SMALL, sliding_window=5, query_pre_attn_scalar=8,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"]))
+
+
+@pytest.fixture(params=[llama, qwen2, gemma3], ids=lambda make: make.__name__)
+def model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    torch.manual_seed(0)
+    return request.param().eval()
+
+
+def ids(count: int) -> tuple[int, ...]:
+    return tuple(torch.randint(3, 97, (count,)).tolist())
+
+
+@pytest.fixture
+def trees() -> list[Tree]:
+    torch.manual_seed(1)
+    return [Tree(ids(9), (ids(7), ids(11))), Tree(ids(4), (ids(1),)),
+            Tree((), (ids(13),), ((0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 1),)),
+            Tree(ids(12), (ids(5), ids(8), ids(3)))]
+
+
+def one_by_one(model: PreTrainedModel, trees: list[Tree]) -> Tensor:
+    """Summed response log-probs, each answer alone, with the model's own eager attention."""
+    model.set_attn_implementation("eager")
+    sums = []
+    for tree in trees:
+        for number, answer in enumerate(tree.branches):
+            tokens = torch.tensor([tree.prompt + answer])
+            logps = model(tokens).logits[0].log_softmax(-1)
+            mask = (0,) * len(tree.prompt) + (tree.masks[number] if tree.masks
+                                              else (1,) * len(answer))
+            sums.append(sum(logps[i - 1, tokens[0, i]] for i in range(1, len(mask)) if mask[i]))
+    return torch.stack(sums)
+
+
+def padded(model: PreTrainedModel, trees: list[Tree]) -> Tensor:
+    """The same in one right-padded batch with an attention mask."""
+    model.set_attn_implementation("eager")
+    rows = [(tree.prompt + answer, (0,) * len(tree.prompt) + (tree.masks[n] if tree.masks
+                                                              else (1,) * len(answer)))
+            for tree in trees for n, answer in enumerate(tree.branches)]
+    width = max(len(tokens) for tokens, _ in rows)
+    tokens = torch.tensor([t + (0,) * (width - len(t)) for t, _ in rows])
+    attention = torch.tensor([[1] * len(t) + [0] * (width - len(t)) for t, _ in rows])
+    mask = torch.tensor([m + (0,) * (width - len(m)) for _, m in rows])
+    logps = model(tokens, attention_mask=attention).logits[:, :-1].log_softmax(-1)
+    return (logps.gather(2, tokens[:, 1:, None])[..., 0] * mask[:, 1:]).sum(1)
+
+
+@pytest.mark.parametrize("method", ["segments", "masked"])
+def test_packed_rows_give_the_log_probs_and_gradients_of_single_and_padded_sequences(
+        model: PreTrainedModel, trees: list[Tree], method: str) -> None:
+    expected = one_by_one(model, trees)
+    expected.sum().backward()
+    expected_grads = {n: p.grad.clone() for n, p in model.named_parameters()}
+    torch.testing.assert_close(padded(model, trees), expected, atol=1e-4, rtol=0)
+    model.zero_grad()
+    use_packed_attention(model, method)
+    packed = response_logps(model, collate(trees))
+    packed.sum().backward()
+    torch.testing.assert_close(packed, expected, atol=1e-4, rtol=0)
+    for name, parameter in model.named_parameters():
+        error = (parameter.grad - expected_grads[name]).norm()
+        assert error <= 1e-3 * expected_grads[name].norm() + 1e-6, name
+
+
+@pytest.mark.parametrize("window", [None, 70])
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_long_pieces_are_computed_in_lots_that_change_nothing(window: int | None,
+                                                              kv_heads: int) -> None:
+    spans = (Span(0, 150, (300, 41)), Span(491, 0, (QUERIES + 1,)))
+    layout = Layout(spans, 491 + QUERIES + 1)
+    query, key, value = (torch.randn(1, heads, layout.tokens, 8, dtype=torch.double)
+                         for heads in (4, kv_heads, kv_heads))
+    results = []
+    for attend in (segments_attention, masked_attention):
+        inputs = [x.clone().requires_grad_() for x in (query, key, value)]
+        out, _ = attend(None, *inputs, None, layout, scaling=0.3, sliding_window=window)
+        (out * torch.arange(8)).sum().backward()
+        results.append([out, *(x.grad for x in inputs)])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_flex_attention_gives_the_same_log_probs(model: PreTrainedModel, trees: list[Tree]) -> None:
+    use_packed_attention(model, "masked")
+    with torch.no_grad():
+        expected = response_logps(model, collate(trees))
+        use_packed_attention(model, "flex")
+        torch.testing.assert_close(response_logps(model, collate(trees)), expected, atol=1e-4,
+                                   rtol=0)
+
+
+def test_a_shared_prompt_equals_two_sequences(model: PreTrainedModel, trees: list[Tree]) -> None:
+    use_packed_attention(model, "segments")
+    apart = [Tree(tree.prompt, (answer,)) for tree in trees if not tree.masks
+             for answer in tree.branches]
+    together = [tree for tree in trees if not tree.masks]
+    torch.testing.assert_close(response_logps(model, collate(together)),
+                               response_logps(model, collate(apart)), atol=1e-4, rtol=0)
+
+
+def test_answers_of_one_prompt_do_not_see_each_other(model: PreTrainedModel) -> None:
+    use_packed_attention(model, "segments")
+    torch.manual_seed(2)
+    prompt, first = ids(6), ids(5)
+    alone = response_logps(model, collate([Tree(prompt, (first, ids(9)))]))[0]
+    beside = response_logps(model, collate([Tree(prompt, (first, ids(4)))]))[0]
+    torch.testing.assert_close(alone, beside, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("softcap", [None, 3.0])
+@pytest.mark.parametrize("bias", [False, True])
+def test_chunk_sizes_agree_and_gradients_equal_autograds(softcap: float | None, bias: bool) -> None:
+    torch.manual_seed(3)
+    hidden = torch.randn(11, 16, requires_grad=True)
+    weight = torch.randn(53, 16, requires_grad=True)
+    shift = torch.randn(53, requires_grad=True) if bias else None
+    targets, grad = torch.randint(0, 53, (11,)), torch.randn(11)
+    logits = torch.nn.functional.linear(hidden, weight, shift)
+    logits = logits if softcap is None else softcap * torch.tanh(logits / softcap)
+    expected = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    leaves = [leaf for leaf in (hidden, weight, shift) if leaf is not None]
+    expected_grads = torch.autograd.grad(expected, leaves, grad)
+    for chunk in (1, 4, 11, 64):
+        got = token_logps(hidden, weight, shift, targets, softcap, chunk)
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+        for ours, autograds in zip(torch.autograd.grad(got, leaves, grad), expected_grads,
+                                   strict=True):
+            torch.testing.assert_close(ours, autograds, atol=1e-5, rtol=1e-4)
+
+
+def test_hidden_states_are_those_of_the_model_and_stop_at_the_highest_layer(
+        model: PreTrainedModel, trees: list[Tree]) -> None:
+    use_packed_attention(model, "segments")
+    tree = trees[0]
+    calls = []
+    model.get_decoder().layers[2].register_forward_hook(lambda *_: calls.append(1))
+    states = hidden_states(model, collate([tree]), [1, 2])
+    model.set_attn_implementation("eager")
+    alone = model(torch.tensor([tree.prompt + tree.branches[0]]), output_hidden_states=True)
+    length = len(tree.prompt) + len(tree.branches[0])
+    for layer in (1, 2):
+        torch.testing.assert_close(states[layer][:length], alone.hidden_states[layer][0],
+                                   atol=1e-4, rtol=1e-4)
+    assert len(calls) == 1  # the full forward only
+    with pytest.raises(ValueError, match="use numbers from 1 to 3"):
+        hidden_states(model, collate([tree]), [4])
+
+
+def test_packing_fills_rows_keeps_every_item_and_never_splits_one() -> None:
+    lengths = [7, 3, 9, 2, 5, 5, 1, 12, 4]
+    rows = pack(lengths, 12)
+    assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
+    assert all(sum(lengths[i] for i in row) <= 12 for row in rows)
+    assert len(rows) == 4  # 48 tokens fill four rows of 12 exactly
+    assert pack([20, 1], 12) == [[0], [1]]
+
+
+def test_a_row_is_filled_up_by_a_sequence_that_changes_nothing(model: PreTrainedModel) -> None:
+    tree = Tree(ids(9), (ids(4), ids(6)))
+    batch = collate([tree])
+    assert batch.tokens == ROW_MULTIPLE
+    assert batch.answers == len(batch.branch_slices[0]) == 2
+    assert batch.input_ids[0, :len(tree)].tolist() == [*tree.prompt, *tree.branches[0],
+                                                       *tree.branches[1]]
+    assert int(batch.predictors.max()) < len(tree)
+
+
+def test_a_tree_without_tokens_is_refused() -> None:
+    with pytest.raises(ValueError, match="drop empty rows"):
+        collate([Tree((), ((),))])
+
+
+def test_the_attention_method_is_chosen_with_a_reason() -> None:
+    assert choose_method(torch.device("cpu"))[0] == "segments"
+    assert choose_method(torch.device("cuda")) [0] == "flex"
+    assert "as asked" in choose_method(torch.device("cpu"), "masked")[1]
+    with pytest.raises(ValueError, match="use auto, segments, flex, masked"):
+        choose_method(torch.device("cpu"), "flash")

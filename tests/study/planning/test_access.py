@@ -1,0 +1,111 @@
+"""The key and the address of the reward API are tried once, before any work depends on them."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from lib.runtime.files import write_json
+from lib.study.planning import access
+from lib.study.planning.access import api_settings, check_access, check_api
+from lib.study.profiles import ProfileError, load_profile
+from lib.study.run import Study, open_study
+from tests.study.stand_ins import nvidia_server
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.mark.parametrize(("key", "status", "message"), [
+    ("nvapi-wrong", 0, "the API answered 401: the API key is missing or not valid; put a valid"),
+    ("nvapi-right", 402, "the account has no credits left"),
+    ("nvapi-right", 403, "this key may not use nvidia/llama-3.1-nemotron-70b-reward"),
+    ("nvapi-right", 500, "failed: no score after 1 attempts, the last one: status 500")])
+def test_a_key_that_does_not_open_the_api_is_one_sentence_at_once(
+        key: str, status: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NVIDIA_API_KEY", key)
+    began = time.monotonic()
+    with nvidia_server(status) as server, pytest.raises(ProfileError) as error:
+        check_api(load_profile("paper", {"rewards.base_url": server.url}))
+    assert message in str(error.value)
+    assert key not in str(error.value)
+    assert "\n" not in str(error.value)
+    assert time.monotonic() - began < 30
+
+
+def test_a_retired_endpoint_is_said_and_does_not_stop_the_run(
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("NVIDIA_API_KEY", "nvapi-right")
+    with nvidia_server(410) as server:
+        check_api(load_profile("paper", {"rewards.base_url": server.url}))
+    assert "Skywork-Reward-V2-Llama-3.2-1B will take its place" in capsys.readouterr().out
+
+
+def test_no_key_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NVIDIA_API_KEY", raising=False)
+    with pytest.raises(ProfileError, match="NVIDIA_API_KEY is not set"):
+        check_api(load_profile("paper"))
+
+
+def test_a_profile_without_the_api_asks_nobody() -> None:
+    check_api(load_profile("laptop", {"rewards.base_url": "http://127.0.0.1:9/v1"}))
+
+
+@pytest.mark.parametrize(("settings", "calls"), [
+    ({}, 40), ({"rewards.base_url": "http://judge:8000/v1"}, 60_000),
+    ({"rewards.requests_per_minute": 7}, 7)])
+def test_the_trials_rate_limit_is_kept_where_nvidia_hosts(settings: dict, calls: int) -> None:
+    assert api_settings(load_profile("paper", settings).rewards).calls_per_minute == calls
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of what the hub is asked for, in place of asking."""
+    names: list[str] = []
+    monkeypatch.setattr(access, "check_sources", lambda data: names.append(data.sft_path))
+    monkeypatch.setattr(access, "check_model", lambda name, revision: names.append(name))
+    return names
+
+
+def local_judges(folder: Path) -> Study:
+    """The paper's study with a classifier in both roles, so that no API is asked."""
+    return open_study("paper", str(folder), {"rewards.selector": "owner/selector@v2"})
+
+
+def test_models_and_data_are_asked_for_until_their_stage_is_finished(
+        asked: list[str], tmp_path: Path) -> None:
+    study = local_judges(tmp_path)
+    check_access(study)
+    assert sorted(asked) == sorted(["HuggingFaceTB/smoltalk", "Qwen/Qwen2.5-0.5B",
+                                    "owner/selector", study.profile.rewards.judge])
+    asked.clear()
+    write_json(study.path("data", "manifest.json"), {})
+    check_access(study)
+    assert "HuggingFaceTB/smoltalk" not in asked
+    asked.clear()
+    write_json(study.path("responses", "manifest.json"), {})
+    check_access(study)
+    assert asked == []
+    check_access(replace(study, force=True))
+    assert len(asked) == 4
+
+
+def test_the_laptop_asks_no_hub(asked: list[str], tmp_path: Path) -> None:
+    check_access(open_study("laptop", str(tmp_path)))
+    assert asked == [""]  # the sample's own files
+
+
+def test_a_hub_that_does_not_answer_is_said_and_does_not_stop_the_run(
+        asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    never = Event()
+    monkeypatch.setattr(access, "PATIENCE", 0.05)
+    monkeypatch.setattr(access, "check_model", lambda name, revision: never.wait(30))
+    check_access(local_judges(tmp_path))
+    never.set()
+    assert "Qwen/Qwen2.5-0.5B did not answer within 0 s and is not checked" in (
+        capsys.readouterr().out)

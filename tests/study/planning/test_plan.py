@@ -1,0 +1,144 @@
+"""The plan: what a run would take, and what cannot run is refused with a knob."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Qwen2Config
+
+from lib import ROOT
+from lib.runtime.devices import Device
+from lib.study.__main__ import main
+from lib.study.planning import plan, preflight
+from lib.study.planning.costs import GPUS, cost_row, cost_tables, recipe_costs, scale_costs
+from lib.study.planning.memory import SHAPES, Shape, shape_of, training_bytes
+from lib.study.planning.plan import plan_text
+from lib.study.planning.requirements import disk_gb, memory_rows, training_gb
+from lib.study.profiles import load_profile
+from lib.study.run import open_study
+from lib.training.settings import SFTSettings
+
+GPU = Device(torch.device("cuda"), torch.float16, "a T4 that is not here")
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_the_t4_profile_fits_in_15_gb(stage: str) -> None:
+    assert training_gb(load_profile("t4"), GPU, stage) < 15
+    assert training_gb(load_profile("paper"), GPU, stage) > 16
+
+
+def test_memory_parts_add_up_to_the_stage() -> None:
+    rows = [row for row in memory_rows(load_profile("t4")) if row["stage"] == "t4: dpo"]
+    assert sum(row["gb"] for row in rows) == pytest.approx(
+        training_gb(load_profile("t4"), GPU, "dpo"))
+
+
+@pytest.mark.parametrize(("name", "billions"), [
+    ("packaged", 0.1345), ("Qwen/Qwen2.5-0.5B", 0.494), ("Qwen/Qwen2.5-1.5B", 1.544),
+    ("Qwen/Qwen2.5-7B", 7.616), ("Qwen/Qwen2.5-72B", 72.7)])
+def test_shapes_have_the_parameters_of_their_model_cards(name: str, billions: float) -> None:
+    assert SHAPES[name].parameters / 1e9 == pytest.approx(billions, rel=0.005)
+
+
+def test_a_folders_shape_is_that_of_its_config(tmp_path: Path) -> None:
+    Qwen2Config(vocab_size=99, hidden_size=16, intermediate_size=32, num_hidden_layers=3,
+                num_attention_heads=4, num_key_value_heads=2,
+                tie_word_embeddings=True).save_pretrained(tmp_path)
+    assert shape_of(str(tmp_path)) == Shape(3, 16, 32, 4, 2, 99)
+
+
+def test_shards_need_less_memory_each_and_copies_do_not() -> None:
+    shape, settings = SHAPES["Qwen/Qwen2.5-7B"], SFTSettings(activation_checkpointing=True)
+    alone = training_bytes(shape, settings, True)
+    assert training_bytes(shape, settings, True, 8, sharded=True) < alone / 3
+    assert training_bytes(shape, settings, True, 8) == alone
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No warm-up: its second is spent in one test."""
+    monkeypatch.setattr(plan, "training_rate", lambda *_: 1e12)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("memory", "settings", "knob"), [
+    (24.0, {}, "set dpo.token_budget=8192"),
+    (13.0, {}, "set dpo.token_budget=2048"),
+    (6.0, {}, "dpo.lora_rank=16"),
+    (1.0, {}, "train on more machines: --shard --processes")])
+def test_what_does_not_fit_is_refused_with_the_knob_that_makes_it_fit(
+        memory: float, settings: dict, knob: str, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "memory_here_gb", lambda _: memory)
+    study = open_study("paper", str(tmp_path / "run"), {"model.precision": "bfloat16"} | settings)
+    found = [problem for problem in preflight.refusals(study) if problem.startswith("dpo needs")]
+    assert f"and {memory:.1f} GB are there" in found[0]
+    assert knob in found[0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_cannot_work_stops_before_any_work(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("NVIDIA_API_KEY", raising=False)
+    monkeypatch.setattr(preflight, "memory_here_gb", lambda _: 200.0)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: disk_with(1e12))
+    assert main(["--profile", "paper", "--run", str(tmp_path / "run")]) == 2
+    assert "NVIDIA_API_KEY is not set; export the key, or set rewards.selector=" in (
+        capsys.readouterr().err)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: disk_with(1e9))
+    assert main(["--profile", "paper", "--run", str(tmp_path / "run")]) == 2
+    assert "GB of disk and 1.0 GB are free" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stream_keeps_no_copy_of_the_part_that_has_a_number_of_rows() -> None:
+    whole, stream = (load_profile("paper", {"data.streaming": on}) for on in (False, True))
+    assert disk_gb(whole) - disk_gb(stream) == pytest.approx(4.6)  # SmolTalk, not UltraFeedback
+
+
+def disk_with(free: float):  # noqa: ANN201
+    return preflight.shutil._ntuple_diskusage(int(2 * free), int(free), int(free))
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_plan_counts_keys_calls_and_their_minutes(tmp_path: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NVIDIA_API_KEY", "nvapi-secret")
+    text = plan_text(open_study("paper", str(tmp_path / "run"), {}))
+    assert "NVIDIA_API_KEY (set); 5,280 calls, about 132 min at 40 a minute" in text
+    assert "nvapi-secret" not in text
+
+
+def test_a_float16_profile_without_a_gpu_is_planned_for_a_t4(tmp_path: Path) -> None:
+    text = plan_text(open_study("t4", str(tmp_path / "run"), {}))
+    assert "computed: 25% of a T4's data sheet, because there is no GPU here" in text
+    answers, = (line for line in text.splitlines() if line.startswith("responses"))
+    assert "min" in answers
+    minutes = int(answers.split()[1])
+    assert minutes < 30  # on the processor it would be hours
+
+
+def test_the_smoke_plan_measures_its_rate_and_finds_nothing_against_it(tmp_path: Path) -> None:
+    text = plan_text(open_study("smoke", str(tmp_path / "run"), {}))
+    assert "measured by training two layers of this width" in text
+    assert text.endswith("memory, disk and keys: enough for it here")
+
+
+def test_costs_are_marked_computed_and_grow_with_model_pairs_and_n() -> None:
+    rows = recipe_costs() + scale_costs()
+    assert {row["kind"] for row in rows} == {"computed"}
+    h200 = {row["model"]: row for row in recipe_costs() if row["gpu"].endswith("H200")}
+    assert h200["0.5B"]["hours"] < h200["1.5B"]["hours"] < h200["7B"]["hours"]
+    few, many = (cost_row("0.5B", GPUS[-1], samples=n) for n in (4, 64))
+    assert many["answers_hours"] == pytest.approx(16 * few["answers_hours"])
+    assert many["dpo_hours"] == few["dpo_hours"]
+
+
+def test_an_unknown_model_in_the_cost_table_is_named() -> None:
+    with pytest.raises(ValueError, match="model is '3B'; use 0.5B, 1.5B, 7B, 70B"):
+        cost_row("3B", GPUS[0])
+
+
+def test_the_readmes_cost_tables_are_those_that_the_command_prints() -> None:
+    assert cost_tables() in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,86 @@
+"""Pools of candidates of a study: from a server as from here, timed, and gone on with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lib.inference.api.server import ServerSamplingError
+from lib.runtime.files import read_json, read_jsonl
+from lib.study.pools.sampled import Pool, sample_pools, scored_pools, server_of
+from lib.study.profiles import ProfileError, load_profile
+from lib.study.run import Study, open_study
+from lib.study.stages.responses import load_policy
+from tests.inference.fake_server import FakeServer, good
+
+PROMPTS = [{"id": f"p{number}", "prompt": f"question {number}", "source": "test"}
+           for number in range(4)]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    fake = FakeServer()
+    yield fake
+    fake.http.shutdown()
+    fake.http.server_close()
+
+
+def study_on(tmp_path: Path, **settings: object) -> Study:
+    return open_study("smoke", str(tmp_path / "run"),
+                      {f"sampling.{key}": value for key, value in settings.items()})
+
+
+def never(study: Study, policy: str) -> tuple:
+    pytest.fail("a model was loaded")
+
+
+def test_a_study_samples_from_the_server_that_its_profile_names(
+        server: FakeServer, tmp_path: Path) -> None:
+    study = study_on(tmp_path, server=server.settings.base_url, rows=8)
+    pool = Pool("base", 0.6, 2)
+    sample_pools(study, [pool], PROMPTS, tmp_path, load_policy=never)
+    assert {(call["model"], call["n"], call["temperature"]) for call in server.asked} == {
+        ("base", 2, 0.6)}
+    rows = read_jsonl(tmp_path / "base@0.6.jsonl")
+    assert [row["id"] for row in rows] == [prompt["id"] for prompt in PROMPTS]
+    (_, scored, cost), = scored_pools(study, [pool], tmp_path)
+    assert all(isinstance(candidate["rewards"][role], float) for row in scored
+               for candidate in row["candidates"] for role in ("selector", "judge"))
+    assert cost["tokens"] == sum(c["tokens"] for row in rows for c in row["candidates"])
+    assert cost["sampling_seconds"] > 0
+    assert cost["scoring_seconds"] > 0
+
+
+def test_each_policy_may_have_a_server_of_its_own(server: FakeServer, tmp_path: Path) -> None:
+    address = server.settings.base_url.replace("127.0.0.1", "{policy}.localhost")
+    study = study_on(tmp_path, server=address)
+    assert server_of(study.profile.sampling, "sft").base_url.startswith("http://sft.localhost:")
+
+
+def test_an_address_that_is_none_is_refused_when_the_profile_is_built() -> None:
+    with pytest.raises(ProfileError, match="sampling: server is localhost:8000; use an address"):
+        load_profile("laptop", {"sampling.server": "localhost:8000"})
+
+
+def test_a_pool_that_is_there_is_not_sampled_again(tmp_path: Path) -> None:
+    study = study_on(tmp_path, max_new_tokens=4)
+    pool = Pool("base", 1.0, 2)
+    sample_pools(study, [pool], PROMPTS, tmp_path, load_policy)
+    before = (tmp_path / "base@1.jsonl").read_bytes()
+    sample_pools(study, [pool], PROMPTS, tmp_path, load_policy=never)
+    assert (tmp_path / "base@1.jsonl").read_bytes() == before
+
+
+def test_a_pool_that_was_cut_short_goes_on_and_counts_as_not_timed(
+        server: FakeServer, tmp_path: Path) -> None:
+    study = study_on(tmp_path, server=server.settings.base_url, rows=1)
+    server.behave = lambda asked, call: (
+        (422, {}, "no") if asked["messages"][0]["content"] == "question 3" else good(asked))
+    pool = Pool("base", 0.6, 2)
+    with pytest.raises(ServerSamplingError):
+        sample_pools(study, [pool], PROMPTS, tmp_path, load_policy=never)
+    before, server.behave = len(server.asked), lambda asked, call: good(asked)
+    sample_pools(study, [pool], PROMPTS, tmp_path, load_policy=never)
+    assert len(server.asked) == before + 1
+    assert read_json(tmp_path / "base@0.6.seconds.json") == {"seconds": None}

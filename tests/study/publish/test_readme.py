@@ -1,0 +1,165 @@
+"""The README and notebook 05 state the numbers of a run, all of them read from results.json."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import IPython.display
+import plotly.graph_objects as go
+import pytest
+
+from lib import ROOT
+from lib.analysis.tables.formatting import number, settle
+from lib.runtime.files import read_json
+from lib.study.publish.readme import BEGIN, END, results_section
+from tests.bench import readme as speeds
+
+RECORDED = ROOT / "figures" / "results.json"
+NOTEBOOK = ROOT / "notebooks" / "05_analysis.ipynb"
+NEEDS_A_RUN = ("evaluate_study(", "read_answers", "show_", "write_exports", "save_figures")
+SYSTEM = re.compile(r"(base|sft|dpo)\+(bon|random)\d+(@[0-9.]+)?|p\d+\b|[a-z]+-\d\b|top-k \d+")
+NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)%?(?!\w)")
+KEPT = ("paper", "environment", "gap", "gap_at_least")
+SAID_BY_THE_FIELD = {"95", ".8", ".05", "1", "2", "3", "5", "0", "400"}  # levels, list numbers, Elo
+
+
+def test_the_readmes_results_are_those_of_the_recorded_run() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split(BEGIN)[1].split(END)[0].strip()
+    assert shown == results_section(read_json(RECORDED)).strip()
+
+
+def test_the_readmes_speeds_are_those_of_the_recorded_benchmarks() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split(speeds.BEGIN)[1].split(speeds.END)[0].strip()
+    assert shown == speeds.speed_table(ROOT / "figures" / "bench").strip()
+
+
+def test_every_file_that_the_readme_shows_is_there() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = [part.split(")")[0] for part in readme.split("](")[1:]]
+    assert links
+    assert all((ROOT / link).exists() for link in links if "://" not in link)
+
+
+def test_every_number_that_notebook_05_shows_is_read_from_results_json(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every measured number moved, nothing of the old ones is shown: none is written in."""
+    results = moved(read_json(RECORDED))
+    known = set(renderings(results)) | SAID_BY_THE_FIELD
+    counts = max(len(rows) for rows in lists(results))
+    shown = displayed(results, monkeypatch)
+    assert len(shown) > 30
+    strange = [(token, text[:80]) for text in shown for token in numbers(text)
+               if token not in known and not (token.isdigit() and int(token) <= counts)]
+    assert strange == []
+
+
+def test_notebook_05s_own_words_hold_no_measured_number() -> None:
+    prose = " ".join(source(cell) for cell in json.loads(NOTEBOOK.read_text())["cells"]
+                     if cell["cell_type"] == "markdown")
+    assert set(numbers(prose)) <= SAID_BY_THE_FIELD | {"0.6", "200"}  # the paper's T and n
+
+
+def displayed(results: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the notebook's cells would show of these results: tables, sentences, figure titles."""
+    shown: list[str] = []
+    monkeypatch.setattr(IPython.display, "display", lambda item: shown.append(item.data))
+    monkeypatch.setattr(go.Figure, "show", lambda figure: shown.append(
+        figure.layout.title.text + " | " + figure.layout.title.subtitle.text))
+    names: dict[str, Any] = {"results": results, "study": _Study()}
+    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
+        code = source(cell)
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
+            exec("\n".join(_runnable(code)), names)  # the notebook is ours
+    return shown
+
+
+def _runnable(code: str) -> Iterator[str]:
+    """A cell's lines without those that need a run folder or a model."""
+    if "write_exports" in code:
+        return
+    for line in code.splitlines():
+        if line.startswith(("from ", "import ")):
+            if not any(name in line for name in ("show_", "read_answers")):
+                yield line.replace(", save_figures", "")
+        elif not any(name in line for name in (*NEEDS_A_RUN, "open_study(", "use_study_renderer")):
+            yield line
+
+
+class _Study:
+    """As much of a study as the notebook's tables ask for."""
+
+    class profile:  # noqa: N801
+        class sampling:  # noqa: N801
+            samples = 4
+
+
+def source(cell: dict[str, Any]) -> str:
+    return "".join(cell["source"])
+
+
+def numbers(text: str) -> list[str]:
+    """Numbers as they are written, without those inside names of systems."""
+    return [token.rstrip(",.") for token in NUMBER.findall(SYSTEM.sub(" ", text))]
+
+
+def moved(value: Any, key: str = "") -> Any:
+    """The results with every measured fraction changed; the paper's and the settings stay."""
+    if key in KEPT or isinstance(value, bool):
+        return value
+    if isinstance(value, dict):
+        return {name: moved(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [moved(item, key) for item in value]
+    return value * 0.93 + 0.0137 if isinstance(value, float) else value
+
+
+def lists(value: Any) -> Iterator[list[Any]]:
+    if isinstance(value, list):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) \
+            else ():
+        yield from lists(item)
+
+
+def renderings(value: Any) -> Iterator[str]:
+    """Every way in which the report writes a number of the results."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from renderings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from renderings(item)
+    elif isinstance(value, str):
+        yield from numbers(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield from _written(value)
+
+
+def _written(value: float) -> Iterator[str]:
+    if isinstance(value, int):
+        yield from (str(value), f"{value:,}")
+        yield from numbers(settle({"prompts_needed": value}))
+    for digits in range(5):
+        yield from (number(value, digits), f"{value:.{digits}f}", f"{value:+.{digits}f}",
+                    f"{value:.{digits}%}")
+    yield f"{value:g}"
+    if 0 <= value < 0.001:
+        yield ".001"  # "< .001"
+
+
+def test_a_number_written_into_the_notebook_would_be_found(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    notebook["cells"].append({"cell_type": "code", "metadata": {}, "source": [
+        'display(Markdown("The judge is right in .7351 of pairs."))']})
+    forged = tmp_path / "forged.ipynb"
+    forged.write_text(json.dumps(notebook), encoding="utf-8")
+    monkeypatch.setattr("test_study_readme.NOTEBOOK", forged)
+    results = moved(read_json(RECORDED))
+    shown = displayed(results, monkeypatch)
+    assert numbers(shown[-1]) == [".7351"]
+    assert ".7351" not in set(renderings(results))

@@ -1,0 +1,165 @@
+"""Curves, gains, rules and costs from pools of candidates, by hand and by brute force."""
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lib.analysis.figures.selection import parting_figure, surface_figure
+from lib.analysis.tables.findings import best_of_n_findings
+from lib.inference.best_of_n import kl_bound
+from lib.runtime.files import Row, write_json
+from lib.study.profiles import ProfileError, load_profile
+from lib.study.run import open_study
+from lib.study.stages.curves import cost_rows, curves_by_judge, gain_rows, win_curves, win_rate_rows
+from lib.study.stages.deep_pools import deep_curves, deep_pools, without_deep
+from lib.study.stages.selection_rules import pool_rule_rows
+
+PROMPTS = 40
+
+
+def pool(seed: int, size: int = 4, shift: float = 0.0, agreement: float = 0.7) -> list[Row]:
+    """Candidates with a selector's and a judge's score, rounded so that ties occur."""
+    random, rows = np.random.default_rng(seed), []
+    for prompt in range(PROMPTS):
+        scores = random.normal(shift, 1, (size, 2))
+        scores[:, 1] = agreement * scores[:, 0] + (1 - agreement) * scores[:, 1]
+        rows.append({"id": f"p{prompt}", "prompt": "?", "source": "test", "chosen": 0,
+                     "candidates": [
+                         {"text": f"answer {number}", "tokens": 10 + number, "finish": "stop",
+                          "rewards": {"selector": round(a, 1), "judge": round(b, 1)}}
+                         for number, (a, b) in enumerate(scores)]})
+    return rows
+
+
+def shuffled(rows: list[Row]) -> list[Row]:
+    return [{**row, "candidates": row["candidates"][::-1]} for row in rows]
+
+
+def test_equal_policies_by_the_selectors_own_eye_win_n_of_n_plus_one() -> None:
+    random = np.random.default_rng(0)
+    rows = [{**row, "candidates": [
+        {**c, "rewards": dict.fromkeys(("selector", "judge"), random.normal())}
+        for c in row["candidates"]]} for row in pool(1)]
+    assert win_curves(rows, None, "selector").mean(0) == pytest.approx([1 / 2, 2 / 3, 3 / 4])
+
+
+def test_a_curve_is_the_mean_over_all_subsets_whatever_the_order_of_tied_candidates() -> None:
+    dpo, sft = pool(2, shift=0.5), pool(3)
+    curve = win_curves(dpo, sft, "judge")
+    assert win_curves(shuffled(dpo), shuffled(sft), "judge") == pytest.approx(curve)
+    row, opponents = dpo[0]["candidates"], sft[0]["candidates"]
+    for n in range(1, 5):
+        wins = []
+        for subset in itertools.combinations(row, n):
+            top = max(c["rewards"]["selector"] for c in subset)
+            best = [c["rewards"]["judge"] for c in subset if c["rewards"]["selector"] == top]
+            wins += [np.mean([(np.sign(score - other["rewards"]["judge"]) + 1) / 2
+                              for score in best]) for other in opponents]
+        assert curve[0, n - 1] == pytest.approx(np.mean(wins))
+
+
+def test_rows_hold_the_bound_on_kl_and_count_prompts_that_were_left_out() -> None:
+    dpo, sft = pool(2), pool(3)
+    dpo[5]["candidates"][1]["rewards"]["judge"] = None
+    rows = win_rate_rows({("sft", 0.6): sft, ("dpo", 0.6): dpo}, sft)
+    assert {row["n"]: row["kl_bound"] for row in rows} == {n: kl_bound(n) for n in range(1, 5)}
+    left_out = {(row["policy"], row["judge"]): (row["left_out"], row["prompts"]) for row in rows}
+    assert left_out["dpo", "judge"] == (1, PROMPTS - 1)
+    assert left_out["dpo", "selector"] == (0, PROMPTS)
+
+
+def test_a_gain_is_in_the_judges_own_spread_and_zero_for_one_candidate() -> None:
+    rows = pool(4, agreement=1.0)
+    scaled = [{**row, "candidates": [
+        {**c, "rewards": {"selector": c["rewards"]["selector"],
+                          "judge": 100 * c["rewards"]["selector"] + 7}}
+        for c in row["candidates"]]} for row in rows]
+    gains = curves_by_judge(gain_rows({("sft", 0.6): scaled}), "sft")
+    values = [[row["value"] for row in gains[judge]] for judge in ("selector", "judge")]
+    assert values[0] == pytest.approx(values[1])
+    assert values[0][0] == pytest.approx(0)
+    assert values[0] == sorted(values[0])
+    flat = [{**row, "candidates": [row["candidates"][0]] * 4} for row in rows]
+    assert gain_rows({("sft", 0.6): flat}) == []
+
+
+def test_rules_lie_between_random_and_best_and_agreement_breaks_ties() -> None:
+    dpo, sft = pool(5, agreement=1.0), pool(6)
+    rows = {row["rule"]: row for row in pool_rule_rows(dpo, sft, "selector")}
+    values = [rows[name]["value"] for name in (
+        "one at random", "soft best of n, lam = 2", "soft best of n, lam = 0.5", "best of n")]
+    assert values == sorted(values)
+    assert rows["one at random"]["value"] == pytest.approx(win_curves(
+        dpo, sft, "selector").mean(0)[0])
+    assert rows["best of n"]["lead"] == 0
+    assert rows["one at random"]["lead"] == pytest.approx(values[0] - values[-1])
+    same = {row["rule"]: row for row in pool_rule_rows(sft, sft, "selector")}
+    assert same["one at random"]["value"] == pytest.approx(0.5)
+    assert same["best of n"]["n"] == 3
+
+
+def test_agreement_prefers_the_answer_that_resembles_the_others() -> None:
+    texts = ("a river in France", "a river in France ends", "my bus", "a river")
+    scores = ((1.0, 0.0), (1.1, 1.0), (1.3, 0.0), (1.0, 0.0))
+    row = {"candidates": [{"text": text, "rewards": {"selector": a, "judge": b}}
+                          for text, (a, b) in zip(texts, scores, strict=True)]}
+    rival = {"candidates": [{"text": "x", "rewards": {"selector": 0.5, "judge": 0.5}}]}
+    rates = {found["rule"]: found["value"] for found in pool_rule_rows([row], [rival], "judge")}
+    assert rates["best of n"] == 0
+    assert rates["MBR best of n, beta = 8"] == 1
+
+
+def test_costs_are_a_prompts_and_what_was_not_measured_is_null(tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path), {"evaluation.temperatures": [0.6]})
+    systems = {"sft+bon4@0.6": pool(7), "dpo+bon4@0.6": pool(8, shift=1.0)}
+    costs = [{"policy": policy, "temperature": 0.6, "prompts": PROMPTS, "candidates": 4,
+              "tokens": 46 * PROMPTS, "sampling_seconds": seconds, "scoring_seconds": 20.0}
+             for policy, seconds in (("sft", None), ("dpo", 80.0))]
+    write_json(study.path("responses", "costs.json"), costs)
+    sft, dpo = cost_rows(study, systems)
+    assert (sft["tokens"], sft["sampling_seconds"], sft["scoring_seconds"]) == (46, None, 0.5)
+    assert (dpo["sampling_seconds"], dpo["n"], sft["n"]) == (2.0, 4, 3)
+    wins = win_curves(systems["dpo+bon4@0.6"], systems["sft+bon4@0.6"], "judge").mean(0)
+    assert dpo["gain"] == pytest.approx(wins[3] - wins[0])
+    assert dpo["ci_low"] <= dpo["gain"] <= dpo["ci_high"]
+    assert "46 new tokens a prompt buy" in best_of_n_findings([], costs=[sft, dpo])
+
+
+def test_a_long_curve_is_reported_at_doublings_up_to_half_the_pool() -> None:
+    pools = {("sft", 0.6): pool(9, size=16), ("dpo", 0.6): pool(10, size=16, shift=0.3)}
+    curves = deep_curves(pools)
+    for rows in curves.values():
+        assert [row["n"] for row in curves_by_judge(rows, "dpo")["judge"]] == [1, 2, 4, 8]
+    assert deep_curves({}) == {"win_rates": [], "gains": []}
+
+
+def test_the_long_curve_is_off_by_default_and_does_not_make_another_study(tmp_path: Path) -> None:
+    assert deep_pools(open_study("smoke", str(tmp_path))) == {}
+    long = load_profile("laptop", {"evaluation.deep_samples": 64}).evaluation
+    assert without_deep(long) == load_profile("laptop").evaluation
+    with pytest.raises(ProfileError, match="deep_samples is 1 and deep_prompts 16; use 0 for no"):
+        load_profile("laptop", {"evaluation.deep_samples": 1})
+
+
+def test_figures_say_in_their_titles_what_the_rows_say() -> None:
+    sft = pool(11)
+    pools = {("dpo", heat): pool(12 + place, shift=1 - heat)
+             for place, heat in enumerate((0.1, 1.0))}
+    gains = curves_by_judge(gain_rows(pools), "dpo")
+    title = parting_figure(gains).layout.title.text
+    ends = [gains[judge][-1]["value"] for judge in ("selector", "judge")]
+    assert f"gains {ends[0]:.2f} by its own selector and {ends[1]:.2f} by" in title.replace(
+        "<br>", " ")
+    rows = win_rate_rows(pools, sft)
+    figure = surface_figure(rows)
+    best = max((row for row in rows if row["judge"] == "judge"), key=lambda row: row["value"])
+    assert f"({best['value']:.0%}) with the best of {best['n']} at" in figure.layout.title.text
+    assert np.shape(figure.data[0].z) == (2, 4)
+    assert parting_figure({"selector": [], "judge": []}).layout.title.text.startswith("No pool")
+
+
+def test_the_bound_on_kl_is_zero_for_one_and_grows_like_the_logarithm() -> None:
+    assert kl_bound([1, 4, 64]) == pytest.approx([0, math.log(4) - 3 / 4, math.log(64) - 63 / 64])

@@ -1,0 +1,136 @@
+"""What goes wrong between processes: a killed rank, a node that never joins, a job file."""
+
+import json
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lib.data.parquet import write_parquet
+from lib.data.settings import DataSettings
+from lib.data.sources import load_sft
+from lib.runtime.files import FileError, read_jsonl
+from lib.training.__main__ import main
+from lib.training.job import Job, read_job, run_job, write_job
+from lib.training.parallel.launch import launch_command, launch_job, reason_of
+from lib.training.parallel.processes import ProcessError
+from lib.training.settings import DPOSettings, SFTSettings
+from tests.training.parallel.distributed_cases import alone_of_two, free_port, process
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    write_parquet(load_sft(DataSettings(sft_rows=24), 0), tmp_path / "sft.parquet")
+    settings = SFTSettings(learning_rate=1e-3, batch_size=8, accumulation=1, token_budget=1024,
+                           epochs=30, checkpoint_every=4)
+    return Job("sft", "smoke", str(tmp_path / "sft.parquet"), str(tmp_path / "sft"),
+               settings=settings, max_length=128, device="cpu", precision="float32")
+
+
+def losses(folder: str) -> list[tuple[int, float]]:
+    return [(row["step"], row["loss"]) for row in read_jsonl(Path(folder) / "metrics.jsonl")]
+
+
+def kill_a_rank(folder: Path, deadline: float) -> None:
+    """Send SIGKILL to one training process as soon as there is a checkpoint."""
+    while not list(folder.glob("checkpoints/step-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    ranks = [child for child in psutil.Process().children(recursive=True)
+             if "lib.training" in child.cmdline() and "accelerate" not in " ".join(child.cmdline())]
+    os.kill(ranks[-1].pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_killing_one_rank_ends_all_in_one_sentence_and_one_process_goes_on(
+        job: Job, tmp_path: Path) -> None:
+    killer = threading.Thread(target=kill_a_rank,
+                              args=(Path(job.folder), time.monotonic() + 120), daemon=True)
+    killer.start()
+    with pytest.raises(ProcessError) as error:
+        launch_job(job, processes=2)
+    assert str(error.value) == (
+        f"a process that trained {job.folder} was killed (signal 9), and all were stopped; start "
+        "again, with any number of processes, to go on from the newest checkpoint")
+    run_job(job)
+    whole = replace(job, folder=str(tmp_path / "whole"))
+    run_job(whole)
+    assert (Path(job.folder) / "model" / "model.safetensors").exists()
+    ours, theirs = losses(job.folder), losses(whole.folder)
+    assert [step for step, _ in ours] == [step for step, _ in theirs]
+    assert [loss for _, loss in ours] == pytest.approx([loss for _, loss in theirs], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_node_that_never_joins_is_one_sentence_after_the_time_out(job: Job,
+                                                                   tmp_path: Path) -> None:
+    write_job(job, tmp_path / "job.json")
+    port, output = free_port(), tmp_path / "stderr.txt"
+    lonely = process(alone_of_two, str(tmp_path / "job.json"), port, 2.0, output)
+    lonely.join(timeout=60)
+    assert lonely.exitcode == 2
+    line, = [line for line in output.read_text().splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: not all 2 processes met at 127.0.0.1:{port} within 2 s")
+    assert line.endswith("start the missing ones at the same time, or check the address and the "
+                         "firewall")
+
+
+def test_a_failing_ranks_own_sentence_is_the_one_that_is_shown() -> None:
+    errors = ("error: process 1 of 2 lost another one (Connection closed by peer); start again\n"
+              "error: the loss is not a number at step 3\n  exitcode  : -15 (pid: 7)\n")
+    assert reason_of(errors, "trained x", "y") == "the loss is not a number at step 3"
+    errors = "[rank1]: TypeError: no such thing\n  exitcode  : 1 (pid: 7)\n"
+    assert reason_of(errors, "trained x", "y") == "no such thing"
+    assert "was killed (signal 9)" in reason_of("  exitcode  : -9 (pid: 7)\n", "trained x", "y")
+
+
+def test_a_machine_that_never_comes_is_one_sentence_of_the_launcher() -> None:
+    errors = ("Traceback (most recent call last):\n  ...\ntorch.distributed.DistStoreError: Timed "
+              "out after 26 seconds waiting for clients. 1/2 clients joined.\n")
+    assert reason_of(errors, "trained x", "y") == (
+        "1 of 2 machines came; start the others at the same time, or check main_process_ip and the "
+        "firewall")
+
+
+def test_the_command_line_names_copies_shards_or_a_configuration_file() -> None:
+    path = Path("job.json")
+    assert "--multi_gpu" in launch_command("lib.training", path, 4)
+    assert "--use_fsdp" in launch_command("lib.training", path, 4, sharded=True)
+    command = launch_command("lib.training", path, 1, config_file="cluster.yaml")
+    assert command[3:7] == ["--config_file", "cluster.yaml", "--rdzv_conf", "timeout=25"]
+    assert command[-4:] == ["-m", "lib.training", "--config", "job.json"]
+
+
+def test_a_job_is_the_same_after_writing_and_reading(job: Job, tmp_path: Path) -> None:
+    for one in (job, replace(job, method="dpo", settings=DPOSettings(beta=0.2))):
+        write_job(one, tmp_path / "job.json")
+        assert read_job(tmp_path / "job.json") == one
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"method": "ppo"}, "is no training job; give method: sft or dpo"),
+    ({"method": "sft", "modle": "smoke"}, "unknown setting modle; known here: method, model"),
+    ({"method": "sft", "model": "smoke"}, "rows is missing"),
+    ({"method": "sft", "model": "smoke", "rows": "r", "folder": "f", "settings": {"beta": 1}},
+     "unknown setting beta"),
+    ({"method": "dpo", "model": "smoke", "rows": "r", "folder": "f", "settings": {"beta": -1}},
+     "settings: beta is -1; it must be above 0"),
+])
+def test_a_job_that_cannot_be_used_is_one_sentence(
+        tmp_path: Path, values: dict, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(json.dumps(values))
+    assert main(["--config", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_a_job_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="cannot read job .*none.yaml"):
+        read_job(tmp_path / "none.yaml")

@@ -1,0 +1,94 @@
+import math
+
+import pytest
+
+from lib.viewers.rows import Collection, ViewerError, join, pairs
+from tests.viewers.viewer_rows import candidate, response, small_systems
+
+
+@pytest.fixture
+def collection() -> Collection:
+    return join(small_systems(), judges=["judge"])
+
+
+def test_systems_that_chose_from_one_pool_share_it(collection: Collection) -> None:
+    pool = collection.prompts[0].pool("sft")
+    assert pool is collection.prompts[0].pool("sft+bon2@0.6")
+    assert pool.chosen == {"sft": 0, "sft+bon2@0.6": 1, "sft+random2@0.6": 1}
+    assert len(collection.prompts[0].pools) == 2
+
+
+def test_each_system_keeps_its_own_choice(collection: Collection) -> None:
+    assert collection.prompts[0].answer("sft").text == "It is red."
+    assert collection.prompts[0].answer("sft+bon2@0.6").text == "Blue it is."
+
+
+def test_judges_come_first_and_the_rest_are_selectors(collection: Collection) -> None:
+    assert collection.models == ("judge", "selector")
+    assert collection.selectors == ("selector",)
+
+
+def test_a_missing_score_is_no_winner_and_no_number(collection: Collection) -> None:
+    pair = pairs(collection, "sft", "dpo")[4]
+    assert pair.gap("judge") is None
+    assert pair.winner("judge") is None
+    assert pair.winner("selector") == "a"
+
+
+def test_equal_scores_are_a_tie(collection: Collection) -> None:
+    assert pairs(collection, "sft", "dpo")[2].winner("judge") == "tie"
+
+
+def test_only_prompts_that_both_systems_answered_are_paired() -> None:
+    systems = small_systems()
+    systems["dpo"] = systems["dpo"][2:]
+    found = pairs(join(systems), "sft", "dpo")
+    assert [pair.prompt.id for pair in found] == ["p2", "p3", "p4"]
+
+
+def test_scores_that_only_one_copy_of_a_pool_has_are_not_lost() -> None:
+    texts = ["one", "two"]
+    systems = {
+        "sft": [response("p", [candidate(text, judge=None) for text in texts])],
+        "sft+bon2@1": [response("p", [candidate(text, judge=3.0) for text in texts], 1)],
+    }
+    assert join(systems).prompts[0].answer("sft").rewards == {"judge": 3.0}
+
+
+def test_constraints_are_checked_on_every_candidate() -> None:
+    heldout = [{"id": "p", "prompt": "Say hi.", "reference": "Hi!", "source": "constraints",
+                "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}]
+    systems = {"sft": [response("p", [candidate("Hi, you."), candidate("Hi you.")])]}
+    answers = join(systems, heldout).prompts[0].pools[0].answers
+    assert [dict(answer.checks) for answer in answers] == [
+        {"punctuation: no comma": False}, {"punctuation: no comma": True}]
+
+
+def test_a_score_that_is_not_a_number_counts_as_missing() -> None:
+    systems = {"sft": [response("p", [candidate("x", judge=math.nan)])]}
+    assert join(systems).prompts[0].answer("sft").rewards == {"judge": None}
+
+
+def test_no_responses_are_refused_with_advice() -> None:
+    with pytest.raises(ViewerError, match="generate answers first"):
+        join({"sft": []})
+
+
+def test_a_prompt_answered_twice_is_named() -> None:
+    with pytest.raises(ViewerError, match="sft answers prompt 'p' twice"):
+        join({"sft": [response("p", [candidate("a")])] * 2})
+
+
+def test_a_choice_outside_the_candidates_is_named() -> None:
+    with pytest.raises(ViewerError, match="chosen is 3"):
+        join({"sft": [response("p", [candidate("a")], chosen=3)]})
+
+
+def test_an_unknown_judge_is_named_with_those_that_are_known() -> None:
+    with pytest.raises(ViewerError, match="'nemotron' scored nothing; scores are by judge, sel"):
+        join(small_systems(), judges=["nemotron"])
+
+
+def test_an_unknown_system_is_named(collection: Collection) -> None:
+    with pytest.raises(ViewerError, match="'ppo' has no responses; choose from sft"):
+        pairs(collection, "sft", "ppo")
