@@ -1,1 +1,1 @@
-"""The sampling engine: prefill once a prompt, one growing cache, draws from the exact distribution."""
+"""The sampling engine: one prefill a prompt, a growing cache, draws from the exact distribution."""
