@@ -9,6 +9,7 @@ from lib.data.parquet import ParquetRows, read_parquet, write_parquet
 from lib.data.settings import DataSettings
 from lib.data.sources import load_heldout, load_preferences, load_sft
 from lib.runtime.files import read_jsonl
+from lib.training import lazy_examples
 from lib.training.job import Job, run_job
 from lib.training.lazy_examples import Encoded
 from lib.training.settings import DPOSettings, SFTSettings
