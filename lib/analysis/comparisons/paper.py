@@ -4,13 +4,13 @@ Qin & Garcia, "SFT, DPO and Best-of-N on Qwen2.5-0.5B" (CS224R 2025). n = 200 is
 eight published rates are multiples of .005, and the paper names no n. Rates have no ties reported.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from lib.analysis.statistics.intervals import Interval, wilson_interval
 from lib.analysis.statistics.selection_null import selection_win_rate
 from lib.analysis.statistics.significance import mcnemar, sign_test
+from lib.inference.systems import System
 
 Row = dict[str, Any]
 PROMPTS = 200
@@ -18,7 +18,7 @@ PROMPTS = 200
 
 @dataclass(frozen=True)
 class PaperRate:
-    """One published win rate: system a over b, both in the study's names (`+bon4`, T apart)."""
+    """One published win rate: system a over b, a by its family (`dpo+bon4`)."""
 
     a: str
     b: str
@@ -65,17 +65,12 @@ def paper_rate(a: str, b: str) -> PaperRate | None:
 
     `dpo+bon4@0.6` finds the paper's T = 0.6; `sft+bon4@T` its one rate without a temperature.
     """
-    policy, temperature = split_temperature(a)
+    system = System.parse(a)
     for rate in TABLE_1:
-        if (rate.a, rate.b) == (policy, b) and rate.temperature in (None, temperature):
+        if (rate.a, rate.b) == (system.family, b) and (
+                rate.temperature in (None, system.temperature)):
             return rate
     return None
-
-
-def split_temperature(system: str) -> tuple[str, float | None]:
-    """`dpo+bon4@0.6` -> ("dpo+bon4", 0.6); without a temperature the second is None."""
-    match = re.fullmatch(r"(.+)@([0-9.]+)", system)
-    return (match[1], float(match[2])) if match else (system, None)
 
 
 def claims() -> list[Row]:

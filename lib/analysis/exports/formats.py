@@ -16,6 +16,7 @@ from huggingface_hub import HfApi
 
 from lib.analysis.comparisons.scoreboard import chosen, scoreboard
 from lib.analysis.statistics.intervals import wilson_interval
+from lib.data.parquet import PREFERENCES, to_trl
 from lib.runtime.files import replacing
 
 Row = dict[str, Any]
@@ -57,7 +58,7 @@ def llm_comparator(rows_a: Sequence[Row], rows_b: Sequence[Row], a: str, b: str,
     """
     board = scoreboard({a: rows_a, b: rows_b}, judges)
     by_id = [{row["id"]: row for row in rows} for rows in (rows_a, rows_b)]
-    ratings = np.stack([2 * board.outcomes(judge, 0, 1) - 1 for judge in judges], axis=1)
+    ratings = np.stack([2 * board.outcomes(judge, a, b) - 1 for judge in judges], axis=1)
     return {"metadata": {"source_path": source, "custom_fields_schema": _custom_schema(judges)},
             "models": [{"name": a}, {"name": b}],
             "examples": [_example(by_id[0][key], by_id[1][key], judges, rating)
@@ -70,23 +71,12 @@ def alpaca_eval_outputs(rows: Sequence[Row], generator: str) -> list[Row]:
              "dataset": row.get("source", "")} for row in rows]
 
 
-def trl_preferences(rows: Sequence[Row]) -> list[Row]:
-    """Preference rows in TRL's conversational schema: prompt, chosen, rejected as messages."""
-    def said(text: str) -> list[Row]:
-        return [{"role": "assistant", "content": text}]
-
-    return [{"prompt": row["prompt"], "chosen": said(row["chosen"]),
-             "rejected": said(row["rejected"]), "score_chosen": row.get("score_chosen"),
-             "score_rejected": row.get("score_rejected")} for row in rows]
-
-
 def write_preferences(path: Path | str, rows: Sequence[Row]) -> None:
     """Write preference rows as a Parquet file that TRL's trainers load as it is, atomically."""
-    message = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-    schema = pa.schema([("prompt", message), ("chosen", message), ("rejected", message),
-                        ("score_chosen", pa.float64()), ("score_rejected", pa.float64())])
+    names = ("prompt", "chosen", "rejected", "score_chosen", "score_rejected")
+    schema = pa.schema([PREFERENCES.field(name) for name in names])
     with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(trl_preferences(rows), schema=schema), temporary)
+        pq.write_table(pa.Table.from_pylist(to_trl(rows), schema=schema), temporary)
 
 
 def push_to_hub(folder: Path | str, repo_id: str, private: bool = True) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 
 from lib.analysis.tables.formatting import DOUBTFUL, markdown_table, win_rate_table
 from lib.analysis.tables.policies import text_table
+from lib.inference.systems import System
 from lib.runtime.files import sha256_of_value
+from lib.runtime.manifest import dotted
 
 Row = dict[str, Any]
 STAGES = {"sft": "supervised fine-tuning", "dpo": "Direct Preference Optimization"}
@@ -29,8 +31,8 @@ def model_card(name: str, stage: str, base_model: str, manifest: Mapping[str, An
 
     win_rates: rows of results.json, of which those with this stage's system are shown.
     """
-    shown = [row for row in win_rates if stage in (_policy(row["a"]), _policy(row["b"]))]
-    metrics = {key: row for key, row in (text_metrics or {}).items() if _policy(key) == stage}
+    shown = [row for row in win_rates if stage in _policies(row["a"], row["b"])]
+    metrics = {key: row for key, row in (text_metrics or {}).items() if stage in _policies(key)}
     sections = [
         _front_matter(base_model, license_name, stage),
         f"# {name}\n\n{base_model} after {STAGES.get(stage, stage)} on {data}, made to study how "
@@ -51,7 +53,7 @@ def _front_matter(base_model: str, license_name: str, stage: str) -> str:
 
 def _recipe(manifest: Mapping[str, Any]) -> str:
     rows = [{"name": key, "value": value}
-            for key, value in _flat(manifest.get("parameters", {})).items()]
+            for key, value in dotted(manifest.get("parameters", {})).items()]
     return markdown_table(rows, {"parameter": "name", "value": lambda row: f"{row['value']}"})
 
 
@@ -68,17 +70,5 @@ def _provenance(manifest: Mapping[str, Any]) -> str:
             f" {manifest.get('seconds')} s, {manifest.get('peak_memory_gb')} GB at peak")
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested parameters with dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _policy(system: str) -> str:
-    """`dpo+bon4@0.6` -> `dpo`."""
-    return system.split("+")[0]
+def _policies(*names: str) -> set[str]:
+    return {System.parse(name).policy for name in names}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib import ROOT
+from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.judges.audit import (
     READER,
     audit_agreement,
@@ -13,11 +14,13 @@ from lib.analysis.judges.audit import (
     corrected_win_rate,
     judge_quality,
     reader_win_rates,
+    system_name,
     system_order,
 )
 from lib.analysis.judges.quality import judge_agreement, length_preference, pair_accuracy
 from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
 from lib.analysis.tables import judges as judge_tables
+from lib.inference.systems import System
 from lib.runtime.files import read_jsonl
 
 AUDIT = read_jsonl(ROOT / "data" / "sample" / "audit.jsonl")
@@ -33,6 +36,12 @@ def test_the_audit_has_five_systems_in_the_order_of_the_story() -> None:
     systems = audit_systems(AUDIT)
     assert list(systems) == ["base", "sft", "sft+bon4@0.6", "dpo", "dpo+bon4@0.6"]
     assert all(len(rows) == len(AUDIT) for rows in systems.values())
+
+
+def test_a_selected_answer_at_temperature_1_belongs_to_the_system_that_a_run_names() -> None:
+    answer = {"system": "dpo", "selected": "bon4", "temperature": 1.0}
+    assert system_name(answer) == System("dpo", "bon", 4, 1.0).name == "dpo+bon4@1"
+    assert system_name(answer | {"selected": "first"}) == "dpo"
 
 
 @pytest.mark.parametrize(("a", "b", "rate"), [
@@ -162,7 +171,7 @@ def test_a_judge_that_counts_words_prefers_the_longer_answer() -> None:
 
 def test_judges_agree_with_themselves_and_less_with_noise() -> None:
     systems = audit_systems(AUDIT, {"twin": READER_SCORES, "noisy": noisy(3.0)})
-    rows = judge_agreement(systems, [READER, "twin", "noisy"], [("dpo", "base")])
+    rows = judge_agreement(scoreboard(systems, [READER, "twin", "noisy"]), [("dpo", "base")])
     assert [row["kappa"] for row in rows][:1] == [1]
     assert rows[1]["kappa"] < 0.8
     assert rows[1]["n"] == len(AUDIT)
