@@ -17,12 +17,11 @@ from lib.data.schema import PreferenceRow, Row
 from lib.runtime.files import FileError, replacing
 
 _messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-PREFERENCES = pa.schema([
-    ("id", pa.string()), ("prompt", _messages), ("chosen", _messages), ("rejected", _messages),
-    ("score_chosen", pa.float64()), ("score_rejected", pa.float64()), ("source", pa.string())])
 SCHEMAS = (
     pa.schema([("id", pa.string()), ("messages", _messages), ("source", pa.string())]),
-    PREFERENCES,
+    pa.schema([("id", pa.string()), ("prompt", _messages), ("chosen", _messages),
+               ("rejected", _messages), ("score_chosen", pa.float64()),
+               ("score_rejected", pa.float64()), ("source", pa.string())]),
     pa.schema([("id", pa.string()), ("prompt", pa.string()), ("reference", pa.string()),
                ("source", pa.string()), ("instruction_id_list", pa.list_(pa.string())),
                ("kwargs", pa.list_(pa.string()))]),

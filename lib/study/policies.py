@@ -6,24 +6,27 @@ control (a random candidate).
 """
 
 from collections.abc import Mapping, Sequence
-
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from lib.inference.best_of_n import best_of_n, random_of_n
 from lib.inference.systems import BEST, RANDOM, System
-from lib.modeling.loading import load_model, load_tokenizer
 from lib.runtime.files import Row, read_json, read_jsonl
 from lib.study.pools.pool import Pool, pool_file
 from lib.study.profiles import Profile
 from lib.study.run import Study
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 POLICIES = ("base", "sft", "dpo")
 Picks = dict[str, int | None]  # prompt id -> place of the candidate; None: none could be scored
 Pools = dict[Pool, list[Row]]
 
 
-def load_policy(study: Study, policy: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_policy(study: Study,
+                policy: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """A policy's model in the run's compute precision, and the tokenizer."""
+    from lib.modeling.loading import load_model, load_tokenizer  # seconds that no plan should take
     profile, device = study.profile, study.device
     trained = policy != "base"
     name = str(study.path(policy, "model")) if trained else profile.model.name
@@ -37,6 +40,13 @@ def planned_pools(profile: Profile) -> list[Pool]:
     extra = [t for t in profile.evaluation.temperatures if t != main]
     return [Pool(policy, temperature, candidates_of(profile, policy)) for policy, temperature in
             (*((policy, main) for policy in POLICIES), *(("dpo", t) for t in extra))]
+
+
+def planned_deep_pools(profile: Profile) -> list[Pool]:
+    """The pools of the long curve, which only `evaluation.deep_samples` asks for."""
+    samples = profile.evaluation.deep_samples
+    return [Pool(policy, profile.sampling.temperature, samples)
+            for policy in ("sft", "dpo")] if samples else []
 
 
 def reranked_pools(profile: Profile) -> list[Pool]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.analysis.comparisons.scoreboard import Scoreboard, scoreboard
+from lib.analysis.comparisons.scoreboard import Scoreboard
 from lib.analysis.statistics.bootstrap import bootstrap_intervals
 from lib.analysis.statistics.bradley_terry import ELO_PER_NAT, Ratings, rate
 from lib.analysis.statistics.intervals import score_interval, wilson_interval
@@ -25,19 +25,6 @@ from lib.analysis.statistics.significance import McNemar, holm, mcnemar, prompts
 Row = dict[str, Any]
 Floats = NDArray[np.float64]
 Pair = tuple[str, str]
-
-
-def compare(rows_a: Sequence[Row], rows_b: Sequence[Row], judge: str, a: str = "a", b: str = "b",
-            *, resamples: int = 10_000, seed: int = 0, confidence: float = 0.95) -> Row:
-    """One win-rate row: the answers of `a` against those of `b` by one judge.
-
-    Raises ValueError for different prompt sets (the difference is named) and when no prompt has
-    both scores.
-    """
-    again = b if b != a else f"{b} again"
-    board = scoreboard({a: rows_a, again: rows_b}, [judge])
-    [row] = _rows(board, judge, [(a, again)], resamples, seed, confidence)
-    return row | {"b": b}
 
 
 def round_robin(board: Scoreboard, pairs: Iterable[Pair] | None = None, *, resamples: int = 10_000,

@@ -16,7 +16,6 @@ from huggingface_hub import HfApi
 
 from lib.analysis.comparisons.scoreboard import chosen, scoreboard
 from lib.analysis.statistics.intervals import wilson_interval
-from lib.data.parquet import PREFERENCES, to_trl
 from lib.runtime.files import replacing
 
 Row = dict[str, Any]
@@ -71,12 +70,23 @@ def alpaca_eval_outputs(rows: Sequence[Row], generator: str) -> list[Row]:
              "dataset": row.get("source", "")} for row in rows]
 
 
+def trl_preferences(rows: Sequence[Row]) -> list[Row]:
+    """Preference rows in TRL's conversational schema: prompt, chosen, rejected as messages."""
+    def said(text: str) -> list[Row]:
+        return [{"role": "assistant", "content": text}]
+
+    return [{"prompt": row["prompt"], "chosen": said(row["chosen"]),
+             "rejected": said(row["rejected"]), "score_chosen": row.get("score_chosen"),
+             "score_rejected": row.get("score_rejected")} for row in rows]
+
+
 def write_preferences(path: Path | str, rows: Sequence[Row]) -> None:
     """Write preference rows as a Parquet file that TRL's trainers load as it is, atomically."""
-    names = ("prompt", "chosen", "rejected", "score_chosen", "score_rejected")
-    schema = pa.schema([PREFERENCES.field(name) for name in names])
+    message = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    schema = pa.schema([("prompt", message), ("chosen", message), ("rejected", message),
+                        ("score_chosen", pa.float64()), ("score_rejected", pa.float64())])
     with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(to_trl(rows), schema=schema), temporary)
+        pq.write_table(pa.Table.from_pylist(trl_preferences(rows), schema=schema), temporary)
 
 
 def push_to_hub(folder: Path | str, repo_id: str, private: bool = True) -> str:

@@ -9,10 +9,9 @@ from typing import Any
 from lib.analysis.tables.formatting import DOUBTFUL, markdown_table, win_rate_table
 from lib.analysis.tables.policies import text_table
 from lib.inference.systems import System
-from lib.runtime.files import sha256_of_value
+from lib.runtime.files import Row, sha256_of_value
 from lib.runtime.manifest import dotted
 
-Row = dict[str, Any]
 STAGES = {"sft": "supervised fine-tuning", "dpo": "Direct Preference Optimization"}
 LIMITS = """\
 - Preference scores, the judges' training labels and the audit were made by a large language model
@@ -31,8 +30,10 @@ def model_card(name: str, stage: str, base_model: str, manifest: Mapping[str, An
 
     win_rates: rows of results.json, of which those with this stage's system are shown.
     """
-    shown = [row for row in win_rates if stage in _policies(row["a"], row["b"])]
-    metrics = {key: row for key, row in (text_metrics or {}).items() if stage in _policies(key)}
+    shown = [row for row in win_rates
+             if stage in {System.parse(row[side]).policy for side in ("a", "b")}]
+    metrics = {key: row for key, row in (text_metrics or {}).items()
+               if System.parse(key).policy == stage}
     sections = [
         _front_matter(base_model, license_name, stage),
         f"# {name}\n\n{base_model} after {STAGES.get(stage, stage)} on {data}, made to study how "
@@ -68,7 +69,3 @@ def _provenance(manifest: Mapping[str, Any]) -> str:
             f"- Inputs: {inputs or 'not recorded'}\n"
             f"- Seed {manifest.get('seed')}, {manifest.get('device_reason') or 'device not known'},"
             f" {manifest.get('seconds')} s, {manifest.get('peak_memory_gb')} GB at peak")
-
-
-def _policies(*names: str) -> set[str]:
-    return {System.parse(name).policy for name in names}

@@ -18,7 +18,7 @@ from lib.analysis.comparisons.win_rates import Pair, rate_systems, round_robin
 from lib.analysis.judges.quality import agreement_row, pair_accuracy, verdicts
 from lib.analysis.statistics.intervals import mean_interval
 from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
-from lib.inference.systems import BEST, System
+from lib.inference.systems import System
 
 Row = dict[str, Any]
 Scores = Sequence[Sequence[float | None]]
@@ -51,8 +51,8 @@ def system_name(answer: Row) -> str:
     """The study's name of an audit answer's system: `sft`, or `sft+bon4@0.6` where selected."""
     if answer["selected"] == "first":
         return answer["system"]
-    n = int(answer["selected"].removeprefix(BEST))
-    return System(answer["system"], BEST, n, answer["temperature"]).name
+    name = f"{answer['system']}+{answer['selected']}@{answer['temperature']}"
+    return System.parse(name).name  # `@1`, never `@1.0`
 
 
 def reader_win_rates(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores] | None = None,

@@ -17,7 +17,7 @@ from lib.study.planning.memory import (
     state_bytes,
     training_bytes,
 )
-from lib.study.policies import planned_pools
+from lib.study.policies import planned_deep_pools, planned_pools
 from lib.study.profiles import Profile
 from lib.training.settings import TrainingSettings
 
@@ -55,6 +55,13 @@ def sampling_gb(profile: Profile) -> float:
 def answers_of(profile: Profile) -> int:
     """Answers that are sampled, and scored, for the evaluation."""
     return profile.evaluation.prompts * sum(pool.samples for pool in planned_pools(profile))
+
+
+def deep_answers(profile: Profile) -> int:
+    """Answers of the long pools, at most."""
+    settings = profile.evaluation
+    return min(settings.deep_prompts, settings.prompts) * sum(
+        pool.samples for pool in planned_deep_pools(profile))
 
 
 def rows_of(data: DataSettings, kind: str) -> int:

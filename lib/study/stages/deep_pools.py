@@ -12,19 +12,18 @@ from pathlib import Path
 from lib.analysis.best_of_n.curves import Pools, gain_rows, win_rate_rows
 from lib.data.splits import held_out_subset
 from lib.runtime.files import Row, read_jsonl, write_json
-from lib.study.pools.pool import Pool, pool_file
+from lib.study.policies import planned_deep_pools
+from lib.study.pools.pool import pool_file
 from lib.study.pools.sampled import sample_pools, score_pools
-from lib.study.profiles import EvaluationSettings, Profile
+from lib.study.profiles import EvaluationSettings
 from lib.study.run import Study, run_stage, stage_inputs
 from lib.study.stages.responses import prompts_of
 from lib.study.stages.rewards import ROLES, fit_rewards
 
-POLICIES = ("sft", "dpo")
-
 
 def sample_deep_pools(study: Study) -> None:
     """Sample and score the long pools, or find them; nothing where the profile asks for none."""
-    profile, wanted = study.profile, _wanted(study)
+    profile, wanted = study.profile, planned_deep_pools(study.profile)
     if not wanted:
         return
     fit_rewards(study)
@@ -39,7 +38,7 @@ def sample_deep_pools(study: Study) -> None:
 def load_deep_pools(study: Study) -> Pools:
     """The long pools that deep/ holds; empty where the profile asks for none."""
     return {pool.key: read_jsonl(pool_file(study.path("deep", "pools"), pool))
-            for pool in _wanted(study)}
+            for pool in planned_deep_pools(study.profile)}
 
 
 def deep_curves(pools: Pools) -> dict[str, list[Row]]:
@@ -61,23 +60,10 @@ def without_deep(settings: EvaluationSettings) -> EvaluationSettings:
     return replace(settings, deep_samples=default.deep_samples, deep_prompts=default.deep_prompts)
 
 
-def deep_answers(profile: Profile) -> int:
-    """How many answers the long pools hold at most."""
-    settings = profile.evaluation
-    prompts = min(settings.deep_prompts, settings.prompts)
-    return len(POLICIES) * prompts * settings.deep_samples
-
-
-def _wanted(study: Study) -> list[Pool]:
-    samples = study.profile.evaluation.deep_samples
-    temperature = study.profile.sampling.temperature
-    return [Pool(policy, temperature, samples) for policy in POLICIES] if samples else []
-
-
 def _sample(study: Study, folder: Path) -> None:
-    prompts = prompts_of(study)
+    prompts, wanted = prompts_of(study), planned_deep_pools(study.profile)
     count = min(study.profile.evaluation.deep_prompts, len(prompts))
-    prompts, wanted = held_out_subset(prompts, count, study.profile.data.seed), _wanted(study)
+    prompts = held_out_subset(prompts, count, study.profile.data.seed)
     sample_pools(study, wanted, prompts, folder / "pools")
     write_json(folder / "costs.json",
                [cost for _, _, cost in score_pools(study, wanted, folder / "pools")])

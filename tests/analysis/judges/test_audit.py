@@ -20,7 +20,6 @@ from lib.analysis.judges.audit import (
 from lib.analysis.judges.quality import judge_agreement, length_preference, pair_accuracy
 from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
 from lib.analysis.tables import judges as judge_tables
-from lib.inference.systems import System
 from lib.runtime.files import read_jsonl
 
 AUDIT = read_jsonl(ROOT / "data" / "sample" / "audit.jsonl")
@@ -38,10 +37,9 @@ def test_the_audit_has_five_systems_in_the_order_of_the_story() -> None:
     assert all(len(rows) == len(AUDIT) for rows in systems.values())
 
 
-def test_a_selected_answer_at_temperature_1_belongs_to_the_system_that_a_run_names() -> None:
-    answer = {"system": "dpo", "selected": "bon4", "temperature": 1.0}
-    assert system_name(answer) == System("dpo", "bon", 4, 1.0).name == "dpo+bon4@1"
-    assert system_name(answer | {"selected": "first"}) == "dpo"
+@pytest.mark.parametrize(("temperature", "name"), [(1.0, "dpo+bon4@1"), (0.6, "dpo+bon4@0.6")])
+def test_the_audit_calls_a_system_what_the_run_calls_it(temperature: float, name: str) -> None:
+    assert system_name({"system": "dpo", "selected": "bon4", "temperature": temperature}) == name
 
 
 @pytest.mark.parametrize(("a", "b", "rate"), [

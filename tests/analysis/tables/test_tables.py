@@ -10,7 +10,7 @@ from lib.analysis import tables
 from lib.analysis.best_of_n.selection_effects import complementarity, selection_effects
 from lib.analysis.comparisons.paper import INCONSISTENCIES, TABLE_1, claims, paper_rate, paper_rows
 from lib.analysis.comparisons.scoreboard import scoreboard
-from lib.analysis.comparisons.win_rates import compare, round_robin
+from lib.analysis.comparisons.win_rates import round_robin
 from lib.analysis.exports import formats
 from lib.analysis.exports.model_card import model_card
 from lib.analysis.policies.divergence import kl_divergence, kl_terms
@@ -21,8 +21,7 @@ from lib.analysis.statistics.selection_null import (
     within_prompt_products,
 )
 from lib.analysis.tables import formatting
-from lib.data.parquet import to_trl
-from tests.analysis.analysis_rows import response, system
+from tests.analysis.analysis_rows import compare, response, system
 
 
 def test_an_undecided_comparison_says_so_and_what_would_settle_it() -> None:
@@ -129,7 +128,7 @@ def test_preferences_come_back_from_parquet_as_messages(tmp_path: object) -> Non
              "rejected": "No", "score_chosen": None, "score_rejected": 2.0, "source": "s"}]
     formats.write_preferences(tmp_path / "pairs.parquet", rows)
     [row] = pq.read_table(tmp_path / "pairs.parquet").to_pylist()
-    assert row == {key: value for key, value in to_trl(rows)[0].items() if key in row}
+    assert row == formats.trl_preferences(rows)[0]
     assert row["chosen"] == [{"role": "assistant", "content": "Hello"}]
 
 
