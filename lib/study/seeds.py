@@ -34,21 +34,23 @@ def summarise_seeds(study: Study, studies: Sequence[Study]) -> None:
     rows = win_rates_over_seeds([load_systems(one) for one in studies], ROLES, pairs)
     single = {(row["a"], row["b"], row["judge"]): row for row in rates}
     rows = [row | _first(single[row["a"], row["b"], row["judge"]]) for row in rows]
-    write_json(study.path(FILE), {"responses": {
-        str(one.folder.relative_to(study.folder)): stage_hash(one, "responses")
-        for one in studies}, "rows": rows})
+    answers = {str(one.folder.relative_to(study.folder)): stage_hash(one, "responses")
+               for one in studies}
+    write_json(study.path(FILE), {"answers": answers, "rows": rows})
     say(f"spread over {len(studies)} seeds: {study.path(FILE)}")
 
 
 def known_seeds(study: Study) -> list[Row]:
-    """The rows of seeds.json; none where one seed was run, or some seed's answers are others now.
+    """The rows of seeds.json; none where one seed was run, or a run has other answers by now.
+
+    The runs of the other seeds may have been deleted.
     """
     path = study.path(FILE)
-    if not path.exists():
-        return []
-    known = read_json(path)
-    now = {run: outputs_hash(study.path(run, "responses")) for run in known["responses"]}
-    return known["rows"] if now == known["responses"] else []
+    known = read_json(path) if path.exists() else {}
+    current = known.get("answers") and all(
+        outputs_hash(study.path(run, "responses")) in (answers, "absent")
+        for run, answers in known["answers"].items())
+    return known["rows"] if current else []
 
 
 def _first(row: Row) -> Row:

@@ -16,7 +16,6 @@ from lib.analysis.texts.metrics import text_metrics
 from lib.data.schema import prompt_text
 from lib.data.splits import held_out_subset
 from lib.inference.sampling import sample
-from lib.modeling.packed.attention import choose_method, use_packed_attention
 from lib.study.profiles import profile_from
 from lib.study.run import Study
 from lib.study.stages.data import load_part
@@ -38,12 +37,10 @@ def validation_probe(study: Study, tokenizer: Any) -> Probe | None:
         return None
     scorer = Scorer(study, ["judge"])
     settings = replace(study.profile.sampling, samples=1)
-    method = choose_method(study.device.device, study.profile.model.attention)[0]
 
     def probe(model: nn.Module, step: int) -> dict[str, float]:
         """Judge's mean score, repetition and length of fresh answers; n scored answers."""
         rows = [{**row, "chosen": 0} for row in sample(model, tokenizer, prompts, settings)]
-        use_packed_attention(model, method)
         rows = score_rows(scorer, rows)
         scores = [row["candidates"][0]["rewards"]["judge"] for row in rows]
         known = [score for score in scores if score is not None]
