@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from lib.runtime.files import Row
 from lib.study.run import Study
-from lib.study.stages.rewards import Scorer, conversation, score_rows
+from lib.study.stages.rewards import Scorer, conversations_of, score_rows
 
 
 def timed_scorer(study: Study, roles: Sequence[str]) -> Scorer:
@@ -17,8 +17,6 @@ def timed_scores(scorer: Scorer, rows: list[Row]) -> tuple[list[Row], float | No
     """Rows with `rewards`, and the seconds that this took; None where a cache knew some answer."""
     if not rows:  # the share of one process too many
         return [], 0.0
-    anew, started = scorer.lacks_all([conversation(row["prompt"], candidate["text"])
-                                      for row in rows for candidate in row["candidates"]]), \
-        time.perf_counter()
+    anew, started = scorer.lacks_all(conversations_of(rows)), time.perf_counter()
     rows = score_rows(scorer, rows)
     return rows, time.perf_counter() - started if anew else None

@@ -17,7 +17,7 @@ from lib.inference.rewards.heads.features import load_backbone
 from lib.inference.rewards.heads.head import load_head
 from lib.inference.rewards.heads.views import VIEWS
 from lib.modeling.loading import model_hash, resolve_model
-from lib.runtime.files import read_json, sha256_of
+from lib.runtime.files import Row, read_json, sha256_of
 from lib.study.reward_models.heads import fit_reward_models, save_reward_models
 from lib.study.reward_models.remote import remote_reward_model
 from lib.study.run import Study, run_stage
@@ -88,18 +88,22 @@ def conversation(prompt: str, answer: str) -> Conversation:
     return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
 
 
-def score_rows(scorer: Scorer, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def conversations_of(rows: Sequence[Row]) -> list[Conversation]:
+    """Every candidate of response rows as a conversation, row by row."""
+    return [conversation(row["prompt"], candidate["text"])
+            for row in rows for candidate in row["candidates"]]
+
+
+def score_rows(scorer: Scorer, rows: Sequence[Row]) -> list[Row]:
     """Response rows with `rewards` filled in for every candidate."""
-    conversations = [conversation(row["prompt"], candidate["text"])
-                     for row in rows for candidate in row["candidates"]]
-    scores = scorer.score(conversations)
+    scores = scorer.score(conversations_of(rows))
     by_candidate = iter([dict(zip(scores, values, strict=True))
                          for values in zip(*scores.values(), strict=True)])
     return [{**row, "candidates": [{**candidate, "rewards": next(by_candidate)}
                                    for candidate in row["candidates"]]} for row in rows]
 
 
-def accuracy_rows(reports: Mapping[str, Any]) -> list[dict[str, Any]]:
+def accuracy_rows(reports: Mapping[str, Any]) -> list[Row]:
     """Reward models' accuracies on unseen pairs: all pairs, a gap of one or more, equal lengths."""
     rows = []
     for model, tested in reports.items():

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from lib.data.chat import encode_prompt
+from lib.inference.sampling import SamplingSettings, sample
 from lib.modeling.loading import load_model, load_tokenizer
 from lib.modeling.packed.divergence import answer_divergence
+from lib.modeling.packed.logps import response_logps
 from lib.modeling.packed.packing import Tree, collate
 from lib.runtime.files import Row, write_jsonl
 from lib.study.pools.pool import pool_file
@@ -78,6 +80,18 @@ def test_the_kl_is_that_of_the_sampled_tokens(tokenizer: object, tmp_path: Path,
     assert [sampled[key] for key in ("logp", "reference_logp", "kl")] == pytest.approx(
         [logp, reference, kl], rel=1e-4)
     assert again["kl"] != pytest.approx(kl, rel=1e-2)
+
+
+def test_an_answers_log_probability_is_the_one_that_its_sampler_wrote(tokenizer: object) -> None:
+    model, settings = load_model("smoke"), SamplingSettings(
+        samples=1, max_new_tokens=16, temperature=1.0, max_prompt_tokens=60)
+    prompts = [PROMPT | {"id": "short"}, PROMPT | {"id": "cut", "prompt": "word " * 100}]
+    for row in sample(model, tokenizer, prompts, settings):
+        candidate = row["candidates"][0]
+        if "token_ids" not in candidate:
+            pytest.skip("the sampler keeps no token ids")
+        batch = collate([answer_tree(row, tokenizer, 60)], torch.device("cpu"))
+        assert float(response_logps(model, batch)) == pytest.approx(candidate["logprob"], rel=1e-5)
 
 
 def shifted(model: torch.nn.Module) -> torch.nn.Module:
