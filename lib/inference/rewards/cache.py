@@ -1,4 +1,4 @@
-"""Scores on disk (SQLite), so that nothing is asked or paid for twice and a run can be replayed.
+"""Scores on disk (SQLite): nothing is asked or paid for twice, and a scored run needs no API.
 
 The key is the SHA-256 of the model's identity and the conversation. Kept with a score: the reply of
 an API word for word; with a conversation that cannot be scored: why. What failed for a passing
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Literal
 
 from lib.inference.rewards import Conversation, RewardModel
 from lib.inference.rewards.verdicts import Verdict, scores_in_order
@@ -52,39 +51,28 @@ class ScoreCache:
                 "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)",
                 (key, model, verdict.score, verdict.reason, verdict.reply))
 
-    def __len__(self) -> int:
-        return self.connection.execute("SELECT count(*) FROM scores").fetchone()[0]
-
-    def close(self) -> None:
-        """Close the file."""
-        self.connection.close()
-
-
-class NotCachedError(LookupError):
-    """A conversation that an offline replay needs and the cache does not hold."""
+    def count(self, model: str) -> int:
+        """Verdicts of one model, by its identity."""
+        return self.connection.execute("SELECT count(*) FROM scores WHERE model = ?",
+                                       (model,)).fetchone()[0]
 
 
 @dataclass(frozen=True)
 class CachedRewardModel:
-    """A reward model that asks `model` only for what `cache` lacks.
-
-    model None replays offline; `missing` then says whether a gap is an error or a None. Use
-    `cached(model, cache)` to wrap a model.
-    """
+    """A reward model that asks `model` only for what `cache` lacks; made by `cached`."""
 
     name: str
     identity: str
     cache: ScoreCache
-    model: RewardModel | None = None
-    missing: Literal["error", "none"] = "error"
+    model: RewardModel
 
     def lacking(self, conversations: Sequence[Conversation]) -> list[Conversation]:
-        """The conversations that would be asked for, each once: what an estimate is about."""
+        """The conversations that the cache has no score of, each once."""
         gaps = {score_key(self.identity, each): each for each in conversations}
         return [each for key, each in gaps.items() if self.cache.get(key) is None]
 
     def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
-        """Scores in order, None where there is none; raises NotCachedError in a replay."""
+        """Scores in order, None where there is none."""
         return scores_in_order(self.stream(conversations), len(conversations))
 
     def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
@@ -100,19 +88,10 @@ class CachedRewardModel:
                 gaps.setdefault(key, []).append(index)
             else:
                 yield index, verdict
-        for key, verdict in self._ask(list(gaps), [conversations[at[0]] for at in gaps.values()]):
-            self.cache.put(key, self.identity, verdict)
-            yield from ((index, verdict) for index in gaps[key])
-
-    def _ask(self, keys: list[str],
-             conversations: list[Conversation]) -> Iterator[tuple[str, Verdict]]:
-        if self.model is None and keys and self.missing == "error":
-            raise NotCachedError(
-                f"{len(keys)} conversations have no cached score of {self.name} in "
-                f"{self.cache.path}; score them online first, or replay with missing='none'")
-        ask = _not_cached if self.model is None else _streaming(self.model)
-        for index, verdict in ask(conversations):
-            yield keys[index], verdict
+        keys, first = list(gaps), [conversations[places[0]] for places in gaps.values()]
+        for number, verdict in _streaming(self.model)(first):
+            self.cache.put(keys[number], self.identity, verdict)
+            yield from ((index, verdict) for index in gaps[keys[number]])
 
 
 def cached(model: RewardModel, cache: ScoreCache) -> CachedRewardModel:
@@ -124,11 +103,6 @@ def score_key(identity: str, conversation: Conversation) -> str:
     """SHA-256 of a model's identity and the roles and contents of a conversation, in hex."""
     return sha256_of_value(
         [identity, [[message["role"], message["content"]] for message in conversation]])
-
-
-def _not_cached(conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
-    lacking = Verdict(None, "not in the cache, and this is a replay", transient=True)
-    return ((index, lacking) for index in range(len(conversations)))
 
 
 def _streaming(model: RewardModel) -> Callable[[Sequence[Conversation]],

@@ -14,7 +14,7 @@ import torch
 
 from lib.runtime.devices import Device
 from lib.runtime.progress import duration
-from lib.study.planning.access import api_settings
+from lib.study.reward_models.remote import api_settings
 from lib.study.planning.benchmark import training_rate
 from lib.study.planning.costs import (
     ANSWER_TOKENS,

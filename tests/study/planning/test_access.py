@@ -9,8 +9,9 @@ import pytest
 
 from lib.runtime.files import write_json
 from lib.study.planning import access
-from lib.study.planning.access import api_settings, check_access, check_api
+from lib.study.planning.access import check_access, check_api
 from lib.study.profiles import ProfileError, load_profile
+from lib.study.reward_models.remote import api_settings
 from lib.study.run import Study, open_study
 from tests.study.stand_ins import nvidia_server
 
