@@ -312,7 +312,7 @@ def test_what_never_succeeds_is_missing_and_asked_again_next_time(
     (verdict,) = dict(model.stream([conversation(1)])).values()
     assert verdict.score is None
     assert verdict.transient
-    assert verdict.reason.startswith("no score after 3 attempts")
+    assert verdict.reason.startswith("no usable reply after 3 attempts")
     assert KEY not in repr(verdict)
     assert troubled.calls["answer 1"] == 3
     model.score([conversation(1)])
@@ -350,7 +350,7 @@ def test_a_hopeless_run_stops_at_once_and_says_what_to_do(
 
 @pytest.mark.parametrize("troubled", ["gone"], indirect=True)
 def test_the_probe_tells_that_the_endpoint_is_gone(troubled: Server) -> None:
-    with pytest.raises(EndpointGoneError, match="fall back to the classifier or the embedded"):
+    with pytest.raises(EndpointGoneError, match="has reached its end of life at http"):
         client_for(troubled).probe()
     assert len(troubled.times) == 1
 

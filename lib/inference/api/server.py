@@ -10,20 +10,15 @@ server to keep. The API key is read from the environment variable that the setti
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from lib.inference.api.rate_limit import TokenBucket
 from lib.inference.api.transport import (
-    ANSWERS,
-    Endpoint,
-    GaveUpError,
-    ItemRefusedError,
+    NoReplyError,
+    RequestRefusedError,
+    ServerSettings,
     Transport,
 )
 from lib.inference.partial_file import PartialFile
@@ -31,29 +26,6 @@ from lib.inference.prompts import Prompt, messages_of
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.files import Row, sha256_of_value
 from lib.runtime.progress import Progress
-
-
-@dataclass(frozen=True)
-class ServerSettings:
-    """How to reach the server; a value that cannot be used raises ValueError."""
-
-    model: str  # the name under which the server knows it
-    base_url: str = "http://localhost:8000/v1"
-    key_variable: str = "OPENAI_API_KEY"  # environment variable that holds the key, if one is asked
-    concurrency: int = 8  # prompts under way at the same time
-    calls_per_minute: float = 60_000.0
-    timeout: float = 600.0  # seconds without a byte
-    attempts: int = 6
-    backoff: float = 1.0  # seconds before the second attempt, then doubling, with jitter
-    longest_wait: float = 600.0  # seconds; a Retry-After above it ends the run
-
-    def __post_init__(self) -> None:
-        if urlsplit(self.base_url).scheme not in ("http", "https"):
-            raise ValueError(f"base_url is {self.base_url!r}; use an http or https address such as "
-                             "http://localhost:8000/v1")
-        for name in ("concurrency", "calls_per_minute", "timeout", "attempts"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; use a number above 0")
 
 
 class ServerSamplingError(RuntimeError):
@@ -72,42 +44,23 @@ def sample_from_server(prompts: Sequence[Prompt], settings: SamplingSettings,
     key = sha256_of_value([server.base_url, server.model, model_key, settings.deciding()])
     partial = PartialFile(path, key)
     done = {row["id"] for row in partial.rows}
-    for row in _rows([prompt for prompt in prompts if prompt["id"] not in done], settings, server):
-        partial.append(row)
+    left = [prompt for prompt in prompts if prompt["id"] not in done]
+    transport = Transport(server)
+    with Progress(f"sampling from {server.model}", len(left), "prompt") as progress:
+        for _, row in transport.map(lambda prompt: _row(transport, prompt, settings), left):
+            partial.append(row)
+            progress.advance()
     return partial.finish([prompt["id"] for prompt in prompts])
-
-
-def _rows(prompts: Sequence[Prompt], settings: SamplingSettings,
-          server: ServerSettings) -> Iterator[Row]:
-    """Yield rows as they are finished; the first failure stops the calls under way."""
-    transport = _transport(server)
-    with (ThreadPoolExecutor(server.concurrency) as pool,
-          Progress(f"sampling from {server.model}", len(prompts), "prompt") as progress):
-        calls = [pool.submit(_row, transport, prompt, settings) for prompt in prompts]
-        try:
-            for call in as_completed(calls):
-                yield call.result()
-                progress.advance()
-        finally:
-            transport.stopped.set()
-            pool.shutdown(cancel_futures=True)
-
-
-def _transport(server: ServerSettings) -> Transport:
-    options = asdict(server)
-    bucket = TokenBucket(options.pop("calls_per_minute"), burst=options.pop("concurrency"))
-    return Transport(Endpoint(url=options.pop("base_url").rstrip("/"), purpose=ANSWERS, **options),
-                     bucket)
 
 
 def _row(transport: Transport, prompt: Prompt, settings: SamplingSettings) -> Row:
     """A prompt's row; asks again for what is missing where a server gives fewer than n answers."""
     candidates: list[Row] = []
     while len(candidates) < settings.samples:
-        payload = _payload(transport.endpoint.model, prompt, settings, len(candidates))
+        payload = _payload(transport.settings.model, prompt, settings, len(candidates))
         try:
             (more, prompt_tokens), _ = transport.post(payload, _parse)
-        except (ItemRefusedError, GaveUpError) as error:
+        except (RequestRefusedError, NoReplyError) as error:
             raise ServerSamplingError(
                 f"no answers to prompt {prompt['id']!r}: {error}; a server that knows only OpenAI's"
                 " own options needs top_k null and repetition_penalty 1") from error

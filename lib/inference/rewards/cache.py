@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 
 from lib.inference.rewards import Conversation, RewardModel
-from lib.inference.rewards.verdicts import Verdict, scores_in_order
+from lib.inference.rewards.score_results import ScoreResult, scores_in_order
 from lib.runtime.files import FileError, sha256_of_value
 from lib.runtime.progress import say
 
@@ -38,21 +38,21 @@ class ScoreCache:
             _put_aside(self.path, error)
             self.connection = _open(self.path)
 
-    def get(self, key: str) -> Verdict | None:
-        """The verdict under a key, or None when there is none yet."""
+    def get(self, key: str) -> ScoreResult | None:
+        """The result under a key, or None when there is none yet."""
         found = self.connection.execute(
             "SELECT score, reason, reply FROM scores WHERE key = ?", (key,)).fetchone()
-        return Verdict(*found) if found else None
+        return ScoreResult(*found) if found else None
 
-    def put(self, key: str, model: str, verdict: Verdict) -> None:
-        """Keep a verdict that will not change; the first one under a key stays."""
-        if not verdict.transient:
+    def put(self, key: str, model: str, result: ScoreResult) -> None:
+        """Keep a result that will not change; the first one under a key stays."""
+        if not result.transient:
             self.connection.execute(
                 "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)",
-                (key, model, verdict.score, verdict.reason, verdict.reply))
+                (key, model, result.score, result.reason, result.reply))
 
     def count(self, model: str) -> int:
-        """Verdicts of one model, by its identity."""
+        """ScoreResults of one model, by its identity."""
         return self.connection.execute("SELECT count(*) FROM scores WHERE model = ?",
                                        (model,)).fetchone()[0]
 
@@ -75,23 +75,23 @@ class CachedRewardModel:
         """Scores in order, None where there is none."""
         return scores_in_order(self.stream(conversations), len(conversations))
 
-    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
-        """Yield (index, verdict): what is cached first, then the rest as the model gives it.
+    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
+        """Yield (index, result): what is cached first, then the rest as the model gives it.
 
-        Every verdict is on disk before it is yielded; equal conversations are asked for once.
+        Every result is on disk before it is yielded; equal conversations are asked for once.
         """
         gaps: dict[str, list[int]] = {}
         for index, conversation in enumerate(conversations):
             key = score_key(self.identity, conversation)
-            verdict = self.cache.get(key)
-            if verdict is None:
+            result = self.cache.get(key)
+            if result is None:
                 gaps.setdefault(key, []).append(index)
             else:
-                yield index, verdict
+                yield index, result
         keys, first = list(gaps), [conversations[places[0]] for places in gaps.values()]
-        for number, verdict in _streaming(self.model)(first):
-            self.cache.put(keys[number], self.identity, verdict)
-            yield from ((index, verdict) for index in gaps[keys[number]])
+        for number, result in _streaming(self.model)(first):
+            self.cache.put(keys[number], self.identity, result)
+            yield from ((index, result) for index in gaps[keys[number]])
 
 
 def cached(model: RewardModel, cache: ScoreCache) -> CachedRewardModel:
@@ -106,18 +106,18 @@ def score_key(identity: str, conversation: Conversation) -> str:
 
 
 def _streaming(model: RewardModel) -> Callable[[Sequence[Conversation]],
-                                               Iterator[tuple[int, Verdict]]]:
+                                               Iterator[tuple[int, ScoreResult]]]:
     """The model's own stream, or its `score` in small batches."""
     if hasattr(model, "stream"):
         return model.stream
 
-    def stream(conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
-        """Yield (index, verdict), some conversations at a time."""
+    def stream(conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
+        """Yield (index, result), some conversations at a time."""
         for begin in range(0, len(conversations), CONVERSATIONS_AT_ONCE):
             scores = model.score(conversations[begin:begin + CONVERSATIONS_AT_ONCE])
             for index, score in enumerate(scores, start=begin):
                 unknown = score is None  # without a reason it may be a passing one
-                yield index, Verdict(score, "no reason given" if unknown else "",
+                yield index, ScoreResult(score, "no reason given" if unknown else "",
                                      transient=unknown)
     return stream
 
@@ -130,9 +130,9 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(TABLE)
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
+        (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if result != "ok":
+            raise sqlite3.DatabaseError(result)
     except sqlite3.Error:
         connection.close()
         raise

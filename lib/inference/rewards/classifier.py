@@ -19,8 +19,8 @@ from transformers import (
 )
 
 from lib.data.chat import encode_whole
-from lib.inference.rewards import Conversation
-from lib.inference.rewards.verdicts import Verdict, answer_of, scores_in_order
+from lib.inference.rewards import Conversation, answer_of
+from lib.inference.rewards.score_results import ScoreResult, scores_in_order
 from lib.modeling.loading import ModelError, model_hash
 from lib.runtime.progress import Progress
 
@@ -45,21 +45,21 @@ class ClassifierRewardModel:
         """Logit of each conversation; None when it is too long or the logit is not finite."""
         return scores_in_order(self.stream(conversations), len(conversations))
 
-    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
-        """Yield (index, verdict), the shortest conversations first."""
+    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
+        """Yield (index, result), the shortest conversations first."""
         encoded: dict[int, list[int]] = {}
         for index, conversation in enumerate(conversations):
             ids = conversation_ids(self.tokenizer, conversation)
             if isinstance(ids, str):
-                yield index, Verdict(None, ids)
+                yield index, ScoreResult(None, ids)
             elif len(ids) > self.max_length:
-                yield index, Verdict(None, f"{len(ids)} tokens, more than {self.max_length}")
+                yield index, ScoreResult(None, f"{len(ids)} tokens, more than {self.max_length}")
             else:
                 encoded[index] = ids
         with Progress(f"scoring with {self.name}", len(encoded), "answer") as progress:
             for batch in batches_by_length(encoded, self.tokens_a_batch):
                 logits = self._logits([encoded[index] for index in batch])
-                yield from zip(batch, map(_verdict, logits), strict=True)
+                yield from zip(batch, map(_result, logits), strict=True)
                 progress.advance(len(batch))
 
     @torch.no_grad()
@@ -127,7 +127,7 @@ def _padding_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> i
     raise ModelError("the model names no padding token; set pad_token_id in its config.json")
 
 
-def _verdict(logit: float) -> Verdict:
+def _result(logit: float) -> ScoreResult:
     if logit - logit != 0:  # NaN or infinite
-        return Verdict(None, f"the model's output is {logit}")
-    return Verdict(logit)
+        return ScoreResult(None, f"the model's output is {logit}")
+    return ScoreResult(logit)

@@ -6,13 +6,12 @@ selector's role; the judge stays another model.
 """
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from lib.inference.api.transport import ApiStoppedError, EndpointGoneError
 from lib.inference.rewards import Conversation, RewardModel
 from lib.inference.rewards.cache import CachedRewardModel, ScoreCache, cached
 from lib.inference.rewards.classifier import load_classifier
-from lib.inference.rewards.remote.nemotron import HOSTED, ApiSettings, NemotronRewardModel
+from lib.inference.rewards.remote.nemotron import ApiSettings, NemotronRewardModel, is_hosted
 from lib.modeling.loading import named_revision
 from lib.runtime.progress import say
 from lib.study.profiles import RewardSettings
@@ -33,7 +32,7 @@ def remote_reward_model(study: Study, name: str) -> RewardModel:
 
 def api_settings(rewards: RewardSettings) -> ApiSettings:
     """How a profile reaches Nemotron."""
-    hosted = urlsplit(rewards.base_url).hostname == urlsplit(HOSTED).hostname
+    hosted = is_hosted(rewards.base_url)
     calls = rewards.requests_per_minute or (HOSTED_CALLS if hosted else OWN_CALLS)
     return ApiSettings(base_url=rewards.base_url, model=rewards.api_model,
                        key_variable=rewards.key_variable, calls_per_minute=calls,

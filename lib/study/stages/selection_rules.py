@@ -17,10 +17,10 @@ from lib.inference.best_of_n import (
     soft_best_of_n,
     word_similarity,
 )
+from lib.inference.rewards import ROLES
 from lib.runtime.files import Row
 from lib.study.run import Study
 from lib.study.stages.curves import mean_row, opponents_of, pools_of, share_row, wins_against
-from lib.study.stages.rewards import ROLES
 
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]  # scores [n], similarity [n, n] -> chances
 SOFTNESS = (0.5, 2.0)  # lam, in standard deviations of the scores within a prompt

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.inference.api.server import ServerSamplingError, ServerSettings, sample_from_server
-from lib.inference.api.transport import ApiStoppedError
+from lib.inference.api.server import ServerSamplingError, sample_from_server
+from lib.inference.api.transport import ApiStoppedError, ServerSettings
 from lib.inference.sampling import SamplingSettings
 from lib.runtime.files import read_jsonl
 from tests.inference.fake_server import FakeServer, Reply, choice, good
@@ -115,6 +115,43 @@ def test_a_wrong_key_ends_the_run_at_once_and_is_not_shown(
     assert KEY not in str(error.value) + written + "".join(capsys.readouterr())
 
 
+@pytest.mark.parametrize("status", [400, 503])
+def test_no_part_of_a_key_is_shown_where_a_long_text_is_cut(
+        status: int, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDY_TEST_KEY", KEY)
+    server.behave = lambda asked, call: (status, {}, "x" * 192 + KEY)
+    with pytest.raises(ServerSamplingError) as error:
+        sample_from_server(PROMPTS[:1], SETTINGS, replace(server.settings, attempts=1),
+                           tmp_path / "rows.jsonl")
+    assert KEY[:4] not in str(error.value)
+
+
+def test_a_broken_key_ends_the_run_and_is_not_repeated(
+        server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDY_TEST_KEY", "sk-two\nlines")
+    with pytest.raises(ApiStoppedError, match="STUDY_TEST_KEY holds characters") as error:
+        sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert "sk-two" not in str(error.value)
+
+
+def test_answers_under_way_when_another_prompt_fails_are_kept(
+        server: FakeServer, tmp_path: Path) -> None:
+    failed = threading.Event()
+
+    def behave(asked: dict, call: int) -> Reply:
+        if asked["messages"][0]["content"] == "question 0":
+            failed.set()
+            return 422, {}, "no"
+        failed.wait()
+        time.sleep(0.1)
+        return good(asked)
+    server.behave = behave
+    two = replace(server.settings, concurrency=2)
+    with pytest.raises(ServerSamplingError, match="'p0'"):
+        sample_from_server(PROMPTS[:2], SETTINGS, two, tmp_path / "rows.jsonl")
+    assert '"p1"' in (tmp_path / "rows.jsonl.partial.jsonl").read_text()
+
+
 def test_a_restart_asks_only_for_what_is_missing(server: FakeServer, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     server.behave = lambda asked, call: (
@@ -131,10 +168,9 @@ def test_a_restart_asks_only_for_what_is_missing(server: FakeServer, tmp_path: P
 
 
 @pytest.mark.parametrize(("status", "sentence"), [
-    (404, "tiny is not deployed at http://.* for this account; check the base URL, or start a "
-          "server that serves it under the name tiny"),
-    (418, "this is no reply of an OpenAI-compatible chat API; check the base URL")])
-def test_what_ends_the_run_speaks_of_answers_and_not_of_scores(
+    (404, "tiny is not deployed at http://.* for this account; check the base URL and the name"),
+    (418, "no OpenAI-compatible API answers so; check the base URL http://")])
+def test_what_ends_the_run_is_said_without_a_word_of_scores(
         status: int, sentence: str, server: FakeServer, tmp_path: Path) -> None:
     server.behave = lambda asked, call: (status, {}, "")
     with pytest.raises(ApiStoppedError, match=sentence) as error:
@@ -142,11 +178,11 @@ def test_what_ends_the_run_speaks_of_answers_and_not_of_scores(
     assert not re.search("scor|judge", str(error.value))
 
 
-def test_a_server_that_never_answers_is_said_to_have_given_no_answer(
+def test_a_server_that_never_answers_is_said_to_have_given_no_reply(
         server: FakeServer, tmp_path: Path) -> None:
     server.behave = lambda asked, call: (503, {}, "")
     patient = replace(server.settings, attempts=2)
-    with pytest.raises(ServerSamplingError, match="no answer after 2 attempts, the last one"):
+    with pytest.raises(ServerSamplingError, match="no usable reply after 2 attempts, the last one"):
         sample_from_server(PROMPTS[:1], SETTINGS, patient, tmp_path / "rows.jsonl")
 
 

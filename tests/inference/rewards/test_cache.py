@@ -10,7 +10,7 @@ import pytest
 from lib import ROOT
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.cache import CachedRewardModel, ScoreCache, cached
-from lib.inference.rewards.verdicts import Verdict
+from lib.inference.rewards.score_results import ScoreResult
 from lib.runtime.files import FileError
 
 
@@ -26,16 +26,16 @@ class LengthModel:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
+    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
         for index, messages in reversed(list(enumerate(conversations))):
             text = messages[-1]["content"]
             self.asked.append(text)
             if text == "long":
-                yield index, Verdict(None, "too long")
+                yield index, ScoreResult(None, "too long")
             elif text == "busy":
-                yield index, Verdict(None, "busy", transient=True)
+                yield index, ScoreResult(None, "busy", transient=True)
             else:
-                yield index, Verdict(float(len(text)), reply=f"reward:{len(text)}")
+                yield index, ScoreResult(float(len(text)), reply=f"reward:{len(text)}")
 
     def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
         return [dict(self.stream([each]))[0].score for each in conversations]
@@ -66,7 +66,7 @@ def test_what_is_unscorable_is_remembered_with_its_reason_and_a_passing_failure_
 def test_the_reply_is_kept_word_for_word(tmp_path: Path) -> None:
     model = cached(LengthModel(), ScoreCache(tmp_path / "scores.sqlite"))
     model.score([conversation("four")])
-    assert dict(model.stream([conversation("four")]))[0] == Verdict(4.0, reply="reward:4")
+    assert dict(model.stream([conversation("four")]))[0] == ScoreResult(4.0, reply="reward:4")
 
 
 def test_a_model_that_does_not_stream_is_cached_too_and_its_none_is_asked_again(
@@ -98,7 +98,7 @@ def test_two_models_and_two_prompts_do_not_share_scores(tmp_path: Path) -> None:
 
 def test_what_came_before_a_crash_is_kept(tmp_path: Path) -> None:
     class Crashing(LengthModel):
-        def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
+        def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
             for done, found in enumerate(super().stream(conversations)):
                 if done == 2:
                     raise RuntimeError("crash")
@@ -139,10 +139,10 @@ def test_a_folder_that_cannot_be_written_is_an_error_in_a_sentence(tmp_path: Pat
 WRITER = """
 import sys
 from lib.inference.rewards.cache import ScoreCache
-from lib.inference.rewards.verdicts import Verdict
+from lib.inference.rewards.score_results import ScoreResult
 cache = ScoreCache(sys.argv[1])
 for number in range(200):
-    cache.put(f"key {number}", "model", Verdict(float(number)))
+    cache.put(f"key {number}", "model", ScoreResult(float(number)))
 """
 
 
@@ -154,4 +154,4 @@ def test_several_processes_write_one_file(tmp_path: Path) -> None:
     assert [writer.returncode for writer in writers] == [0, 0, 0], errors
     cache = ScoreCache(path)
     assert cache.count("model") == 200
-    assert cache.get("key 7") == Verdict(7.0)
+    assert cache.get("key 7") == ScoreResult(7.0)

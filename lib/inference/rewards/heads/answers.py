@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.inference.rewards import Conversation
+from lib.inference.rewards import Conversation, conversation
 from lib.runtime.files import sha256_of_value
 
 
@@ -55,7 +55,7 @@ def scored_answers(rows: Sequence[dict[str, Any]], name: str) -> ScoredAnswers:
             for answer in _answers_of(row, number, name)]
     return ScoredAnswers(
         name,
-        [_conversation(row["prompt"], answer["text"]) for _, row, answer in flat],
+        [conversation(row["prompt"], answer["text"]) for _, row, answer in flat],
         np.array([answer["score"] for _, _, answer in flat], dtype=np.float64),
         np.array([number for number, _, _ in flat], dtype=np.int64),
         np.array([row.get("source", "") for _, row, _ in flat], dtype=str),
@@ -81,7 +81,3 @@ def _answers_of(row: dict[str, Any], number: int, name: str) -> list[dict[str, A
         raise ValueError(f"{name}, row {number + 1}: expected a prompt and answers with text and a "
                          "numeric score; see data/sample/README.md for the schema")
     return answers
-
-
-def _conversation(prompt: str, answer: str) -> Conversation:
-    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]

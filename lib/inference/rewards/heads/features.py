@@ -15,9 +15,8 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from lib.data.chat import encode_prompt, encode_response
-from lib.inference.rewards import Conversation
+from lib.inference.rewards import Conversation, answer_of
 from lib.inference.rewards.heads.feature_store import FeatureStore, conversation_key
-from lib.inference.rewards.verdicts import answer_of
 from lib.modeling.loading import load_model, load_tokenizer, model_hash, resolve_model
 from lib.modeling.packed.hidden import hidden_states
 from lib.modeling.packed.packing import Tree, collate, pack

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.inference.rewards import Conversation
+from lib.inference.rewards import Conversation, answer_of
 from lib.inference.rewards.heads.features import Backbone, answer_features
-from lib.inference.rewards.verdicts import answer_of
 
 VIEWS = ("answered", "asked")
 QUESTION = ("Here is a text:\n\n{answer}\n\n"
