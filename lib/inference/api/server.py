@@ -1,11 +1,11 @@
 """Sampling from any OpenAI-compatible server: vLLM, SGLang, llama.cpp, NIM.
 
-The same rows come back as from `lib.inference.sampling`, so that all that follows does not care who
-wrote the answers. `logprob` is the sum that the server reports (vLLM and llama.cpp: under the
-policy at temperature 1, without the stop token), null where it reports none; `sampling_logprob` is
-always null, and `tokens` is null where the server does not tell. Prompts are cut by the server or
-not at all. Seeds depend on the prompt's id alone; that equal seeds give equal text is for the
-server to keep. The API key is read from the environment variable that the settings name.
+Rows have the schema of `lib.inference.sampling`, so that later stages need not know who wrote the
+answers. `logprob` is the sum that the server reports (vLLM and llama.cpp: under the policy at
+temperature 1, without the stop token), `token_ids` what vLLM returns on request; both, like
+`tokens`, are null where the server reports none, and `sampling_logprob` always is. The server may
+cut prompts. A seed depends on the prompt's id alone; whether equal seeds give equal text is up to
+the server.
 """
 
 import hashlib
@@ -23,13 +23,14 @@ from lib.inference.api.transport import (
 )
 from lib.inference.partial_file import PartialFile
 from lib.inference.prompts import Prompt, messages_of
+from lib.inference.sampling import CANDIDATE
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.files import Row, sha256_of_value
 from lib.runtime.progress import Progress
 
 
 class ServerSamplingError(RuntimeError):
-    """A prompt that got no answers; what was finished before is kept in the partial file."""
+    """A prompt got no answers; finished prompts are kept in the partial file."""
 
 
 def sample_from_server(prompts: Sequence[Prompt], settings: SamplingSettings,
@@ -37,11 +38,12 @@ def sample_from_server(prompts: Sequence[Prompt], settings: SamplingSettings,
                        model_key: str = "") -> list[Row]:
     """Rows of all prompts in their order, written to a JSON Lines file; resumable by prompt.
 
-    model_key: what tells the served weights from others under the same name, if it is known.
+    model_key: what tells the served weights from others of the same name, if known.
     Raises ServerSamplingError, which names the prompt, when every attempt failed or the server
     refused it, and ApiStoppedError when the key, the address or the model is wrong.
     """
-    key = sha256_of_value([server.base_url, server.model, model_key, settings.deciding()])
+    key = sha256_of_value([server.base_url, server.model, model_key, settings.deciding(),
+                           CANDIDATE])
     partial = PartialFile(path, key)
     done = {row["id"] for row in partial.rows}
     left = [prompt for prompt in prompts if prompt["id"] not in done]
@@ -54,7 +56,7 @@ def sample_from_server(prompts: Sequence[Prompt], settings: SamplingSettings,
 
 
 def _row(transport: Transport, prompt: Prompt, settings: SamplingSettings) -> Row:
-    """A prompt's row; asks again for what is missing where a server gives fewer than n answers."""
+    """A prompt's row; a server that gives fewer than n answers is asked for the others."""
     candidates: list[Row] = []
     while len(candidates) < settings.samples:
         payload = _payload(transport.settings.model, prompt, settings, len(candidates))
@@ -75,8 +77,8 @@ def _payload(model: str, prompt: Prompt, settings: SamplingSettings, have: int) 
     payload = {"model": model, "messages": messages_of(prompt), "n": wanted,
                "seed": int.from_bytes(digest[:4], "big") >> 1, "temperature": settings.temperature,
                "top_p": settings.top_p, "max_tokens": settings.max_new_tokens, "logprobs": True}
-    if settings.top_k is not None:  # not OpenAI's, but vLLM, SGLang and llama.cpp know it
-        payload["top_k"] = settings.top_k
+    if settings.top_k is not None:  # not OpenAI's own, but vLLM, SGLang and llama.cpp take it
+        payload |= {"top_k": settings.top_k, "return_token_ids": True}
     if settings.repetition_penalty != 1:
         payload["repetition_penalty"] = settings.repetition_penalty
     return payload
@@ -104,5 +106,12 @@ def _candidate(choice: Any, completion_tokens: int | None) -> Row:
         raise ValueError(f"an answer that ended with {finish!r} and not with stop or length")
     tokens = completion_tokens if logps is None or completion_tokens else len(logps)
     logprob = None if logps is None or not isfinite(sum(logps)) else sum(logps)
-    return {"text": text, "tokens": tokens, "finish": finish, "logprob": logprob,
-            "sampling_logprob": None}
+    return dict(zip(CANDIDATE, (text, _token_ids(choice), tokens, finish, logprob, None),
+                    strict=True))
+
+
+def _token_ids(choice: Row) -> list[int] | None:
+    """The choice's token ids as vLLM reports them; None unless they are a list of numbers."""
+    ids = choice.get("token_ids")
+    fine = isinstance(ids, list) and all(type(token) is int for token in ids)
+    return ids if fine else None

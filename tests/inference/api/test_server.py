@@ -38,8 +38,9 @@ def test_rows_have_the_schema_of_local_sampling_and_the_order_of_the_prompts(
     assert rows[2] == {
         "id": "p2", "prompt": "question 2", "source": "test", "prompt_tokens": 9,
         "prompt_truncated": False, "candidates": [
-            {"text": f"answer {number} to question 2", "tokens": 5, "finish": "stop",
-             "logprob": -2.5, "sampling_logprob": None} for number in range(3)]}
+            {"text": f"answer {number} to question 2", "token_ids": None, "tokens": 5,
+             "finish": "stop", "logprob": -2.5, "sampling_logprob": None}
+            for number in range(3)]}
     assert read_jsonl(tmp_path / "rows.jsonl") == rows
     assert set(server.headers) == {f"Bearer {KEY}"}
     assert KEY not in (tmp_path / "rows.jsonl").read_text()
@@ -63,7 +64,7 @@ def test_options_that_are_not_openais_are_left_out_when_off(
         server: FakeServer, tmp_path: Path) -> None:
     sample_from_server(PROMPTS[:1], SamplingSettings(samples=1, top_k=None), server.settings,
                        tmp_path / "rows.jsonl")
-    assert not {"top_k", "repetition_penalty"} & set(server.asked[0])
+    assert not {"top_k", "repetition_penalty", "return_token_ids"} & set(server.asked[0])
 
 
 @pytest.mark.parametrize("trouble", [
@@ -94,8 +95,19 @@ def test_log_probabilities_that_a_server_does_not_give_are_null_not_zero(
     bare = {"message": {"content": None}, "finish_reason": "length"}
     server.behave = lambda asked, call: (200, {}, json.dumps({"choices": [bare] * asked["n"]}))
     row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
-    assert row["candidates"][0] == {"text": "", "tokens": None, "finish": "length",
-                                    "logprob": None, "sampling_logprob": None}
+    assert row["candidates"][0] == {"text": "", "token_ids": None, "tokens": None,
+                                    "finish": "length", "logprob": None, "sampling_logprob": None}
+
+
+@pytest.mark.parametrize(("ids", "kept"), [
+    ([5, 7, 2], [5, 7, 2]), ("5 7 2", None), ([5, "7"], None)])
+def test_token_ids_are_asked_for_and_kept_as_the_server_gives_them(
+        ids: object, kept: list[int] | None, server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (200, {}, json.dumps(
+        {"choices": [choice() | {"token_ids": ids}] * asked["n"]}))
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert server.asked[0]["return_token_ids"] is True
+    assert [answer["token_ids"] for answer in row["candidates"]] == [kept] * 3
 
 
 def test_a_refused_prompt_is_named_with_what_to_try(server: FakeServer, tmp_path: Path) -> None:

@@ -98,7 +98,8 @@ def test_two_models_and_two_prompts_do_not_share_scores(tmp_path: Path) -> None:
 
 def test_what_came_before_a_crash_is_kept(tmp_path: Path) -> None:
     class Crashing(LengthModel):
-        def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
+        def stream(self,
+                   conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
             for done, found in enumerate(super().stream(conversations)):
                 if done == 2:
                     raise RuntimeError("crash")
