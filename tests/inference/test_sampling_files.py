@@ -143,6 +143,14 @@ def test_what_other_settings_or_another_model_left_is_thrown_away(
     assert "other settings or another model; starting anew" in capsys.readouterr().out
 
 
+def test_an_answer_with_a_line_separator_in_it_is_kept_over_a_restart(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"id": "p0", "candidates": [{"text": "one\u2028two\x85three"}]}
+    partial_file.PartialFile(tmp_path / "answers.jsonl", "key").append(row)
+    assert partial_file.PartialFile(tmp_path / "answers.jsonl", "key").rows == [row]
+    assert "damaged" not in capsys.readouterr().out
+
+
 def test_rows_without_token_ids_that_an_older_version_left_are_not_mixed_in(
         qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
