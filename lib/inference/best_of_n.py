@@ -6,16 +6,11 @@ follow WebGPT (Nakano et al. 2021), Gao et al. 2022 and Beirami et al. 2024.
 """
 
 import hashlib
-import re
-from collections import Counter
 from collections.abc import Sequence
-from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln, softmax, xlogy
-
-WORD = re.compile(r"\w+")
 
 
 def best_of_n(rewards: Sequence[float | None]) -> int | None:
@@ -137,25 +132,6 @@ def mbr_best_of_n(rewards: ArrayLike, similarity: ArrayLike, beta: float) -> int
         raise ValueError("all rewards of a prompt are missing; leave the prompt out")
     best = np.nanargmax(scores, -1)
     return int(best) if best.ndim == 0 else best
-
-
-def word_similarity(texts: Sequence[str]) -> np.ndarray:
-    """Cosine of the word counts of each two texts, [N, N], from 0 (no word in common) to 1.
-
-    The utility that MBR takes by default here, because it needs no further model; Jinnai et al. use
-    sentence embeddings. A text without words is like other such texts only.
-    """
-    counts = [Counter(WORD.findall(text.lower())) for text in texts]
-    lengths = [sqrt(sum(number**2 for number in count.values())) for count in counts]
-    return np.array([[_cosine(a, b, first * second) for b, second in zip(counts, lengths,
-                                                                        strict=True)]
-                     for a, first in zip(counts, lengths, strict=True)])
-
-
-def _cosine(a: Counter[str], b: Counter[str], product: float) -> float:
-    if product == 0:
-        return float(not a and not b)
-    return sum(number * b[word] for word, number in a.items()) / product
 
 
 def gao_fit(n: ArrayLike, gold: ArrayLike) -> dict[str, float]:

@@ -11,12 +11,8 @@ from functools import partial
 import numpy as np
 
 from lib.analysis.best_of_n.selection_effects import pool_scores
-from lib.inference.best_of_n import (
-    best_of_n,
-    mbr_best_of_n,
-    soft_best_of_n,
-    word_similarity,
-)
+from lib.analysis.texts.variety import word_similarity
+from lib.inference.best_of_n import best_of_n, mbr_best_of_n, soft_best_of_n
 from lib.inference.rewards import ROLES
 from lib.runtime.files import Row
 from lib.study.run import Study
