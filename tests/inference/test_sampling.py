@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lib.data.chat import encode_prompt, encode_response, stop_token_ids
 from lib.inference.engine.decoding import Engine, rows_in_pass
 from lib.inference.engine.kv_cache import PromptCache
-from lib.inference.engine.prepacked_weights import onednn_multiplies, packed_weights
+from lib.inference.engine.prepacked_weights import onednn_multiplies, prepacked_weights
 from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.prompts import encode_within, messages_of
 from lib.inference.sampling import SamplingSettings, sample
@@ -202,13 +202,13 @@ def test_greedy_is_top_k_of_one(qwen: PreTrainedModel,
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_packed_weights_give_the_same_bits_for_any_number_of_rows(dtype: torch.dtype) -> None:
+def test_prepacked_weights_give_the_same_bits_for_any_number_of_rows(dtype: torch.dtype) -> None:
     layers = torch.nn.Sequential(torch.nn.Linear(576, 1536, bias=False),
                                  torch.nn.Linear(1536, 576)).to(dtype)
     hidden = torch.randn(64, 576, dtype=dtype)
     with torch.inference_mode():
         plain = layers(hidden)
-        with packed_weights(layers):
+        with prepacked_weights(layers):
             assert all("forward" in vars(layer) for layer in layers) == onednn_multiplies(dtype)
             packed = layers(hidden)
             for running in (1, 3, 8, 24, 64):

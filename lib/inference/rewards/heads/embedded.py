@@ -1,7 +1,7 @@
 """The embedded reward model: a head on the hidden states of a small local language model.
 
-Two of them, the selector and the judge, read the same features of the same backbone; the features
-are computed once for both, in one pass or through the cache folder that they share.
+The selector and the judge are two heads on the same features of the same backbone. The features are
+computed once for both, in one pass or through the cache folder that they share.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.heads.features import POOLING, Backbone
 from lib.inference.rewards.heads.head import Head
-from lib.inference.rewards.heads.views import view_features
+from lib.inference.rewards.heads.views import VIEWS, view_features
 from lib.inference.rewards.score_results import ScoreResult, scores_in_order
 
 
@@ -21,7 +21,7 @@ from lib.inference.rewards.score_results import ScoreResult, scores_in_order
 class EmbeddedRewardModel:
     """Scores answers by `head` on features of `backbone`.
 
-    Raises ValueError when the head was fitted on another backbone, dtype or pooling.
+    Raises ValueError when the head was fitted on another backbone, dtype, pooling or view.
     """
 
     name: str
@@ -35,6 +35,10 @@ class EmbeddedRewardModel:
             raise ValueError(
                 f"the head {self.name!r} was fitted on backbone {fitted} with {self.head.pooling} "
                 f"pooling, and this is {given} with {POOLING}; fit the head again")
+        if unknown := set(self.head.views) - set(VIEWS):
+            raise ValueError(f"the head {self.name!r} was fitted on the views "
+                             f"{', '.join(sorted(unknown))}, and the views are now "
+                             f"{' and '.join(VIEWS)}; fit the head again")
 
     @property
     def identity(self) -> str:
