@@ -1,4 +1,4 @@
-"""Best-of-N: which of a prompt's answers to take, and what taking the best one costs and brings.
+"""Best-of-N: which of a prompt's answers to take, what that gains, and what it costs in KL.
 
 Rewards come as arrays [N] for one prompt or [prompts, N], and the result has one entry a prompt.
 NaN (or None) is a reward that is missing. Selection, the unbiased curve over n and the KL bound
@@ -23,9 +23,10 @@ def best_of_n(rewards: Sequence[float | None]) -> int | None:
 
 
 def random_of_n(n: int, prompt_id: str, seed: int = 0) -> int:
-    """Control for Best-of-N: an index drawn without looking, the same for one prompt and seed.
+    """Control for Best-of-N: a random index, always the same for one prompt and seed.
 
-    It tells what choosing among the same candidates at the same temperature brings by itself.
+    The same candidates at the same temperature, chosen without the reward: the difference is what
+    the reward's choice brings.
     """
     if n < 1:
         raise ValueError(f"n is {n}; a choice needs at least 1 candidate")
@@ -75,9 +76,9 @@ def _log_binomial(n: ArrayLike, k: ArrayLike) -> np.ndarray:
 def kl_bound(n: ArrayLike) -> np.ndarray | float:
     """Upper bound log n - (n - 1) / n on KL(Best-of-n || sampling distribution), in nats.
 
-    A bound and not the KL: where candidates repeat (low temperature) it can be far above
-    (Beirami et al. 2024). It is relative to the distribution sampled from, temperature and top-k
-    included, and not to the policy itself.
+    Where candidates repeat (low temperature) the bound can be far above the KL (Beirami et al.
+    2024). It is relative to the distribution that was sampled from, temperature and top-k included,
+    and not to the policy itself.
     """
     n = np.asarray(n, float)
     if (n < 1).any():

@@ -1,8 +1,8 @@
 """Scores on disk (SQLite): nothing is asked or paid for twice, and a scored run needs no API.
 
-The key is the SHA-256 of the model's identity and the conversation. Kept with a score: the reply of
-an API word for word; with a conversation that cannot be scored: why. What failed for a passing
-reason (a time-out, a busy server) is not kept. Several processes may share one file.
+The key is the SHA-256 of the model's identity and the conversation. A score is kept with the API's
+reply word for word, a conversation that cannot be scored with the reason. Passing failures (a
+time-out, a busy server) are not kept. Several processes may share one file.
 """
 
 import sqlite3
@@ -17,14 +17,14 @@ from lib.runtime.files import FileError, sha256_of_value
 from lib.runtime.progress import say
 
 BUSY_SECONDS = 30.0
-CONVERSATIONS_AT_ONCE = 64  # for models that do not stream: what a kill may cost
+CONVERSATIONS_AT_ONCE = 64  # of a model that does not stream; a kill loses at most so many
 TABLE = """CREATE TABLE IF NOT EXISTS scores (
     key TEXT PRIMARY KEY, model TEXT NOT NULL, score REAL, reason TEXT NOT NULL,
     reply TEXT NOT NULL)"""
 
 
 class ScoreCache:
-    """The SQLite file; a damaged one is put aside with a message and a new one begun."""
+    """The SQLite file; a damaged one is renamed with a message, and a new one begins."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -39,7 +39,7 @@ class ScoreCache:
             self.connection = _open(self.path)
 
     def get(self, key: str) -> ScoreResult | None:
-        """The result under a key, or None when there is none yet."""
+        """The result under a key; None if there is none yet."""
         found = self.connection.execute(
             "SELECT score, reason, reply FROM scores WHERE key = ?", (key,)).fetchone()
         return ScoreResult(*found) if found else None
@@ -52,14 +52,14 @@ class ScoreCache:
                 (key, model, result.score, result.reason, result.reply))
 
     def count(self, model: str) -> int:
-        """ScoreResults of one model, by its identity."""
+        """The number of results of one model, by its identity."""
         return self.connection.execute("SELECT count(*) FROM scores WHERE model = ?",
                                        (model,)).fetchone()[0]
 
 
 @dataclass(frozen=True)
 class CachedRewardModel:
-    """A reward model that asks `model` only for what `cache` lacks; made by `cached`."""
+    """Asks `model` only for scores that `cache` lacks; `cached` makes one."""
 
     name: str
     identity: str
@@ -95,7 +95,7 @@ class CachedRewardModel:
 
 
 def cached(model: RewardModel, cache: ScoreCache) -> CachedRewardModel:
-    """Wrap a model; its `identity` is the key where it has one, else its name."""
+    """The model behind the cache, keyed by its `identity`, or by its name if it has none."""
     return CachedRewardModel(model.name, getattr(model, "identity", model.name), cache, model)
 
 
@@ -116,9 +116,9 @@ def _streaming(model: RewardModel) -> Callable[[Sequence[Conversation]],
         for begin in range(0, len(conversations), CONVERSATIONS_AT_ONCE):
             scores = model.score(conversations[begin:begin + CONVERSATIONS_AT_ONCE])
             for index, score in enumerate(scores, start=begin):
-                unknown = score is None  # without a reason it may be a passing one
+                unknown = score is None  # without a reason it may be a passing failure
                 yield index, ScoreResult(score, "no reason given" if unknown else "",
-                                     transient=unknown)
+                                         transient=unknown)
     return stream
 
 

@@ -1,9 +1,10 @@
 """Reward models that are transformers sequence classifiers with one output, by folder or hub id.
 
-Skywork-Reward-V2 is the default independent judge of the paper profile. As its authors do: the
-tokenizer's chat template on user and assistant turns, no system prompt of ours, one beginning-of-
-text token, the logit at the last token that is not padding. Rows are padded on the right in batches
-of similar length; what is too long is not scored, because a cut answer is another answer.
+Skywork-Reward-V2 is the default independent judge of the paper profile. It is read as its authors
+do: the tokenizer's chat template on user and assistant turns, no added system prompt, one
+beginning-of-text token, the logit at the last token that is not padding. Rows are padded on the
+right in batches of similar length. A conversation that is too long is not scored, because a cut
+answer is another answer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -79,7 +80,7 @@ def load_classifier(source: str | Path, name: str = "classifier", revision: str 
                     max_length: int = 4096) -> ClassifierRewardModel:
     """Load a reward model with one output from a folder or a hub id (safetensors, no remote code).
 
-    Raises ModelError when it cannot be had, has no trained scalar head, or no chat template.
+    Raises ModelError when it cannot be loaded, has no trained scalar head, or no chat template.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
@@ -120,7 +121,7 @@ def batches_by_length(encoded: dict[int, list[int]], tokens: int) -> Iterator[li
 
 
 def _padding_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id by which transformers finds the last real token: as published, else a spare one."""
+    """The id that transformers takes for padding when it looks for the last token of a row."""
     for candidate in (model.config.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id):
         if candidate is not None:
             return candidate

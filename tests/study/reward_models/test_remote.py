@@ -10,6 +10,7 @@ from lib.inference.api.transport import ApiStoppedError
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.remote import nemotron
 from lib.study.planning.access import check_access
+from lib.study.planning.preflight import refusals
 from lib.study.profiles import ProfileError
 from lib.study.reward_models import remote
 from lib.study.reward_models.remote import api_settings, remote_reward_model
@@ -107,3 +108,14 @@ def test_a_run_with_cached_scores_starts_without_the_api_and_one_without_does_no
     assert "going on with 3 cached scores" in capsys.readouterr().out
     with pytest.raises(ProfileError, match="ConnectionError"):
         check_access(study_at(nowhere, tmp_path / "another"))
+
+
+def test_no_key_blocks_a_run_only_while_it_has_no_cached_scores(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored_online(tmp_path)
+    monkeypatch.delenv("NVIDIA_API_KEY")
+    without_key = "NVIDIA_API_KEY is not set"
+    blocked = refusals(study_at(nemotron.HOSTED, tmp_path / "another"))
+    assert any(problem.startswith(without_key) for problem in blocked)
+    replayed = refusals(study_at(nemotron.HOSTED, tmp_path))
+    assert not any(problem.startswith(without_key) for problem in replayed)

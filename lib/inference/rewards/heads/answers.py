@@ -1,7 +1,7 @@
 """Scored answers as arrays: what a head is fitted on and measured with.
 
-Comes from rows of `on_policy.jsonl`, `judged.jsonl` or `audit.jsonl` (a prompt and several answers
-with scores); goes out as conversations, scores and pairs of answers to the same prompt.
+In: rows of `on_policy.jsonl`, `judged.jsonl` or `audit.jsonl` (a prompt and several answers with
+scores). Out: conversations, scores and pairs of answers to the same prompt.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ class ScoredAnswers:
 
 
 def scored_answers(rows: Sequence[dict[str, Any]], name: str) -> ScoredAnswers:
-    """Flatten rows {"prompt", "source", "answers": [{"text", "score"}]}; name is told in reports.
+    """Flatten rows {"prompt", "source", "answers": [{"text", "score"}]}; `name` appears in reports.
 
     Raises ValueError for a row without prompt, answers or a numeric score.
     """
