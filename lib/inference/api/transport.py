@@ -40,7 +40,6 @@ ADVICE = {
 }
 OTHER_STATUS = "no OpenAI-compatible API answers so; check the base URL {base_url}"
 SHOWN = 200  # characters of a server's words in a message
-HEADERS = Retry(retry_after_max=math.inf)  # reads Retry-After: seconds or a date
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -173,7 +172,7 @@ class Transport:
             body = settings.without_key(str(reply.content, "utf-8", "replace"))
             if reply.status_code // 100 == 2:
                 return parse(body), body
-        except (requests.RequestException, ValueError) as error:
+        except (requests.RequestException, ValueError, RecursionError) as error:
             return settings.without_key(f"{type(error).__name__}: {error}")[:SHOWN]
         return self._failure(reply, body)
 
@@ -195,8 +194,9 @@ class Transport:
 
 
 def retry_after(reply: requests.Response) -> float:
-    """Seconds to wait by a reply's Retry-After header; 0 where it is absent or unclear."""
+    """Seconds to wait by a reply's Retry-After (seconds or a date); 0 if absent or unclear."""
     try:
-        return float(HEADERS.parse_retry_after(reply.headers.get("Retry-After", "0")))
+        header = reply.headers.get("Retry-After", "0")
+        return float(Retry(retry_after_max=math.inf).parse_retry_after(header))
     except (InvalidHeader, ValueError, OverflowError):
         return 0.0

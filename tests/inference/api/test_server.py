@@ -70,7 +70,7 @@ def test_options_that_are_not_openais_are_left_out_when_off(
 @pytest.mark.parametrize("trouble", [
     (429, {"Retry-After": "0"}, "slow down"), (429, {}, ""), (503, {}, "<html>busy</html>"),
     (500, {}, "oops"), (200, {}, "<html>ok?</html>"), (200, {}, '{"choices": []}'),
-    (200, {}, json.dumps({"choices": [choice(finish=None)]})), None])
+    (200, {}, "[" * 5000), (200, {}, json.dumps({"choices": [choice(finish=None)]})), None])
 def test_passing_trouble_is_asked_again_and_loses_nothing(
         trouble: Reply, server: FakeServer, tmp_path: Path) -> None:
     server.behave = lambda asked, call: trouble if call < 2 else good(asked)
