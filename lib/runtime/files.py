@@ -110,6 +110,23 @@ def read_jsonl(path: Path | str) -> list[Row]:
         raise FileError(f"cannot read {path}: {error}") from error
 
 
+def read_whole_lines(path: Path | str) -> tuple[list[Row], int]:
+    """The rows of a JSON Lines file before its first damaged line, and the number of its lines.
+
+    For files that grow by `append_jsonl`: a process that was killed, or is writing now, leaves a
+    last line that is cut short. A file that does not exist has no lines.
+    """
+    path, rows = Path(path), []
+    content = path.read_bytes() if path.exists() else b""  # text would split at U+2028 too
+    lines = [line for line in content.splitlines() if line.strip()]
+    for line in lines:
+        try:
+            rows += parse_jsonl([line.decode("utf-8")], path)
+        except (FileError, UnicodeDecodeError):
+            break
+    return rows, len(lines)
+
+
 def sha256_of(path: Path | str) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with Path(path).open("rb") as file:

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lib.inference import partial_file
 from lib.inference.prompts import encode_within
 from lib.inference.sampling import SamplingSettings, generate_stream, sample, sample_to_file
-from lib.runtime.files import Row, read_jsonl
+from lib.runtime.files import Row, read_jsonl, sha256_of_value, write_jsonl
 from tests.inference.tiny_models import PROMPTS, texts
 
 SETTINGS = SamplingSettings(samples=2, temperature=1.0, max_new_tokens=8, rows=2)
@@ -141,3 +141,21 @@ def test_what_other_settings_or_another_model_left_is_thrown_away(
     interrupt(qwen, tokenizer, path, monkeypatch)
     sample_to_file(qwen, tokenizer, PROMPTS, SETTINGS, path, model_key="another")
     assert "other settings or another model; starting anew" in capsys.readouterr().out
+
+
+def test_an_answer_with_a_line_separator_in_it_is_kept_over_a_restart(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"id": "p0", "candidates": [{"text": "one\u2028two\x85three"}]}
+    partial_file.PartialFile(tmp_path / "answers.jsonl", "key").append(row)
+    assert partial_file.PartialFile(tmp_path / "answers.jsonl", "key").rows == [row]
+    assert "damaged" not in capsys.readouterr().out
+
+
+def test_rows_without_token_ids_that_an_older_version_left_are_not_mixed_in(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    old = {"id": "p0", "candidates": [{"text": "old"}]}
+    key = sha256_of_value(["m", str(qwen.dtype), SETTINGS.deciding(), None])  # as it was written
+    write_jsonl(tmp_path / "answers.jsonl.partial.jsonl", [{"key": key}, old])
+    rows = sample_to_file(qwen, tokenizer, PROMPTS, SETTINGS, path, model_key="m")
+    assert all(answer["token_ids"] for row in rows for answer in row["candidates"])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from lib.analysis.comparisons.win_rates import round_robin
+from lib.inference.rewards import ROLES
 from lib.runtime.files import read_json, write_json
 from lib.study import __main__ as command
 from lib.study import notebooks
@@ -14,7 +15,6 @@ from lib.study.run import Study, open_study
 from lib.study.seeds import known_seeds
 from lib.study.stages.responses import load_systems
 from lib.study.stages.results import comparisons
-from lib.study.stages.rewards import ROLES
 from tests.study.publish.test_exports import filled
 
 

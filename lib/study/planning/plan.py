@@ -14,7 +14,6 @@ import torch
 
 from lib.runtime.devices import Device
 from lib.runtime.progress import duration
-from lib.study.planning.access import api_settings
 from lib.study.planning.benchmark import training_rate
 from lib.study.planning.costs import (
     ANSWER_TOKENS,
@@ -35,6 +34,7 @@ from lib.study.planning.requirements import (
     training_gb,
 )
 from lib.study.profiles import Profile
+from lib.study.reward_models.remote import api_settings
 from lib.study.run import Study
 from lib.study.stages.deep_pools import deep_answers
 

@@ -12,6 +12,7 @@ from lib.runtime.devices import Device
 from lib.study.planning.memory import HEADROOM, state_bytes
 from lib.study.planning.requirements import disk_gb, sampling_gb, shape_for, stage_gb, training_gb
 from lib.study.profiles import Profile
+from lib.study.reward_models.remote import cached_api_scores
 from lib.study.run import Study
 from lib.training.settings import TrainingSettings
 
@@ -38,7 +39,8 @@ def refusals(study: Study, processes: int = 1, sharded: bool = False) -> list[st
                      f"free at {study.folder}; choose another --run folder, or set "
                      f"{_disk_knob(profile)}")
     variable = profile.rewards.key_variable
-    if _uses_hosted(profile) and not os.environ.get(variable, "").strip():
+    if _uses_hosted(profile) and not (os.environ.get(variable, "").strip()
+                                      or cached_api_scores(study)):
         found.append(f"{variable} is not set; export the key, or set "
                      f"rewards.selector={profile.rewards.fallback}")
     return found

@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lib.inference.api.server import ServerSettings, sample_from_server
+from lib.inference.api.server import sample_from_server
+from lib.inference.api.transport import ServerSettings
+from lib.inference.rewards import ROLES, conversation
 from lib.inference.sampling import sample_to_file
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.files import Row, read_json, read_jsonl, write_json
 from lib.study.run import Study, stage_hash
-from lib.study.stages.rewards import ROLES, Scorer, conversation, score_rows
+from lib.study.stages.rewards import Scorer, score_rows
 from lib.study.workers.processes import share_count
 
 

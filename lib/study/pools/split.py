@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.inference.partial_file import PartialFile, share_of
+from lib.inference.rewards import ROLES
 from lib.inference.sampling import iter_samples, samples_key
 from lib.runtime.files import Row, read_jsonl
 from lib.study.pools.sampled import (
@@ -25,7 +26,6 @@ from lib.study.pools.sampled import (
     write_seconds,
 )
 from lib.study.run import Study
-from lib.study.stages.rewards import ROLES
 from lib.study.workers.worker import split
 from lib.training.parallel.processes import Processes
 

@@ -15,10 +15,10 @@ import numpy as np
 from lib.analysis.best_of_n.selection_effects import pool_scores
 from lib.analysis.statistics.clusters import clustered_mean_interval, clustered_share_interval
 from lib.inference.best_of_n import best_of_n_curve, kl_bound
+from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_json
 from lib.study.run import Study
 from lib.study.stages.responses import reranked_pools
-from lib.study.stages.rewards import ROLES
 
 Pools = Mapping[tuple[str, float], Sequence[Row]]  # (policy, temperature) -> rows with candidates
 

@@ -21,6 +21,7 @@ from lib.analysis.judges.quality import judge_agreement
 from lib.analysis.policies.displacement import displacement, reward_accuracy, reward_intervals
 from lib.analysis.texts.constraints import constraint_accuracy_by_system
 from lib.analysis.texts.metrics import text_metrics_by_system
+from lib.inference.rewards import ROLES
 from lib.runtime.devices import environment
 from lib.runtime.files import Row, read_json, read_jsonl, write_json
 from lib.runtime.manifest import code_hash, read_manifest
@@ -38,7 +39,7 @@ from lib.study.stages.responses import (
     pools,
     reranked_pools,
 )
-from lib.study.stages.rewards import ROLES, Scorer
+from lib.study.stages.rewards import Scorer
 from lib.study.stages.selection_rules import rule_rows
 
 STAGES = ("data", "sft", "dpo", "dpo_other", "rewards", "responses", "movement")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import ROOT
-from lib.inference.rewards import Conversation
+from lib.inference.rewards import ROLES, Conversation, conversation
 from lib.inference.rewards.heads.embedded import EmbeddedRewardModel, score_with_all
 from lib.inference.rewards.heads.features import load_backbone
 from lib.inference.rewards.heads.head import load_head
@@ -22,7 +22,6 @@ from lib.study.reward_models.remote import remote_reward_model
 from lib.study.run import Study, run_stage
 
 FEATURES = ROOT / "data" / "cache" / "features"
-ROLES = ("selector", "judge")
 SCORED = tuple(ROOT / "data" / "sample" / f"{name}.jsonl"
                for name in ("on_policy", "judged", "audit"))
 
@@ -70,11 +69,6 @@ def _embedded(study: Study, roles: Sequence[str]) -> list[EmbeddedRewardModel]:
     loaded = load_backbone(backbone, device.dtype, device.device)
     return [EmbeddedRewardModel(role, load_head(study.path("rewards"), role), loaded, FEATURES)
             for role in roles]
-
-
-def conversation(prompt: str, answer: str) -> Conversation:
-    """A single-turn conversation as reward models take it."""
-    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
 
 
 def score_rows(scorer: Scorer, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

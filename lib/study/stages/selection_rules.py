@@ -11,16 +11,12 @@ from functools import partial
 import numpy as np
 
 from lib.analysis.best_of_n.selection_effects import pool_scores
-from lib.inference.best_of_n import (
-    best_of_n,
-    mbr_best_of_n,
-    soft_best_of_n,
-    word_similarity,
-)
+from lib.analysis.texts.variety import word_similarity
+from lib.inference.best_of_n import best_of_n, mbr_best_of_n, soft_best_of_n
+from lib.inference.rewards import ROLES
 from lib.runtime.files import Row
 from lib.study.run import Study
 from lib.study.stages.curves import mean_row, opponents_of, pools_of, share_row, wins_against
-from lib.study.stages.rewards import ROLES
 
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]  # scores [n], similarity [n, n] -> chances
 SOFTNESS = (0.5, 2.0)  # lam, in standard deviations of the scores within a prompt
