@@ -25,24 +25,20 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from lib.data.chat import stop_token_ids
+from lib.modeling.packaged import packaged_model
 from lib.modeling.packed.attention import choose_method, use_packed_attention
+from lib.modeling.saving import ModelError
+from lib.modeling.smoke import smoke_model
 from lib.runtime.files import sha256_of, sha256_of_value
 
 disable_progress_bar()  # a notebook that ran headless would keep each bar as a dead widget
 
 
-class ModelError(ValueError):
-    """A model or tokenizer that cannot be had or used, said in one sentence."""
-
-
 def resolve_model(name: str) -> str:
     """The folder or hub id behind a name; makes the packaged and the smoke model if needed."""
     if name == "packaged":
-        from lib.modeling.packaged import packaged_model
         return str(packaged_model())
     if name == "smoke":
-        from lib.modeling.smoke import smoke_model
         return str(smoke_model())
     if Path(name).is_dir() and not (Path(name) / "config.json").exists():
         raise ModelError(f"{name} holds no config.json; give a folder that save_pretrained wrote")
@@ -120,14 +116,6 @@ def _why_not(source: str, revision: str | None, error: Exception) -> str:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return (f"cannot load {source}: {first} (give a local folder as model.name if no hub is "
             "reachable)")
-
-
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write safetensors, tokenizer and a generation_config that stops at both stop tokens."""
-    model.generation_config.eos_token_id = stop_token_ids(tokenizer)
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:

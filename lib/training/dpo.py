@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lib.data.chat import encode_prompt, encode_response
 from lib.modeling.packed.logps import response_logps
-from lib.modeling.packed.packing import Tree, collate, pack
+from lib.modeling.packed.packing import SharedPrompt, collate, pack
 from lib.runtime.files import sha256_of_value, sha256_of_values
 from lib.training import losses
 from lib.training.objective import Metrics, Row
@@ -100,21 +100,21 @@ def _fitting(pairs: Sequence[Pair], group: list[int], token_budget: int) -> list
             + _fitting(pairs, group[half:], token_budget))
 
 
-def _tree(pairs: Sequence[Pair], group: Sequence[int]) -> Tree:
+def _tree(pairs: Sequence[Pair], group: Sequence[int]) -> SharedPrompt:
     """One prompt with every distinct answer of its pairs, in order of appearance."""
     answers = dict.fromkeys(a for i in group for a in (pairs[i].chosen, pairs[i].rejected))
-    return Tree(pairs[group[0]].prompt, tuple(answers))
+    return SharedPrompt(pairs[group[0]].prompt, tuple(answers))
 
 
-def _row(pairs: Sequence[Pair], groups: list[list[int]], trees: list[Tree],
+def _row(pairs: Sequence[Pair], groups: list[list[int]], trees: list[SharedPrompt],
          device: torch.device) -> Row:
     chosen, rejected, examples, offset = [], [], [], 0
     for group, tree in zip(groups, trees, strict=True):
-        place = {answer: offset + number for number, answer in enumerate(tree.branches)}
+        place = {answer: offset + number for number, answer in enumerate(tree.answers)}
         chosen += [place[pairs[i].chosen] for i in group]
         rejected += [place[pairs[i].rejected] for i in group]
         examples += group
-        offset += len(tree.branches)
+        offset += len(tree.answers)
     index = PairIndex(torch.tensor(chosen, device=device), torch.tensor(rejected, device=device))
     return Row(collate(trees, device), tuple(examples), index)
 

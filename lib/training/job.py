@@ -22,9 +22,9 @@ from lib.modeling.loading import (
     load_model,
     load_tokenizer,
     model_hash,
-    save_model,
 )
 from lib.modeling.lora import merge_lora, with_lora
+from lib.modeling.saving import save_model
 from lib.runtime.devices import Device, choose_device
 from lib.runtime.files import FileError, write_json, write_jsonl
 from lib.runtime.progress import say

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.modeling.loading import cast_parameters
-from lib.modeling.packed.lean_activations import keep_less
+from lib.modeling.packed.lean_activations import recompute_norms_and_mlps
 from lib.runtime.devices import keep_freed_memory, peak_memory_gb, release_memory
 from lib.runtime.files import append_jsonl, read_jsonl, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
@@ -81,7 +81,7 @@ class Loop:
         self.processes = run.processes
         self.batches = step_batches(run.objective, run.settings, run.seed)
         if not run.settings.compile:  # a compiler fuses these layers itself
-            keep_less(run.model)
+            recompute_norms_and_mlps(run.model)
         if self.processes.sharded:  # the shards are float32 masters and round themselves
             self.loss = shard(run.model, run.dtype)
             self.weights = MasterWeights(run.model, torch.float32)

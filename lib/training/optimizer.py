@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from lib.modeling.loading import cast_parameters
+from lib.modeling.packed.gradients import set_master
 from lib.training.parallel.processes import ALONE, Processes, whole_tensor
 from lib.training.settings import TrainingSettings
 
@@ -36,7 +37,7 @@ class MasterWeights:
             self._hooks = [p.register_post_accumulate_grad_hook(self._collect(self.masters[name]))
                            for name, p in trainable.items()]
             for name, parameter in trainable.items():
-                parameter.master = self.masters[name]  # lib.modeling.packed.gradients adds to it directly
+                set_master(parameter, self.masters[name])
 
     @staticmethod
     def _collect(master: Tensor):  # noqa: ANN205
@@ -67,7 +68,7 @@ class MasterWeights:
         for hook in self._hooks:
             hook.remove()
         for parameter in self.parameters.values():
-            parameter.__dict__.pop("master", None)
+            set_master(parameter, None)
 
 
 class LossScale:

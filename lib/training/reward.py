@@ -79,7 +79,7 @@ def _gap(row: dict[str, Any]) -> float | None:
 
 def answer_rewards(model: nn.Module, batch: PackedBatch) -> Tensor:
     """Reward of every answer of a row: the head at its last token, float32 [S], trees' order."""
-    last = [piece.stop - 1 for tree in batch.branch_slices for piece in tree]
+    last = [piece.stop - 1 for tree in batch.answer_slices for piece in tree]
     hidden = packed_hidden(model, batch)[last].float()  # [S, width]
     return linear(hidden, model.score.weight.float())[:, 0]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lib.data.chat import encode_conversation
 from lib.modeling.packed.logps import response_token_logps
-from lib.modeling.packed.packing import Tree, collate, pack
+from lib.modeling.packed.packing import SharedPrompt, collate, pack
 from lib.runtime.files import sha256_of_values
 from lib.training.objective import Metrics, Row
 from lib.training.parallel.processes import Unit
@@ -21,7 +21,7 @@ from lib.training.parallel.processes import Unit
 class SFTObjective:
     """Conversations as packed sequences; see `lib.training.objective.Objective`."""
 
-    def __init__(self, sequences: Sequence[Tree], token_budget: int) -> None:
+    def __init__(self, sequences: Sequence[SharedPrompt], token_budget: int) -> None:
         refuse_long_trees(sequences, token_budget)
         self.sequences, self.token_budget = sequences, token_budget
         self.groups = [[index] for index in range(len(sequences))]
@@ -52,16 +52,16 @@ class SFTObjective:
 
     def key(self) -> str:
         """Hash of the token ids and masks."""
-        return sha256_of_values([t.prompt, t.branches, t.masks] for t in self.sequences)
+        return sha256_of_values([t.prompt, t.answers, t.masks] for t in self.sequences)
 
 
-def encode_sft(rows: Sequence[dict[str, Any]], tokenizer: Any, max_length: int) -> list[Tree]:
+def encode_sft(rows: Sequence[dict[str, Any]], tokenizer: Any, max_length: int) -> list[SharedPrompt]:
     """SFT rows as trees with one branch; the mask is 1 on every assistant turn's tokens."""
     encoded = [encode_conversation(tokenizer, row["messages"], max_length) for row in rows]
-    return [Tree((), (tuple(e.input_ids),), (tuple(e.response_mask),)) for e in encoded]
+    return [SharedPrompt((), (tuple(e.input_ids),), (tuple(e.response_mask),)) for e in encoded]
 
 
-def refuse_long_trees(trees: Sequence[Tree], token_budget: int) -> None:
+def refuse_long_trees(trees: Sequence[SharedPrompt], token_budget: int) -> None:
     """Raise ValueError naming the first tree that is longer than a row may be."""
     for index, tree in enumerate(trees):
         if len(tree) > token_budget:

@@ -11,7 +11,8 @@ from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from lib.modeling.lora import with_lora
 from lib.modeling.packed.attention import use_packed_attention
-from lib.modeling.packed.packing import Tree
+from lib.modeling.packed.gradients import set_master
+from lib.modeling.packed.packing import SharedPrompt
 from lib.runtime.files import FileError, read_jsonl
 from lib.training import checkpoints
 from lib.training.dpo import DPOObjective, Pair
@@ -40,12 +41,12 @@ def ids(count: int) -> tuple[int, ...]:
 
 
 @pytest.fixture
-def sequences() -> list[Tree]:
+def sequences() -> list[SharedPrompt]:
     torch.manual_seed(1)
     trees = []
     for _ in range(24):
         prompt, answer = ids(int(torch.randint(2, 9, ()))), ids(int(torch.randint(1, 12, ())))
-        trees.append(Tree((), (prompt + answer,), ((0,) * len(prompt) + (1,) * len(answer),)))
+        trees.append(SharedPrompt((), (prompt + answer,), ((0,) * len(prompt) + (1,) * len(answer),)))
     return trees
 
 
@@ -68,7 +69,7 @@ DPO = DPOSettings(learning_rate=1e-2, batch_size=6, accumulation=1, token_budget
                   checkpoint_every=1)
 
 
-def sft_run(folder: Path, sequences: list[Tree], settings: SFTSettings = SFT,
+def sft_run(folder: Path, sequences: list[SharedPrompt], settings: SFTSettings = SFT,
             dtype: torch.dtype = torch.float32) -> Run:
     objective = SFTObjective(sequences, settings.token_budget)
     return Run(model(), objective, objective, settings, folder, 0, torch.device("cpu"), dtype)
@@ -94,7 +95,7 @@ def without_timing(folder: Path) -> list[dict]:
             for row in read_jsonl(folder / "metrics.jsonl")]
 
 
-def test_training_lowers_the_loss_and_logs_step_0(tmp_path: Path, sequences: list[Tree]) -> None:
+def test_training_lowers_the_loss_and_logs_step_0(tmp_path: Path, sequences: list[SharedPrompt]) -> None:
     train(sft_run(tmp_path, sequences))
     validation = [row for row in read_jsonl(tmp_path / "metrics.jsonl")
                   if row["split"] == "validation"]
@@ -118,7 +119,7 @@ def assert_equal_gradients(first: dict, second: dict) -> None:
 
 
 def test_one_batch_of_8_equals_4_micro_batches_of_2_token_weighted(
-        tmp_path: Path, sequences: list[Tree]) -> None:
+        tmp_path: Path, sequences: list[SharedPrompt]) -> None:
     whole = sft_run(tmp_path / "a", sequences, replace(SFT, token_budget=4096))
     split = sft_run(tmp_path / "b", sequences,
                     replace(SFT, batch_size=2, accumulation=4, token_budget=21))
@@ -169,7 +170,7 @@ def test_the_reference_cache_goes_on_and_knows_when_it_is_stale(
 
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
 def test_resumed_training_equals_uninterrupted_training_bit_by_bit(
-        tmp_path: Path, sequences: list[Tree], pairs: list[Pair], kind: str) -> None:
+        tmp_path: Path, sequences: list[SharedPrompt], pairs: list[Pair], kind: str) -> None:
     def make(folder: Path) -> Run:
         return sft_run(folder, sequences) if kind == "sft" else dpo_run(folder, pairs)
     whole = train(make(tmp_path / "whole"))
@@ -190,7 +191,7 @@ def test_resumed_training_equals_uninterrupted_training_bit_by_bit(
 
 
 def test_activation_checkpointing_recomputes_and_changes_no_gradient(
-        tmp_path: Path, sequences: list[Tree]) -> None:
+        tmp_path: Path, sequences: list[SharedPrompt]) -> None:
     plain = first_gradients(sft_run(tmp_path, sequences))
     run = sft_run(tmp_path, sequences, replace(SFT, activation_checkpointing=True))
     run.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -203,7 +204,7 @@ def test_activation_checkpointing_recomputes_and_changes_no_gradient(
     assert_equal_gradients(plain, again)
 
 
-def test_lora_trains_through_the_same_loop(tmp_path: Path, sequences: list[Tree]) -> None:
+def test_lora_trains_through_the_same_loop(tmp_path: Path, sequences: list[SharedPrompt]) -> None:
     run = sft_run(tmp_path, sequences)
     run.model = with_lora(run.model, rank=4, alpha=8)
     before = evaluate(run.model.eval(), run.objective, run.device)["loss"]
@@ -212,14 +213,14 @@ def test_lora_trains_through_the_same_loop(tmp_path: Path, sequences: list[Tree]
     assert evaluate(run.model, run.objective, run.device)["loss"] < before - 0.01
 
 
-def test_two_equal_runs_give_equal_weights(tmp_path: Path, sequences: list[Tree]) -> None:
+def test_two_equal_runs_give_equal_weights(tmp_path: Path, sequences: list[SharedPrompt]) -> None:
     first = train(sft_run(tmp_path / "a", sequences, dtype=torch.bfloat16))
     second = train(sft_run(tmp_path / "b", sequences, dtype=torch.bfloat16))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-        tmp_path: Path, sequences: list[Tree], capsys: pytest.CaptureFixture[str]) -> None:
+        tmp_path: Path, sequences: list[SharedPrompt], capsys: pytest.CaptureFixture[str]) -> None:
     loop = Loop(sft_run(tmp_path, sequences))
     loop.finish()
     folder = tmp_path / "checkpoints"
@@ -233,13 +234,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert "masters.safetensors is damaged" in capsys.readouterr().out
 
 
-def test_a_checkpoint_of_another_run_is_not_used(tmp_path: Path, sequences: list[Tree]) -> None:
+def test_a_checkpoint_of_another_run_is_not_used(tmp_path: Path, sequences: list[SharedPrompt]) -> None:
     train(sft_run(tmp_path, sequences))
     assert checkpoints.latest_checkpoint(tmp_path / "checkpoints", "another key") is None
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(
-        tmp_path: Path, sequences: list[Tree], monkeypatch: pytest.MonkeyPatch) -> None:
+        tmp_path: Path, sequences: list[SharedPrompt], monkeypatch: pytest.MonkeyPatch) -> None:
     loop = Loop(sft_run(tmp_path, sequences))
     loop.finish()
     before = sorted((tmp_path / "checkpoints").iterdir())
@@ -254,7 +255,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(
 
 
 def test_a_loss_that_is_not_a_number_stops_with_step_rows_and_checkpoint(
-        tmp_path: Path, sequences: list[Tree]) -> None:
+        tmp_path: Path, sequences: list[SharedPrompt]) -> None:
     run = sft_run(tmp_path, sequences)
     with torch.no_grad():
         run.model.get_decoder().norm.weight.fill_(float("nan"))
@@ -263,7 +264,7 @@ def test_a_loss_that_is_not_a_number_stops_with_step_rows_and_checkpoint(
         train(run)
 
 
-def test_lack_of_memory_names_the_knob(tmp_path: Path, sequences: list[Tree],
+def test_lack_of_memory_names_the_knob(tmp_path: Path, sequences: list[SharedPrompt],
                                        monkeypatch: pytest.MonkeyPatch) -> None:
     run = sft_run(tmp_path, sequences)
     run.validation = None
@@ -275,7 +276,7 @@ def test_lack_of_memory_names_the_knob(tmp_path: Path, sequences: list[Tree],
         train(run)
 
 
-def test_a_row_longer_than_the_token_budget_is_refused(sequences: list[Tree],
+def test_a_row_longer_than_the_token_budget_is_refused(sequences: list[SharedPrompt],
                                                        pairs: list[Pair]) -> None:
     with pytest.raises(ValueError, match="more than token_budget=4"):
         SFTObjective(sequences, 4)
@@ -287,7 +288,7 @@ def test_a_row_longer_than_the_token_budget_is_refused(sequences: list[Tree],
 def test_pairs_of_one_prompt_share_its_computation(pairs: list[Pair]) -> None:
     objective = DPOObjective(pairs, torch.zeros(len(pairs), 2), replace(DPO, token_budget=4096))
     row, = objective.rows([1, 2], torch.device("cpu"))
-    tokens = row.batch.branch_slices[-1][-1].stop
+    tokens = row.batch.answer_slices[-1][-1].stop
     assert tokens == 5 + 6 + 7 + 4  # prompt, best, worst, middle: each once
     assert objective.tokens([1, 2]) == 2 * (5 + 5) + 6 + 7 + 6 + 4
 
@@ -316,7 +317,7 @@ def test_bf16_weights_move_at_a_learning_rate_that_bf16_alone_could_not_see() ->
 
 
 def _one_row(tokens: int):  # noqa: ANN202
-    from lib.modeling.packed.attention import Layout, Span
+    from lib.modeling.packed.packing import Layout, Span
     return Layout((Span(0, 0, (tokens,)),), tokens)
 
 
@@ -360,13 +361,13 @@ def test_rotary_frequencies_stay_exact_when_the_weights_are_rounded() -> None:
     assert torch.equal(policy.model.rotary_emb.inv_freq, before)
 
 
-def test_word_gradients_added_directly_are_those_of_autograd(sequences: list[Tree]) -> None:
+def test_word_gradients_added_directly_are_those_of_autograd(sequences: list[SharedPrompt]) -> None:
     gradients = []
     for direct in (True, False):
         policy, objective = model(), SFTObjective(sequences, 64)
         weights = MasterWeights(policy, torch.bfloat16)
         if not direct:
-            del policy.get_input_embeddings().weight.master
+            set_master(policy.get_input_embeddings().weight, None)
         for row in objective.rows(range(len(sequences)), torch.device("cpu")):
             objective.loss(policy, row)[0].backward()
         gradients.append({name: master.grad for name, master in weights.masters.items()})

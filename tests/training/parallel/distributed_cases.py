@@ -14,7 +14,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from lib.modeling.packed.attention import use_packed_attention
-from lib.modeling.packed.packing import Tree
+from lib.modeling.packed.packing import SharedPrompt
 from lib.training.dpo import DPOObjective, Pair
 from lib.training.loop import Loop, Run
 from lib.training.objective import step_batches
@@ -49,12 +49,12 @@ def ids(count: int) -> tuple[int, ...]:
     return tuple(torch.randint(3, 61, (count,)).tolist())
 
 
-def sequences() -> list[Tree]:
+def sequences() -> list[SharedPrompt]:
     torch.manual_seed(1)
     trees = []
     for _ in range(24):
         prompt, answer = ids(int(torch.randint(2, 9, ()))), ids(int(torch.randint(1, 12, ())))
-        trees.append(Tree((), (prompt + answer,), ((0,) * len(prompt) + (1,) * len(answer),)))
+        trees.append(SharedPrompt((), (prompt + answer,), ((0,) * len(prompt) + (1,) * len(answer),)))
     return trees
 
 

@@ -98,5 +98,5 @@ def test_pairs_of_one_prompt_are_dealt_together(tmp_path: Path) -> None:
     units = run.objective.units(range(len(pairs())))
     assert [group for group, _ in units if len(group) == 2]
     assert sum(tokens for _, tokens in units) == sum(
-        row.batch.branch_slices[-1][-1].stop  # where the last answer ends
+        row.batch.answer_slices[-1][-1].stop  # where the last answer ends
         for row in run.objective.rows(range(len(pairs())), run.device))
