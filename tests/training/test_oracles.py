@@ -14,7 +14,8 @@ from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.logps import response_logps, response_token_logps
 from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.modeling.smoke import smoke_model
-from lib.training.dpo import DPOObjective, Pair
+from lib.training.dpo import DPOObjective
+from lib.training.pairs import Pair
 from lib.training.settings import DPOSettings
 from lib.training.sft import SFTObjective
 

@@ -12,17 +12,18 @@ from pathlib import Path
 
 from lib import ROOT
 from lib.runtime.progress import say
-from lib.training.job import Job, write_job
+from lib.training.job import Job, ProbeMaker, write_job
 from lib.training.parallel.processes import JOIN_SECONDS, ProcessError, lost_another
 
 
-def launch_job(job: Job, processes: int, sharded: bool = False, config_file: str = "") -> None:
+def launch_job(job: Job, processes: int, sharded: bool = False, config_file: str = "",
+               make_probe: ProbeMaker | None = None) -> None:
     """Train on `processes` processes and show what rank 0 says.
 
     Raises ProcessError, one sentence, when any of them failed; what is done is in the checkpoints.
     """
     path = Path(job.folder) / "job.json"
-    write_job(job, path)
+    write_job(job, path, make_probe)
     launch(launch_command("lib.training", path, processes, sharded, config_file), processes,
            f"trained {job.folder}", "the newest checkpoint")
 
