@@ -5,7 +5,7 @@ that they share their prompt's computation (`lib.training.pairs`). The model tha
 from is the reference: its log-probabilities are computed before the first step and cached.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -42,10 +42,12 @@ def train_dpo(job: Job, processes: Processes = ALONE,
     """
     setup = set_up(job, processes)
     pairs, held = (read_examples(setup, path, encode_pairs) for path in (job.rows, job.validation))
-    steps = step_batches(group_by_prompt(pairs), job.settings, job.seed)
-    whole = [[i for group in group_by_prompt(held) for i in group]]
-    training, validation = _with_reference(setup, {"training": (pairs, steps),
-                                                   "validation": (held, whole)})
+    key, steps = model_hash(job.model), step_batches(group_by_prompt(pairs), job.settings, job.seed)
+    with rounded_to(setup.model, setup.device.dtype):  # as the policy will compute
+        training = DPOObjective(pairs, _reference(setup, key, pairs, steps, "training"),
+                                job.settings)
+        validation = DPOObjective(held, _reference(setup, key, held, [], "validation"),
+                                  job.settings)
     model, state = fit(setup, training, validation if job.validation else None, make_probe)
     if processes.main:
         if job.validation:
@@ -54,17 +56,12 @@ def train_dpo(job: Job, processes: Processes = ALONE,
         save_trained(setup, model, state)
 
 
-def _with_reference(setup: Setup, parts: Mapping[str, tuple]) -> list["DPOObjective"]:
-    """An objective for each part, (pairs, their batches) by name, the model being the reference."""
-    job, key, objectives = setup.job, model_hash(setup.job.model), []
-    with rounded_to(setup.model, setup.device.dtype):  # as the policy will compute
-        for name, (pairs, batches) in parts.items():
-            reference = reference_logps(
-                setup.model, pairs, batches, job.settings.token_budget, key,
-                Path(job.folder) / f"reference_{name}.jsonl", setup.device.device,
-                f"reference ({name})", setup.processes)
-            objectives.append(DPOObjective(pairs, reference, job.settings))
-    return objectives
+def _reference(setup: Setup, key: str, pairs: Sequence[Pair], batches: Sequence[Sequence[int]],
+               part: str) -> Tensor:
+    job = setup.job
+    return reference_logps(setup.model, pairs, batches, job.settings.token_budget, key,
+                           Path(job.folder) / f"reference_{part}.jsonl", setup.device.device,
+                           f"reference ({part})", setup.processes)
 
 
 class DPOObjective(PairObjective):

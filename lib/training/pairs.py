@@ -78,56 +78,51 @@ def pair_rows(pairs: Sequence[Pair], examples: Sequence[int], token_budget: int,
 
     Raises ValueError for a single pair that is longer than the budget.
     """
-    groups = _fitting_groups(pairs, examples, token_budget)
-    prompts = [_shared_prompt(pairs, group) for group in groups]
-    return [_row(pairs, [groups[i] for i in row], [prompts[i] for i in row], device)
-            for row in pack([len(prompt) for prompt in prompts], token_budget)]
+    groups = _groups(pairs, examples, token_budget)
+    return [_row(pairs, [groups[i] for i in row], device)
+            for row in pack([len(shared) for _, shared in groups], token_budget)]
 
 
 def pairs_together(pairs: Sequence[Pair], examples: Sequence[int],
                    token_budget: int) -> list[ExampleGroup]:
     """Pairs that share a prompt's computation, with the tokens that each group takes."""
-    return [ExampleGroup(group, len(_shared_prompt(pairs, group)))
-            for group in _fitting_groups(pairs, examples, token_budget)]
+    return [ExampleGroup(group, len(shared))
+            for group, shared in _groups(pairs, examples, token_budget)]
 
 
-def _fitting_groups(pairs: Sequence[Pair], examples: Sequence[int],
-                    token_budget: int) -> list[list[int]]:
-    """Examples that share a prompt, as far as they fit the budget together."""
+def _groups(pairs: Sequence[Pair], examples: Sequence[int],
+            token_budget: int) -> list[tuple[list[int], SharedPrompt]]:
+    """Examples that share a prompt, as far as they fit the budget together, and what they share."""
     return [part for group in group_by_prompt(pairs, examples)
             for part in _halved(pairs, group, token_budget)]
 
 
-def _halved(pairs: Sequence[Pair], group: list[int], token_budget: int) -> list[list[int]]:
+def _halved(pairs: Sequence[Pair], group: list[int],
+            token_budget: int) -> list[tuple[list[int], SharedPrompt]]:
     """The group whole if it fits a row, else halved until it does."""
-    tokens = len(_shared_prompt(pairs, group))
-    if tokens <= token_budget:
-        return [group]
+    answers = dict.fromkeys(a for i in group for a in (pairs[i].chosen, pairs[i].rejected))
+    shared = SharedPrompt(pairs[group[0]].prompt, tuple(answers))  # each distinct answer once
+    if len(shared) <= token_budget:
+        return [(group, shared)]
     if len(group) == 1:
-        raise ValueError(f"pair {pairs[group[0]].id} has {tokens} tokens, more than token_budget="
-                         f"{token_budget}; raise it or lower max_length")
+        raise ValueError(f"pair {pairs[group[0]].id} has {len(shared)} tokens, more than "
+                         f"token_budget={token_budget}; raise it or lower max_length")
     half = len(group) // 2
     return (_halved(pairs, group[:half], token_budget)
             + _halved(pairs, group[half:], token_budget))
 
 
-def _shared_prompt(pairs: Sequence[Pair], group: Sequence[int]) -> SharedPrompt:
-    """One prompt with every distinct answer of its pairs, in order of appearance."""
-    answers = dict.fromkeys(a for i in group for a in (pairs[i].chosen, pairs[i].rejected))
-    return SharedPrompt(pairs[group[0]].prompt, tuple(answers))
-
-
-def _row(pairs: Sequence[Pair], groups: list[list[int]], prompts: list[SharedPrompt],
+def _row(pairs: Sequence[Pair], groups: Sequence[tuple[list[int], SharedPrompt]],
          device: torch.device) -> PairRow:
     chosen, rejected, examples, offset = [], [], [], 0
-    for group, shared in zip(groups, prompts, strict=True):
+    for group, shared in groups:
         place = {answer: offset + number for number, answer in enumerate(shared.answers)}
         chosen += [place[pairs[i].chosen] for i in group]
         rejected += [place[pairs[i].rejected] for i in group]
         examples += group
         offset += len(shared.answers)
-    return PairRow(collate(prompts, device), tuple(examples), torch.tensor(chosen, device=device),
-                   torch.tensor(rejected, device=device))
+    return PairRow(collate([shared for _, shared in groups], device), tuple(examples),
+                   torch.tensor(chosen, device=device), torch.tensor(rejected, device=device))
 
 
 class PairObjective:

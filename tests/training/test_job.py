@@ -1,10 +1,9 @@
 """A job's run: one load of the model, equal draws of LoRA, and no word of other processes."""
 
 import ast
-import dataclasses
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -16,9 +15,9 @@ from lib.data.sources import load_preferences, load_sft
 from lib.modeling.loading import rounded_to
 from lib.runtime.files import read_jsonl
 from lib.training import job as jobs
-from lib.training.dpo import LOSSES, train_dpo
+from lib.training.dpo import train_dpo
 from lib.training.job import Job, ProbeMaker
-from lib.training.settings import DPOSettings, SFTSettings
+from lib.training.settings import DPOSettings, PreferenceLoss, SFTSettings
 from lib.training.sft import train_sft
 from tests.training.small_runs import DPO, dpo_objective, model
 
@@ -83,10 +82,10 @@ def test_equal_seeds_draw_equal_adapters_whatever_was_drawn_before(tmp_path: Pat
     assert norms[0] == norms[1]
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", get_args(PreferenceLoss))
 def test_every_loss_that_can_be_chosen_trains(loss: str, tmp_path: Path) -> None:
     policy = model()
-    settings = dataclasses.replace(DPO, loss=loss)
+    settings = replace(DPO, loss=loss)
     objective = dpo_objective(policy, tmp_path, settings)
     found, _ = objective.loss(policy, objective.rows([0, 1, 2], torch.device("cpu"))[0])
     found.backward()
