@@ -132,14 +132,17 @@ def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 @contextmanager
 def rounded_to(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """The model with its parameters in `dtype` within the block, and as they were after it."""
-    exact = [(parameter, parameter.data) for parameter in model.parameters()]
+    """The model with its parameters in `dtype` within the block, and as they were after it.
+
+    The host keeps the exact ones meanwhile, so that a GPU never holds both.
+    """
+    exact = [(parameter, parameter.data.cpu()) for parameter in model.parameters()]
     cast_parameters(model, dtype)
     try:
         yield
     finally:
         for parameter, data in exact:
-            parameter.data = data
+            parameter.data = data.to(parameter.device)
 
 
 def model_hash(folder: str | Path) -> str:
