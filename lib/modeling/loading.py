@@ -136,7 +136,8 @@ def rounded_to(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
 
     The host keeps the exact ones meanwhile, so that a GPU never holds both.
     """
-    exact = [(parameter, parameter.data.cpu()) for parameter in model.parameters()]
+    exact = [(parameter, parameter.data.cpu()) for parameter in model.parameters()
+             if parameter.dtype != dtype]
     cast_parameters(model, dtype)
     try:
         yield
