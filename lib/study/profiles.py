@@ -16,7 +16,6 @@ import yaml
 
 from lib.data.settings import DataSettings
 from lib.inference.sampling_settings import SamplingSettings
-from lib.runtime.checked import unknown
 from lib.training.settings import DPOSettings, RewardModelSettings, SFTSettings
 
 
@@ -158,9 +157,7 @@ def _overlaid(settings: Any, layer: Mapping[str, Any], path: str) -> Any:
     for key, value in layer.items():
         dotted = f"{path}{key}"
         if key not in hints:
-            gone = key in getattr(settings, "REPLACED", {})
-            raise ProfileError(unknown(dotted, type(settings)) if gone else
-                               _unknown(dotted, key, [f.name for f in fields(settings)]))
+            raise ProfileError(_unknown(dotted, key, [f.name for f in fields(settings)]))
         current = getattr(settings, key)
         if is_dataclass(current):
             if not isinstance(value, Mapping):

@@ -21,10 +21,10 @@ from lib.data.parquet import ParquetRows, read_parquet
 from lib.modeling.loading import cast_parameters, load_model, load_tokenizer
 from lib.modeling.lora import merge_lora, with_lora
 from lib.modeling.saving import save_model
-from lib.runtime.checked import checked
 from lib.runtime.devices import Device, choose_device
 from lib.runtime.files import FileError, write_json
 from lib.runtime.progress import say
+from lib.runtime.settings import checked
 from lib.training.lazy_examples import LazyExamples
 from lib.training.loop import Probe, Run, train
 from lib.training.objective import Objective
@@ -81,6 +81,9 @@ def read_job(path: Path | str) -> tuple[Job, ProbeMaker | None]:
         raise FileError(f"cannot read job {path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) or values.get("method") not in SETTINGS:
         raise ValueError(f"{path} is no training job; give method: sft or dpo, model, rows, folder")
+    missing = [name for name in ("model", "rows", "folder") if name not in values]
+    if missing:
+        raise ValueError(f"{path}: {missing[0]} is missing; give model, rows and folder")
     probe, options = values.pop("probe", ""), values.pop("probe_options", {})
     try:
         settings = SETTINGS[values["method"]](**values.pop("settings", {}))

@@ -1,4 +1,4 @@
-"""The training loop: accumulation, resuming, step 0, faults."""
+"""The training loop: many rows a step, resuming, step 0, faults."""
 
 import math
 from dataclasses import replace

@@ -196,7 +196,7 @@ def test_equal_seeds_draw_equal_heads(tokenizer: PreTrainedTokenizerFast, tmp_pa
 
 
 @pytest.mark.parametrize(("wrong", "sentence"), [
-    ({"margin": -1.0}, "margin is -1.0; use 0 or more"),
+    ({"margin": -1.0}, "margin is -1.0; use a number of at least 0"),
     ({"lora_rank": 8}, "lora_rank is 8; a reward model is trained whole, use 0")])
 def test_settings_that_cannot_be_used_are_refused(wrong: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):

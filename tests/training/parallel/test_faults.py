@@ -125,15 +125,15 @@ SMALLEST = {"method": "sft", "model": "smoke", "rows": "r", "folder": "f"}
 
 @pytest.mark.parametrize(("values", "message"), [
     ({"method": "ppo"}, "is no training job; give method: sft or dpo"),
-    ({"method": "sft", "modle": "smoke"}, "unknown setting modle; known here: method, model"),
+    (SMALLEST | {"modle": "smoke"}, "unknown setting modle; did you mean model?"),
     ({"method": "sft", "model": "smoke"}, "rows is missing"),
     (SMALLEST | {"settings": {"beta": 1}}, "unknown setting beta"),
     (SMALLEST | {"settings": {"compile": True}}, "unknown setting compile"),
     (SMALLEST | {"settings": {"accumulation": 8}},
-     "no setting accumulation any more; set batch_size to the examples behind one optimizer step"),
-    (SMALLEST | {"settings": {"epochs": "many"}}, "epochs is 'many'; expected a number"),
-    (SMALLEST | {"attention": "flash"}, "attention is 'flash'; use 'auto', 'segments', 'flex' or"),
-    (SMALLEST | {"method": "dpo", "settings": {"beta": -1}}, "beta is -1; it must be above 0"),
+     "accumulation is 8, which is part of batch_size now; set batch_size to the examples behind"),
+    (SMALLEST | {"settings": {"epochs": "many"}}, "epochs is 'many'; use a number above 0"),
+    (SMALLEST | {"attention": "flash"}, "attention is 'flash'; use one of auto, segments, flex"),
+    (SMALLEST | {"method": "dpo", "settings": {"beta": -1}}, "beta is -1; use a number above 0"),
 ])
 def test_a_job_that_cannot_be_used_is_one_sentence(
         tmp_path: Path, values: dict, message: str, capsys: pytest.CaptureFixture[str]) -> None:
