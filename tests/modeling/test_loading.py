@@ -16,9 +16,9 @@ from lib.modeling.loading import (
     load_tokenizer,
     model_hash,
     named_revision,
-    save_model,
 )
 from lib.modeling.lora import merge_lora, with_lora
+from lib.modeling.saving import save_model
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import sha256_of, write_json
 

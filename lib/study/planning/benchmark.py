@@ -7,7 +7,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from lib.modeling.packed.attention import choose_method, use_packed_attention
 from lib.modeling.packed.logps import response_logps
-from lib.modeling.packed.packing import Tree, collate
+from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.runtime.devices import Device
 from lib.study.planning.memory import Shape
 
@@ -18,7 +18,7 @@ SECONDS = 1.0
 def training_rate(shape: Shape, device: Device, seconds: float = SECONDS) -> float:
     """Operations a second of forward and backward (6 a weight and token), on this device."""
     model = _model(shape, device)
-    tree = Tree((), (tuple(range(3, 3 + TOKENS // 4)),))
+    tree = SharedPrompt((), (tuple(range(3, 3 + TOKENS // 4)),))
     batch = collate([tree] * 4, device.device)
     operations = 6 * sum(p.numel() for p in model.parameters()) * batch.tokens
     _step(model, batch)  # kernels are chosen and compiled here

@@ -27,7 +27,7 @@ from lib.study.pools.sampled import (
 )
 from lib.study.run import Study
 from lib.study.workers.worker import split
-from lib.training.parallel.processes import Processes
+from lib.training.processes import Processes
 
 LEFT = "the prompts that are done"
 

@@ -22,7 +22,7 @@ from lib.runtime.files import read_json, sha256_of_value, write_json
 from lib.study.run import Study, run_stage
 from lib.study.workers.processes import share_count
 from lib.study.workers.worker import split
-from lib.training.parallel.processes import Processes
+from lib.training.processes import Processes
 
 PARTS = ("sft", "sft_validation", "preferences", "preferences_validation", "other_pairs",
          "other_validation", "heldout")

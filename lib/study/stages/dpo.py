@@ -12,8 +12,10 @@ from typing import Any
 from lib.runtime.files import read_jsonl
 from lib.study.run import Study, run_stage, stage_hash
 from lib.study.stages.data import load_part
+from lib.study.stages.probe import probe_of_run
 from lib.study.workers.processes import train_job
-from lib.training.job import Job
+from lib.training.dpo import train_dpo
+from lib.training.job import Job, ProbeMaker
 from lib.training.settings import DPOSettings
 
 VALIDATION = {"preferences": "preferences_validation", "other_pairs": "other_validation"}
@@ -47,7 +49,9 @@ def _stage(study: Study, name: str, part: str, settings: DPOSettings) -> list[di
 
 
 def _prefer(study: Study, folder: Path, part: str, settings: DPOSettings) -> None:
-    train_job(dpo_job(study, folder, part, settings))
+    probe = ProbeMaker(probe_of_run, {"profile": asdict(study.profile),
+                                      "folder": str(study.folder)})
+    train_job(train_dpo, dpo_job(study, folder, part, settings), probe)
 
 
 def dpo_job(study: Study, folder: Path, part: str, settings: DPOSettings) -> Job:
@@ -56,5 +60,4 @@ def dpo_job(study: Study, folder: Path, part: str, settings: DPOSettings) -> Job
     return Job("dpo", str(study.path("sft", "model")), str(study.path("data", f"{part}.parquet")),
                str(folder), str(study.path("data", f"{VALIDATION[part]}.parquet")), settings,
                None, profile.data.max_pair_length, profile.seed, model.device, model.precision,
-               model.attention, "lib.study.stages.probe:probe_of_run",
-               {"profile": asdict(profile), "folder": str(study.folder)}, profile.data.streaming)
+               model.attention, profile.data.streaming)

@@ -19,7 +19,7 @@ from lib.data.chat import encode_prompt, encode_response
 from lib.inference.best_of_n import kl_bound
 from lib.modeling.packed.divergence import answer_divergence
 from lib.modeling.packed.logps import response_logps
-from lib.modeling.packed.packing import PackedBatch, Tree, collate, pack
+from lib.modeling.packed.packing import PackedBatch, SharedPrompt, collate, pack
 from lib.runtime.files import Row, read_jsonl, write_jsonl
 from lib.runtime.progress import track
 from lib.study.run import Study, run_stage, stage_hash
@@ -99,12 +99,12 @@ def _read_conversations(study: Study, policy: str, model: Any, tokenizer: Any) -
 def _read_choices(study: Study, policy: str, model: Any, tokenizer: Any) -> list[Row]:
     trees = continuation_trees(load_part(study, "sft_validation"), tokenizer)
     logps = _answer_logps(study, model, trees, f"choices of {policy}")
-    return [{"logps": [logp / len(branch) for logp, branch in zip(found, tree.branches,
+    return [{"logps": [logp / len(branch) for logp, branch in zip(found, tree.answers,
                                                                   strict=True)]}
             for tree, found in zip(trees, logps, strict=True)]
 
 
-def _answer_logps(study: Study, model: Any, trees: Sequence[Tree],
+def _answer_logps(study: Study, model: Any, trees: Sequence[SharedPrompt],
                   description: str) -> list[list[float]]:
     """Summed log-probability of each tree's answers, in nats."""
     found: list[list[float]] = [[] for _ in trees]
@@ -112,7 +112,7 @@ def _answer_logps(study: Study, model: Any, trees: Sequence[Tree],
         with torch.no_grad():
             logps = iter(response_logps(model, batch).tolist())
         for place in places:
-            found[place] = list(islice(logps, len(trees[place].branches)))
+            found[place] = list(islice(logps, len(trees[place].answers)))
     return found
 
 
@@ -123,12 +123,12 @@ def _compare_answers(study: Study) -> list[Row]:
     for places, batch in _packed(study, trees, "DPO's answers under DPO and SFT"):
         found = [values.tolist() for values in answer_divergence(dpo, sft, batch)]
         for place, logp, reference, kl in zip(places, *found, strict=True):
-            rows[place] = {"tokens": len(trees[place].branches[0]), "logp": logp,
+            rows[place] = {"tokens": len(trees[place].answers[0]), "logp": logp,
                            "reference_logp": reference, "kl": kl}
     return rows
 
 
-def _packed(study: Study, trees: Sequence[Tree],
+def _packed(study: Study, trees: Sequence[SharedPrompt],
             description: str) -> Iterator[tuple[list[int], PackedBatch]]:
     """Trees as packed rows: (their numbers, the batch), with progress."""
     rows = pack([len(tree) for tree in trees], study.profile.sft.token_budget)
@@ -136,7 +136,7 @@ def _packed(study: Study, trees: Sequence[Tree],
         yield row, collate([trees[i] for i in row], study.device.device)
 
 
-def _answers(study: Study, tokenizer: Any) -> list[Tree]:
+def _answers(study: Study, tokenizer: Any) -> list[SharedPrompt]:
     """The first candidate of every prompt in DPO's warmest pool, as token ids."""
     pool = read_jsonl(study.path("responses", "pools", f"dpo@{warmest(study):g}.jsonl"))
     trees = []
@@ -144,5 +144,5 @@ def _answers(study: Study, tokenizer: Any) -> list[Tree]:
         prompt, answer = [{"role": "user", "content": row["prompt"]}], row["candidates"][0]
         ids = encode_response(tokenizer, prompt, answer["text"])
         ids = ids[:-1] if answer["finish"] == "length" and len(ids) > 1 else ids  # it never stopped
-        trees.append(Tree(tuple(encode_prompt(tokenizer, prompt)), (tuple(ids),)))
+        trees.append(SharedPrompt(tuple(encode_prompt(tokenizer, prompt)), (tuple(ids),)))
     return trees

@@ -7,6 +7,7 @@ from lib.runtime.files import read_jsonl
 from lib.study.run import Study, run_stage, stage_hash
 from lib.study.workers.processes import train_job
 from lib.training.job import Job
+from lib.training.sft import train_sft
 
 
 def fine_tune(study: Study) -> list[dict[str, Any]]:
@@ -16,7 +17,7 @@ def fine_tune(study: Study) -> list[dict[str, Any]]:
                                       "max_length": profile.data.max_length},
                        inputs={"data": stage_hash(study, "data")},
                        outputs=["model", "metrics.jsonl"],
-                       work=lambda folder: train_job(sft_job(study, folder)))
+                       work=lambda folder: train_job(train_sft, sft_job(study, folder)))
     return read_jsonl(folder / "metrics.jsonl")
 
 

@@ -5,9 +5,10 @@ a stage takes and not what comes out: they are no part of a profile or of a stag
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from lib.training.job import Job, run_job
+from lib.training.job import Job, ProbeMaker
 from lib.training.parallel.launch import launch_job
 from lib.viewers.training_panel import live_curves
 
@@ -34,14 +35,14 @@ def share_count() -> int:
     return 1 if os.environ.get(CONFIG) else int(os.environ.get(COUNT, "1"))
 
 
-def train_job(job: Job) -> None:
-    """Run a training job here, or on as many processes as the runner was told to use.
+def train_job(train: Callable[..., None], job: Job, make_probe: ProbeMaker | None = None) -> None:
+    """`train(job)` here, or the job on as many processes as the runner was told to use.
 
-    A person at a notebook sees the loss and reward curves grow.
+    train: `train_sft` or `train_dpo`. A person at a notebook sees the curves grow.
     """
     count, config_file = int(os.environ.get(COUNT, "1")), os.environ.get(CONFIG, "")
     with live_curves(Path(job.folder) / "metrics.jsonl"):
         if count == 1 and not config_file:
-            run_job(job)
+            train(job, make_probe=make_probe)
         else:
-            launch_job(job, count, bool(os.environ.get(SHARDED)), config_file)
+            launch_job(job, count, bool(os.environ.get(SHARDED)), config_file, make_probe)

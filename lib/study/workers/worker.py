@@ -24,7 +24,8 @@ from lib.study.profiles import profile_from
 from lib.study.run import Study
 from lib.study.workers.processes import share_count
 from lib.training.parallel.launch import launch, launch_command
-from lib.training.parallel.processes import JOIN_SECONDS, ProcessError, Processes, join, leave
+from lib.training.parallel.processes import JOIN_SECONDS, ProcessError, join, leave
+from lib.training.processes import Processes
 
 Work = Callable[[Study, Mapping[str, Any], Processes], Any]  # its return value goes through JSON
 

@@ -14,7 +14,7 @@ from lib.study.pools.sampled import Pool, sample_pools, scored_pools
 from lib.study.run import Study, open_study
 from lib.study.stages.responses import load_policy
 from lib.study.workers.processes import use_processes
-from lib.training.parallel.processes import Processes
+from lib.training.processes import Processes
 
 PROMPTS = [{"id": f"p{number}", "prompt": "question " * (1 + number % 3), "source": "test"}
            for number in range(5)]

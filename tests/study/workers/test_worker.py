@@ -14,7 +14,7 @@ from lib.runtime.files import write_json
 from lib.study.run import Study, open_study
 from lib.study.stages import data as prepare
 from lib.study.workers import worker as shares
-from lib.training.parallel.processes import Processes
+from lib.training.processes import Processes
 from tests.study.stand_ins import smoltalk
 
 

@@ -19,7 +19,7 @@ from lib.inference.rewards import Conversation, answer_of
 from lib.inference.rewards.heads.feature_store import FeatureStore, conversation_key
 from lib.modeling.loading import load_model, load_tokenizer, model_hash, resolve_model
 from lib.modeling.packed.hidden import hidden_states
-from lib.modeling.packed.packing import Tree, collate, pack
+from lib.modeling.packed.packing import SharedPrompt, collate, pack
 from lib.runtime.progress import Progress
 
 POOLING = "mean"
@@ -52,7 +52,7 @@ class _Group:
     """Encoded conversations with one prompt that have no features yet."""
 
     keys: tuple[str, ...]
-    tree: Tree
+    tree: SharedPrompt
 
 
 def load_backbone(name: str, dtype: torch.dtype = torch.bfloat16,
@@ -101,7 +101,7 @@ def _groups(backbone: Backbone, missing: dict[str, Conversation]) -> list[_Group
                 if len(prompt) + len(answer) <= backbone.context}
         for begin in range(0, len(kept), ANSWERS_A_TREE):
             some = tuple(kept)[begin:begin + ANSWERS_A_TREE]
-            tree = Tree(tuple(prompt), tuple(kept[key] for key in some))
+            tree = SharedPrompt(tuple(prompt), tuple(kept[key] for key in some))
             groups.append(_Group(some, tree))
     return groups
 
@@ -128,7 +128,7 @@ def _pooled(backbone: Backbone, groups: list[_Group],
     """Yield (key, {layer: mean hidden state}) for every answer of one packed row."""
     batch = collate([group.tree for group in groups], backbone.model.device)
     states = hidden_states(backbone.model, batch, layers)
-    for group, pieces in zip(groups, batch.branch_slices, strict=True):
+    for group, pieces in zip(groups, batch.answer_slices, strict=True):
         for key, piece in zip(group.keys, pieces, strict=True):
             yield key, {layer: states[layer][piece].float().mean(0).cpu().numpy()
                         for layer in layers}
