@@ -24,8 +24,7 @@ from lib.study.run import StudyError
 NOTEBOOKS = ROOT / "notebooks"
 REMOTE_SCRIPT = re.compile(r'<script[^>]*\ssrc="https?://[^"]*"[^>]*>\s*</script>')
 STAGES_BEFORE = {"01": [], "02": ["data"], "03": ["data", "sft"], "04": ["data", "sft", "dpo"],
-                 "05": ["data", "sft", "dpo", "responses"],
-                 "06": ["data", "sft", "dpo", "responses", "results"]}
+                 "05": ["data", "sft", "dpo", "responses"], "06": []}
 FILES_BEFORE = {"05": ["seeds.json"]}  # the spread over seeds, where several were run
 
 

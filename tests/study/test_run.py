@@ -8,7 +8,10 @@ import pytest
 from lib.runtime import manifest
 from lib.runtime.files import FileError, read_json, write_text
 from lib.study.__main__ import main
+from lib.study.notebook_views.examples import token_limits
+from lib.study.notebooks import NOTEBOOKS, _key
 from lib.study.run import Study, StudyError, open_study, run_stage, stage_hash
+from lib.study.stages.dpo import prefer_other
 
 
 @pytest.fixture
@@ -114,6 +117,26 @@ def test_notebook_knobs_and_settings_reach_the_same_profile(tmp_path: Path) -> N
         0.3, 2.0, "dpo")
 
 
+def test_the_notebook_beyond_the_paper_depends_on_nothing_of_the_run(tmp_path: Path) -> None:
+    path, = NOTEBOOKS.glob("06_*.ipynb")
+    before = _key(path, tmp_path, {"profile": "smoke"})
+    for stage in ("data", "sft", "dpo", "responses", "results"):
+        write_text(tmp_path / stage / "manifest.json", '{"outputs": {"new": "1"}}')
+    assert _key(path, tmp_path, {"profile": "smoke"}) == before
+
+
+def test_the_warning_run_is_a_setting_and_trains_nothing_when_it_is_off(tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path), {"evaluation.warning_run": False})
+    assert prefer_other(study) == []
+    assert not study.path("dpo_other").exists()
+
+
+def test_each_kind_of_rows_has_the_limit_that_cuts_it(tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path), {"data.max_length": 99, "data.max_pair_length": 200})
+    assert token_limits(study) == {"SFT conversations": 99, "prompts with chosen answer": 200,
+                                   "prompts with rejected answer": 200}
+
+
 def test_the_plan_names_stages_downloads_disk_memory_keys_and_minutes(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--profile", "paper", "--plan", "--run", str(tmp_path / "run")]) == 0
@@ -126,7 +149,7 @@ def test_the_plan_names_stages_downloads_disk_memory_keys_and_minutes(
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--profile", "huge"], "profile is 'huge'"),
     (["--set", "dpo.beta"], "write it as key=value"),
-    (["--set", "dpo.bet=1"], "did you mean beta"),
+    (["--set", "dpo.bet=1"], r"did you mean dpo\.beta\?"),
     (["--profile", "smoke", "--only", "09"], "there is no notebook '09'; use 01, 02"),
     (["--profile", "smoke", "--seeds", "0"], "--seeds is 0; use at least 1")])
 def test_a_wrong_command_line_is_one_sentence_and_exit_status_2(

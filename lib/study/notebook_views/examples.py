@@ -13,6 +13,14 @@ from lib.study.stages.probe import probe_prompts
 from lib.study.stages.responses import load_policy
 
 
+def token_limits(study: Study) -> dict[str, int]:
+    """The longest that training keeps whole, in tokens, by the parts of `token_lengths`."""
+    data = study.profile.data
+    return {"SFT conversations": data.max_length,
+            **{f"prompts with {side} answer": data.max_pair_length
+               for side in ("chosen", "rejected")}}
+
+
 def token_lengths(study: Study) -> dict[str, list[int]]:
     """Tokens of every conversation and of every prompt with one of its answers, by part."""
     tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)

@@ -28,9 +28,9 @@ def prefer_other(study: Study) -> list[dict[str, Any]]:
     """The same on the other kind of pairs, trained harder, as a warning; dpo_other/metrics.jsonl.
 
     Validated on pairs of that kind, as a study that has no others would be. Empty where the source
-    has no other pairs.
+    has no other pairs, or where `evaluation.warning_run` is off.
     """
-    if not load_part(study, "other_pairs"):
+    if not study.profile.evaluation.warning_run or not load_part(study, "other_pairs"):
         return []
     return _stage(study, "dpo_other", "other_pairs", study.profile.dpo_other)
 
