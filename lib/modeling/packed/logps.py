@@ -10,10 +10,10 @@ the sum of (e_y - p) outer (g h) for W: g never touches an array of vocabulary s
 import torch
 from torch import Tensor, nn
 
+from lib.modeling.packed import CHUNK_ELEMENTS
 from lib.modeling.packed.gradients import direct_gradient, embed
 from lib.modeling.packed.packing import PackedBatch
 
-CHUNK_ELEMENTS = 2**24  # logits alive at once: just under 32 MB in bf16, 64 MB in fp32
 MULTIPLE = 32  # tokens are computed in multiples of it, so that few kernels have to be made
 CACHED_ROWS = 16  # rows of logits that a CPU's cache holds in float32
 WEIGHT_ROWS = 8192  # words whose gradient is added to the master's at once
