@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from lib.data.schema import PreferenceRow, Row
-from lib.runtime.files import FileError, replacing
+from lib.runtime.files import FileError, atomic_write
 
 _messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SCHEMAS = (
@@ -39,7 +39,7 @@ def write_parquet(rows: Sequence[Row], path: Path | str, like: Sequence[Row] = (
         rows = to_trl(rows)
     if "kwargs" in schema.names:
         rows = [{**row, "kwargs": [json.dumps(entry) for entry in row["kwargs"]]} for row in rows]
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary)
 
 
