@@ -27,7 +27,7 @@ class SamplingSettings:
     rows: int = Field(64, ge=1)  # answers written at the same time
     memory_gb: float | None = Field(None, gt=0)  # most for keys and values; null: as rows need
     server: str | None = Field(None, pattern="^https?://", description=(
-        "an OpenAI-compatible server such as http://localhost:8000/v1; null samples here"))
+        "an address such as http://localhost:8000/v1 of an OpenAI-compatible server"))
 
     def deciding(self) -> dict[str, Any]:
         """The settings on which the text of the answers depends."""
