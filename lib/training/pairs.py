@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lib.data.chat import encode_prompt, encode_response
+from lib.data.tokens import pair_ids, with_ids
 from lib.modeling.packed.packing import SharedPrompt, collate, pack
 from lib.runtime.files import sha256_of_values
 from lib.training.objective import ExampleGroup, PackedRow
@@ -40,15 +40,17 @@ class PairRow(PackedRow):
 
 
 def encode_pairs(rows: Sequence[dict[str, Any]], tokenizer: Any, max_length: int) -> list[Pair]:
-    """Preference rows as token ids; prompt with answer is cut to `max_length` (start kept)."""
-    return [_encode_pair(row, tokenizer, max_length) for row in rows]
+    """Preference rows as token ids; prompt with answer is cut to `max_length` (start kept).
+
+    Ids that the data stage stored are used.
+    """
+    return [_pair(row, max_length) for row in with_ids(rows, tokenizer, pair_ids)]
 
 
-def _encode_pair(row: dict[str, Any], tokenizer: Any, max_length: int) -> Pair:
-    prompt = tuple(encode_prompt(tokenizer, row["prompt"]))
+def _pair(row: dict[str, Any], max_length: int) -> Pair:
+    prompt = tuple(row["prompt_ids"])
     room = max(0, max_length - len(prompt))
-    chosen, rejected = (tuple(encode_response(tokenizer, row["prompt"], row[side])[:room])
-                        for side in ("chosen", "rejected"))
+    chosen, rejected = (tuple(row[f"{side}_ids"][:room]) for side in ("chosen", "rejected"))
     return Pair(row["id"], prompt, chosen, rejected, score_gap(row))
 
 

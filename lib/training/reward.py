@@ -51,9 +51,10 @@ def encode_reward_pairs(rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTok
         if reason := _unusable(sides, max_length):
             dropped[reason] += 1
         else:
-            shared = _shared(encode_prompt(tokenizer, row["prompt"]), *sides)
-            prompt, answers = tuple(sides[0][:shared]), [tuple(side[shared:]) for side in sides]
-            pairs.append(Pair(row["id"], prompt, *answers, score_gap(row)))
+            prompt = row.get("prompt_ids") or encode_prompt(tokenizer, row["prompt"])
+            shared = _shared(prompt, *sides)
+            answers = [tuple(side[shared:]) for side in sides]
+            pairs.append(Pair(row["id"], tuple(sides[0][:shared]), *answers, score_gap(row)))
     return EncodedPairs(pairs, dict(dropped))
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lib.data.chat import encode_conversation
+from lib.data.chat import Encoded, truncate
+from lib.data.tokens import conversation_ids, with_ids
 from lib.modeling.packed.logps import response_token_logps
 from lib.modeling.packed.packing import SharedPrompt, collate, pack
 from lib.runtime.files import sha256_of_values
@@ -79,8 +80,12 @@ class SFTObjective:
 
 def encode_sft(rows: Sequence[dict[str, Any]], tokenizer: Any,
                max_length: int) -> list[SharedPrompt]:
-    """SFT rows as single answers to an empty prompt; mask 1 on every assistant turn's tokens."""
-    encoded = [encode_conversation(tokenizer, row["messages"], max_length) for row in rows]
+    """SFT rows as single answers to an empty prompt; mask 1 on every assistant turn's tokens.
+
+    Ids that the data stage stored are used.
+    """
+    encoded = [truncate(Encoded(row["input_ids"], row["response_mask"]), max_length)
+               for row in with_ids(rows, tokenizer, conversation_ids)]
     return [SharedPrompt((), (tuple(e.input_ids),), (tuple(e.response_mask),)) for e in encoded]
 
 

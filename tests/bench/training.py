@@ -28,7 +28,7 @@ from lib.data.parquet import to_trl
 from lib.data.schema import convert, preference_row, sft_row
 from lib.modeling.loading import load_model, load_tokenizer, resolve_model
 from lib.modeling.packed.attention import choose_method, use_packed_attention
-from lib.runtime.devices import DTYPES, peak_memory_gb
+from lib.runtime.devices import peak_memory_gb
 from lib.training.dpo import DPOObjective
 from lib.training.loop import Loop, Run
 from lib.training.pairs import encode_pairs
@@ -133,7 +133,7 @@ def _model(options: argparse.Namespace) -> PreTrainedModel:
 
 def _ours(options: argparse.Namespace) -> dict[str, Any]:
     tokenizer, model, rows = load_tokenizer(_named(options)), _model(options), _rows(options)
-    device, dtype = torch.device(options.device), DTYPES[PRECISIONS[options.precision]]
+    device, dtype = torch.device(options.device), getattr(torch, PRECISIONS[options.precision])
     shared = {"batch_size": options.batch, "token_budget": options.token_budget,
               "checkpoint_every": 0, "warmup_share": 0.0}
     with tempfile.TemporaryDirectory() as folder:

@@ -51,11 +51,11 @@ def test_a_memory_budget_lowers_the_rows_and_not_the_answers(
 
 
 @pytest.mark.parametrize(("wrong", "message"), [
-    ({"top_k": 0}, "top_k is 0; use at least 1, or null to sample from the whole vocabulary"),
-    ({"temperature": -1.0}, "temperature is -1.0; use 0 for greedy"),
-    ({"top_p": 0.0}, "top_p is 0.0; use a probability"),
-    ({"samples": 0}, "samples is 0; use at least 1"),
-    ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0; use a positive"),
+    ({"top_k": 0}, "top_k is 0; use a whole number of at least 1, or null"),
+    ({"temperature": -1.0}, "temperature is -1.0; use a number of at least 0"),
+    ({"top_p": 0.0}, "top_p is 0.0; use a number above 0 and at most 1"),
+    ({"samples": 0}, "samples is 0; use a whole number of at least 1"),
+    ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0; use a number above 0"),
 ])
 def test_settings_that_cannot_be_used_are_refused_in_a_sentence(
         wrong: dict[str, Any], message: str) -> None:

@@ -10,10 +10,10 @@ the sum of (e_y - p) outer (g h) for W: g never touches an array of vocabulary s
 import torch
 from torch import Tensor, nn
 
+from lib.modeling.packed import CHUNK_ELEMENTS
 from lib.modeling.packed.gradients import direct_gradient, embed, master_of
 from lib.modeling.packed.packing import PackedBatch
 
-CHUNK_ELEMENTS = 2**24  # logits alive at once: just under 32 MB in bf16, 64 MB in fp32
 PAD_TO = 32  # tokens are padded to a multiple, so that oneDNN reuses its compiled primitives
 CACHED_ROWS = 16  # rows of logits that a CPU's cache holds in float32
 WEIGHT_ROWS = 8192  # vocabulary rows whose gradient is added to the master's at once

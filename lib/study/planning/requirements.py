@@ -1,12 +1,9 @@
-"""What a profile needs: memory of each stage, counted (`lib.study.planning.memory`), disk, and answers."""
+"""What a profile needs: memory of each stage, counted by `memory`, disk, rows and answers."""
 
 from pathlib import Path
 
-import torch
-
 from lib.data.settings import DataSettings
 from lib.runtime.devices import Device
-from lib.study.planning.costs import DPO_PAIRS
 from lib.study.planning.memory import (
     RUNTIME_GB,
     SHAPES,
@@ -18,10 +15,11 @@ from lib.study.planning.memory import (
     training_bytes,
 )
 from lib.study.profiles import Profile
-from lib.study.run import Study
-from lib.study.stages.responses import candidates_of, pools
 from lib.training.settings import TrainingSettings
 
+SFT_TOKENS = 420  # mean of SmolTalk, cut at 512
+DPO_PAIRS, PAIR_TOKENS = 61_135, 640  # of UltraFeedback; the prompt once, both answers
+ANSWER_TOKENS = 300  # of an answer to one of its prompts
 SAMPLE_ROWS = {"sft": 256, "pairs": 551}
 HUB_GB = {"sft": 4.6, "preferences": 1.4}  # download and the Arrow files that datasets makes of it
 
@@ -40,6 +38,7 @@ def training_gb(profile: Profile, device: Device, stage: str, processes: int = 1
 def stage_gb(shape: Shape, settings: TrainingSettings, device: Device, processes: int = 1,
              sharded: bool = False) -> float:
     """The same for a model's shape and a stage's settings."""
+    import torch
     half = device.dtype != torch.float32
     counted = training_bytes(shape, settings, half, processes, sharded and processes > 1,
                              device.device.type == "cpu")
@@ -55,9 +54,16 @@ def sampling_gb(profile: Profile) -> float:
 
 def answers_of(profile: Profile) -> int:
     """Answers that are sampled, and scored, for the evaluation."""
-    study = Study(profile, folder=Path())  # the folder plays no part in the names
-    return profile.evaluation.prompts * sum(candidates_of(study, policy)
-                                            for policy, _ in pools(study))
+    settings, samples = profile.evaluation, profile.sampling.samples
+    others = [t for t in settings.temperatures if t != profile.sampling.temperature]
+    pools = [samples if settings.rerank_base else 1, samples, samples, *(samples for _ in others)]
+    return settings.prompts * sum(pools)
+
+
+def deep_answers(profile: Profile) -> int:
+    """Answers of the long pools, one for each policy, at most."""
+    settings = profile.evaluation
+    return 3 * min(settings.deep_prompts, settings.prompts) * settings.deep_samples
 
 
 def rows_of(data: DataSettings, kind: str) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from lib.data.splits import held_out_subset
 from lib.runtime.files import Row, read_json, read_jsonl, write_json, write_jsonl
 from lib.study.pools.sampled import Pool, sample_pools, scored_pools
-from lib.study.profiles import EvaluationSettings, Profile
+from lib.study.profiles import EvaluationSettings
 from lib.study.run import Study, run_stage, stage_hash
 from lib.study.stages.curves import Pools, gain_rows, win_rate_rows
 from lib.study.stages.responses import load_policy, prompts_of
@@ -70,13 +70,6 @@ def without_deep(settings: EvaluationSettings) -> EvaluationSettings:
 def deep_costs(study: Study) -> list[Row]:
     """What the long pools took, in all: tokens, seconds of sampling and of scoring."""
     return read_json(study.path("deep", "costs.json")) if _wanted(study) else []
-
-
-def deep_answers(profile: Profile) -> int:
-    """How many answers the long pools hold at most."""
-    settings = profile.evaluation
-    prompts = min(settings.deep_prompts, settings.prompts)
-    return len(POLICIES) * prompts * settings.deep_samples
 
 
 def _wanted(study: Study) -> list[Pool]:

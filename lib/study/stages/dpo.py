@@ -13,7 +13,7 @@ from lib.runtime.files import read_jsonl
 from lib.study.run import Study, run_stage, stage_hash
 from lib.study.stages.data import load_part
 from lib.study.stages.probe import probe_of_run
-from lib.study.workers.processes import train_job
+from lib.study.workers.training import train_job
 from lib.training.dpo import train_dpo
 from lib.training.job import Job, ProbeMaker
 from lib.training.settings import DPOSettings
@@ -30,9 +30,9 @@ def prefer_other(study: Study) -> list[dict[str, Any]]:
     """The same on the other kind of pairs, trained harder, as a warning; dpo_other/metrics.jsonl.
 
     Validated on pairs of that kind, as a study that has no others would be. Empty where the source
-    has no other pairs.
+    has no other pairs, or where `evaluation.warning_run` is off.
     """
-    if not load_part(study, "other_pairs"):
+    if not study.profile.evaluation.warning_run or not load_part(study, "other_pairs"):
         return []
     return _stage(study, "dpo_other", "other_pairs", study.profile.dpo_other)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from lib.runtime.files import read_jsonl
 from lib.study.run import Study, run_stage, stage_hash
-from lib.study.workers.processes import train_job
+from lib.study.workers.training import train_job
 from lib.training.job import Job
 from lib.training.sft import train_sft
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from lib import ROOT
 from lib.inference.rewards import Conversation
-from lib.runtime.files import replacing, sha256_of_value
+from lib.runtime.files import atomic_write, sha256_of_value
 from lib.runtime.progress import say
 
 SHIPPED = ROOT / "data" / "features"
@@ -45,7 +45,7 @@ class FeatureStore:
             return
         keys = sorted(new)
         name = sha256("".join(keys).encode()).hexdigest()[:24]
-        with replacing(self.folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
+        with atomic_write(self.folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, keys=np.array(keys, dtype="S64"),
                      values=np.stack([new[key] for key in keys]).astype(np.float32))
 
@@ -77,7 +77,7 @@ def ship_features(store: FeatureStore, conversations: Sequence[Conversation], na
     lowest = values.min(0)
     step = np.maximum((values.max(0) - lowest) / 255, np.finfo(np.float32).tiny)
     target = SHIPPED / store.folder.name / f"{name}.npz"
-    with replacing(target) as temporary, temporary.open("wb") as file:
+    with atomic_write(target) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, keys=np.array(keys, dtype="S64"), lowest=lowest, step=step,
                             values=np.rint((values - lowest) / step).astype(np.uint8))
     return target

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from lib.inference.rewards.heads.bradley_terry import RIDGES, cross_validated, fit_weights
-from lib.runtime.files import FileError, read_json, replacing, sha256_of_value, write_json
+from lib.runtime.files import FileError, atomic_write, read_json, sha256_of_value, write_json
 
 ARRAYS = ("weights", "mean", "deviation")
 
@@ -93,7 +93,7 @@ def fit_head(features: np.ndarray, pairs: np.ndarray, groups: np.ndarray, gaps: 
 def save_head(head: Head, folder: Path | str, name: str) -> None:
     """Write `<name>.safetensors` (arrays) and `<name>.json` (all else) into `folder`."""
     arrays = {key: getattr(head, key) for key in ARRAYS}
-    with replacing(Path(folder) / f"{name}.safetensors") as temporary:
+    with atomic_write(Path(folder) / f"{name}.safetensors") as temporary:
         save_file(arrays, temporary)
         temporary.chmod(0o644)  # safetensors writes for the owner alone
     rest = {key: value for key, value in asdict(head).items() if key not in ARRAYS}
