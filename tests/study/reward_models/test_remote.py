@@ -10,7 +10,7 @@ from lib.inference.api.transport import ApiStoppedError
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.remote import nemotron
 from lib.study.planning.access import check_access
-from lib.study.planning.preflight import refusals
+from lib.study.planning.preflight import blockers
 from lib.study.profiles import ProfileError
 from lib.study.reward_models import remote
 from lib.study.reward_models.remote import api_settings, remote_reward_model
@@ -115,7 +115,7 @@ def test_no_key_blocks_a_run_only_while_it_has_no_cached_scores(
     scored_online(tmp_path)
     monkeypatch.delenv("NVIDIA_API_KEY")
     without_key = "NVIDIA_API_KEY is not set"
-    blocked = refusals(study_at(nemotron.HOSTED, tmp_path / "another"))
+    blocked = blockers(study_at(nemotron.HOSTED, tmp_path / "another"))
     assert any(problem.startswith(without_key) for problem in blocked)
-    replayed = refusals(study_at(nemotron.HOSTED, tmp_path))
+    replayed = blockers(study_at(nemotron.HOSTED, tmp_path))
     assert not any(problem.startswith(without_key) for problem in replayed)
