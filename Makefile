@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 
 setup: $(VENV)/.complete
 
-# Made again only when a list of packages changes; the mark is written last.
-$(VENV)/.complete: requirements.txt tests/requirements.txt
+# `pip install -e .` brings requirements.txt and makes `lib` importable from anywhere; it refuses a
+# Python that will not do. Made again only when a list of packages changes; the mark is written last.
+$(VENV)/.complete: pyproject.toml requirements.txt tests/requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . -r tests/requirements.txt
 	touch $@
 
 study: setup
@@ -25,7 +25,7 @@ lab: setup
 
 # Pictures of the viewers for the README, from a finished run.
 screenshots: setup
-	PYTHONPATH=. $(BIN)/python tests/browser/screenshots.py $(or $(ARGS),runs/laptop)
+	$(BIN)/python -m tests.browser.screenshots $(or $(ARGS),runs/laptop)
 
 lint: setup
 	$(BIN)/ruff check .

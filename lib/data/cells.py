@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lib.data.chat import ROLES, Message
-from lib.runtime.files import sha256_of_value
+from lib.runtime.files import Row, sha256_of_value
 
 UNENCODABLE = re.compile("[\0\ud800-\udfff]")
 MESSAGE = "a list of {role, content} messages"
@@ -25,7 +25,7 @@ class SchemaError(ValueError):
 class Cells:
     """The columns of one row; every method raises SchemaError when its column does not fit."""
 
-    row: dict[str, Any]
+    row: Row
     name: str  # the file or data set, for errors
     number: int  # the row's number from 1, for errors
     within: str = ""  # where in the row, for errors: "answers[2]."

@@ -31,8 +31,8 @@ class Encoded:
 
     input_ids: list[int]
     response_mask: list[int]  # 1 on response tokens, their end-of-turn token included
-    truncated: bool  # tokens beyond max_length were cut off
-    lost_end: bool  # the cut fell inside an answer, whose kept part now lacks its end
+    truncated: bool = False  # tokens beyond max_length were cut off
+    lost_end: bool = False  # the cut fell inside an answer, whose kept part now lacks its end
 
 
 def encode_conversation(
@@ -50,7 +50,7 @@ def encode_conversation(
         piece = _encode(tokenizer, text)
         ids += piece
         mask += [int(is_response)] * len(piece)
-    return truncate(Encoded(ids, mask, truncated=False, lost_end=False), max_length)
+    return truncate(Encoded(ids, mask), max_length)
 
 
 def truncate(encoded: Encoded, max_length: int | None) -> Encoded:

@@ -13,15 +13,11 @@ from typing import TypeVar
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from lib.data.chat import (
-    Message,
-    encode_conversation,
-    encode_prompt,
-    encode_response,
-    truncate,
-)
+from lib.data.chat import Encoded, Message, encode_prompt, truncate
 from lib.data.duplicates import near_duplicates, normalised
-from lib.data.schema import HeldoutRow, PreferenceRow, Row, SftRow, prompt_of, prompt_text
+from lib.data.schema import HeldoutRow, PreferenceRow, SftRow, prompt_of, prompt_text
+from lib.data.tokens import conversation_ids, pair_ids
+from lib.runtime.files import Row
 
 SomeRow = TypeVar("SomeRow", bound=Row)
 REASONS = {
@@ -65,43 +61,46 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _Verdict:
+class _RowCheck:
     """The reason to drop a row (None: keep it) and what its encoding showed."""
 
     reason: str | None
     truncated: bool = False
     lost_end: bool = False
     lengths: dict[str, int] = field(default_factory=dict)
+    ids: Row = field(default_factory=dict)  # columns of token ids that a kept row is given
 
 
 def curate_sft(
     rows: Sequence[SftRow], tokenizer: PreTrainedTokenizerBase, max_length: int,
     drop_near_duplicates: bool = False,
 ) -> tuple[list[SftRow], Report]:
-    """Rows that can be learned from, and the report; max_length is in tokens.
+    """Rows that can be learned from, with their token ids, and the report; max_length is in tokens.
 
     Raises ChatError when the chat template cannot be used.
     """
     def text(row: SftRow) -> str:
         return "\n".join(f"{message['role']}: {message['content']}" for message in row["messages"])
 
-    verdicts = [_judge_sft(row, tokenizer, max_length) for row in rows]
-    return _curate(rows, verdicts, [text(row) for row in rows], drop_near_duplicates)
+    checks = [_check_sft(row, tokenizer, max_length) for row in rows]
+    return _curate(rows, checks, [text(row) for row in rows], drop_near_duplicates)
 
 
 def curate_preferences(
     rows: Sequence[PreferenceRow], tokenizer: PreTrainedTokenizerBase, max_length: int,
     drop_near_duplicates: bool = False,
 ) -> tuple[list[PreferenceRow], Report]:
-    """Pairs that can be learned from, and the report; max_length is of prompt and one answer.
+    """Pairs that can be learned from, with their token ids, and the report.
+
+    max_length is of prompt and one answer, in tokens.
 
     Raises ChatError when the chat template cannot be used.
     """
     def text(row: PreferenceRow) -> str:
         return "\n".join((prompt_text(row), row["chosen"], row["rejected"]))
 
-    verdicts = [_judge_pair(row, tokenizer, max_length) for row in rows]
-    return _curate(rows, verdicts, [text(row) for row in rows], drop_near_duplicates)
+    checks = [_check_pair(row, tokenizer, max_length) for row in rows]
+    return _curate(rows, checks, [text(row) for row in rows], drop_near_duplicates)
 
 
 def curate_heldout(
@@ -112,49 +111,49 @@ def curate_heldout(
 
     Raises ChatError when the chat template cannot be used.
     """
-    verdicts = [_judge_prompt(row, tokenizer, max_length) for row in rows]
-    return _curate(rows, verdicts, [row["prompt"] for row in rows], drop_near_duplicates)
+    checks = [_check_prompt(row, tokenizer, max_length) for row in rows]
+    return _curate(rows, checks, [row["prompt"] for row in rows], drop_near_duplicates)
 
 
-def _judge_sft(row: SftRow, tokenizer: PreTrainedTokenizerBase, max_length: int) -> _Verdict:
+def _check_sft(row: SftRow, tokenizer: PreTrainedTokenizerBase, max_length: int) -> _RowCheck:
     reason = _unusable_messages(row["messages"], needs_answer=True)
     if reason:
-        return _Verdict(reason)
-    whole = encode_conversation(tokenizer, row["messages"], None)
+        return _RowCheck(reason)
+    ids = conversation_ids(row, tokenizer)
+    whole = Encoded(**ids)
     cut = truncate(whole, max_length)
     responses = sum(whole.response_mask)
     reason = _no_room(whole.response_mask.index(1), max_length)
     lengths = {"prompt": len(whole.input_ids) - responses, "response": responses,
                "conversation": len(whole.input_ids)}
-    return _Verdict(reason, cut.truncated, cut.lost_end, lengths)
+    return _RowCheck(reason, cut.truncated, cut.lost_end, lengths, ids)
 
 
-def _judge_prompt(
+def _check_prompt(
     row: HeldoutRow, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> _Verdict:
+) -> _RowCheck:
     if not row["prompt"].strip():
-        return _Verdict("empty")
+        return _RowCheck("empty")
     tokens = len(encode_prompt(tokenizer, prompt_of(row)))
     reason = "prompt_too_long" if tokens > max_length else None
-    return _Verdict(reason, lengths={"prompt": tokens})
+    return _RowCheck(reason, lengths={"prompt": tokens})
 
 
-def _judge_pair(
+def _check_pair(
     row: PreferenceRow, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> _Verdict:
+) -> _RowCheck:
     reason = _unusable_pair(row)
     if reason:
-        return _Verdict(reason)
-    prompt = encode_prompt(tokenizer, row["prompt"])
-    chosen = encode_response(tokenizer, row["prompt"], row["chosen"])
-    rejected = encode_response(tokenizer, row["prompt"], row["rejected"])
+        return _RowCheck(reason)
+    ids = pair_ids(row, tokenizer)
+    prompt, chosen, rejected = ids.values()
     reason = _no_room(len(prompt), max_length)
     room = max(max_length - len(prompt), 0)
     if reason is None and chosen[:room] == rejected[:room]:
         reason = "identical_after_truncation"
     cut = max(len(chosen), len(rejected)) > room
     lengths = {"prompt": len(prompt), "chosen": len(chosen), "rejected": len(rejected)}
-    return _Verdict(reason, truncated=cut, lost_end=cut, lengths=lengths)
+    return _RowCheck(reason, truncated=cut, lost_end=cut, lengths=lengths, ids=ids)
 
 
 def _unusable_messages(messages: Sequence[Message], needs_answer: bool) -> str | None:
@@ -188,11 +187,11 @@ def _no_room(prompt_tokens: int, max_length: int) -> str | None:
 
 
 def _curate(
-    rows: Sequence[SomeRow], verdicts: Sequence[_Verdict], texts: Sequence[str],
+    rows: Sequence[SomeRow], checks: Sequence[_RowCheck], texts: Sequence[str],
     drop_near_duplicates: bool,
 ) -> tuple[list[SomeRow], Report]:
-    """Drop by verdict, then what repeats an earlier row, and count."""
-    reasons = _with_repetitions([verdict.reason for verdict in verdicts], texts)
+    """Drop by check, then what repeats an earlier row, and count."""
+    reasons = _with_repetitions([check.reason for check in checks], texts)
     prompts = [normalised(prompt_text(row)) for row in rows]
     repeats = _near_repeats([p for p, reason in zip(prompts, reasons, strict=True) if not reason])
     if drop_near_duplicates:
@@ -203,14 +202,14 @@ def _curate(
     kept = [index for index, reason in enumerate(reasons) if reason is None]
     dropped = {name: tuple(row["id"] for row, reason in zip(rows, reasons, strict=True)
                            if reason == name) for name in REASONS if name in reasons}
-    names = verdicts[kept[0]].lengths if kept else ()
+    names = checks[kept[0]].lengths if kept else ()
     report = Report(
         rows=len(rows), kept=len(kept), prompts=len({prompts[index] for index in kept}),
-        dropped=dropped, truncated=sum(verdicts[index].truncated for index in kept),
-        lost_end=sum(verdicts[index].lost_end for index in kept), near_duplicates=len(repeats),
+        dropped=dropped, truncated=sum(checks[index].truncated for index in kept),
+        lost_end=sum(checks[index].lost_end for index in kept), near_duplicates=len(repeats),
         sources=dict(Counter(rows[index]["source"] for index in kept)),
-        lengths={name: tuple(verdicts[index].lengths[name] for index in kept) for name in names})
-    return [rows[index] for index in kept], report
+        lengths={name: tuple(checks[index].lengths[name] for index in kept) for name in names})
+    return [{**rows[index], **checks[index].ids} for index in kept], report
 
 
 def _with_repetitions(reasons: Sequence[str | None], texts: Sequence[str]) -> list[str | None]:

@@ -9,14 +9,12 @@ import io
 import json
 import zlib
 from pathlib import Path
-from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 
-from lib.runtime.files import FileError, parse_jsonl
+from lib.runtime.files import FileError, Row, parse_jsonl
 
-Row = dict[str, Any]
 KINDS = (".jsonl", ".json", ".parquet", ".jsonl.gz", ".json.gz")
 SAVED_BY_DATASETS = "state.json"  # Dataset.save_to_disk leaves it
 
@@ -26,23 +24,33 @@ def read_rows(path: Path | str) -> list[Row]:
 
     Raises FileError: no such path, no rows, another kind of file, damage.
     """
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise FileError(f"{path} does not exist; give a {', '.join(KINDS)} file, or a folder")
-    rows = _read_folder(path) if path.is_dir() else _read_file(path)
+    files = files_of(path)
+    if files[-1].name == SAVED_BY_DATASETS:
+        from datasets import load_from_disk  # takes seconds to import, and few folders need it
+        rows = load_from_disk(str(files[-1].parent)).to_list()
+    else:
+        rows = [row for file in files for row in _read_file(file)]
     if not rows:
         raise FileError(f"{path} is empty; expected at least one row")
     return rows
 
 
-def _read_folder(folder: Path) -> list[Row]:
-    if (folder / SAVED_BY_DATASETS).exists():
-        from datasets import load_from_disk  # takes seconds to import, and few folders need it
-        return load_from_disk(str(folder)).to_list()
-    files = sorted(path for path in folder.iterdir() if path.name.endswith(KINDS))
+def files_of(path: Path | str) -> list[Path]:
+    """The file itself, or a folder's data files by name; a mark of `datasets` comes last.
+
+    Raises FileError: no such path, or a folder without data files.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileError(f"{path} does not exist; give a {', '.join(KINDS)} file, or a folder")
+    if not path.is_dir():
+        return [path]
+    if (path / SAVED_BY_DATASETS).exists():
+        return [*sorted(path.glob("*.arrow")), path / SAVED_BY_DATASETS]
+    files = sorted(file for file in path.iterdir() if file.name.endswith(KINDS))
     if not files:
-        raise FileError(f"{folder} has no data files; expected {', '.join(KINDS)}")
-    return [row for file in files for row in _read_file(file)]
+        raise FileError(f"{path} has no data files; expected {', '.join(KINDS)}")
+    return files
 
 
 def _read_file(path: Path) -> list[Row]:

@@ -10,15 +10,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lib.runtime.files import sha256_of_value
+from lib.runtime.files import Row, sha256_of_value
 from lib.runtime.progress import say
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
-Row = dict[str, Any]
 
 
 class HubError(RuntimeError):

@@ -2,6 +2,7 @@
 
 Preferences are stored as TRL's conversational format (prompt, chosen and rejected are message
 lists), so that `datasets.load_dataset("parquet", data_files=...)` gives what other trainers read.
+SFT rows and pairs carry their token ids (`lib.data.tokens`) where the data stage stored them.
 The free-form arguments of verifiable instructions are stored as JSON texts: a Parquet column of
 structs would give every row the keys of all the others.
 """
@@ -13,8 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
-from lib.data.schema import PreferenceRow, Row
-from lib.runtime.files import FileError, replacing
+from lib.data.schema import PreferenceRow
+from lib.runtime.files import FileError, Row, atomic_write
 
 _messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SCHEMAS = (
@@ -26,6 +27,7 @@ SCHEMAS = (
                ("source", pa.string()), ("instruction_id_list", pa.list_(pa.string())),
                ("kwargs", pa.list_(pa.string()))]),
 )
+TOKENS = ("input_ids", "response_mask", "prompt_ids", "chosen_ids", "rejected_ids")
 
 
 def write_parquet(rows: Sequence[Row], path: Path | str, like: Sequence[Row] = ()) -> None:
@@ -39,7 +41,7 @@ def write_parquet(rows: Sequence[Row], path: Path | str, like: Sequence[Row] = (
         rows = to_trl(rows)
     if "kwargs" in schema.names:
         rows = [{**row, "kwargs": [json.dumps(entry) for entry in row["kwargs"]]} for row in rows]
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary)
 
 
@@ -102,7 +104,8 @@ def _schema_of(rows: Sequence[Row], path: Path | str) -> pa.Schema:
         raise FileError(f"no rows are left to write to {path}; see the counts of dropped rows")
     columns = set().union(*rows)
     for schema in SCHEMAS:
-        if columns == set(schema.names):
-            return schema
+        if columns - set(TOKENS) == set(schema.names):
+            return pa.schema([*schema, *((name, pa.list_(pa.int32()))
+                                         for name in TOKENS if name in columns)])
     raise FileError(f"rows for {path} have columns {', '.join(sorted(columns))}; "
                     "expected those of SFT, preference or held-out rows")

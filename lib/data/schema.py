@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NotRequired, TypedDict, TypeVar
 
 from lib.data.cells import Cells, SchemaError
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
 Out = TypeVar("Out")
 
 

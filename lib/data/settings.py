@@ -4,17 +4,20 @@
 UltraFeedback, at fixed revisions of the hub's repositories.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
+
+from pydantic import Field
+
+from lib.runtime.settings import checked
 
 Source = Literal["sample", "hub", "local"]
 Pairs = Literal["on_policy", "written"]
 Keep = Literal["best_worst", "all"]
 
 
-@dataclass(frozen=True)
+@checked
 class DataSettings:
-    """The `data` part of a profile; a value that cannot be used raises ValueError in a sentence."""
+    """The `data` part of a profile."""
 
     source: Source = "sample"  # sample: data/sample; hub: Hugging Face; local: your own files
     sft_path: str = ""  # hub id, file or folder; empty: the sample's rows, whatever the source
@@ -31,32 +34,21 @@ class DataSettings:
     heldout_revision: str = ""
     streaming: bool = False  # for data that do not fit: see README, Past one machine
     seed: int = 0  # of row choices and splits; --seeds repeats training, not this
-    sft_rows: int | None = None  # seeded random choice of this many; null: all
-    preference_rows: int | None = None  # the same for pairs
+    sft_rows: int | None = Field(None, ge=1)  # seeded random choice of this many; null: all
+    preference_rows: int | None = Field(None, ge=1)  # the same for pairs
     pairs: Pairs = "on_policy"  # pairs of the model's own scored answers, or written by others
-    min_gap: float = 1.0  # smallest score difference of an on-policy pair, on the 1-10 scale
+    min_gap: float = Field(1.0, ge=0)  # smallest score difference of an on-policy pair, of 1-10
     pairs_per_prompt: Keep = "all"  # every pair that is far enough apart, or best against worst
-    max_length: int = 512  # tokens of a fine-tuning conversation; longer ones are cut
-    max_pair_length: int = 1024  # tokens of a prompt with one of its answers
-    validation_share: float = 0.2  # share of prompts kept from training, for every choice we make
+    max_length: int = Field(512, ge=2)  # tokens of a fine-tuning conversation; longer ones are cut
+    max_pair_length: int = Field(1024, ge=2)  # tokens of a prompt with one of its answers
+    validation_share: float = Field(0.2, ge=0, lt=1)  # of prompts, kept from training for choices
     drop_near_duplicates: bool = False  # also drop rows whose prompt nearly repeats another's
 
     def __post_init__(self) -> None:
-        _require_choice("source", self.source, Source)
-        _require_choice("pairs", self.pairs, Pairs)
-        _require_choice("pairs_per_prompt", self.pairs_per_prompt, Keep)
-        for key in ("sft_rows", "preference_rows"):
-            value = getattr(self, key)
-            _require(value is None or value >= 1, key, value, "at least 1, or null for all")
-        for key in ("max_length", "max_pair_length"):
-            value = getattr(self, key)
-            _require(value >= 2, key, value, "at least 2 tokens, one of prompt and one of answer")
-        _require(self.min_gap >= 0, "min_gap", self.min_gap, "0 or more")
-        _require(0 <= self.validation_share < 1, "validation_share", self.validation_share,
-                 "0 or more and below 1")
         named = (self.sft_path, self.preferences_path, self.heldout_path)
-        _require(self.source == "sample" or any(named), "source", self.source,
-                 "sample, or one of data.sft_path, preferences_path and heldout_path as well")
+        if self.source != "sample" and not any(named):
+            raise ValueError(f"data.source is {self.source!r} and no place is named; use sample, "
+                             "or give one of data.sft_path, preferences_path and heldout_path")
 
 
 PAPER: dict[str, Any] = {
@@ -77,13 +69,3 @@ PAPER: dict[str, Any] = {
     "max_pair_length": 1024,
     "validation_share": 0.02,
 }
-
-
-def _require(holds: bool, key: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"data.{key} is {value!r}; use {allowed}")
-
-
-def _require_choice(key: str, value: object, choices: object) -> None:
-    allowed = get_args(choices)
-    _require(value in allowed, key, value, ", ".join(allowed[:-1]) + f" or {allowed[-1]}")

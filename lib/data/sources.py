@@ -8,11 +8,11 @@ by one process or (`Reader`) by several.
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from lib import ROOT
 from lib.data.cells import Cells
-from lib.data.formats import read_rows
+from lib.data.formats import files_of, read_rows
 from lib.data.hub import Place, first_row, open_hub, stream_choice
 from lib.data.on_policy import pairs_from_scored
 from lib.data.schema import (
@@ -27,11 +27,12 @@ from lib.data.schema import (
     sft_row,
 )
 from lib.data.settings import DataSettings
+from lib.runtime.files import Row, sha256_of, sha256_of_value
 from lib.runtime.progress import say
 
 Out = TypeVar("Out")
 Part = Literal["sft", "preferences", "heldout"]
-Keyed = list[tuple[str, dict[str, Any]]]
+Keyed = list[tuple[str, Row]]
 Reader = Callable[[Place, int, str], Keyed]  # as `lib.data.hub.stream_choice` for one process
 SAMPLE = ROOT / "data" / "sample"
 
@@ -72,6 +73,16 @@ def load_scored(name: Literal["on_policy", "judged", "audit"]) -> list[ScoredRow
     return convert(read_rows(path), scored_row, _shown(path))
 
 
+def source_hashes(settings: DataSettings) -> dict[str, str]:
+    """SHA-256 of the files behind each part; of a hub's data set its pinned name is hashed.
+
+    Raises FileError for a path that does not exist.
+    """
+    return {part: sha256_of_value(_place(settings, part) if _on_hub(settings, part) else
+                                  [sha256_of(file) for file in files_of(_path(settings, part))])
+            for part in get_args(Part)}
+
+
 def check_sources(settings: DataSettings) -> None:
     """Read the first row of each part, so that what cannot be had or read is said before any work.
 
@@ -82,7 +93,7 @@ def check_sources(settings: DataSettings) -> None:
         ("preferences", preference_row if settings.pairs == "written" else scored_row)]
     for part, to_row in checks:
         path = getattr(settings, f"{part}_path")
-        if settings.source == "hub" and path:
+        if _on_hub(settings, part):
             convert([first_row(_place(settings, part))], to_row, path)
         elif settings.source == "local" and path:
             convert(read_rows(path)[:1], to_row, path)
@@ -93,22 +104,33 @@ def _place(settings: DataSettings, part: Part) -> Place:
                    for key in ("path", "config", "split", "revision")))
 
 
+def _on_hub(settings: DataSettings, part: Part) -> bool:
+    return settings.source == "hub" and bool(getattr(settings, f"{part}_path"))
+
+
+def _path(settings: DataSettings, part: Part) -> Path:
+    """The local file or folder of a part; the sample's where none is named."""
+    path = getattr(settings, f"{part}_path")
+    if settings.source == "sample" or not path:
+        return SAMPLE / f"{_sample_file(settings, part)}.jsonl"
+    return Path(path).expanduser()
+
+
 def _load(
     settings: DataSettings, part: Part, to_row: Callable[[Cells], Out], rows: int | None, seed: str,
     read: Reader = stream_choice
 ) -> list[Out]:
-    path = getattr(settings, f"{part}_path")
-    if settings.source == "hub" and path and settings.streaming and rows is not None:
-        return convert([row for _, row in read(_place(settings, part), rows, seed)], to_row, path)
-    if settings.source == "hub" and path:
-        dataset = open_hub(_place(settings, part))
-        chosen = _choose(len(dataset), rows, seed)
-        return convert(dataset.select(chosen).to_list(), to_row, path, chosen)
-    if settings.source == "sample" or not path:
-        path = SAMPLE / f"{_sample_file(settings, part)}.jsonl"
-    raw = read_rows(path)
-    chosen = _choose(len(raw), rows, seed)
-    return convert([raw[index] for index in chosen], to_row, _shown(path), chosen)
+    if not _on_hub(settings, part):
+        path = _path(settings, part)
+        raw = read_rows(path)
+        chosen = _choose(len(raw), rows, seed)
+        return convert([raw[index] for index in chosen], to_row, _shown(path), chosen)
+    place = _place(settings, part)
+    if settings.streaming and rows is not None:
+        return convert([row for _, row in read(place, rows, seed)], to_row, place.path)
+    dataset = open_hub(place)
+    chosen = _choose(len(dataset), rows, seed)
+    return convert(dataset.select(chosen).to_list(), to_row, place.path, chosen)
 
 
 def _sample_file(settings: DataSettings, part: Part) -> str:
@@ -125,7 +147,6 @@ def _choose(count: int, rows: int | None, seed: str) -> list[int]:
     return sorted(random.Random(seed).sample(range(count), rows))
 
 
-def _shown(path: Path | str) -> str:
+def _shown(path: Path) -> str:
     """The path as errors name it: short where it is the project's."""
-    path = Path(path)
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from lib.data.duplicates import normalised
-from lib.data.schema import Row, prompt_text
+from lib.data.schema import prompt_text
+from lib.runtime.files import Row
 
 SomeRow = TypeVar("SomeRow", bound=Row)
 

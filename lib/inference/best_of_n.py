@@ -1,4 +1,4 @@
-"""Best-of-N: which of a prompt's answers to take, and what taking the best one costs and brings.
+"""Best-of-N: which of a prompt's answers to take, what that gains, and what it costs in KL.
 
 Rewards come as arrays [N] for one prompt or [prompts, N], and the result has one entry a prompt.
 NaN (or None) is a reward that is missing. Selection, the unbiased curve over n and the KL bound
@@ -6,16 +6,11 @@ follow WebGPT (Nakano et al. 2021), Gao et al. 2022 and Beirami et al. 2024.
 """
 
 import hashlib
-import re
-from collections import Counter
 from collections.abc import Sequence
-from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln, softmax, xlogy
-
-WORD = re.compile(r"\w+")
 
 
 def best_of_n(rewards: Sequence[float | None]) -> int | None:
@@ -28,9 +23,10 @@ def best_of_n(rewards: Sequence[float | None]) -> int | None:
 
 
 def random_of_n(n: int, prompt_id: str, seed: int = 0) -> int:
-    """Control for Best-of-N: an index drawn without looking, the same for one prompt and seed.
+    """Control for Best-of-N: a random index, always the same for one prompt and seed.
 
-    It tells what choosing among the same candidates at the same temperature brings by itself.
+    The same candidates at the same temperature, chosen without the reward: the difference is what
+    the reward's choice brings.
     """
     if n < 1:
         raise ValueError(f"n is {n}; a choice needs at least 1 candidate")
@@ -80,9 +76,9 @@ def _log_binomial(n: ArrayLike, k: ArrayLike) -> np.ndarray:
 def kl_bound(n: ArrayLike) -> np.ndarray | float:
     """Upper bound log n - (n - 1) / n on KL(Best-of-n || sampling distribution), in nats.
 
-    A bound and not the KL: where candidates repeat (low temperature) it can be far above
-    (Beirami et al. 2024). It is relative to the distribution sampled from, temperature and top-k
-    included, and not to the policy itself.
+    Where candidates repeat (low temperature) the bound can be far above the KL (Beirami et al.
+    2024). It is relative to the distribution that was sampled from, temperature and top-k included,
+    and not to the policy itself.
     """
     n = np.asarray(n, float)
     if (n < 1).any():
@@ -137,25 +133,6 @@ def mbr_best_of_n(rewards: ArrayLike, similarity: ArrayLike, beta: float) -> int
         raise ValueError("all rewards of a prompt are missing; leave the prompt out")
     best = np.nanargmax(scores, -1)
     return int(best) if best.ndim == 0 else best
-
-
-def word_similarity(texts: Sequence[str]) -> np.ndarray:
-    """Cosine of the word counts of each two texts, [N, N], from 0 (no word in common) to 1.
-
-    The utility that MBR takes by default here, because it needs no further model; Jinnai et al. use
-    sentence embeddings. A text without words is like other such texts only.
-    """
-    counts = [Counter(WORD.findall(text.lower())) for text in texts]
-    lengths = [sqrt(sum(number**2 for number in count.values())) for count in counts]
-    return np.array([[_cosine(a, b, first * second) for b, second in zip(counts, lengths,
-                                                                        strict=True)]
-                     for a, first in zip(counts, lengths, strict=True)])
-
-
-def _cosine(a: Counter[str], b: Counter[str], product: float) -> float:
-    if product == 0:
-        return float(not a and not b)
-    return sum(number * b[word] for word, number in a.items()) / product
 
 
 def gao_fit(n: ArrayLike, gold: ArrayLike) -> dict[str, float]:

@@ -1,22 +1,21 @@
-"""Finished rows of an unfinished file, so that an interrupted run goes on where it stopped.
+"""Finished rows of an unfinished file, from which an interrupted run resumes.
 
 `<path>.partial.jsonl` begins with a line `{"key": ...}` that says what the rows depend on, then
 holds one row a line in the order in which they were finished.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.runtime.files import Row, append_jsonl, write_jsonl
+from lib.runtime.files import Row, append_jsonl, read_whole_lines, write_jsonl
 from lib.runtime.progress import say
 
 
 class PartialFile:
-    """Rows by their `id`, appended one at a time, and at the end put into the final file.
+    """Rows by their `id`, appended one at a time and at the end written to the final file.
 
-    `rows` are those that an earlier run with the same key left; a damaged last line is dropped,
-    and rows made with another key are thrown away, each with a message.
+    `rows` begin with those that an earlier run with the same key left. A damaged last line is
+    dropped and rows of another key are discarded, each with a message.
     """
 
     def __init__(self, path: Path | str, key: str) -> None:
@@ -29,7 +28,7 @@ class PartialFile:
     def _left_behind(self) -> list[Row]:
         if not self.partial.exists():
             return []
-        header, *rows = _whole_lines(self.partial) or [{}]
+        header, *rows = _read(self.partial)
         if header.get("key") != self.key:
             say(f"{self.partial.name}: made with other settings or another model; starting anew")
             return []
@@ -42,13 +41,14 @@ class PartialFile:
         self.rows.append(row)
 
     def take_over(self) -> None:
-        """Add the rows of the shares that processes of this or an earlier start left; drop them.
+        """Add the rows that processes of this or an earlier start left in their shares.
 
-        A share is a partial file of the same key, named by `share_of`.
+        A share is a partial file named by `share_of`; it is deleted, and rows of another key with
+        it.
         """
         known = {row["id"] for row in self.rows}
         for share in sorted(self.path.parent.glob(f"{self.path.name}.share-*.partial.jsonl")):
-            header, *rows = _whole_lines(share) or [{}]
+            header, *rows = _read(share)
             for row in rows if header.get("key") == self.key else []:
                 if row["id"] not in known:
                     known.add(row["id"])
@@ -65,19 +65,13 @@ class PartialFile:
 
 
 def share_of(path: Path, rank: int) -> Path:
-    """The file that process `rank` would write, were its share all there is of `path`."""
+    """The path under which process `rank` keeps its part of `path`."""
     return path.with_name(f"{path.name}.share-{rank}")
 
 
-def _whole_lines(partial: Path) -> list[Row]:
-    """The lines before the first damaged one."""
-    rows = []
-    lines = partial.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            say(f"{partial.name}, line {number} of {len(lines)}: damaged, dropped with what "
-                "follows it")
-            break
-    return rows
+def _read(partial: Path) -> list[Row]:
+    """Header and rows; an empty header where there is none."""
+    rows, lines = read_whole_lines(partial)
+    if len(rows) < lines:
+        say(f"{partial.name}, line {len(rows) + 1} of {lines}: damaged, dropped with what follows")
+    return rows or [{}]

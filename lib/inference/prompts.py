@@ -1,7 +1,8 @@
 """Prompts as token ids: chat format, the limit on length, and the model's context.
 
-A prompt that is too long loses the end of its last message. Its beginning (a system message, the
-task) and the words that open the assistant's turn stay, without which the model would not answer.
+A prompt that is too long loses the end of its last message. It keeps its beginning (a system
+message, the task) and the tokens that open the assistant's turn, without which the model would not
+answer.
 """
 
 from collections.abc import Sequence

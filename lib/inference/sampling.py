@@ -1,12 +1,20 @@
-"""Answers sampled from a model: N for each prompt, as text with their log-probabilities.
+"""Answers sampled from a model: N for each prompt, as text and tokens with log-probabilities.
 
-`sample` returns rows, `sample_to_file` writes them and goes on where an interrupted run stopped,
+`sample` returns rows, `sample_to_file` writes them and resumes an interrupted run,
 `generate_stream` shows one prompt's answers while they are written. A row is
-`{"id", "prompt", "source", "prompt_tokens", "prompt_truncated", "candidates"}`, a candidate
-`{"text", "tokens", "finish", "logprob", "sampling_logprob"}`; `tokens` counts the stop token, and
-both log-probabilities (natural, summed) include it: `logprob` under the policy at temperature 1,
-`sampling_logprob` under the distribution that was sampled from. Equal seeds give equal text,
-whatever the order of the prompts, the number of rows, or the point at which a run was resumed.
+`{"id", "prompt", "source", "prompt_tokens", "prompt_truncated", "candidates"}`; a candidate is
+
+    text              what the tokens decode to, without special tokens
+    token_ids         the response's tokens as they were drawn, with the stop token if one was
+                      drawn; null from a server that does not return them
+    tokens            their number
+    finish            "stop", or "length" for an answer cut at `max_new_tokens`
+    logprob           natural, summed over token_ids, under the policy at temperature 1
+    sampling_logprob  the same under the distribution that was sampled from
+
+Whatever needs an answer's tokens reads token_ids: encoding the text again can give others. Equal
+seeds give equal answers, whatever the order of the prompts, the number of rows, or the point at
+which a run was resumed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +24,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.data.chat import stop_token_ids
-from lib.inference.engine.decoding import Answer, Engine, Job
+from lib.inference.engine.decoding import Engine, Sample, SampleRequest
 from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.partial_file import PartialFile
 from lib.inference.prompts import Prompt, check_context, encode_within
@@ -26,6 +34,8 @@ from lib.runtime.progress import Progress
 
 __all__ = ["Prompt", "SamplingSettings", "generate_stream", "iter_samples", "sample",
            "sample_to_file"]
+
+CANDIDATE = ("text", "token_ids", "tokens", "finish", "logprob", "sampling_logprob")
 
 
 def sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt],
@@ -48,7 +58,7 @@ def sample_to_file(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     """`sample` into a JSON Lines file, prompt by prompt; returns its rows.
 
     Finished prompts are kept in `<path>.partial.jsonl`. A restart samples only the others and ends
-    with the same file; what other settings or another model left there is thrown away and said.
+    with the same file; rows of other settings or another model are discarded with a message.
     model_key: what tells this model's weights from others', such as their hash.
     """
     partial = PartialFile(path, samples_key(model_key, model.dtype, settings, stops))
@@ -62,8 +72,8 @@ def sample_to_file(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
 
 def samples_key(model_key: str, dtype: torch.dtype, settings: SamplingSettings,
                 stops: Sequence[int] | None = None) -> str:
-    """What the answers depend on besides the prompts, as a partial file is marked with it."""
-    return sha256_of_value([model_key, str(dtype), settings.deciding(), stops])
+    """Key of a partial file: what its rows depend on besides the prompts, and their fields."""
+    return sha256_of_value([model_key, str(dtype), settings.deciding(), stops, CANDIDATE])
 
 
 @torch.inference_mode()
@@ -71,25 +81,25 @@ def iter_samples(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
                  prompts: Sequence[Prompt], settings: SamplingSettings, *,
                  stops: Sequence[int] | None = None,
                  description: str = "sampling") -> Iterator[Row]:
-    """Yield a prompt's row when its last answer has ended; longest prompts begin.
+    """Yield a prompt's row when its last answer has ended; the longest prompts come first.
 
     In this order the rows of a batch are about equally wide, and memory is highest at the start.
     """
-    jobs, truncated = _jobs(model, tokenizer, prompts, settings)
-    if not jobs:
+    requests, truncated = _requests(model, tokenizer, prompts, settings)
+    if not requests:
         return
     stops = stop_token_ids(tokenizer) if stops is None else stops
-    answers: dict[int, list[Answer]] = {job.index: [] for job in jobs}
+    finished: dict[int, list[Sample]] = {request.index: [] for request in requests}
     with (sampling_mode(model),
-          Progress(description, len(jobs) * settings.samples, "answer") as progress):
-        engine = Engine(model, settings, stops, jobs)
+          Progress(description, len(requests) * settings.samples, "answer") as progress):
+        engine = Engine(model, settings, stops, requests)
         while not engine.idle:
-            for answer in engine.step():
-                index = answer.job.index
-                answers[index].append(answer)
+            for ended in engine.step():
+                index = ended.request.index
+                finished[index].append(ended)
                 progress.advance()
-                if len(answers[index]) == settings.samples:
-                    yield _row(tokenizer, prompts[index], answers.pop(index), truncated[index])
+                if len(finished[index]) == settings.samples:
+                    yield _row(tokenizer, prompts[index], finished.pop(index), truncated[index])
 
 
 @torch.inference_mode()
@@ -97,18 +107,19 @@ def generate_stream(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
                     settings: SamplingSettings,
                     stopped: Callable[[], bool] = lambda: False) -> Iterator[tuple[int, str]]:
     """Yield (sample number, its text so far) for each answer after each step, until `stopped()`."""
-    jobs, _ = _jobs(model, tokenizer, [prompt], settings)
+    requests, _ = _requests(model, tokenizer, [prompt], settings)
     with sampling_mode(model):
-        engine = Engine(model, settings, stop_token_ids(tokenizer), jobs)
+        engine = Engine(model, settings, stop_token_ids(tokenizer), requests)
         while not engine.idle and not stopped():
             ended = engine.step()
-            for answer in sorted((*ended, *filter(None, engine.running)), key=lambda a: a.sample):
-                yield answer.sample, _text(tokenizer, answer)
+            for each in sorted((*ended, *filter(None, engine.running)), key=lambda s: s.number):
+                yield each.number, _text(tokenizer, each)
 
 
-def _jobs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt],
-          settings: SamplingSettings) -> tuple[list[Job], list[bool]]:
-    """The prompts as jobs, longest first, and for each prompt whether it was cut."""
+def _requests(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
+              prompts: Sequence[Prompt],
+              settings: SamplingSettings) -> tuple[list[SampleRequest], list[bool]]:
+    """The prompts as requests, longest first, and for each prompt whether it was cut."""
     ids = [prompt["id"] for prompt in prompts]
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
@@ -116,25 +127,25 @@ def _jobs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: S
                          "resuming go by it")
     encoded = [encode_within(tokenizer, prompt, settings.max_prompt_tokens) for prompt in prompts]
     check_context(model.config, prompts, [len(tokens) for tokens, _ in encoded], settings)
-    jobs = [Job(name, index, tuple(tokens))
-            for index, (name, (tokens, _)) in enumerate(zip(ids, encoded, strict=True))]
-    jobs.sort(key=lambda job: -len(job.tokens))
-    return jobs, [cut for _, cut in encoded]
+    requests = [SampleRequest(name, index, tuple(tokens))
+                for index, (name, (tokens, _)) in enumerate(zip(ids, encoded, strict=True))]
+    requests.sort(key=lambda request: -len(request.tokens))
+    return requests, [cut for _, cut in encoded]
 
 
-def _row(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answers: list[Answer],
+def _row(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, samples: list[Sample],
          truncated: bool) -> Row:
-    answers = sorted(answers, key=lambda answer: answer.sample)
+    samples = sorted(samples, key=lambda each: each.number)
     return {"id": prompt["id"], "prompt": prompt["prompt"], "source": prompt["source"],
-            "prompt_tokens": len(answers[0].job.tokens), "prompt_truncated": truncated,
-            "candidates": [_candidate(tokenizer, answer) for answer in answers]}
+            "prompt_tokens": len(samples[0].request.tokens), "prompt_truncated": truncated,
+            "candidates": [_candidate(tokenizer, each) for each in samples]}
 
 
-def _candidate(tokenizer: PreTrainedTokenizerBase, answer: Answer) -> Row:
-    return {"text": _text(tokenizer, answer), "tokens": len(answer.tokens),
-            "finish": answer.finish, "logprob": answer.logprob,
-            "sampling_logprob": answer.sampling_logprob}
+def _candidate(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Row:
+    values = (_text(tokenizer, sample), sample.tokens, len(sample.tokens), sample.finish,
+              sample.logprob, sample.sampling_logprob)
+    return dict(zip(CANDIDATE, values, strict=True))
 
 
-def _text(tokenizer: PreTrainedTokenizerBase, answer: Answer) -> str:
-    return tokenizer.decode(answer.tokens, skip_special_tokens=True)
+def _text(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> str:
+    return tokenizer.decode(sample.tokens, skip_special_tokens=True)

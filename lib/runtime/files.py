@@ -1,4 +1,4 @@
-"""Files that are either the old ones or the new ones, never half of each.
+"""Atomic writes: a reader sees the old file or the new one, never half of each.
 
 Everything that a run writes goes to a temporary name beside its target and is renamed into place
 (`os.replace` is atomic within one file system). JSON Lines are read with the file and line of the
@@ -22,7 +22,7 @@ class FileError(ValueError):
 
 
 @contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
+def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` when the block ends without an error.
 
     Raises FileError when the folder cannot be written to (read-only, full).
@@ -46,7 +46,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 def write_text(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -57,7 +57,7 @@ def write_json(path: Path | str, value: Any) -> None:
 
 def write_jsonl(path: Path | str, rows: Iterable[Row]) -> None:
     """Write one JSON object a line, atomically."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -108,6 +108,23 @@ def read_jsonl(path: Path | str) -> list[Row]:
             return parse_jsonl(file, path)
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"cannot read {path}: {error}") from error
+
+
+def read_whole_lines(path: Path | str) -> tuple[list[Row], int]:
+    """The rows of a JSON Lines file before its first damaged line, and the number of its lines.
+
+    For files that grow by `append_jsonl`: a process that was killed, or is writing now, leaves a
+    last line that is cut short. A file that does not exist has no lines.
+    """
+    path, rows = Path(path), []
+    content = path.read_bytes() if path.exists() else b""  # text would split at U+2028 too
+    lines = [line for line in content.splitlines() if line.strip()]
+    for line in lines:
+        try:
+            rows += parse_jsonl([line.decode("utf-8")], path)
+        except (FileError, UnicodeDecodeError):
+            break
+    return rows, len(lines)
 
 
 def sha256_of(path: Path | str) -> str:

@@ -1,7 +1,7 @@
 """Progress with an estimate, for people at a terminal, in a notebook, and for logs.
 
-A terminal gets a moving bar; everything else (papermill, CI, a notebook) gets a plain line at most
-every ten seconds, because widget bars freeze in executed notebooks.
+A terminal gets a moving bar; everything else (papermill, CI, a notebook) gets plain lines, because
+widget bars freeze in executed notebooks: ten seconds apart at first, then ever rarer.
 """
 
 import sys
@@ -12,7 +12,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 Item = TypeVar("Item")
-SECONDS_BETWEEN_LINES = 10.0
+FIRST_LINES, LAST_LINES = 10.0, 120.0  # seconds between lines, at first and at most
 
 
 def say(message: str) -> None:
@@ -21,10 +21,13 @@ def say(message: str) -> None:
 
 
 def duration(seconds: float) -> str:
-    """`75.2` -> `1 min 15 s`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    """`75.2` -> `1 min 15 s`; the two largest units from days to seconds."""
+    left, parts = int(seconds) if seconds >= 60 else round(seconds), []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        parts += [(count, unit)] if count or parts or unit == "s" else []
+    (first, unit), *rest = parts
+    return f"{first} {unit}" + (f" {rest[0][0]:02d} {rest[0][1]}" if rest else "")
 
 
 class Progress:
@@ -45,8 +48,11 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(note, refresh=False)
             self.bar.update(units)
-        elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
-            self.last_line = time.monotonic()
+            return
+        now = time.monotonic()
+        wait = min(max(FIRST_LINES, (now - self.started) / 4), LAST_LINES)
+        if now - self.last_line >= wait and self.done < self.total:  # the last line is the end's
+            self.last_line = now
             say(self.line(note))
 
     def line(self, note: str = "") -> str:

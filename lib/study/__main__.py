@@ -9,19 +9,18 @@
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.runtime.files import FileError
+from lib.runtime.files import FileError, read_json
 from lib.runtime.progress import duration, say
 from lib.study.notebooks import notebook_paths, run_notebook
-from lib.study.planning.access import check_access
-from lib.study.planning.plan import plan_text
-from lib.study.planning.preflight import refusals
-from lib.study.profiles import ProfileError, parse_setting
-from lib.study.run import Study, StudyError, open_study
-from lib.study.seeds import seed_runs, summarise_seeds
+from lib.study.profiles import ProfileError, load_profile, parse_setting
+from lib.study.run import Study, StudyError, open_study, shown
 from lib.study.workers.processes import use_processes
+
+INTERRUPTED = 130  # exit status, as shells have it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ProfileError, StudyError, FileError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same line again goes on from here", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,35 +61,73 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """What can be wrong with the line is said first, before PyTorch or a model is loaded."""
     settings = dict(parse_setting(text) for group in options.settings for text in group)
-    use_processes(options.processes, options.shard, options.accelerate)
-    study = open_study(options.profile, options.run, settings)
-    if options.plan:
-        say(plan_text(study, options.processes, options.shard))
-        return 0
-    if problems := refusals(study, options.processes, options.shard):
-        raise StudyError(f"{problems[0]} (--plan says more)")
-    check_access(study)
+    load_profile(options.profile, settings)
+    paths = notebook_paths([n for n in options.only.split(",") if n], options.start)
     if options.seeds < 1:
         raise StudyError(f"--seeds is {options.seeds}; use at least 1")
-    paths = notebook_paths([n for n in options.only.split(",") if n], options.start)
-    studies = seed_runs(study, options.seeds)
-    seconds = [_run_notebooks(one, paths, options, settings) for one in studies]
-    if len(studies) > 1 and all(one.path("results.json").exists() for one in studies):
-        summarise_seeds(study, studies)  # notebook 05 shows it, so it is not up to date any more
-        analysis = [path for path in paths if path.name.startswith("05")]
-        seconds.append(_run_notebooks(study, analysis, options, settings))
-    say(f"done in {duration(sum(seconds))}: {study.folder}")
+    use_processes(options.processes, options.shard, options.accelerate)
+    study = open_study(options.profile, options.run, settings)
+
+    from lib.study.planning.plan import plan_text
+    from lib.study.planning.preflight import blockers
+    say(plan_text(study, options.processes, options.shard))
+    if options.plan:
+        return 0
+    if problems := blockers(study, options.processes, options.shard):
+        raise StudyError(f"{problems[0]} (--plan says more)")
+    from lib.study.planning.access import check_access
+    check_access(study)
+    say(summary(study, _run_seeds(study, paths, options, settings)))
     return 0
 
 
+def _run_seeds(study: Study, paths: Sequence[Path], options: argparse.Namespace,
+               settings: dict) -> Counter[str]:
+    """Seconds by notebook, of all seeds together."""
+    from lib.study.seeds import seed_runs, summarise_seeds
+    studies, seconds = seed_runs(study, options.seeds), Counter()
+    for one in studies:
+        seconds += _run_notebooks(one, paths, options, settings)
+    if len(studies) > 1 and all(one.path("results.json").exists() for one in studies):
+        summarise_seeds(study, studies)  # notebook 05 shows it, so it is not up to date any more
+        analysis = [path for path in paths if path.name.startswith("05")]
+        seconds += _run_notebooks(study, analysis, options, settings)
+    return seconds
+
+
 def _run_notebooks(study: Study, paths: Sequence[Path], options: argparse.Namespace,
-                   settings: dict) -> float:
-    """Seconds taken; notebooks that are up to date are skipped."""
+                   settings: dict) -> Counter[str]:
+    """Seconds by notebook; notebooks that are up to date are skipped."""
     parameters = {"profile": options.profile, "run": str(study.folder), "force": options.force,
                   "settings": settings | {"seed": study.profile.seed}}
-    times = [run_notebook(path, study.folder, parameters, options.force) for path in paths]
-    return sum(taken or 0.0 for taken in times)
+    seconds: Counter[str] = Counter()
+    for number, path in enumerate(paths, start=1):
+        say(f"notebook {number} of {len(paths)}: {path.stem}")
+        seconds[path.stem] = run_notebook(path, study.folder, parameters, options.force) or 0.0
+    return seconds
+
+
+def summary(study: Study, seconds: Counter[str]) -> str:
+    """Three lines at the end of a run: what took long, where to look, the main result."""
+    long = ", ".join(f"{name} {duration(took)}" for name, took in seconds.most_common(2) if took)
+    places = [study.path(*parts) for parts in (("05_analysis.html",), ("figures", "compare.html"))]
+    there = " and ".join(shown(path) for path in places if path.exists())
+    return "\n".join(filter(None, [
+        f"done in {duration(seconds.total())}" + (f" ({long})" if long else ""),
+        f"open {there or shown(study.folder)}", _main_result(study)]))
+
+
+def _main_result(study: Study) -> str:
+    """DPO with Best-of-N over SFT, by each judge; empty where results.json does not have it."""
+    from lib.study.policies import system_at_main
+    path, best = study.path("results.json"), system_at_main(study.profile, "dpo").name
+    rows = [row for row in (read_json(path)["win_rates"] if path.exists() else [])
+            if (row["a"], row["b"]) == (best, "sft")]
+    return f"{best} against sft: " + "; ".join(
+        f"wins {row['win_rate']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}] by the "
+        f"{row['judge']} (n = {row['n']})" for row in rows) if rows else ""
 
 
 if __name__ == "__main__":

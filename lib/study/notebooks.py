@@ -6,21 +6,20 @@ of the stages before it are the same as last time; stages inside a notebook skip
 
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import nbformat
-import papermill
-from nbconvert import HTMLExporter
-from papermill.exceptions import PapermillExecutionError
+from typing import TYPE_CHECKING, Any
 
 from lib import ROOT
 from lib.runtime.files import read_json, sha256_of, sha256_of_value, write_json, write_text
 from lib.runtime.manifest import code_hash, outputs_hash
 from lib.runtime.progress import duration, say
-from lib.study.run import StudyError
+from lib.study.run import StudyError, shown
 from lib.study.stages.table import stages_before
+
+if TYPE_CHECKING:
+    from traitlets.config import Config
 
 NOTEBOOKS = ROOT / "notebooks"
 REMOTE_SCRIPT = re.compile(r'<script[^>]*\ssrc="https?://[^"]*"[^>]*>\s*</script>')
@@ -28,14 +27,14 @@ FILES_BEFORE = dict.fromkeys(("05", "07"), ["seeds.json"])  # the spread over se
 
 
 def notebook_paths(only: Sequence[str] = (), start: str = "") -> list[Path]:
-    """Notebooks in order; `only` and `start` are two-digit numbers. Raises StudyError."""
+    """Notebooks in order; `only` and `start` are numbers, 3 or 03. Raises StudyError."""
     paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     numbers = [path.name[:2] for path in paths]
-    wrong = [number for number in [*only, *([start] if start else [])] if number not in numbers]
-    if wrong:
-        raise StudyError(f"there is no notebook {wrong[0]!r}; use {', '.join(numbers)}")
-    return [path for path in paths if (not only or path.name[:2] in only)
-            and path.name[:2] >= start]
+    for number in (*only, *filter(None, [start])):
+        if number.strip().zfill(2) not in numbers:
+            raise StudyError(f"there is no notebook {number!r}; use {', '.join(numbers)}")
+    wanted = [number.strip().zfill(2) for number in only] or numbers
+    return [path for path in paths if path.name[:2] in wanted and path.name[:2] >= start.zfill(2)]
 
 
 def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bool) -> float | None:
@@ -43,23 +42,27 @@ def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bo
 
     Raises StudyError with the failing cell's error; the executed part is kept to look at.
     """
+    import papermill  # takes seconds to import, and a command line is checked before
+    from papermill.exceptions import PapermillExecutionError
     output, index = run / path.name, run / "notebooks.json"
     key = _key(path, run, parameters)
     known = read_json(index) if index.exists() else {}
     if not force and known.get(path.name) == key and output.with_suffix(".html").exists():
-        say(f"{path.stem}: up to date, skipped ({_shown(output)}; --force makes it again)")
+        say(f"{path.stem}: up to date, skipped ({shown(output)}; --force makes it again)")
         return None
     _refuse_unknown(path, parameters)
     run.mkdir(parents=True, exist_ok=True)
     started = os.times().elapsed
+    os.environ["PYTHONPATH"] = os.pathsep.join(  # kernels start in notebooks/
+        dict.fromkeys([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
     try:
         papermill.execute_notebook(
             path, output, dict(parameters), kernel_name="python3", cwd=NOTEBOOKS, log_output=False,
             progress_bar=False, start_timeout=120, execution_timeout=None, autosave_cell_every=60,
-            stdout_file=_Echo(), stderr_file=None)
+            stdout_file=_Echo(), stderr_file=None, config=_kernel_config())
     except PapermillExecutionError as error:
         raise StudyError(f"{path.stem} stopped at cell {error.cell_index}: {error.ename}: "
-                         f"{error.evalue} (see {_shown(output)})") from error
+                         f"{error.evalue} (see {shown(output)})") from error
     export_html(output)
     write_json(index, known | {path.name: _key(path, run, parameters)})
     seconds = os.times().elapsed - started
@@ -75,7 +78,13 @@ class _Echo:
         print(text, end="", flush=True)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: `write` has flushed."""
+
+
+def _kernel_config() -> "Config":
+    """Sockets in the file system where there are such, which spares a warning about open ports."""
+    from traitlets.config import Config
+    return Config() if sys.platform == "win32" else Config(KernelManager={"transport": "ipc"})
 
 
 def _key(path: Path, run: Path, parameters: Mapping[str, Any]) -> str:
@@ -89,6 +98,7 @@ def _key(path: Path, run: Path, parameters: Mapping[str, Any]) -> str:
 
 def _refuse_unknown(path: Path, parameters: Mapping[str, Any]) -> None:
     """papermill only warns about a parameter that the notebook does not have; that is an error."""
+    import papermill
     known = papermill.inspect_notebook(path)
     unknown = sorted(set(parameters) - set(known))
     if unknown:
@@ -98,6 +108,8 @@ def _refuse_unknown(path: Path, parameters: Mapping[str, Any]) -> None:
 
 def export_html(notebook: Path) -> Path:
     """The executed notebook as one HTML file that asks nothing of the network."""
+    import nbformat
+    from nbconvert import HTMLExporter
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
     executed = nbformat.read(notebook, as_version=4)
     executed.metadata.pop("widgets", None)  # of dead progress bars; would load a widget manager
@@ -105,7 +117,3 @@ def export_html(notebook: Path) -> Path:
     target = notebook.with_suffix(".html")
     write_text(target, REMOTE_SCRIPT.sub("", body))
     return target
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -9,34 +9,34 @@ from typing import Any
 from lib.data.settings import PAPER as PAPER_DATA
 
 SMOKE_DPO: dict[str, Any] = {
-    "learning_rate": 1e-3, "batch_size": 8, "accumulation": 1, "token_budget": 1024,
+    "learning_rate": 1e-3, "batch_size": 8, "token_budget": 1024,
     "checkpoint_every": 2, "evaluate_every": 2}
 
 SMOKE: dict[str, Any] = {
     "model": {"name": "smoke", "precision": "float32", "device": "cpu"},
     "data": {"sft_rows": 32, "preference_rows": 32, "max_length": 256, "max_pair_length": 256},
-    "sft": {"learning_rate": 1e-3, "batch_size": 8, "accumulation": 1, "token_budget": 1024,
+    "sft": {"learning_rate": 1e-3, "batch_size": 8, "token_budget": 1024,
             "checkpoint_every": 2},
     "dpo": SMOKE_DPO,
     "dpo_other": SMOKE_DPO,
     "sampling": {"samples": 4, "max_new_tokens": 24, "max_prompt_tokens": 256},
     "rewards": {"backbone": "smoke"},
-    "reward_model": {"learning_rate": 1e-3, "batch_size": 8, "accumulation": 1,
+    "reward_model": {"learning_rate": 1e-3, "batch_size": 8,
                      "token_budget": 1024, "checkpoint_every": 2},
     "evaluation": {"prompts": 16, "resamples": 1000, "probe_prompts": 8},
 }
 
 LAPTOP_DPO: dict[str, Any] = {
-    "learning_rate": 2e-5, "batch_size": 32, "accumulation": 1, "token_budget": 768,
+    "learning_rate": 2e-5, "batch_size": 32, "token_budget": 768,
     "checkpoint_every": 6, "keep_checkpoints": 1, "evaluate_every": 9}
 
 LAPTOP: dict[str, Any] = {
-    "sft": {"learning_rate": 1e-4, "epochs": 1.0, "batch_size": 16, "accumulation": 1,
+    "sft": {"learning_rate": 1e-4, "epochs": 1.0, "batch_size": 16,
             "token_budget": 1024, "checkpoint_every": 10, "keep_checkpoints": 1,
             "evaluate_every": 8},
     "dpo": LAPTOP_DPO,
     "dpo_other": LAPTOP_DPO | {"learning_rate": 1e-4, "batch_size": 16, "evaluate_every": 0},
-    "reward_model": {"learning_rate": 2e-5, "batch_size": 32, "accumulation": 1,
+    "reward_model": {"learning_rate": 2e-5, "batch_size": 32,
                      "token_budget": 1024, "checkpoint_every": 6, "keep_checkpoints": 1,
                      "evaluate_every": 9},
     "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_new_tokens": 128,
@@ -46,10 +46,10 @@ LAPTOP: dict[str, Any] = {
 PAPER: dict[str, Any] = {
     "model": {"name": "Qwen/Qwen2.5-0.5B", "revision": "060db6499f32faf8b98477b0a26969ef7d8b9987"},
     "data": PAPER_DATA,
-    "sft": {"learning_rate": 5e-5, "epochs": 1.0, "batch_size": 2, "accumulation": 8,
+    "sft": {"learning_rate": 5e-5, "epochs": 1.0, "batch_size": 16,  # the paper's 2 x 8
             "token_budget": 32768, "checkpoint_every": 100, "evaluate_every": 100},
-    "dpo": {"learning_rate": 1e-6, "epochs": 1.0, "batch_size": 4, "accumulation": 8, "beta": 0.1,
-            "token_budget": 32768, "checkpoint_every": 200, "evaluate_every": 200},
+    "dpo": {"learning_rate": 1e-6, "epochs": 1.0, "batch_size": 32,  # the paper's 4 x 8
+            "beta": 0.1, "token_budget": 32768, "checkpoint_every": 200, "evaluate_every": 200},
     "reward_model": {"token_budget": 32768, "checkpoint_every": 200, "evaluate_every": 200},
     "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_prompt_tokens": 1024,
                  "max_new_tokens": 1024},

@@ -5,17 +5,18 @@ overrides, and settings such as `{"dpo.beta": 0.2}`. An unknown key, a wrong typ
 value stops with one sentence that names the key, the value and what is allowed.
 """
 
-import difflib
-import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import Field
 
 from lib.data.settings import DataSettings
 from lib.inference.sampling_settings import SamplingSettings
+from lib.runtime.settings import build, checked
+from lib.study.presets import PRESETS
 from lib.training.settings import DPOSettings, RewardModelSettings, SFTSettings
 
 
@@ -23,7 +24,7 @@ class ProfileError(ValueError):
     """A profile or a setting that cannot be used, said in one sentence."""
 
 
-@dataclass(frozen=True)
+@checked
 class ModelSettings:
     """The policy that is trained, and how it computes."""
 
@@ -34,7 +35,7 @@ class ModelSettings:
     attention: Literal["auto", "segments", "flex", "masked"] = "auto"  # for packed rows
 
 
-@dataclass(frozen=True)
+@checked
 class RewardSettings:
     """Which reward model selects among candidates and which one judges; never the same."""
 
@@ -44,36 +45,38 @@ class RewardSettings:
     base_url: str = "https://integrate.api.nvidia.com/v1"  # nemotron: hosted, or your own NIM
     api_model: str = "nvidia/llama-3.1-nemotron-70b-reward"  # nemotron: the name it is served by
     key_variable: str = "NVIDIA_API_KEY"  # nemotron: environment variable that holds the key
-    requests_per_minute: int | None = None  # null: 40 for NVIDIA's, as its trial allows
+    requests_per_minute: int | None = Field(None, ge=1)  # null: 40 for NVIDIA's, its trial's limit
     fallback: str = "Skywork/Skywork-Reward-V2-Llama-3.2-1B"  # where nemotron's endpoint is gone
 
+    def __post_init__(self) -> None:
+        if self.judge == self.fallback or self.selector == self.judge != "embedded":
+            other = "fallback" if self.judge == self.fallback else "selector"
+            raise ValueError(f"rewards.judge and rewards.{other} are both {self.judge!r}; the "
+                             "judge must not be the selector")
 
-@dataclass(frozen=True)
+
+@checked
 class EvaluationSettings:
     """What is compared on the held-out prompts."""
 
-    prompts: int = 64  # seeded, balanced over sources; 200 takes all of the sample's
-    temperatures: tuple[float, ...] = (0.1, 0.25, 0.6, 1.0)  # of DPO's Best-of-N; the paper's
-    deep_samples: int = 0  # candidates a prompt for a long curve, 16 or 64; 0: none
-    deep_prompts: int = 16  # held-out prompts that get so many, balanced over sources
-    resamples: int = 10_000  # bootstrap resamples over prompts
+    prompts: int = Field(64, ge=1)  # seeded, balanced over sources; 200 takes all of the sample's
+    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        (0.1, 0.25, 0.6, 1.0), min_length=1)  # of DPO's Best-of-N; the paper's
+    deep_samples: int = Field(0, ge=0)  # candidates a prompt for a long curve, 16 or 64; 0: none
+    deep_prompts: int = Field(16, ge=1)  # held-out prompts that get so many, balanced over sources
+    resamples: int = Field(10_000, ge=1)  # bootstrap resamples over prompts
     rerank_base: bool = False  # N candidates from the base model too, for base+bon and base+random
-    probe_prompts: int = 32  # validation prompts answered and judged while DPO trains; 0: none
+    probe_prompts: int = Field(32, ge=0)  # validation prompts judged while DPO trains; 0: none
+    warning_run: bool = True  # notebook 03: also train on the pairs of the other kind (dpo_other)
 
     def __post_init__(self) -> None:
-        if self.prompts < 1:
-            raise ValueError(f"prompts is {self.prompts}; use at least 1")
-        if self.deep_samples < 0 or self.deep_samples == 1 or self.deep_prompts < 1:
-            raise ValueError(f"deep_samples is {self.deep_samples} and deep_prompts "
-                             f"{self.deep_prompts}; use 0 for no long curve, or at least 2 "
-                             "candidates on at least 1 prompt")
-        if any(t < 0 for t in self.temperatures) or not self.temperatures:
-            raise ValueError(f"temperatures is {self.temperatures}; use one or more, 0 or above")
+        if self.deep_samples == 1:
+            raise ValueError("evaluation.deep_samples is 1; use 0 for no long curve, or at least 2")
 
 
-@dataclass(frozen=True)
+@checked
 class Profile:
-    """Every setting of a run; the presets below say what each size is for."""
+    """Every setting of a run; `lib.study.presets` says what each size is for."""
 
     name: str = "laptop"
     seed: int = 0
@@ -87,14 +90,17 @@ class Profile:
     reward_model: RewardModelSettings = field(default_factory=RewardModelSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
 
+    def __post_init__(self) -> None:
+        if self.sampling.seed:
+            raise ValueError(f"sampling.seed is {self.sampling.seed}; set seed, which training and "
+                             "sampling share")
+
 
 def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profile:
     """A preset or a YAML file as a Profile, with `settings` (dotted keys) on top.
 
     Raises ProfileError.
     """
-    from lib.study.presets import PRESETS
-    layers: list[Mapping[str, Any]] = []
     if name in PRESETS:
         layers, base = [PRESETS[name]], name
     elif name.endswith((".yaml", ".yml")):
@@ -102,25 +108,21 @@ def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profil
     else:
         raise ProfileError(f"profile is {name!r}; use {', '.join(PRESETS)} or a YAML file that "
                            "exists")
-    profile = Profile(name=base)
-    for layer in [*layers, _nested(settings or {})]:
-        profile = _overlaid(profile, layer, "")
-    if profile.rewards.judge == profile.rewards.fallback:
-        raise ProfileError(f"rewards.judge and rewards.fallback are both {profile.rewards.judge!r};"
-                           " the judge must not be the selector")
-    if profile.rewards.selector == profile.rewards.judge != "embedded":
-        raise ProfileError(f"rewards.selector and rewards.judge are both "
-                           f"{profile.rewards.judge!r}; the judge must not be the selector")
-    return profile
+    values: dict[str, Any] = {"name": base}
+    for layer in [*layers, settings or {}]:
+        values = _overlaid(values, layer)
+    try:
+        return build(Profile, values)
+    except ValueError as error:
+        raise ProfileError(str(error)) from None
 
 
 def profile_from(values: Mapping[str, Any]) -> Profile:
     """The profile of which `dataclasses.asdict` made `values`."""
-    return _overlaid(Profile(), values, "")
+    return build(Profile, values)
 
 
 def _yaml_layers(path: Path) -> list[Mapping[str, Any]]:
-    from lib.study.presets import PRESETS
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
@@ -132,81 +134,20 @@ def _yaml_layers(path: Path) -> list[Mapping[str, Any]]:
     base = content.pop("base", "laptop")
     if base not in PRESETS:
         raise ProfileError(f"{path}: base is {base!r}; use one of {', '.join(PRESETS)}")
-    return [PRESETS[base], _nested(content)]
+    return [PRESETS[base], _numbers(content)]
 
 
-def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"dpo.beta": 0.2}` -> `{"dpo": {"beta": 0.2}}`; nested mappings stay as they are."""
-    nested: dict[str, Any] = {}
-    for key, value in settings.items():
-        *sections, last = str(key).split(".")
-        place = nested
-        for section in sections:
-            place = place.setdefault(section, {})
-        if isinstance(value, Mapping):
-            place.setdefault(last, {}).update(_nested(value))
-        else:
-            place[last] = value
-    return nested
-
-
-def _overlaid(settings: Any, layer: Mapping[str, Any], path: str) -> Any:
-    """A copy of a settings object with a layer's values checked and put in."""
-    hints = get_type_hints(type(settings))
-    changes = {}
+def _overlaid(values: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with a layer's put over them; a layer's keys may be dotted, its sections nested."""
+    overlaid = dict(values)
     for key, value in layer.items():
-        dotted = f"{path}{key}"
-        if key not in hints:
-            raise ProfileError(_unknown(dotted, key, [f.name for f in fields(settings)]))
-        current = getattr(settings, key)
-        if is_dataclass(current):
-            if not isinstance(value, Mapping):
-                raise ProfileError(f"{dotted} is {value!r}; it is a section, set for example "
-                                   f"{dotted}.{fields(current)[0].name}")
-            changes[key] = _overlaid(current, value, f"{dotted}.")
-        else:
-            changes[key] = _checked(dotted, value, hints[key])
-    try:
-        return replace(settings, **changes)
-    except (ValueError, TypeError) as error:
-        section = path.rstrip(".")
-        prefix = "" if not section or str(error).startswith(section) else f"{section}: "
-        raise ProfileError(f"{prefix}{error}") from error
-
-
-def _unknown(dotted: str, key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
-    return f"unknown setting {dotted}; {hint}"
-
-
-def _checked(dotted: str, value: Any, kind: Any) -> Any:
-    """The value as its annotated type; ints may stand for floats, lists for tuples."""
-    origin, choices = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        if value in choices and type(value) in {type(choice) for choice in choices}:
-            return value
-        allowed = ", ".join(map(str, choices))
-        raise ProfileError(f"{dotted} is {value!r}; use one of {allowed}")
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in choices:
-            return None
-        return _checked(dotted, value, next(c for c in choices if c is not type(None)))
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_checked(dotted, item, choices[0]) for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(kind, type) and isinstance(value, kind) and not (
-            isinstance(value, bool) and kind is not bool):
-        return value
-    raise ProfileError(f"{dotted} is {value!r}; expected {_type_name(kind)}")
-
-
-def _type_name(kind: Any) -> str:
-    if get_origin(kind) is tuple:
-        return f"a list of {_type_name(get_args(kind)[0])}"
-    return {float: "a number", int: "a whole number", bool: "true or false",
-            str: "text"}.get(kind, str(kind))
+        first, _, rest = str(key).partition(".")
+        value = {rest: value} if rest else value
+        if isinstance(value, Mapping):
+            under = overlaid.get(first)
+            value = _overlaid(under if isinstance(under, Mapping) else {}, value)
+        overlaid[first] = value
+    return overlaid
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -218,14 +159,16 @@ def parse_setting(text: str) -> tuple[str, Any]:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ProfileError(f"--set {text}: the value is not valid YAML") from error
-    return key, _number(parsed)
+    return key, _numbers(parsed)
 
 
-def _number(value: Any) -> Any:
+def _numbers(value: Any) -> Any:
     """YAML 1.1 reads 1e-5 as text (it wants 1.0e-5); take such text as the number it is."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return [_number(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -2,7 +2,8 @@
 
 A stage is a folder (`data`, `sft`, `dpo`, `rewards`, `responses`, ...) with a manifest.json that is
 written last. Equal parameters and inputs mean that there is nothing to do; other parameters are
-refused, so that one run folder never mixes two studies; changed inputs make it again.
+refused, so that one run folder never mixes two studies; changed inputs make it again. One process
+at a time makes a stage.
 """
 
 import gc
@@ -15,10 +16,12 @@ from typing import Any
 
 from lib import ROOT
 from lib.runtime.devices import Device, choose_device, release_memory
+from lib.runtime.errors import show_sentences
 from lib.runtime.files import read_json, write_json
+from lib.runtime.lock import HeldError, held
 from lib.runtime.manifest import dotted, outputs_hash, read_manifest, write_manifest
 from lib.runtime.progress import say
-from lib.study.profiles import Profile, load_profile
+from lib.study.profiles import Profile, ProfileError, load_profile
 from lib.study.stages.table import STAGES
 
 
@@ -51,11 +54,15 @@ def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, An
     settings: dotted keys, as `--set` gives them. knobs: a notebook's own parameters with `__` for
     the dot (`dpo__beta=0.2`); None keeps the profile's value. Raises ProfileError.
     """
+    show_sentences()
     given = {key.replace("__", "."): value for key, value in knobs.items() if value is not None}
     chosen = load_profile(profile, {**(settings or {}), **given})
     folder = Path(run) if run else Path("runs") / chosen.name
     study = Study(chosen, folder if folder.is_absolute() else ROOT / folder, force)
-    say(f"profile {chosen.name}, run folder {folder}, {study.device.reason}")
+    try:
+        say(f"profile {chosen.name}, run folder {folder}, {study.device.reason}")
+    except ValueError as error:
+        raise ProfileError(f"model.{error}") from None
     return study
 
 
@@ -67,46 +74,65 @@ def run_stage(study: Study, name: str, parameters: Mapping[str, Any], inputs: Ma
     Raises StudyError when the folder was made from other parameters and `force` is off.
     """
     folder = study.path(name)
-    parameters = _plain({"seed": study.profile.seed, **parameters})
-    manifest = None if study.force else _matching(study, folder, parameters)
-    if manifest and manifest["inputs"] == dict(inputs) and all(
-            (folder / output).exists() for output in outputs):
-        say(f"{name}: found {_shown(folder / 'manifest.json')}, skipped; force=True (or --force) "
-            "makes it again")
+    parameters, inputs = _plain({"seed": study.profile.seed, **parameters}), dict(inputs)
+    if _is_there(study, folder, parameters, inputs, outputs):
         return folder
-    if manifest:
-        say(f"{name}: made again, because {_changed(manifest['inputs'], inputs)} changed")
-    _begin(folder, parameters, inputs, fresh=study.force or manifest is not None)
+    try:
+        with held(study.path(".locks", f"{name}.lock")):
+            if not _is_there(study, folder, parameters, inputs, outputs):  # by now
+                _make(study, folder, parameters, inputs, outputs, work)
+    except HeldError as error:
+        raise StudyError(f"{shown(folder)} is being made: {error}; wait until it has ended, or "
+                         "choose another run folder") from None
+    return folder
+
+
+def _is_there(study: Study, folder: Path, parameters: Mapping[str, Any],
+              inputs: Mapping[str, str], outputs: list[str]) -> bool:
+    """Whether the finished stage can be used; refuses a folder made with other parameters."""
+    manifest = None if study.force else read_manifest(folder)
+    if manifest and manifest["parameters"] != parameters:
+        raise StudyError(f"{shown(folder)} was made with "
+                         f"{_differences(manifest['parameters'], parameters)}; choose another run "
+                         "folder, or force=True (--force) to replace it")
+    there = bool(manifest) and manifest["inputs"] == inputs and all(
+        (folder / output).exists() for output in outputs)
+    if there:
+        say(f"{folder.name}: found {shown(folder / 'manifest.json')}, skipped; force=True (or "
+            "--force) makes it again")
+    return there
+
+
+def _make(study: Study, folder: Path, parameters: Mapping[str, Any], inputs: Mapping[str, str],
+          outputs: list[str], work: Callable[[Path], None]) -> None:
+    if reason := _not_resumable(study, folder, parameters, inputs):
+        say(f"{folder.name}: {reason}")
+        shutil.rmtree(folder, ignore_errors=True)
+    (folder / "manifest.json").unlink(missing_ok=True)
+    write_json(folder / "begun.json", {"parameters": parameters, "inputs": inputs})
     started = time.time()
     work(folder)
     gc.collect()
     release_memory()
     write_manifest(folder, parameters, inputs, [folder / output for output in outputs], started,
                    study.device)
-    return folder
 
 
-def _matching(study: Study, folder: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The finished stage's manifest; refuses a folder begun or finished with other parameters."""
-    manifest = read_manifest(folder)
-    begun = folder / "begun.json"
-    known = manifest or (read_json(begun) if begun.exists() else None)
+def _not_resumable(study: Study, folder: Path, parameters: Mapping[str, Any],
+                   inputs: Mapping[str, str]) -> str:
+    """Why what lies in the folder is replaced; empty where work goes on with it, or begins."""
+    manifest, begun = read_manifest(folder), folder / "begun.json"
+    if study.force:
+        return "made again, as asked" if folder.exists() else ""
+    if manifest:
+        return f"made again, because {_changed(manifest['inputs'], inputs)} changed"
+    known = read_json(begun) if begun.exists() else None
     if known and known["parameters"] != parameters:
-        differences = _differences(known["parameters"], parameters)
-        raise StudyError(f"{_shown(folder)} was made with {differences}; choose another run folder,"
-                         " or force=True (--force) to replace it")
-    return manifest
-
-
-def _begin(folder: Path, parameters: Mapping[str, Any], inputs: Mapping[str, str],
-           fresh: bool) -> None:
-    """Note what the stage is being made from; partial work of another making is removed."""
-    begun = folder / "begun.json"
-    current = {"parameters": dict(parameters), "inputs": dict(inputs)}
-    if fresh or (begun.exists() and read_json(begun) != current):
-        shutil.rmtree(folder, ignore_errors=True)
-    (folder / "manifest.json").unlink(missing_ok=True)
-    write_json(begun, current)
+        return (f"partial work with {_differences(known['parameters'], parameters)} is replaced, "
+                "because it never finished")
+    if known and known["inputs"] != inputs:
+        return f"partial work is replaced, because {_changed(known['inputs'], inputs)} changed"
+    return ""
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -137,7 +163,7 @@ def stage_hash(study: Study, name: str) -> str:
     """Hash of a finished stage's outputs; raises StudyError naming the notebook that makes it."""
     digest = outputs_hash(study.path(name))
     if digest == "absent":
-        raise StudyError(f"{_shown(study.path(name))} is not finished; run notebook "
+        raise StudyError(f"{shown(study.path(name))} is not finished; run notebook "
                          f"{STAGES[name].notebook} first (or python -m lib.study)")
     return digest
 
@@ -152,5 +178,6 @@ def stage_inputs(study: Study, name: str) -> dict[str, str]:
     return {other: stage_hash(study, other) for other in (*stage.inputs, *there)}
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
+    """A path as messages name it: short where it is the project's."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lib.analysis.comparisons.seeds import win_rates_over_seeds
+from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_json, write_json
 from lib.runtime.manifest import outputs_hash
 from lib.runtime.progress import say
 from lib.study.policies import load_systems
 from lib.study.run import Study, stage_hash
-from lib.study.stages.rewards import ROLES
 
 FILE = "seeds.json"
 

@@ -6,7 +6,7 @@
 
 --multi_gpu trains copies of the model (DDP), --use_fsdp cuts it over the processes (FSDP2). FILE
 is a `lib.training.job.Job` as YAML or JSON. On a machine without GPUs the same commands train on
-CPUs. An interrupted run is gone on with by any number of processes.
+CPUs. Any number of processes can resume an interrupted run.
 """
 
 import argparse
@@ -16,17 +16,20 @@ from collections.abc import Sequence
 
 import torch
 
-from lib.training.job import Job, read_job, run_job
+from lib.training.dpo import train_dpo
+from lib.training.job import Job, ProbeMaker, read_job
 from lib.training.loop import TrainingError
 from lib.training.parallel.processes import JOIN_SECONDS, ProcessError, join, leave, lost_another
+from lib.training.sft import train_sft
+
+TRAIN = {"sft": train_sft, "dpo": train_dpo}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train as the command line says; the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        job = read_job(options.config)
-        _run(job, options.join_timeout)
+        _run(*read_job(options.config), options.join_timeout)
     except (ProcessError, TrainingError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
@@ -42,13 +45,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(job: Job, seconds: float) -> None:
+def _run(job: Job, make_probe: ProbeMaker | None, seconds: float) -> None:
     cpu = job.device == "cpu" or not torch.cuda.is_available()
     processes = join(cpu, seconds)
     if not processes.main:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - rank 0 talks, until this process ends
     try:
-        run_job(job, processes)
+        TRAIN[job.method](job, processes, make_probe)
     except RuntimeError as error:
         if processes.count > 1 and lost_another(str(error)):
             raise ProcessError(

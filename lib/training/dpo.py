@@ -1,181 +1,104 @@
-"""Preference optimisation on pairs that share their prompt's computation.
+"""Direct Preference Optimization: pairs, their reference log-probabilities, and the loss on both.
 
-Within one optimizer step, pairs of one prompt become one tree: the prompt is computed once, every
-distinct answer once, and each pair picks its two answers' log-probabilities from the row. The loss
-is the mean over the step's pairs. Reference log-probabilities come from `lib.training.reference`.
+`train_dpo` is the whole stage. The loss of a step is the mean over its pairs; pairs are packed so
+that they share their prompt's computation (`lib.training.pairs`). The model that training starts
+from is the reference: its log-probabilities are computed before the first step and cached.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from lib.data.chat import encode_prompt, encode_response
+from lib.modeling.loading import model_hash, rounded_to
 from lib.modeling.packed.logps import response_logps
-from lib.modeling.packed.packing import Tree, collate, pack
-from lib.runtime.files import sha256_of_value, sha256_of_values
+from lib.runtime.files import sha256_of_value, write_jsonl
 from lib.training import losses
-from lib.training.objective import Metrics, Row
-from lib.training.parallel.processes import Unit
+from lib.training.job import Job, ProbeMaker, Setup, fit, read_examples, save_trained, set_up
+from lib.training.objective import Metrics, step_batches
+from lib.training.pairs import (
+    Pair,
+    PairObjective,
+    PairRow,
+    encode_pairs,
+    group_by_prompt,
+    pair_rewards,
+    pairs_hash,
+)
+from lib.training.processes import ALONE, Processes
+from lib.training.reference import reference_logps
 from lib.training.settings import DPOSettings
 
-
-@dataclass(frozen=True)
-class Pair:
-    """One preference as token ids; `score_gap` is chosen minus rejected score, if known."""
-
-    id: str
-    prompt: tuple[int, ...]
-    chosen: tuple[int, ...]
-    rejected: tuple[int, ...]
-    score_gap: float | None = None
+FourLogps = tuple[Tensor, Tensor, Tensor, Tensor]  # policy's chosen, rejected; reference's: [pairs]
 
 
-def encode_pairs(rows: Sequence[dict[str, Any]], tokenizer: Any, max_length: int) -> list[Pair]:
-    """Preference rows as token ids; prompt with answer is cut to `max_length` (start kept)."""
-    return [_encode_pair(row, tokenizer, max_length) for row in rows]
+def train_dpo(job: Job, processes: Processes = ALONE,
+              make_probe: ProbeMaker | None = None) -> None:
+    """Train `job.model` on preferences, itself being the reference, and write the model.
 
-
-def _encode_pair(row: dict[str, Any], tokenizer: Any, max_length: int) -> Pair:
-    prompt = tuple(encode_prompt(tokenizer, row["prompt"]))
-    room = max(0, max_length - len(prompt))
-    chosen, rejected = (tuple(encode_response(tokenizer, row["prompt"], row[side])[:room])
-                        for side in ("chosen", "rejected"))
-    scores = row.get("score_chosen"), row.get("score_rejected")
-    gap = None if None in scores else scores[0] - scores[1]
-    return Pair(row["id"], prompt, chosen, rejected, gap)
-
-
-def pairs_hash(pairs: Sequence[Pair]) -> str:
-    """Hash of the pairs' ids and tokens."""
-    return sha256_of_values([p.id, p.prompt, p.chosen, p.rejected] for p in pairs)
-
-
-@dataclass(frozen=True)
-class PairIndex:
-    """Which answers of a row form its pairs: positions among the row's S answers, [pairs]."""
-
-    chosen: Tensor
-    rejected: Tensor
-
-
-def pair_rows(pairs: Sequence[Pair], examples: Sequence[int], token_budget: int,
-              device: torch.device) -> list[Row]:
-    """Pack pairs into rows; pairs of one prompt share it while they fit the budget together.
-
-    Raises ValueError for a single pair that is longer than the budget.
+    Every process calls it. Writes the validation pairs' rewards to validation_rewards.jsonl too.
+    Raises FileError, ModelError, TrainingError or ValueError, each one sentence.
     """
-    groups = _groups(pairs, examples, token_budget)
-    trees = [_tree(pairs, group) for group in groups]
-    return [_row(pairs, [groups[i] for i in row], [trees[i] for i in row], device)
-            for row in pack([len(tree) for tree in trees], token_budget)]
+    setup = set_up(job, processes)
+    pairs, held = (read_examples(setup, path, encode_pairs) for path in (job.rows, job.validation))
+    key, steps = model_hash(job.model), step_batches(group_by_prompt(pairs), job.settings, job.seed)
+    with rounded_to(setup.model, setup.device.dtype):  # as the policy will compute
+        training = DPOObjective(pairs, _reference(setup, key, pairs, steps, "training"),
+                                job.settings)
+        validation = DPOObjective(held, _reference(setup, key, held, [], "validation"),
+                                  job.settings)
+    model, state = fit(setup, training, validation if job.validation else None, make_probe)
+    if processes.main:
+        if job.validation:
+            write_jsonl(Path(job.folder) / "validation_rewards.jsonl",
+                        pair_rewards(model, validation, setup.device.device))
+        save_trained(setup, model, state)
 
 
-def _groups(pairs: Sequence[Pair], examples: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Examples that share a prompt, as far as they fit the budget together."""
-    by_prompt: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for example in examples:
-        by_prompt[pairs[example].prompt].append(example)
-    return [part for group in by_prompt.values() for part in _fitting(pairs, group, token_budget)]
+def _reference(setup: Setup, key: str, pairs: Sequence[Pair], batches: Sequence[Sequence[int]],
+               part: str) -> Tensor:
+    job = setup.job
+    return reference_logps(setup.model, pairs, batches, job.settings.token_budget, key,
+                           Path(job.folder) / f"reference_{part}.jsonl", setup.device.device,
+                           f"reference ({part})", setup.processes)
 
 
-def pair_units(pairs: Sequence[Pair], examples: Sequence[int], token_budget: int) -> list[Unit]:
-    """Pairs that share a prompt's computation, with the tokens that each group takes."""
-    return [(group, len(_tree(pairs, group)))
-            for group in _groups(pairs, examples, token_budget)]
-
-
-def _fitting(pairs: Sequence[Pair], group: list[int], token_budget: int) -> list[list[int]]:
-    """The group whole if its tree fits a row, else halved until it does."""
-    if len(_tree(pairs, group)) <= token_budget:
-        return [group]
-    if len(group) == 1:
-        raise ValueError(f"pair {pairs[group[0]].id} has {len(_tree(pairs, group))} tokens, more "
-                         f"than token_budget={token_budget}; raise it or lower max_length")
-    half = len(group) // 2
-    return (_fitting(pairs, group[:half], token_budget)
-            + _fitting(pairs, group[half:], token_budget))
-
-
-def _tree(pairs: Sequence[Pair], group: Sequence[int]) -> Tree:
-    """One prompt with every distinct answer of its pairs, in order of appearance."""
-    answers = dict.fromkeys(a for i in group for a in (pairs[i].chosen, pairs[i].rejected))
-    return Tree(pairs[group[0]].prompt, tuple(answers))
-
-
-def _row(pairs: Sequence[Pair], groups: list[list[int]], trees: list[Tree],
-         device: torch.device) -> Row:
-    chosen, rejected, examples, offset = [], [], [], 0
-    for group, tree in zip(groups, trees, strict=True):
-        place = {answer: offset + number for number, answer in enumerate(tree.branches)}
-        chosen += [place[pairs[i].chosen] for i in group]
-        rejected += [place[pairs[i].rejected] for i in group]
-        examples += group
-        offset += len(tree.branches)
-    index = PairIndex(torch.tensor(chosen, device=device), torch.tensor(rejected, device=device))
-    return Row(collate(trees, device), tuple(examples), index)
-
-
-class DPOObjective:
+class DPOObjective(PairObjective):
     """Pairs with their reference log-probabilities; see `lib.training.objective.Objective`.
 
     reference: [pairs, 2] float32, summed log-probabilities of chosen and rejected.
     """
 
     def __init__(self, pairs: Sequence[Pair], reference: Tensor, settings: DPOSettings) -> None:
-        self.pairs, self.reference, self.settings = pairs, reference, settings
-        self.groups = group_by_prompt(pairs)
+        super().__init__(pairs, settings)
+        self.reference = reference
 
-    def rows(self, examples: Sequence[int], device: torch.device) -> list[Row]:
-        """Rows of whole pairs, prompts shared."""
-        return pair_rows(self.pairs, examples, self.settings.token_budget, device)
-
-    def weight(self, examples: Sequence[int]) -> float:
-        """Number of pairs."""
-        return len(examples)
-
-    def units(self, examples: Sequence[int]) -> list[Unit]:
-        """Pairs of one prompt together."""
-        return pair_units(self.pairs, examples, self.settings.token_budget)
-
-    def tokens(self, examples: Sequence[int]) -> int:
-        """Prompt and answer of both sequences of every pair."""
-        return sum(2 * len(self.pairs[i].prompt) + len(self.pairs[i].chosen)
-                   + len(self.pairs[i].rejected) for i in examples)
-
-    def loss(self, model: nn.Module, row: Row) -> tuple[Tensor, Metrics]:
+    def loss(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Metrics]:
         """Summed loss of the row's pairs, sums of TRL's metrics; rewards are beta log-ratios."""
-        logps = response_logps(model, row.batch)
-        chosen, rejected = logps[row.extra.chosen], logps[row.extra.rejected]
-        reference = self.reference[list(row.examples)].to(logps.device)
-        per_pair = self._per_pair(chosen, rejected, reference, row.examples)
-        return per_pair.sum(), self._metrics(chosen.detach(), rejected.detach(), reference)
+        four, settings = self._logps(model, row), self.settings
+        pairs = [self.pairs[i] for i in row.examples]
+        # [pairs]; by losses.dpo_loss unless settings.loss names another
+        per_pair = LOSSES[settings.loss]((*four, settings.beta), settings, pairs)
+        return per_pair.sum(), self._metrics(*(logps.detach() for logps in four))
 
-    def _per_pair(self, chosen: Tensor, rejected: Tensor, reference: Tensor,
-                  examples: Sequence[int]) -> Tensor:
-        settings = self.settings
-        four = (chosen, rejected, reference[:, 0], reference[:, 1], settings.beta)
-        if settings.loss in ("dpo", "robust"):
-            function = losses.dpo_loss if settings.loss == "dpo" else losses.robust_dpo_loss
-            return function(*four, settings.label_smoothing)
-        if settings.loss in ("ipo", "cal_dpo"):
-            return getattr(losses, f"{settings.loss}_loss")(*four)
-        pairs = [self.pairs[i] for i in examples]
-        if settings.loss == "odpo":
-            return losses.odpo_loss(*four, chosen.new_tensor([_gap_of(pair) for pair in pairs]))
-        lengths = [chosen.new_tensor([len(getattr(pair, side)) for pair in pairs])
-                   for side in ("chosen", "rejected")]
-        function = {"simpo": losses.simpo_loss,
-                    "length_normalised": losses.length_normalised_dpo_loss}[settings.loss]
-        return function(*four, *lengths)
+    def _logps(self, model: nn.Module, row: PairRow) -> FourLogps:
+        """Log-probabilities of the row's answers, each summed over its tokens."""
+        policy = response_logps(model, row.batch)  # [answers of the row]
+        reference = self.reference[list(row.examples)].to(policy.device)  # [pairs, 2]
+        return policy[row.chosen], policy[row.rejected], reference[:, 0], reference[:, 1]
 
-    def _metrics(self, chosen: Tensor, rejected: Tensor, reference: Tensor) -> Metrics:
+    def rewards(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor]:
+        """Implicit rewards of the row's chosen and rejected answers, float64 [pairs] each."""
+        chosen, rejected, *reference = (logps.double() for logps in self._logps(model, row))
         beta = self.settings.beta
-        reward_chosen = losses.implicit_rewards(chosen, reference[:, 0], beta)
-        reward_rejected = losses.implicit_rewards(rejected, reference[:, 1], beta)
+        return (losses.implicit_rewards(chosen, reference[0], beta),
+                losses.implicit_rewards(rejected, reference[1], beta))
+
+    def _metrics(self, chosen: Tensor, rejected: Tensor, reference_chosen: Tensor,
+                 reference_rejected: Tensor) -> Metrics:
+        reward_chosen = losses.implicit_rewards(chosen, reference_chosen, self.settings.beta)
+        reward_rejected = losses.implicit_rewards(rejected, reference_rejected, self.settings.beta)
         sums = {"rewards/chosen": reward_chosen, "rewards/rejected": reward_rejected,
                 "rewards/margins": reward_chosen - reward_rejected,
                 "rewards/accuracies": (reward_chosen > reward_rejected).float(),
@@ -187,38 +110,28 @@ class DPOObjective:
         return sha256_of_value([pairs_hash(self.pairs), self.reference.tolist()])
 
 
-def _gap_of(pair: Pair) -> float:
-    if pair.score_gap is None:
-        raise ValueError(f"pair {pair.id} has no scores; loss=odpo needs score_chosen and "
+def _lengths(pairs: Sequence[Pair]) -> Tensor:
+    """Response tokens of the chosen and of the rejected answers, [2, pairs]."""
+    return torch.tensor([[len(pair.chosen) for pair in pairs],
+                         [len(pair.rejected) for pair in pairs]])
+
+
+def _gaps(pairs: Sequence[Pair]) -> Tensor:
+    missing = [pair.id for pair in pairs if pair.score_gap is None]
+    if missing:
+        raise ValueError(f"pair {missing[0]} has no scores; loss=odpo needs score_chosen and "
                          "score_rejected on every row")
-    return pair.score_gap
+    return torch.tensor([pair.score_gap for pair in pairs])
 
 
-def group_by_prompt(pairs: Sequence[Pair]) -> list[list[int]]:
-    """Indices of pairs by prompt, in order of first appearance."""
-    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for index, pair in enumerate(pairs):
-        groups[pair.prompt].append(index)
-    return list(groups.values())
-
-
-def pair_rewards(model: nn.Module, objective: DPOObjective,
-                 device: torch.device) -> list[dict[str, Any]]:
-    """Implicit rewards of every pair under a trained model: {"id", "prompt", "chosen", "rejected"}.
-
-    `prompt` numbers the pair's prompt, so that intervals can resample prompts.
-    """
-    rows = []
-    numbers = {example: number for number, group in enumerate(objective.groups)
-               for example in group}
-    with torch.no_grad():
-        for row in objective.rows(list(numbers), device):
-            logps, reference = response_logps(model, row.batch), objective.reference
-            for place, example in enumerate(row.examples):
-                chosen, rejected = (
-                    (logps[index[place]].item() - reference[example, side].item())
-                    for side, index in enumerate((row.extra.chosen, row.extra.rejected)))
-                rows.append({"id": objective.pairs[example].id, "prompt": numbers[example],
-                             "chosen": objective.settings.beta * chosen,
-                             "rejected": objective.settings.beta * rejected})
-    return rows
+# Given: the four log-probabilities and beta.
+LOSSES: dict[str, Callable[[tuple, DPOSettings, Sequence[Pair]], Tensor]] = {
+    "dpo": lambda given, settings, _: losses.dpo_loss(*given, settings.label_smoothing),
+    "robust": lambda given, settings, _: losses.robust_dpo_loss(*given, settings.label_smoothing),
+    "ipo": lambda given, *_: losses.ipo_loss(*given),
+    "cal_dpo": lambda given, *_: losses.cal_dpo_loss(*given),
+    "odpo": lambda given, _, pairs: losses.odpo_loss(*given, _gaps(pairs).to(given[0])),
+    "simpo": lambda given, _, pairs: losses.simpo_loss(*given, *_lengths(pairs).to(given[0])),
+    "length_normalised": lambda given, _, pairs: losses.length_normalised_dpo_loss(
+        *given, *_lengths(pairs).to(given[0])),
+}

@@ -1,8 +1,7 @@
-"""Training examples that are encoded when asked for, for data that do not fit in memory.
+"""Training examples that are tokenised when asked for, for data that do not fit in memory.
 
-The rows stay on disk (`lib.data.parquet.ParquetRows`); a process holds the examples of its last
-steps. Encoding costs little beside training, and a pass over all of them is needed a few times:
-for their lengths, their prompts, and the hash of the run.
+The rows stay on disk (`lib.data.parquet.ParquetRows`). Tokenising costs little beside training, and
+a pass over all examples is needed a few times: for their lengths, prompts, and the run's hash.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,8 +12,8 @@ Example = TypeVar("Example")
 KEPT = 4096  # examples that a process remembers
 
 
-class Encoded(Sequence[Example]):
-    """`encode` of each row, computed at each look except for the last few thousand."""
+class LazyExamples(Sequence[Example]):
+    """Examples tokenised on first access; the last 4,096 stay cached."""
 
     def __init__(self, rows: Sequence[dict[str, Any]],
                  encode: Callable[[dict[str, Any]], Example]) -> None:

@@ -1,8 +1,8 @@
 """The one training loop: packed rows in, metrics and checkpoints out.
 
 An objective (`lib.training.sft`, `lib.training.dpo`) says how the examples of one optimizer step
-become packed rows and what their loss is; the loop does the rest: order of the data, accumulation
-that equals one big batch, clipping, schedule, evaluation, logging, checkpoints, resuming.
+become packed rows and what their loss is; the loop does the rest: order of the data, gradients
+added over rows that equal one big batch, clipping, schedule, evaluation, logging, checkpoints.
 """
 
 import time
@@ -14,26 +14,26 @@ import torch
 from torch import Tensor, nn
 
 from lib.modeling.loading import cast_parameters
-from lib.modeling.packed.lean_activations import keep_less
+from lib.modeling.packed.lean_activations import recompute_norms_and_mlps
 from lib.runtime.devices import keep_freed_memory, peak_memory_gb, release_memory
 from lib.runtime.files import append_jsonl, read_jsonl, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
-from lib.training.checkpoints import (
+from lib.training.engine.checkpoints import (
     latest_checkpoint,
     load_checkpoint,
     prune_checkpoints,
     save_checkpoint,
 )
-from lib.training.flops import model_flops_utilisation
-from lib.training.objective import Metrics, Objective, Row, step_batches
-from lib.training.optimizer import (
+from lib.training.engine.flops import model_flops_utilisation
+from lib.training.engine.optimizer import (
     LossScale,
     MasterWeights,
     build_optimizer,
     clip_gradients,
     learning_rate,
 )
-from lib.training.parallel.processes import ALONE, Processes, RowLoss, gathered, shard
+from lib.training.objective import Metrics, Objective, PackedRow, RowLoss, step_batches
+from lib.training.processes import ALONE, Processes
 from lib.training.settings import TrainingSettings
 
 Probe = Callable[[nn.Module, int], Metrics]
@@ -58,7 +58,7 @@ class Run:
     probe: Probe | None = None
     name: str = "training"
     processes: Processes = ALONE
-    plain: Callable[[], nn.Module] | None = None  # another untrained model; shards probe on it
+    fresh_model: Callable[[], nn.Module] | None = None  # unsharded; shards are gathered into it
 
 
 def train(run: Run) -> dict[str, Tensor]:
@@ -79,15 +79,12 @@ class Loop:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.processes = run.processes
-        self.batches = step_batches(run.objective, run.settings, run.seed)
-        if not run.settings.compile:  # a compiler fuses these layers itself
-            keep_less(run.model)
-        if self.processes.sharded:  # the shards are float32 masters and round themselves
-            self.loss = shard(run.model, run.dtype)
-            self.weights = MasterWeights(run.model, torch.float32)
-        else:
-            self.loss = RowLoss(run.model)
-            self.weights = MasterWeights(run.model, run.dtype)
+        self.batches = step_batches(run.objective.groups, run.settings, run.seed)
+        recompute_norms_and_mlps(run.model)
+        self.loss = self.processes.row_loss(run.model, run.dtype)
+        # Shards are float32 masters themselves, which FSDP rounds for each forward.
+        self.weights = MasterWeights(run.model,
+                                     torch.float32 if self.processes.sharded else run.dtype)
         self.optimizer = build_optimizer(self.weights, run.settings)
         self.scale = LossScale(run.dtype == torch.float16, processes=self.processes)
         self.step, self.counters = 0, {"num_tokens": 0}
@@ -125,7 +122,7 @@ class Loop:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The trained parameters in float32, by name; of shards: whole, on rank 0 only."""
-        return gathered(self.weights.masters, self.processes)
+        return self.processes.gathered(self.weights.masters)
 
     def _due(self, every: int) -> bool:
         return self.step == len(self.batches) or bool(every) and self.step % every == 0
@@ -135,7 +132,8 @@ class Loop:
         checkpoint = self.processes.from_main(
             latest_checkpoint(folder, self.key) if self.processes.main else None)
         if checkpoint is not None:
-            self.counters = load_checkpoint(checkpoint, self.weights, self.optimizer, self.scale)
+            self.counters = load_checkpoint(checkpoint, self.weights, self.optimizer, self.scale,
+                                            self.processes)
             self.step = checkpoint.step
             say(f"{self.run.name}: going on from {checkpoint.folder}, "
                 f"step {self.step} of {len(self.batches)}")
@@ -160,9 +158,9 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         weight, sums = run.objective.weight(examples), {"computed_tokens": 0}
-        for row, counted in rows_of(run.objective, examples, run.device, self.processes):
-            metrics = self._backward(row, weight, counted)
-            _add(sums, metrics | {"computed_tokens": row.batch.tokens} if counted else {})
+        for row, is_filler in rows_of(run.objective, examples, run.device, self.processes):
+            metrics = self._backward(row, weight, is_filler)
+            _add(sums, {} if is_filler else metrics | {"computed_tokens": row.batch.tokens})
         grad_norm, applied = self._apply()
         sums = self.processes.total(sums)
         computed = sums.pop("computed_tokens")
@@ -176,14 +174,14 @@ class Loop:
             "peak_memory_gb": peak_memory_gb(run.device)}
         return metrics | model_flops_utilisation(run.model, computed, seconds, run.device)
 
-    def _backward(self, row: Row, weight: float, counted: bool = True) -> Metrics:
-        """Add a row's gradient; a row that is not counted only keeps step with other shards."""
+    def _backward(self, row: PackedRow, weight: float, is_filler: bool = False) -> Metrics:
+        """Add a row's gradient; a filler adds none: FSDP needs as many passes on every rank."""
         shards = self.processes.count if self.processes.sharded else 1  # they average gradients
         try:
             loss, metrics = self.loss(self.run.objective, row)
             if not torch.isfinite(loss):
                 raise TrainingError(self._not_a_number(row))
-            (loss * (self.scale.scale * shards * counted / weight)).backward()
+            (loss * (self.scale.scale * shards * (not is_filler) / weight)).backward()
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
                 raise TrainingError(
@@ -193,7 +191,7 @@ class Loop:
             raise
         return metrics | {"loss": loss.item()}
 
-    def _not_a_number(self, row: Row) -> str:
+    def _not_a_number(self, row: PackedRow) -> str:
         checkpoint = latest_checkpoint(self.run.folder / "checkpoints", self.key)
         place = checkpoint.folder if checkpoint else "none: the run starts from the beginning"
         return (f"the loss is not a number at step {self.step + 1}, rows {list(row.examples)}; "
@@ -203,7 +201,7 @@ class Loop:
         """Clip and step; (gradient norm before clipping, whether the step was taken)."""
         self.processes.add_gradients(self.weights.masters.values())
         applied = self.scale.unscale(self.weights)
-        norm = clip_gradients(self.weights, self.run.settings.max_grad_norm)
+        norm = clip_gradients(self.weights, self.run.settings.max_grad_norm, self.processes)
         if applied:
             self.optimizer.step()
             self.weights.copy_to_model()
@@ -226,7 +224,7 @@ class Loop:
         state = self.state_dict()
         if not self.processes.main:
             return None
-        model = self.run.plain()
+        model = self.run.fresh_model()
         model.load_state_dict(state, strict=False)
         return cast_parameters(model, self.run.dtype).eval()
 
@@ -247,22 +245,23 @@ def dropout_off(model: nn.Module) -> None:
 
 
 def rows_of(objective: Objective, examples: Sequence[int], device: torch.device,
-            processes: Processes) -> list[tuple[Row, bool]]:
-    """This rank's rows of a step, and whether each counts.
+            processes: Processes) -> list[tuple[PackedRow, bool]]:
+    """This process's rows of a step, and whether each is a filler.
 
     Shards compute a layer together, so that all need as many rows; a rank that has fewer repeats
-    the step's cheapest unit, which does not count.
+    the step's cheapest group as a filler.
     """
     if processes.count == 1:
-        return [(row, True) for row in objective.rows(examples, device)]
-    units = objective.units(examples)
-    own = processes.part(units)
-    rows = [(row, True) for row in (objective.rows(own, device) if own else [])]
+        return [(row, False) for row in objective.rows(examples, device)]
+    groups = objective.computed_together(examples)
+    own = processes.part(groups)
+    rows = [(row, False) for row in (objective.rows(own, device) if own else [])]
     if not processes.sharded:
         return rows
     missing = max(processes.gather(len(rows))) - len(rows)
-    filler = objective.rows(min(units, key=lambda unit: unit[1])[0], device)[0]
-    return rows + [(filler, False)] * missing
+    cheapest = min(groups, key=lambda group: group.tokens)
+    filler = objective.rows(cheapest.examples, device)[0]
+    return rows + [(filler, True)] * missing
 
 
 def evaluate(model: nn.Module, objective: Objective, device: torch.device,
@@ -275,9 +274,9 @@ def evaluate(model: nn.Module, objective: Objective, device: torch.device,
     examples = [example for group in objective.groups for example in group]
     sums: Metrics = {}
     with torch.no_grad():
-        for row, counted in rows_of(objective, examples, device, processes):
+        for row, is_filler in rows_of(objective, examples, device, processes):
             loss, metrics = loss_of(objective, row)
-            _add(sums, metrics | {"loss": loss.item()} if counted else {})
+            _add(sums, {} if is_filler else metrics | {"loss": loss.item()})
     weight, sums = objective.weight(examples), processes.total(sums)
     return {name: value / weight for name, value in sums.items()} | {"n": len(examples)}
 

@@ -22,7 +22,7 @@ def _numpy_or_torch(function: Callable[Arguments, Tensor]) -> Callable[Arguments
     """Let a function on tensors also take NumPy arrays or lists, and then give NumPy back."""
     @wraps(function)
     def either(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
-        """The loss in the kind of array that was given: torch or NumPy."""
+        """Torch tensors give a tensor; anything else gives a NumPy array."""
         if any(isinstance(value, Tensor) for value in (*args, *kwargs.values())):
             return function(*args, **kwargs)
         return function(*map(_tensor, args),
@@ -42,17 +42,19 @@ def _gap(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tenso
 
 
 @_numpy_or_torch
-def sft_loss(logps: Tensor, mask: Tensor) -> Tensor:
+def sft_loss(logps: Tensor, mask: Tensor, tokens: float | None = None) -> Tensor:
     """Mean negative log-probability over response tokens.
 
     logps, mask: any equal shape, e.g. [batch, tokens]; mask 1 on response tokens (the end-of-turn
-    token included). Over an accumulation window pass the tokens of the whole window: the mean of
-    micro-batch means would weight a token by its micro-batch. Raises ValueError without a token.
+    token included). tokens: what the sum is divided by, by default the tokens of `mask`. The mean
+    of an optimizer step that is computed in parts is the sum of the parts' losses when `tokens`
+    counts the whole step; a mean of the parts' means would weight a token by its part. Raises
+    ValueError without a token.
     """
-    count = mask.sum()
-    if count == 0:
+    tokens = mask.sum() if tokens is None else tokens
+    if tokens == 0:
         raise ValueError("the mask has no response token, so there is no loss to take a mean of")
-    return -(logps * mask).sum() / count
+    return -(logps * mask).sum() / tokens
 
 
 @_numpy_or_torch

@@ -3,8 +3,8 @@
 They are computed on the very rows that training will use, in the same precision, so that policy and
 reference agree to the last bit at step 0 and the loss there is ln 2. The cache is a JSONL file
 whose first line is a key over model files, pairs and precision: another key's file is not used, a
-partial one is gone on with. Of several processes each computes its part of every step into a file
-of its own (`<name>-<rank>.jsonl`) and reads all of them.
+partial one is completed. Of several processes each computes its part of every step into a file of
+its own (`<name>-<rank>.jsonl`) and reads all of them.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from lib.modeling.packed.logps import response_logps
 from lib.runtime.files import FileError, append_jsonl, parse_jsonl, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
-from lib.training.dpo import Pair, pair_rows, pair_units, pairs_hash
-from lib.training.objective import Row
-from lib.training.parallel.processes import ALONE, Processes
+from lib.training.pairs import Pair, PairRow, pair_rows, pairs_hash, pairs_together
+from lib.training.processes import ALONE, Processes
 
 
 def reference_logps(model: nn.Module, pairs: Sequence[Pair], batches: Sequence[Sequence[int]],
@@ -42,7 +41,7 @@ def reference_logps(model: nn.Module, pairs: Sequence[Pair], batches: Sequence[S
         for row in rows:
             if not all(pairs[i].id in known for i in row.examples):
                 logps = response_logps(model, row.batch)
-                both = torch.stack((logps[row.extra.chosen], logps[row.extra.rejected]), 1).tolist()
+                both = torch.stack((logps[row.chosen], logps[row.rejected]), 1).tolist()
                 found = {pairs[i].id: value for i, value in zip(row.examples, both, strict=True)}
                 append_jsonl(own, {"logps": found})
                 known |= found
@@ -53,12 +52,12 @@ def reference_logps(model: nn.Module, pairs: Sequence[Pair], batches: Sequence[S
 
 
 def _rows(pairs: Sequence[Pair], batch: Sequence[int], token_budget: int, device: torch.device,
-          processes: Processes) -> list[Row]:
+          processes: Processes) -> list[PairRow]:
     """This process's rows of a step: those that it will train on."""
     if processes.count == 1:
         return pair_rows(pairs, batch, token_budget, device)
-    return pair_rows(pairs, processes.part(pair_units(pairs, batch, token_budget)), token_budget,
-                     device)
+    own = processes.part(pairs_together(pairs, batch, token_budget))
+    return pair_rows(pairs, own, token_budget, device)
 
 
 def _covering(batches: Sequence[Sequence[int]], count: int) -> list[list[int]]:

@@ -3,7 +3,7 @@
 The reward of an answer is the head's output at the last token of the conversation, as transformers'
 sequence classifiers have it, so that what is trained here is read by
 `lib.inference.rewards.classifier` and by any other tool. The tokens that the answers to one prompt
-begin with are computed once for all of them, as in `lib.training.dpo`, whose rows are used.
+begin with are computed once for all of them (`lib.training.pairs`).
 """
 
 from collections import Counter
@@ -22,8 +22,8 @@ from lib.modeling.packed.logps import packed_hidden
 from lib.modeling.packed.packing import PackedBatch
 from lib.runtime.files import sha256_of_value
 from lib.training import losses
-from lib.training.dpo import DPOObjective, Pair
-from lib.training.objective import Metrics, Row
+from lib.training.objective import Metrics
+from lib.training.pairs import Pair, PairObjective, PairRow, score_gap
 from lib.training.settings import RewardModelSettings
 
 
@@ -51,9 +51,10 @@ def encode_reward_pairs(rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTok
         if reason := _unusable(sides, max_length):
             dropped[reason] += 1
         else:
-            shared = _shared(encode_prompt(tokenizer, row["prompt"]), *sides)
-            chosen, rejected = (tuple(side[shared:]) for side in sides)
-            pairs.append(Pair(row["id"], tuple(sides[0][:shared]), chosen, rejected, _gap(row)))
+            prompt = row.get("prompt_ids") or encode_prompt(tokenizer, row["prompt"])
+            shared = _shared(prompt, *sides)
+            answers = [tuple(side[shared:]) for side in sides]
+            pairs.append(Pair(row["id"], tuple(sides[0][:shared]), *answers, score_gap(row)))
     return EncodedPairs(pairs, dict(dropped))
 
 
@@ -72,40 +73,39 @@ def _shared(prompt: Sequence[int], *sides: Sequence[int]) -> int:
     return next((place for place, same in enumerate(agrees) if not same), most)
 
 
-def _gap(row: dict[str, Any]) -> float | None:
-    scores = row.get("score_chosen"), row.get("score_rejected")
-    return None if None in scores else scores[0] - scores[1]
-
-
 def answer_rewards(model: nn.Module, batch: PackedBatch) -> Tensor:
-    """Reward of every answer of a row: the head at its last token, float32 [S], trees' order."""
-    last = [piece.stop - 1 for tree in batch.branch_slices for piece in tree]
+    """Reward of every answer of a row: the head at its last token, float32 [S]."""
+    last = [piece.stop - 1 for slices in batch.answer_slices for piece in slices]
     hidden = packed_hidden(model, batch)[last].float()  # [S, width]
     return linear(hidden, model.score.weight.float())[:, 0]
 
 
-class RewardObjective(DPOObjective):
-    """Pairs for `lib.training.loop`; rows, weights and counts of tokens are DPO's.
+class RewardObjective(PairObjective):
+    """Pairs whose answers the scalar head scores; see `lib.training.objective.Objective`.
 
     Raises ValueError when `settings.margin` is on and a pair has no scores.
     """
 
     def __init__(self, pairs: Sequence[Pair], settings: RewardModelSettings) -> None:
-        super().__init__(pairs, None, settings)
+        super().__init__(pairs, settings)
         self.margins = torch.zeros(len(pairs))
         if settings.margin:
             self.margins = settings.margin * torch.tensor([_known_gap(pair) for pair in pairs])
 
-    def loss(self, model: nn.Module, row: Row) -> tuple[Tensor, Metrics]:
+    def loss(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Metrics]:
         """Summed loss of the row's pairs, and sums of TRL's metrics."""
-        rewards = answer_rewards(model, row.batch)
-        chosen, rejected = rewards[row.extra.chosen], rewards[row.extra.rejected]
-        margins = self.margins[list(row.examples)].to(rewards.device)
+        chosen, rejected = self.rewards(model, row)
+        margins = self.margins[list(row.examples)].to(chosen.device)
         per_pair = losses.reward_loss(chosen, rejected, margins, self.settings.centering)
         sums = {"rewards/chosen": chosen, "rewards/rejected": rejected,
                 "rewards/margins": chosen - rejected,
                 "rewards/accuracies": (chosen > rejected).float()}
         return per_pair.sum(), {name: value.sum().item() for name, value in sums.items()}
+
+    def rewards(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor]:
+        """Rewards of the row's chosen and rejected answers, float32 [pairs] each."""
+        rewards = answer_rewards(model, row.batch)
+        return rewards[row.chosen], rewards[row.rejected]
 
     def key(self) -> str:
         """Hash of the pairs and of their margins."""
@@ -118,26 +118,6 @@ def _known_gap(pair: Pair) -> float:
         raise ValueError(f"pair {pair.id} has no scores; reward_model.margin needs score_chosen and"
                          " score_rejected on every row, use 0 to train without")
     return pair.score_gap
-
-
-def pair_leads(model: nn.Module, objective: RewardObjective,
-               device: torch.device) -> list[dict[str, Any]]:
-    """Rewards of every pair by a trained model: {"id", "prompt", "chosen", "rejected"}.
-
-    `prompt` numbers the pair's prompt, so that intervals can resample prompts.
-    """
-    numbers = {example: number for number, group in enumerate(objective.groups)
-               for example in group}
-    found = []
-    with torch.no_grad():
-        for row in objective.rows(list(numbers), device):
-            rewards = answer_rewards(model, row.batch)
-            chosen, rejected = (rewards[side].tolist()
-                                for side in (row.extra.chosen, row.extra.rejected))
-            found += [{"id": objective.pairs[example].id, "prompt": numbers[example],
-                       "chosen": one, "rejected": other}
-                      for example, one, other in zip(row.examples, chosen, rejected, strict=True)]
-    return found
 
 
 def save_reward_model(model: PreTrainedModel, state: dict[str, Tensor],

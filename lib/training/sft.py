@@ -1,7 +1,7 @@
 """Supervised fine-tuning: -log p of response tokens, all tokens of a step weighing the same.
 
 The step's loss is (sum over all its rows) / (response tokens of the whole step), so that a short
-answer does not weigh more than a long one and accumulation equals one big batch.
+answer does not weigh more than a long one, however the step is packed into rows.
 """
 
 from collections.abc import Sequence
@@ -10,60 +10,87 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lib.data.chat import encode_conversation
+from lib.data.chat import Encoded, truncate
+from lib.data.tokens import conversation_ids, with_ids
 from lib.modeling.packed.logps import response_token_logps
-from lib.modeling.packed.packing import Tree, collate, pack
+from lib.modeling.packed.packing import SharedPrompt, collate, pack
 from lib.runtime.files import sha256_of_values
-from lib.training.objective import Metrics, Row
-from lib.training.parallel.processes import Unit
+from lib.training import losses
+from lib.training.job import Job, ProbeMaker, fit, read_examples, save_trained, set_up
+from lib.training.objective import ExampleGroup, Metrics, PackedRow
+from lib.training.processes import ALONE, Processes
+
+
+def train_sft(job: Job, processes: Processes = ALONE,
+              make_probe: ProbeMaker | None = None) -> None:
+    """Fine-tune `job.model` on conversations and write the model; every process calls it.
+
+    Raises FileError, ModelError, TrainingError or ValueError, each one sentence.
+    """
+    setup = set_up(job, processes)
+    training, held = (SFTObjective(read_examples(setup, path, encode_sft),
+                                   job.settings.token_budget)
+                      for path in (job.rows, job.validation))
+    model, state = fit(setup, training, held if job.validation else None, make_probe)
+    if processes.main:
+        save_trained(setup, model, state)
 
 
 class SFTObjective:
-    """Conversations as packed sequences; see `lib.training.objective.Objective`."""
+    """Conversations as packed sequences; see `lib.training.objective.Objective`.
 
-    def __init__(self, sequences: Sequence[Tree], token_budget: int) -> None:
-        refuse_long_trees(sequences, token_budget)
+    Raises ValueError naming the first sequence that is longer than `token_budget`.
+    """
+
+    def __init__(self, sequences: Sequence[SharedPrompt], token_budget: int) -> None:
+        _refuse_long(sequences, token_budget)
         self.sequences, self.token_budget = sequences, token_budget
         self.groups = [[index] for index in range(len(sequences))]
-        self._weights = [sum(tree.masks[0]) for tree in sequences]
+        self._weights = [sum(sequence.masks[0]) for sequence in sequences]
 
-    def rows(self, examples: Sequence[int], device: torch.device) -> list[Row]:
+    def rows(self, examples: Sequence[int], device: torch.device) -> list[PackedRow]:
         """Whole sequences side by side, at most `token_budget` tokens a row."""
         packed = pack([len(self.sequences[i]) for i in examples], self.token_budget)
         chosen = [[examples[i] for i in row] for row in packed]
-        return [Row(collate([self.sequences[i] for i in row], device), tuple(row))
+        return [PackedRow(collate([self.sequences[i] for i in row], device), tuple(row))
                 for row in chosen]
 
     def weight(self, examples: Sequence[int]) -> float:
         """Response tokens of the examples."""
         return sum(self._weights[i] for i in examples)
 
-    def units(self, examples: Sequence[int]) -> list[Unit]:
+    def computed_together(self, examples: Sequence[int]) -> list[ExampleGroup]:
         """Every sequence by itself."""
-        return [([i], len(self.sequences[i])) for i in examples]
+        return [ExampleGroup([i], len(self.sequences[i])) for i in examples]
 
     def tokens(self, examples: Sequence[int]) -> int:
         """All tokens of the examples."""
         return sum(len(self.sequences[i]) for i in examples)
 
-    def loss(self, model: nn.Module, row: Row) -> tuple[Tensor, Metrics]:
-        """Summed negative log-likelihood of the row's response tokens."""
-        return -response_token_logps(model, row.batch).sum(), {}
+    def loss(self, model: nn.Module, row: PackedRow) -> tuple[Tensor, Metrics]:
+        """Negative log-likelihood of the row's response tokens, summed."""
+        logps = response_token_logps(model, row.batch)  # [response tokens of the row]
+        # The loop divides by the tokens of the whole step, of which this row is a part.
+        return losses.sft_loss(logps, torch.ones_like(logps), tokens=1), {}
 
     def key(self) -> str:
         """Hash of the token ids and masks."""
-        return sha256_of_values([t.prompt, t.branches, t.masks] for t in self.sequences)
+        return sha256_of_values([one.prompt, one.answers, one.masks] for one in self.sequences)
 
 
-def encode_sft(rows: Sequence[dict[str, Any]], tokenizer: Any, max_length: int) -> list[Tree]:
-    """SFT rows as trees with one branch; the mask is 1 on every assistant turn's tokens."""
-    encoded = [encode_conversation(tokenizer, row["messages"], max_length) for row in rows]
-    return [Tree((), (tuple(e.input_ids),), (tuple(e.response_mask),)) for e in encoded]
+def encode_sft(rows: Sequence[dict[str, Any]], tokenizer: Any,
+               max_length: int) -> list[SharedPrompt]:
+    """SFT rows as single answers to an empty prompt; mask 1 on every assistant turn's tokens.
+
+    Ids that the data stage stored are used.
+    """
+    encoded = [truncate(Encoded(row["input_ids"], row["response_mask"]), max_length)
+               for row in with_ids(rows, tokenizer, conversation_ids)]
+    return [SharedPrompt((), (tuple(e.input_ids),), (tuple(e.response_mask),)) for e in encoded]
 
 
-def refuse_long_trees(trees: Sequence[Tree], token_budget: int) -> None:
-    """Raise ValueError naming the first tree that is longer than a row may be."""
-    for index, tree in enumerate(trees):
-        if len(tree) > token_budget:
-            raise ValueError(f"row {index} has {len(tree)} tokens, more than token_budget="
+def _refuse_long(sequences: Sequence[SharedPrompt], token_budget: int) -> None:
+    for index, sequence in enumerate(sequences):
+        if len(sequence) > token_budget:
+            raise ValueError(f"row {index} has {len(sequence)} tokens, more than token_budget="
                              f"{token_budget}; raise token_budget or lower max_length")

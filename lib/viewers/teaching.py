@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 import torch
 
 from lib.analysis.figures.theme import framed
-from lib.modeling.packed.attention import Layout, Span
+from lib.modeling.packed.attention import dense_mask
+from lib.modeling.packed.packing import Layout, Span
 
 RESPONSE = "background:#0072b233;border-bottom:2px solid #0072b2"
 PROMPT = "color:#8a8a8a"
@@ -41,7 +42,7 @@ def packed_row_figure(trees: Sequence[tuple[int, Sequence[int]]]) -> go.Figure:
         labels += [f"prompt {number}"] * prompt
         labels += [f"prompt {number}, answer {n}" for n, length in enumerate(answers, start=1)
                    for _ in range(length)]
-    mask = Layout(tuple(spans), start).dense_mask(None, torch.device("cpu"))
+    mask = dense_mask(Layout(tuple(spans), start), None, torch.device("cpu"))
     figure = go.Figure(go.Heatmap(
         z=mask.int().numpy(), colorscale=[[0, "#f2f2f2"], [1, "#0072b2"]], showscale=False, xgap=1,
         ygap=1, text=[[f"{row} sees {column}" for column in labels] for row in labels],

@@ -28,9 +28,10 @@ from lib.data.parquet import to_trl
 from lib.data.schema import convert, preference_row, sft_row
 from lib.modeling.loading import load_model, load_tokenizer, resolve_model
 from lib.modeling.packed.attention import choose_method, use_packed_attention
-from lib.runtime.devices import DTYPES, peak_memory_gb
-from lib.training.dpo import DPOObjective, encode_pairs
+from lib.runtime.devices import peak_memory_gb
+from lib.training.dpo import DPOObjective
 from lib.training.loop import Loop, Run
+from lib.training.pairs import encode_pairs
 from lib.training.reference import reference_logps
 from lib.training.settings import DPOSettings, SFTSettings
 from lib.training.sft import SFTObjective, encode_sft
@@ -132,8 +133,8 @@ def _model(options: argparse.Namespace) -> PreTrainedModel:
 
 def _ours(options: argparse.Namespace) -> dict[str, Any]:
     tokenizer, model, rows = load_tokenizer(_named(options)), _model(options), _rows(options)
-    device, dtype = torch.device(options.device), DTYPES[PRECISIONS[options.precision]]
-    shared = {"batch_size": options.batch, "accumulation": 1, "token_budget": options.token_budget,
+    device, dtype = torch.device(options.device), getattr(torch, PRECISIONS[options.precision])
+    shared = {"batch_size": options.batch, "token_budget": options.token_budget,
               "checkpoint_every": 0, "warmup_share": 0.0}
     with tempfile.TemporaryDirectory() as folder:
         if options.stage == "sft":
@@ -204,8 +205,8 @@ def _tokens(options: argparse.Namespace, rows: list[dict[str, Any]]) -> int:
     """Real tokens of the rows, counted as for our side."""
     tokenizer = load_tokenizer(_named(options))
     if options.stage == "sft":
-        trees = encode_sft([_conversation(row) for row in rows], tokenizer, options.max_length)
-        return sum(map(len, trees))
+        conversations = [_conversation(row) for row in rows]
+        return sum(map(len, encode_sft(conversations, tokenizer, options.max_length)))
     pairs = encode_pairs(rows, tokenizer, options.max_length)
     return sum(2 * len(pair.prompt) + len(pair.chosen) + len(pair.rejected) for pair in pairs)
 

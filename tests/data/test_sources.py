@@ -199,13 +199,13 @@ def test_errors_in_local_files_name_the_file_and_the_place(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"source": "hubb"}, "data.source is 'hubb'; use sample, hub or local"),
-    ({"source": "hub"}, "data.source is 'hub'; use sample, or one of data.sft_path"),
-    ({"pairs": "both"}, "data.pairs is 'both'; use on_policy or written"),
-    ({"sft_rows": 0}, "data.sft_rows is 0; use at least 1"),
-    ({"max_length": 1}, "data.max_length is 1; use at least 2"),
-    ({"min_gap": -1.0}, "data.min_gap is -1.0; use 0 or more"),
-    ({"validation_share": 1.0}, "data.validation_share is 1.0"),
+    ({"source": "hubb"}, "source is 'hubb'; use one of sample, hub, local"),
+    ({"source": "hub"}, "data.source is 'hub' and no place is named; use sample,"),
+    ({"pairs": "both"}, "pairs is 'both'; use one of on_policy, written"),
+    ({"sft_rows": 0}, "sft_rows is 0; use a whole number of at least 1, or null"),
+    ({"max_length": 1}, "max_length is 1; use a whole number of at least 2"),
+    ({"min_gap": -1.0}, "min_gap is -1.0; use a number of at least 0"),
+    ({"validation_share": 1.0}, "validation_share is 1.0; use a number of at least 0 and below 1"),
 ])
 def test_impossible_settings_are_refused_when_they_are_made(
     change: dict[str, Any], message: str

@@ -228,11 +228,16 @@ def start_client(server: Server, folder: Path) -> subprocess.Popen[bytes]:
              str(CALLS_A_MINUTE)], env=environment, stdout=output, stderr=output, cwd=folder)
 
 
+def cached_model(folder: Path) -> CachedRewardModel:
+    """The client's cache in front of an address where nothing answers."""
+    return cached(NemotronRewardModel(ApiSettings(base_url="http://127.0.0.1:9", attempts=1)),
+                  ScoreCache(folder / "scores.sqlite"))
+
+
 def cached_answers(folder: Path) -> set[str]:
-    replay = CachedRewardModel("nemotron", NemotronRewardModel().identity,
-                               ScoreCache(folder / "scores.sqlite"), missing="none")
-    scores = replay.score([conversation(number) for number in range(ITEMS)])
-    return {f"answer {number}" for number, score in enumerate(scores) if score is not None}
+    everything = [conversation(number) for number in range(ITEMS)]
+    lacking = cached_model(folder).lacking(everything)
+    return {each[-1]["content"] for each in everything if each not in lacking}
 
 
 def most_calls(times: list[float], seconds: float) -> int:
@@ -271,9 +276,7 @@ def test_killed_in_the_middle_of_two_thousand_nothing_is_lost_wrong_or_asked_twi
     everything = {f"answer {number}" for number in range(ITEMS)}
     assert asked_again == everything - kept
 
-    replay = CachedRewardModel("nemotron", NemotronRewardModel().identity,
-                               ScoreCache(tmp_path / "scores.sqlite"))
-    scores = replay.score([conversation(number) for number in range(ITEMS)])
+    scores = cached_model(tmp_path).score([conversation(number) for number in range(ITEMS)])
     assert scores == [true_reward(f"answer {number}") for number in range(ITEMS)]
     assert len(set(scores)) < ITEMS / 5  # exact ties did occur
     assert max(server.calls.values()) >= 3
@@ -309,7 +312,7 @@ def test_what_never_succeeds_is_missing_and_asked_again_next_time(
     (verdict,) = dict(model.stream([conversation(1)])).values()
     assert verdict.score is None
     assert verdict.transient
-    assert verdict.reason.startswith("no score after 3 attempts")
+    assert verdict.reason.startswith("no usable reply after 3 attempts")
     assert KEY not in repr(verdict)
     assert troubled.calls["answer 1"] == 3
     model.score([conversation(1)])
@@ -342,12 +345,12 @@ def test_a_hopeless_run_stops_at_once_and_says_what_to_do(
     assert KEY not in repr(error.value)
     assert error.value.__context__ is None
     assert len(troubled.times) < 50
-    assert len(model.cache) == 0
+    assert model.cache.count(model.identity) == 0
 
 
 @pytest.mark.parametrize("troubled", ["gone"], indirect=True)
 def test_the_probe_tells_that_the_endpoint_is_gone(troubled: Server) -> None:
-    with pytest.raises(EndpointGoneError, match="fall back to the classifier or the embedded"):
+    with pytest.raises(EndpointGoneError, match="has reached its end of life at http"):
         client_for(troubled).probe()
     assert len(troubled.times) == 1
 

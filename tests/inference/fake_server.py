@@ -6,7 +6,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from lib.inference.api.server import ServerSettings
+from lib.inference.api.transport import ServerSettings
 
 Reply = tuple[int, dict[str, str], str] | None  # None cuts the connection
 

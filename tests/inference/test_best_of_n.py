@@ -20,7 +20,6 @@ from lib.inference.best_of_n import (
     mbr_best_of_n,
     random_of_n,
     soft_best_of_n,
-    word_similarity,
 )
 
 VECTORS = json.loads((ROOT / "tests" / "methods_vectors.json").read_text())
@@ -141,13 +140,3 @@ def test_a_curve_that_never_turns_has_no_peak() -> None:
     assert np.isnan(fit["d_peak"])
     with pytest.raises(ValueError, match="at least two n"):
         gao_fit([1, 2], [0.0, 0.1])
-
-
-def test_word_similarity_is_the_cosine_of_word_counts() -> None:
-    found = word_similarity(["a b", "B a!", "a a", "c", "", "..."])
-    assert np.diag(found) == close(1)
-    assert (found == found.T).all()
-    assert found[0, 1] == close(1)
-    assert found[0, 2] == close(2 / (np.sqrt(2) * 2))
-    assert found[0, 3] == 0
-    assert found[4].tolist() == [0, 0, 0, 0, 1, 1]

@@ -8,12 +8,12 @@ import torch
 from scipy.stats import chisquare
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lib.data.chat import encode_prompt, stop_token_ids
+from lib.data.chat import encode_prompt, encode_response, stop_token_ids
 from lib.inference.engine.decoding import Engine, rows_in_pass
 from lib.inference.engine.kv_cache import PromptCache
-from lib.inference.engine.prepacked_weights import onednn_multiplies, packed_weights
+from lib.inference.engine.prepacked_weights import onednn_multiplies, prepacked_weights
 from lib.inference.engine.sampling_mode import sampling_mode
-from lib.inference.prompts import messages_of
+from lib.inference.prompts import encode_within, messages_of
 from lib.inference.sampling import SamplingSettings, sample
 from lib.runtime.files import Row
 from tests.inference.tiny_models import FAMILIES, PROMPTS, texts, tiny
@@ -141,26 +141,31 @@ def test_rows_that_have_ended_leave_and_waiting_ones_take_their_place(
     assert len(running) < sum(lengths) / 6 + 30
 
 
-def test_log_probabilities_are_those_of_a_plain_forward_pass(
-        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
-        monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = []
-    record = Engine._record
-    monkeypatch.setattr(Engine, "_record", lambda engine, tokens: kept.extend(
-        ended := record(engine, tokens)) or ended)
+def test_log_probabilities_are_those_of_a_plain_forward_pass_over_the_tokens_that_were_drawn(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     settings = SamplingSettings(samples=2, temperature=0.8, top_k=6, max_new_tokens=12, rows=4)
-    sample(qwen, tokenizer, PROMPTS, settings)
-    assert len(kept) == 10
-    for answer in kept:
-        prompt, new = list(answer.job.tokens), torch.tensor(answer.tokens)
+    rows = sample(qwen, tokenizer, PROMPTS, settings)
+    answers = [(encode_within(tokenizer, prompt, 1024)[0], answer)
+               for prompt, row in zip(PROMPTS, rows, strict=True) for answer in row["candidates"]]
+    for prompt, answer in answers:
+        ids = answer["token_ids"]
+        assert len(ids) == answer["tokens"]
+        assert tokenizer.decode(ids, skip_special_tokens=True) == answer["text"]
+        assert (ids[-1] in stop_token_ids(tokenizer)) == (answer["finish"] == "stop")
+        new = torch.tensor(ids)
         with torch.no_grad():
-            logits = qwen(torch.tensor([prompt + answer.tokens])).logits[0, len(prompt) - 1:-1]
+            logits = qwen(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1:-1]
         logps = logits.log_softmax(-1).gather(1, new[:, None]).sum().item()
-        assert answer.logprob == pytest.approx(logps, abs=1e-3)
+        assert answer["logprob"] == pytest.approx(logps, abs=1e-3)
         least = logits.topk(6).values[:, -1:]
         cut = (logits / 0.8).masked_fill(logits < least, -torch.inf)
         sampling = cut.log_softmax(-1).gather(1, new[:, None]).sum().item()
-        assert answer.sampling_logprob == pytest.approx(sampling, abs=1e-3)
+        assert answer["sampling_logprob"] == pytest.approx(sampling, abs=1e-3)
+    again = [encode_response(tokenizer, messages_of(prompt), answer["text"])
+             for prompt, row in zip(PROMPTS, rows, strict=True) for answer in row["candidates"]]
+    drawn = [answer["token_ids"] for _, answer in answers]
+    assert any(ids[:len(other)] != other[:len(ids)] for ids, other in zip(drawn, again, strict=True)
+               ), "text that encodes to other tokens than were drawn is what this test is about"
 
 
 def test_both_stop_tokens_end_an_answer_and_are_counted(
@@ -174,7 +179,7 @@ def test_both_stop_tokens_end_an_answer_and_are_counted(
             model.lm_head.bias[stop] = 100
         row, = sample(model, tokenizer, PROMPTS[:1], SamplingSettings(samples=2))
         for answer in row["candidates"]:
-            assert answer == {"text": "", "tokens": 1, "finish": "stop",
+            assert answer == {"text": "", "token_ids": [stop], "tokens": 1, "finish": "stop",
                               "logprob": pytest.approx(0, abs=1e-3),
                               "sampling_logprob": pytest.approx(0, abs=1e-3)}
     assert len(stop_token_ids(tokenizer)) == 2
@@ -197,13 +202,13 @@ def test_greedy_is_top_k_of_one(qwen: PreTrainedModel,
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_packed_weights_give_the_same_bits_for_any_number_of_rows(dtype: torch.dtype) -> None:
+def test_prepacked_weights_give_the_same_bits_for_any_number_of_rows(dtype: torch.dtype) -> None:
     layers = torch.nn.Sequential(torch.nn.Linear(576, 1536, bias=False),
                                  torch.nn.Linear(1536, 576)).to(dtype)
     hidden = torch.randn(64, 576, dtype=dtype)
     with torch.inference_mode():
         plain = layers(hidden)
-        with packed_weights(layers):
+        with prepacked_weights(layers):
             assert all("forward" in vars(layer) for layer in layers) == onednn_multiplies(dtype)
             packed = layers(hidden)
             for running in (1, 3, 8, 24, 64):

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lib.inference import partial_file
 from lib.inference.prompts import encode_within
 from lib.inference.sampling import SamplingSettings, generate_stream, sample, sample_to_file
-from lib.runtime.files import Row, read_jsonl
+from lib.runtime.files import Row, read_jsonl, sha256_of_value, write_jsonl
 from tests.inference.tiny_models import PROMPTS, texts
 
 SETTINGS = SamplingSettings(samples=2, temperature=1.0, max_new_tokens=8, rows=2)
@@ -51,11 +51,11 @@ def test_a_memory_budget_lowers_the_rows_and_not_the_answers(
 
 
 @pytest.mark.parametrize(("wrong", "message"), [
-    ({"top_k": 0}, "top_k is 0; use at least 1, or null to sample from the whole vocabulary"),
-    ({"temperature": -1.0}, "temperature is -1.0; use 0 for greedy"),
-    ({"top_p": 0.0}, "top_p is 0.0; use a probability"),
-    ({"samples": 0}, "samples is 0; use at least 1"),
-    ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0; use a positive"),
+    ({"top_k": 0}, "top_k is 0; use a whole number of at least 1, or null"),
+    ({"temperature": -1.0}, "temperature is -1.0; use a number of at least 0"),
+    ({"top_p": 0.0}, "top_p is 0.0; use a number above 0 and at most 1"),
+    ({"samples": 0}, "samples is 0; use a whole number of at least 1"),
+    ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0; use a number above 0"),
 ])
 def test_settings_that_cannot_be_used_are_refused_in_a_sentence(
         wrong: dict[str, Any], message: str) -> None:
@@ -141,3 +141,21 @@ def test_what_other_settings_or_another_model_left_is_thrown_away(
     interrupt(qwen, tokenizer, path, monkeypatch)
     sample_to_file(qwen, tokenizer, PROMPTS, SETTINGS, path, model_key="another")
     assert "other settings or another model; starting anew" in capsys.readouterr().out
+
+
+def test_an_answer_with_a_line_separator_in_it_is_kept_over_a_restart(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"id": "p0", "candidates": [{"text": "one\u2028two\x85three"}]}
+    partial_file.PartialFile(tmp_path / "answers.jsonl", "key").append(row)
+    assert partial_file.PartialFile(tmp_path / "answers.jsonl", "key").rows == [row]
+    assert "damaged" not in capsys.readouterr().out
+
+
+def test_rows_without_token_ids_that_an_older_version_left_are_not_mixed_in(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    old = {"id": "p0", "candidates": [{"text": "old"}]}
+    key = sha256_of_value(["m", str(qwen.dtype), SETTINGS.deciding(), None])  # as it was written
+    write_jsonl(tmp_path / "answers.jsonl.partial.jsonl", [{"key": key}, old])
+    rows = sample_to_file(qwen, tokenizer, PROMPTS, SETTINGS, path, model_key="m")
+    assert all(answer["token_ids"] for row in rows for answer in row["candidates"])

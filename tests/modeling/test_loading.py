@@ -1,5 +1,6 @@
 """Loading: the packaged wheel, local folders, LoRA, and models that cannot be had."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -8,16 +9,16 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from lib.data.chat import stop_token_ids
-from lib.modeling import packaged
+from lib.modeling import loading, packaged
 from lib.modeling.loading import (
     ModelError,
     load_model,
     load_tokenizer,
     model_hash,
     named_revision,
-    save_model,
 )
 from lib.modeling.lora import merge_lora, with_lora
+from lib.modeling.saving import save_model
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import sha256_of, write_json
 
@@ -89,6 +90,25 @@ def test_the_packaged_model_speaks_and_knows_both_stop_tokens() -> None:
 
 def test_the_smoke_model_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:
     assert model_hash(smoke_model(tmp_path / "a")) == model_hash(smoke_model(tmp_path / "b"))
+
+
+def test_a_models_files_are_hashed_once_until_one_changes(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(loading, "sha256_of",
+                        lambda path: read.append(path.name) or sha256_of(path))
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_text("one")
+    first = model_hash(tmp_path)
+    assert model_hash(tmp_path) == first
+    assert read == ["config.json", "model.safetensors"]
+    (tmp_path / "model.safetensors").write_text("other")
+    assert model_hash(tmp_path) != first
+    same_size = model_hash(tmp_path)
+    (tmp_path / "model.safetensors").write_text("OTHER")
+    os.utime(tmp_path / "model.safetensors", ns=(0, 0))
+    assert model_hash(tmp_path) not in (first, same_size)
+    assert read[2:] == ["model.safetensors"] * 2
 
 
 def test_a_saved_model_stops_at_both_tokens(tmp_path: Path) -> None:

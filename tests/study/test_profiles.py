@@ -1,13 +1,17 @@
-"""Profiles: presets hold the paper's values, and what cannot be used stops in one sentence."""
+"""Profiles: presets build, and what cannot be used stops in one sentence."""
 
+import ast
+import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from lib import ROOT
+from lib.study.planning.requirements import answers_of
 from lib.study.presets import PRESETS
-from lib.study.profiles import ProfileError, load_profile, parse_setting
+from lib.study.profiles import ProfileError, load_profile, parse_setting, profile_from
 from lib.study.reward_models.remote import api_settings
 
 
@@ -16,33 +20,19 @@ def test_every_preset_builds(name: str) -> None:
     assert load_profile(name).name == name
 
 
-PAPERS_TABLE = {  # Qin & Garcia (2025), setting by setting
-    "model.name": "Qwen/Qwen2.5-0.5B", "model.precision": "auto",  # bfloat16 on an A100
-    "data.source": "hub",
-    "data.sft_path": "HuggingFaceTB/smoltalk", "data.sft_config": "all", "data.sft_split": "train",
-    "data.sft_rows": 8000, "data.max_length": 512,
-    "data.preferences_path": "HuggingFaceH4/ultrafeedback_binarized",
-    "data.preferences_split": "train_prefs", "data.preference_rows": None, "data.pairs": "written",
-    "data.max_pair_length": 1024,
-    "data.heldout_path": "HuggingFaceH4/ultrafeedback_binarized",
-    "data.heldout_split": "test_prefs",
-    "sft.epochs": 1.0, "sft.batch_size": 2, "sft.accumulation": 8, "sft.learning_rate": 5e-5,
-    "sft.lora_rank": 0,
-    "dpo.epochs": 1.0, "dpo.batch_size": 4, "dpo.accumulation": 8, "dpo.learning_rate": 1e-6,
-    "dpo.beta": 0.1, "dpo.loss": "dpo", "dpo.label_smoothing": 0.0, "dpo.lora_rank": 0,
-    "sampling.samples": 4, "sampling.max_prompt_tokens": 1024, "sampling.max_new_tokens": 1024,
-    "sampling.top_k": 50, "sampling.top_p": 1.0, "sampling.repetition_penalty": 1.0,
-    "evaluation.prompts": 200, "evaluation.temperatures": (0.1, 0.25, 0.6, 1.0),
-    "evaluation.rerank_base": True,
-    "rewards.selector": "nemotron", "rewards.api_model": "nvidia/llama-3.1-nemotron-70b-reward",
-    "rewards.base_url": "https://integrate.api.nvidia.com/v1",
-    "rewards.key_variable": "NVIDIA_API_KEY"}
+def test_the_paper_profile_makes_the_papers_steps_and_answers() -> None:
+    paper = load_profile("paper")
+    assert paper.data.sft_rows / paper.sft.batch_size == 500  # 8,000 rows, 16 a step
+    assert paper.dpo.batch_size == 32
+    pools = {"sft": 1, "base": 1, "dpo": 4}  # sampling temperatures of each policy
+    assert answers_of(paper) == 200 * 4 * sum(pools.values())
 
 
-@pytest.mark.parametrize("setting", PAPERS_TABLE)
-def test_the_paper_preset_holds_the_papers_table(setting: str) -> None:
-    section, name = setting.split(".")
-    assert getattr(getattr(load_profile("paper"), section), name) == PAPERS_TABLE[setting]
+def test_the_paper_selects_with_the_reward_model_that_it_names_and_trains_all_weights() -> None:
+    paper = load_profile("paper")
+    assert api_settings(paper.rewards).model == "nvidia/llama-3.1-nemotron-70b-reward"
+    assert paper.sft.lora_rank == paper.dpo.lora_rank == 0
+    assert (paper.data.pairs, paper.dpo.loss) == ("written", "dpo")
 
 
 @pytest.mark.parametrize("name", ["paper", "t4"])
@@ -78,17 +68,25 @@ def test_t4_is_the_paper_in_float16_with_less_memory() -> None:
 
 
 @pytest.mark.parametrize(("setting", "message"), [
-    ({"dpo.betta": 0.2}, r"unknown setting dpo\.betta; did you mean beta\?"),
+    ({"dpo.betta": 0.2}, r"unknown setting dpo\.betta; did you mean dpo\.beta\?"),
+    ({"dpo.betaa": 0.2}, r"unknown setting dpo\.betaa; did you mean dpo\.beta\?"),
+    ({"beta": 0.2}, r"unknown setting beta; did you mean dpo\.beta\?"),
+    ({"epochs": 2}, r"did you mean sft\.epochs or dpo\.epochs\?"),
     ({"dpoo.beta": 0.2}, "unknown setting dpoo; did you mean dpo"),
-    ({"dpo.beta": "high"}, r"dpo\.beta is 'high'; expected a number"),
-    ({"dpo.beta": True}, r"dpo\.beta is True; expected a number"),
-    ({"dpo.beta": -1.0}, r"dpo: beta is -1.0; it must be above 0"),
-    ({"sft.epochs": 0}, "epochs is 0.0; it must be above 0"),
-    ({"sft.batch_size": 1.5}, r"sft\.batch_size is 1\.5; expected a whole number"),
-    ({"sampling.top_k": 0}, "top_k is 0; use at least 1, or null"),
+    ({"zzz.like_it": 1}, "unknown setting zzz; known here: name, seed, model"),
+    ({"dpo.beta": "high"}, r"dpo\.beta is 'high'; use a number"),
+    ({"dpo.beta": True}, r"dpo\.beta is True; use a number"),
+    ({"dpo.beta": -1.0}, r"dpo.* ?beta is -1.0; .*above 0"),
+    ({"sft.accumulation": 8}, "accumulation is 8, which is part of batch_size now; set"),
+    ({"sft.epochs": 0}, r"sft.* ?epochs is 0(\.0)?; .*above 0"),
+    ({"sft.batch_size": 1.5}, r"sft\.batch_size is 1\.5; use a whole number"),
+    ({"sampling.top_k": 0}, r"sampling\.top_k is 0; use a whole number of at least 1, or null"),
+    ({"sampling.server": "local"}, r"server is 'local'; use text, or null \(an address such as http://"),
+    ({"sampling.seed": 3}, "sampling.seed is 3; set seed, which training and sampling share"),
     ({"dpo.loss": "kto"}, r"dpo\.loss is 'kto'; use one of dpo, robust"),
     ({"dpo": 3}, r"dpo is 3; it is a section, set for example dpo\.learning_rate"),
-    ({"evaluation.temperatures": [0.6, "hot"]}, r"temperatures is 'hot'; expected a number"),
+    ({"evaluation.temperatures": [0.6, "hot"]},
+     "evaluation.temperatures is 'hot'; use a list of one or more, each a number of at least 0"),
     ({"rewards.selector": "x/y", "rewards.judge": "x/y"}, "the judge must not be the selector"),
 ])
 def test_a_setting_that_cannot_be_used_is_named_with_value_and_what_is_allowed(
@@ -149,3 +147,33 @@ def test_the_api_of_a_profile_is_the_one_that_its_settings_name() -> None:
     assert (api.base_url, api.model, api.key_variable) == (
         "http://localhost:8000/v1", "nvidia/other-reward", "MY_KEY")
     assert api_settings(load_profile("paper").rewards).calls_per_minute == 40
+
+
+def test_a_setting_by_its_last_word_alone_is_answered_with_where_it_belongs() -> None:
+    for values in asdict(load_profile("laptop")).values():
+        for name in values if isinstance(values, dict) else ():
+            if name not in ("name", "seed"):  # a profile has its own
+                with pytest.raises(ProfileError, match=rf"did you mean \w+\.{name}\b"):
+                    load_profile("laptop", {name: 1})
+
+
+def test_a_profile_survives_the_file_through_which_it_reaches_another_process() -> None:
+    profile = load_profile("paper", {"evaluation.temperatures": [0.25, 1]})
+    assert profile_from(json.loads(json.dumps(asdict(profile)))) == profile
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("0[1-5]*.ipynb")),
+                         ids=lambda path: path.stem)
+def test_every_parameter_of_a_notebook_is_a_setting_of_the_profile(path: Path) -> None:
+    """What papermill can set, --set can set too: `open_study(..., dpo__beta=beta)`."""
+    code = ["".join(cell["source"]) for cell in json.loads(path.read_text("utf-8"))["cells"]
+            if cell["cell_type"] == "code"]
+    parameters = {line.target.id for line in ast.parse(code[0]).body}
+    call = next(node for text in code for node in ast.walk(ast.parse(text))
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "open_study")
+    knobs = {keyword.arg: keyword.value.id for keyword in call.keywords}
+    assert {argument.id for argument in call.args} | set(knobs.values()) == parameters
+    values = asdict(load_profile("laptop"))
+    for knob in knobs:
+        section, _, name = knob.partition("__")
+        assert name in values[section]

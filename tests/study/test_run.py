@@ -1,14 +1,22 @@
 """Stages: made once, skipped when nothing changed, refused when mixed, never half there."""
 
 import os
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from lib import ROOT
 from lib.runtime import manifest
-from lib.runtime.files import FileError, read_json, write_text
+from lib.runtime.files import FileError, read_json, write_json, write_text
+from lib.study import __main__ as runner
 from lib.study.__main__ import main
+from lib.study.notebook_views.examples import token_limits
+from lib.study.notebooks import NOTEBOOKS, _key, notebook_paths
 from lib.study.run import Study, StudyError, open_study, run_stage, stage_hash
+from lib.study.stages.dpo import train_dpo_on_other_pairs
 
 
 @pytest.fixture
@@ -80,6 +88,44 @@ def test_a_stage_that_was_cut_short_is_gone_on_with_in_its_folder(study: Study) 
     assert seen == ["half"]
 
 
+def test_a_stage_that_never_finished_may_be_begun_again_with_other_settings(
+        study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    def killed(folder: Path) -> None:
+        (folder / "partial.txt").write_text("half")
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        make(study, killed, {"epochs": 1})
+    folder = make(study, Work(), {"epochs": 2})
+    assert "stage: partial work with epochs=1 (now 2) is replaced" in capsys.readouterr().out
+    assert not (folder / "partial.txt").exists()
+    assert (folder / "out.txt").exists()
+
+
+MAKER = """
+import sys, time
+from pathlib import Path
+from lib.study.run import open_study, run_stage
+def work(folder):
+    (folder / "out.txt").write_text("made")
+    print("working", flush=True)
+    time.sleep(60)
+run_stage(open_study("smoke", sys.argv[1]), "stage", {"a": 1}, {"data": "x"}, ["out.txt"], work)
+"""
+
+
+def test_one_process_makes_a_stage_and_a_dead_one_holds_nobody_up(study: Study) -> None:
+    with subprocess.Popen([sys.executable, "-c", MAKER, str(study.folder)], cwd=ROOT,
+                          stdout=subprocess.PIPE, text=True) as other:
+        while "working" not in other.stdout.readline():
+            assert other.poll() is None
+        with pytest.raises(StudyError, match=rf"being made: process {other.pid} has worked on it "
+                                             r"since \d{4}-\d\d-\d\d .*; wait until"):
+            make(study, Work("mine"))
+        other.kill()
+        other.wait()
+    assert (make(study, Work("mine")) / "out.txt").read_text() == "mine"
+
+
 def test_a_missing_output_is_made_again(study: Study) -> None:
     work = Work()
     (make(study, work) / "out.txt").unlink()
@@ -114,6 +160,26 @@ def test_notebook_knobs_and_settings_reach_the_same_profile(tmp_path: Path) -> N
         0.3, 2.0, "dpo")
 
 
+def test_the_notebook_beyond_the_paper_depends_on_nothing_of_the_run(tmp_path: Path) -> None:
+    path, = NOTEBOOKS.glob("06_*.ipynb")
+    before = _key(path, tmp_path, {"profile": "smoke"})
+    for stage in ("data", "sft", "dpo", "responses", "results"):
+        write_text(tmp_path / stage / "manifest.json", '{"outputs": {"new": "1"}}')
+    assert _key(path, tmp_path, {"profile": "smoke"}) == before
+
+
+def test_the_warning_run_is_a_setting_and_trains_nothing_when_it_is_off(tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path), {"evaluation.warning_run": False})
+    assert train_dpo_on_other_pairs(study) == []
+    assert not study.path("dpo_other").exists()
+
+
+def test_each_kind_of_rows_has_the_limit_that_cuts_it(tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path), {"data.max_length": 99, "data.max_pair_length": 200})
+    assert token_limits(study) == {"SFT conversations": 99, "prompts with chosen answer": 200,
+                                   "prompts with rejected answer": 200}
+
+
 def test_the_plan_names_stages_downloads_disk_memory_keys_and_minutes(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--profile", "paper", "--plan", "--run", str(tmp_path / "run")]) == 0
@@ -126,13 +192,59 @@ def test_the_plan_names_stages_downloads_disk_memory_keys_and_minutes(
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--profile", "huge"], "profile is 'huge'"),
     (["--set", "dpo.beta"], "write it as key=value"),
-    (["--set", "dpo.bet=1"], "did you mean beta"),
+    (["--set", "dpo.bet=1"], "did you mean dpo.beta?"),
     (["--profile", "smoke", "--only", "09"], "there is no notebook '09'; use 01, 02"),
     (["--profile", "smoke", "--seeds", "0"], "--seeds is 0; use at least 1")])
 def test_a_wrong_command_line_is_one_sentence_and_exit_status_2(
         arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+FAST = """
+import sys
+from lib.study.__main__ import main
+status = main(sys.argv[1:])
+print(status, *sorted({"torch", "transformers", "papermill"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(("arguments", "loaded"), [
+    (["--set", "beta=0.2"], "2"), (["--only", "09"], "2"), (["--profile", "huge"], "2"),
+    (["--profile", "smoke", "--plan"], "0 torch")])
+def test_a_wrong_line_is_answered_before_pytorch_is_loaded_and_a_plan_before_any_model(
+        arguments: list[str], loaded: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FAST, *arguments, "--run", str(tmp_path / "run")],
+                          cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == loaded
+
+
+def test_notebooks_are_asked_for_with_and_without_a_zero() -> None:
+    assert notebook_paths(["3", "04"]) == notebook_paths(["03", "4"])
+    assert [path.name[:2] for path in notebook_paths(["3"])] == ["03"]
+    assert notebook_paths(start="5") == notebook_paths(start="05")
+
+
+def test_ctrl_c_is_one_sentence_that_says_how_to_go_on(
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+    monkeypatch.setattr(runner, "_run", interrupted)
+    assert main([]) == 130
+    assert capsys.readouterr().err == "interrupted; the same line again goes on from here\n"
+
+
+def test_a_run_ends_with_what_took_long_where_to_look_and_the_main_result(study: Study) -> None:
+    write_json(study.path("results.json"), {"win_rates": [
+        {"a": "dpo+bon4@0.6", "b": "sft", "judge": judge, "win_rate": rate, "ci_low": 0.5,
+         "ci_high": 0.9, "n": 64} for judge, rate in (("selector", 0.79), ("judge", 0.68))]})
+    write_text(study.path("05_analysis.html"), "")
+    lines = runner.summary(study, Counter({"01_data": 5.0, "03_dpo": 7300.0, "02_sft": 61.0}))
+    took, where, result = lines.splitlines()
+    assert took == "done in 2 h 02 min (03_dpo 2 h 01 min, 02_sft 1 min 01 s)"
+    assert where.endswith("05_analysis.html")
+    assert result == ("dpo+bon4@0.6 against sft: wins 0.79 [0.50, 0.90] by the selector (n = 64); "
+                      "wins 0.68 [0.50, 0.90] by the judge (n = 64)")
 
 
 def test_the_hash_of_code_follows_the_rooms_it_was_asked_for(

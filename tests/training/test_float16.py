@@ -8,7 +8,7 @@ import torch
 
 from lib.runtime.files import read_json, read_jsonl
 from lib.training.loop import Loop, train
-from tests.training.parallel.distributed_cases import METHODS, Interrupted, finish, run_of
+from tests.training.small_runs import METHODS, Interrupted, finish, run_of
 
 HUGE = 2.0**40  # a loss times this has gradients beyond float16's 65,504
 

@@ -10,11 +10,13 @@ from lib.data.settings import DataSettings
 from lib.data.sources import load_heldout, load_preferences, load_sft
 from lib.runtime.files import read_jsonl
 from lib.training import lazy_examples
-from lib.training.job import Job, run_job
-from lib.training.lazy_examples import Encoded
+from lib.training.dpo import train_dpo
+from lib.training.job import Job
+from lib.training.lazy_examples import LazyExamples
 from lib.training.settings import DPOSettings, SFTSettings
+from lib.training.sft import train_sft
 
-SETTINGS = {"learning_rate": 1e-3, "batch_size": 4, "accumulation": 1, "token_budget": 1024,
+SETTINGS = {"learning_rate": 1e-3, "batch_size": 4, "token_budget": 1024,
             "checkpoint_every": 0}
 
 
@@ -33,9 +35,9 @@ def job_of(method: str, folder: Path) -> Job:
 def test_rows_on_disk_train_what_rows_in_memory_train(
         method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lazy_examples, "KEPT", 2)  # fewer than a step has
-    in_memory = job_of(method, tmp_path)
-    run_job(in_memory)
-    run_job(replace(in_memory, folder=str(tmp_path / "disk"), streamed=True))
+    in_memory, train = job_of(method, tmp_path), {"sft": train_sft, "dpo": train_dpo}[method]
+    train(in_memory)
+    train(replace(in_memory, folder=str(tmp_path / "disk"), streamed=True))
     losses = [[(row["step"], row["split"], row["loss"])
                for row in read_jsonl(tmp_path / name / "metrics.jsonl")]
               for name in ("memory", "disk")]
@@ -55,7 +57,8 @@ def test_an_example_is_encoded_when_it_is_looked_at_and_few_are_kept(
         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lazy_examples, "KEPT", 2)
     asked = []
-    examples = Encoded([{"n": n} for n in range(5)], lambda row: asked.append(row["n"]) or row["n"])
+    examples = LazyExamples([{"n": n} for n in range(5)],
+                            lambda row: asked.append(row["n"]) or row["n"])
     assert asked == []
     assert [examples[3], examples[3], examples[1]] == [3, 3, 1]
     assert asked == [3, 1]

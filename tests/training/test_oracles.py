@@ -12,9 +12,10 @@ from lib.data.chat import encode_conversation
 from lib.modeling.packaged import packaged_model
 from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.logps import response_logps, response_token_logps
-from lib.modeling.packed.packing import Tree, collate
+from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.modeling.smoke import smoke_model
-from lib.training.dpo import DPOObjective, Pair
+from lib.training.dpo import DPOObjective
+from lib.training.pairs import Pair
 from lib.training.settings import DPOSettings
 from lib.training.sft import SFTObjective
 
@@ -93,7 +94,7 @@ def pairs_from(dataset: Dataset) -> list[Pair]:
 
 def reference_of(model: PreTrainedModel, pairs: list[Pair]) -> torch.Tensor:
     use_packed_attention(model, "segments")
-    trees = [Tree(p.prompt, (p.chosen, p.rejected)) for p in pairs]
+    trees = [SharedPrompt(p.prompt, (p.chosen, p.rejected)) for p in pairs]
     with torch.no_grad():
         return response_logps(model, collate(trees)).view(-1, 2)
 
@@ -107,7 +108,7 @@ def test_sft_loss_and_gradients_equal_trls(tmp_path: Path, folder: Path) -> None
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(2)])
     theirs = trainer.compute_loss(trainer.model, batch)
     theirs.backward()
-    trees = [Tree((), (tuple(ids[:len(labels)].tolist()),),
+    trees = [SharedPrompt((), (tuple(ids[:len(labels)].tolist()),),
                   (tuple(int(label != -100) for label in labels),))
              for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True)]
     ours = load(folder)
@@ -135,8 +136,8 @@ def test_packed_log_probs_of_the_packaged_model_equal_transformers_padded_forwar
         logps = model(tokens, attention_mask=attention).logits[:, :-1].log_softmax(-1)
         expected = logps.gather(2, tokens[:, 1:, None])[..., 0]
         use_packed_attention(model, "segments")
-        trees = [Tree((), (tuple(e.input_ids),), (tuple(e.response_mask),)) for e in encoded]
-        batch = collate(trees)
+        batch = collate([SharedPrompt((), (tuple(e.input_ids),), (tuple(e.response_mask),))
+                         for e in encoded])
         # A token's, not an answer's: either forward is 2e-5 a token from float64, and sums add up.
         torch.testing.assert_close(response_token_logps(model, batch), expected[mask[:, 1:] == 1],
                                    atol=1e-4, rtol=0)

@@ -26,12 +26,8 @@ from lib.modeling.smoke import smoke_tokenizer
 from lib.runtime.files import read_jsonl
 from lib.training.loop import Run, train
 from lib.training.losses import reward_loss
-from lib.training.reward import (
-    RewardObjective,
-    encode_reward_pairs,
-    pair_leads,
-    save_reward_model,
-)
+from lib.training.pairs import pair_rewards
+from lib.training.reward import RewardObjective, encode_reward_pairs, save_reward_model
 from lib.training.settings import RewardModelSettings
 
 VECTOR = json.loads((ROOT / "tests" / "methods_vectors.json").read_text())["6_reward_model"]
@@ -99,7 +95,7 @@ def test_packed_rewards_and_gradients_are_those_of_a_classifier_one_by_one(
     sum(objective.loss(packed, row)[0] for row in rows).backward()
     expected = rewards_of(plain, tokenizer, ROWS)
     reward_loss(*expected.T, 0.0, SETTINGS.centering).sum().backward()
-    leads = sorted(pair_leads(packed, objective, CPU), key=lambda lead: lead["id"])
+    leads = sorted(pair_rewards(packed, objective, CPU), key=lambda lead: lead["id"])
     found = torch.tensor([[lead["chosen"], lead["rejected"]] for lead in leads])
     torch.testing.assert_close(found, expected.detach(), atol=1e-4, rtol=1e-4)
     gradients = dict(plain.named_parameters())
@@ -159,7 +155,7 @@ def test_training_raises_accuracy_on_unseen_prompts_and_the_folder_scores_as_tra
         tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     model = load_scalar_model(str(saved(tmp_path / "start", "qwen2", tokenizer)))
     rows = [liking(number, WORDS[number % 6]) for number in range(60)]
-    settings = replace(SETTINGS, learning_rate=3e-3, batch_size=10, accumulation=1, epochs=4)
+    settings = replace(SETTINGS, learning_rate=3e-3, batch_size=10, epochs=4)
     training, held = (RewardObjective(encode_reward_pairs(part, tokenizer, 256).pairs, settings)
                       for part in (rows[:40], rows[40:]))
     state = train(Run(model, training, held, settings, tmp_path / "run", 0, CPU, torch.float32))
@@ -170,7 +166,7 @@ def test_training_raises_accuracy_on_unseen_prompts_and_the_folder_scores_as_tra
     save_reward_model(model, state, tokenizer, tmp_path / "model", training.pairs)
     scores = load_classifier(tmp_path / "model").score(
         [conversation(row, side) for row in rows[40:] for side in ("chosen", "rejected")])
-    leads = sorted(pair_leads(model, held, CPU), key=lambda lead: int(lead["id"]))
+    leads = sorted(pair_rewards(model, held, CPU), key=lambda lead: int(lead["id"]))
     expected = [lead[side] for lead in leads for side in ("chosen", "rejected")]
     assert scores == pytest.approx(expected, abs=1e-4)
 
@@ -188,7 +184,7 @@ def test_padding_is_never_the_token_that_ends_a_conversation(
     reader = load_classifier(tmp_path / "model")
     scores = reader.score([conversation(row, "chosen") for row in ROWS])
     leads = {lead["id"]: lead["chosen"]
-             for lead in pair_leads(model, RewardObjective(pairs, SETTINGS), CPU)}
+             for lead in pair_rewards(model, RewardObjective(pairs, SETTINGS), CPU)}
     assert scores == pytest.approx([leads[row["id"]] for row in ROWS], abs=1e-4)
 
 
@@ -200,7 +196,7 @@ def test_equal_seeds_draw_equal_heads(tokenizer: PreTrainedTokenizerFast, tmp_pa
 
 
 @pytest.mark.parametrize(("wrong", "sentence"), [
-    ({"margin": -1.0}, "margin is -1.0; use 0 to leave it out"),
+    ({"margin": -1.0}, "margin is -1.0; use a number of at least 0"),
     ({"lora_rank": 8}, "lora_rank is 8; a reward model is trained whole, use 0")])
 def test_settings_that_cannot_be_used_are_refused(wrong: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):

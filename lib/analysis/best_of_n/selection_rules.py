@@ -11,7 +11,8 @@ from functools import partial
 import numpy as np
 
 from lib.analysis.best_of_n.curves import Pools, mean_row, scored_matches, share_row
-from lib.inference.best_of_n import best_of_n, mbr_best_of_n, soft_best_of_n, word_similarity
+from lib.analysis.texts.variety import word_similarity
+from lib.inference.best_of_n import best_of_n, mbr_best_of_n, soft_best_of_n
 from lib.runtime.files import Row
 
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]  # scores [n], similarity [n, n] -> chances

@@ -16,7 +16,7 @@ from huggingface_hub import HfApi
 
 from lib.analysis.comparisons.scoreboard import chosen, scoreboard
 from lib.analysis.statistics.intervals import wilson_interval
-from lib.runtime.files import replacing
+from lib.runtime.files import atomic_write
 
 Row = dict[str, Any]
 
@@ -85,7 +85,7 @@ def write_preferences(path: Path | str, rows: Sequence[Row]) -> None:
     message = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
     schema = pa.schema([("prompt", message), ("chosen", message), ("rejected", message),
                         ("score_chosen", pa.float64()), ("score_rejected", pa.float64())])
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         pq.write_table(pa.Table.from_pylist(trl_preferences(rows), schema=schema), temporary)
 
 

@@ -19,7 +19,7 @@ from lib.analysis.figures.theme import (
     error_bars,
     framed,
 )
-from lib.inference.systems import System
+from lib.inference.systems import BEST, System
 
 Row = dict[str, Any]
 APART = 0.006  # lines of several judges stand a little beside each other
@@ -51,9 +51,9 @@ def win_rates_figure(rows: Sequence[Row], judge: str = "judge",
     return figure.update_layout(height=240 + 46 * len(pairs))
 
 
-def temperature_figure(rows: Sequence[Row], policy: str = "dpo+bon4",
-                       opponent: str = "sft") -> go.Figure:
-    """Win rate of `policy` over `opponent` by sampling temperature, a line a judge, the paper's."""
+def temperature_figure(rows: Sequence[Row], n: int = 4, opponent: str = "sft") -> go.Figure:
+    """Win rate of DPO's best of n over `opponent` by temperature: a line a judge, the paper's."""
+    policy = System("dpo", BEST, n).family
     chosen = [row | {"temperature": System.parse(row["a"]).temperature} for row in rows
               if System.parse(row["a"]).family == policy and row["b"] == opponent]
     figure = go.Figure()
@@ -63,9 +63,9 @@ def temperature_figure(rows: Sequence[Row], policy: str = "dpo+bon4",
         _line(figure, rows_of_judge, "temperature", judge, place, apart=APART * place)
     _paper_line(figure, {row["temperature"]: row["a"] for row in chosen}, opponent)
     figure.add_hline(y=0.5, line=EVEN_LINE)
-    n = f"n = {chosen[0]['n']} prompts" if chosen else "no rows"
+    prompts = f"n = {chosen[0]['n']} prompts" if chosen else "no rows"
     framed(figure, _temperature_finding(chosen, policy, opponent),
-           f"{n}, ties half, 95 % intervals", "sampling temperature", "share of prompts won")
+           f"{prompts}, ties half, 95 % intervals", "sampling temperature", "share of prompts won")
     figure.update_xaxes(tickvals=sorted({row["temperature"] for row in chosen}))
     return figure.update_yaxes(range=[0, 1], tickformat=".0%")
 

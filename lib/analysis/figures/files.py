@@ -6,7 +6,7 @@ from pathlib import Path
 import kaleido
 import plotly.graph_objects as go
 
-from lib.runtime.files import replacing
+from lib.runtime.files import atomic_write
 from lib.runtime.progress import say
 
 PICTURES = ("svg", "png")
@@ -21,7 +21,7 @@ def save_figure(figure: go.Figure, folder: Path | str, name: str, width: int = 9
     browser it says so once a process. Raises FileError when the folder cannot be written.
     """
     page = Path(folder) / f"{name}.html"
-    with replacing(page) as temporary:
+    with atomic_write(page) as temporary:
         figure.write_html(temporary, include_plotlyjs="directory", full_html=True)
     if not browser_ready():
         return [page]
@@ -49,6 +49,6 @@ def _picture(figure: go.Figure, folder: Path, name: str, kind: str, width: int) 
     path = folder / f"{name}.{kind}"
     size = {"width": width, "height": figure.layout.height or figure.layout.template.layout.height}
     picture = kaleido.calc_fig_sync(figure, opts={"format": kind, "scale": SCALE[kind]} | size)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(picture)
     return path

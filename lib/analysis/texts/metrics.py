@@ -13,8 +13,13 @@ from lib.analysis.comparisons.scoreboard import chosen
 from lib.analysis.statistics.clusters import clustered_mean_interval, clustered_share_interval
 from lib.analysis.statistics.intervals import wilson_interval
 from lib.analysis.texts.repetition import is_loop, longest_repeated_run, seq_rep
-from lib.analysis.texts.variety import dispersion, distinct_n, effective_number, self_bleu
-from lib.inference.best_of_n import word_similarity
+from lib.analysis.texts.variety import (
+    dispersion,
+    distinct_n,
+    effective_number,
+    self_bleu,
+    word_similarity,
+)
 
 Row = dict[str, Any]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -1,6 +1,9 @@
 """Variety among texts: across a system's answers, or among the candidates for one prompt."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
+from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,6 +11,7 @@ from sacrebleu.metrics import BLEU
 
 from lib.analysis.texts.repetition import ngrams
 
+WORD = re.compile(r"\w+")
 SELF_BLEU_TEXTS = 50  # cost grows with the square; the first 50 answers are enough to compare
 
 
@@ -59,3 +63,22 @@ def effective_number(similarity: ArrayLike) -> float:
     weights = np.linalg.eigvalsh(np.asarray(similarity, dtype=float) / len(similarity))
     weights = weights[weights > 1e-12]
     return float(np.exp(-np.sum(weights * np.log(weights))))
+
+
+def word_similarity(texts: Sequence[str]) -> np.ndarray:
+    """Cosine of the word counts of each two texts, [N, N], from 0 (no word in common) to 1.
+
+    MBR-BoN takes it as its utility, because it needs no further model; Jinnai et al. 2024 use
+    sentence embeddings. A text without words is similar only to other such texts.
+    """
+    counts = [Counter(WORD.findall(text.lower())) for text in texts]
+    lengths = [sqrt(sum(number**2 for number in count.values())) for count in counts]
+    return np.array([[_cosine(a, b, first * second) for b, second in zip(counts, lengths,
+                                                                        strict=True)]
+                     for a, first in zip(counts, lengths, strict=True)])
+
+
+def _cosine(a: Counter[str], b: Counter[str], product: float) -> float:
+    if product == 0:
+        return float(not a and not b)
+    return sum(number * b[word] for word, number in a.items()) / product

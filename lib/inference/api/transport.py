@@ -1,39 +1,47 @@
-"""One POST to an OpenAI-shaped API, asked again while that may help, under one rate limit.
+"""Calls to an OpenAI-shaped API, many at once, under one rate limit, repeated while that may help.
 
-Status codes follow one table: what another call may mend is asked again after the wait that the
-server names or a growing, random one; what is wrong with this item ends this item; what is wrong
-with the key, the credits or the address ends the whole run, in one sentence that says what to do.
+A passing failure (a busy server, a cut connection, a reply that cannot be read) is retried after
+the wait that the server names or a growing, random one; a refused request is an error of its own;
+a wrong key, address or model ends the run with a sentence that says what to do. Tenacity repeats
+the attempts: urllib3's own retries inside a session would pass by the rate limit and would count
+neither a body that was cut short nor one that cannot be read.
+
 The API key is read from the environment when a call leaves, is kept in no object of ours, and is
-cut out of whatever comes back. Scores and answers are both asked for here; an endpoint's `purpose`
-says in messages which of them it is.
+removed from whatever comes back.
 """
 
+import math
 import os
-import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from threading import Event, local
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from threading import Event
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
-from requests.auth import AuthBase
+from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
+from tenacity.nap import sleep_using_event
+from tenacity.stop import stop_when_event_set
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
-from lib.inference.api.rate_limit import TokenBucket
+from lib.inference.api.rate_limit import RateLimit
 
-ASK_AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
-ITEM_IS_WRONG = {400, 413, 422}
-RUN_IS_OVER = {
-    401: "the API key is missing or not valid; put a valid one into {variable}",
-    402: "the account has no credits left; add some, or {instead}",
-    403: "this key may not use {model}; ask for access, or {instead}",
-    404: "{model} is not deployed at {url} for this account; check the base URL, or {instead}",
-    410: "{model} has reached its end of life at {url}; {instead}",
-}
-OTHER_STATUS = "this is no reply of {service}; check the base URL {url}"
+TRANSIENT = {408, 409, 425, 429}  # and every status from 500 on
+REFUSED = {400, 413, 422}
 GONE = {404, 410}
-Parsed = TypeVar("Parsed")
+ADVICE = {
+    401: "the API key is missing or not valid; put a valid one into {key_variable}",
+    402: "the account has no credits left; add some, or use another model",
+    403: "this key may not use {model}; ask for access, or use another model",
+    404: "{model} is not deployed at {base_url} for this account; check the base URL and the name",
+    410: "{model} has reached its end of life at {base_url}; use another model",
+}
+OTHER_STATUS = "no OpenAI-compatible API answers so; check the base URL {base_url}"
+SHOWN = 200  # characters of a server's words in a message
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class ApiStoppedError(RuntimeError):
@@ -41,147 +49,154 @@ class ApiStoppedError(RuntimeError):
 
 
 class EndpointGoneError(ApiStoppedError):
-    """404 or 410: this model is not (or no longer) served here; fall back to another one."""
+    """404 or 410: this model is not (or no longer) served here."""
 
 
-class ItemRefusedError(ValueError):
-    """The server says that this item is wrong; asking again would not help."""
+class RequestRefusedError(ValueError):
+    """The server cannot process this request; repeating it would not help."""
 
 
-class GaveUpError(RuntimeError):
-    """Every attempt failed for a passing reason."""
-
-
-@dataclass(frozen=True)
-class Purpose:
-    """What calls are made for, in the words of a message; `instead` may name {model}."""
-
-    wanted: str  # "no ... after 6 attempts"
-    service: str  # what should have answered
-    kept: str  # what a stopped run has saved
-    instead: str  # what to do when this model cannot be had here
-
-
-SCORES = Purpose("score", "a scoring API", "what is scored is in the cache",
-                 "fall back to the classifier or the embedded judge")
-ANSWERS = Purpose("answer", "an OpenAI-compatible chat API",
-                  "finished prompts are kept and not asked for again",
-                  "start a server that serves it under the name {model}")
+class NoReplyError(RuntimeError):
+    """Every attempt failed, or the run was stopped before one succeeded."""
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """Where calls go and how patiently they are made."""
+class ServerSettings:
+    """How to reach a model; raises ValueError for a value that cannot be used."""
 
-    url: str
-    model: str
-    key_variable: str
-    timeout: float  # seconds without a byte
-    attempts: int
-    backoff: float  # seconds before the second attempt; doubles each time, with jitter
-    longest_wait: float  # seconds; a server that asks for more ends the run
-    purpose: Purpose = SCORES
+    model: str  # the name under which the server knows it
+    base_url: str = "http://localhost:8000/v1"
+    key_variable: str = "OPENAI_API_KEY"  # environment variable that holds the key, if any
+    calls_per_minute: float = 60_000.0
+    concurrency: int = 8  # calls in flight
+    timeout: float = 600.0  # seconds without a byte
+    attempts: int = 6
+    backoff: float = 1.0  # most seconds before the second attempt; random, and doubles each time
+    longest_wait: float = 600.0  # seconds; a Retry-After above it ends the run
 
-    def advice(self, status: int) -> str:
-        """What a person should do about a status that ends the run."""
-        names = {"variable": self.key_variable, "model": self.model, "url": self.url,
-                 "service": self.purpose.service,
-                 "instead": self.purpose.instead.format(model=self.model)}
-        return RUN_IS_OVER.get(status, OTHER_STATUS).format(**names)
+    def __post_init__(self) -> None:
+        if urlsplit(self.base_url).scheme not in ("http", "https"):
+            raise ValueError(f"base_url is {self.base_url!r}; use an http or https address such as "
+                             "http://localhost:8000/v1")
+        for name in ("calls_per_minute", "concurrency", "timeout", "attempts"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; use a number above 0")
+
+    @property
+    def key(self) -> str:
+        """The API key in the environment, empty if none; raises ApiStoppedError for other text."""
+        key = os.environ.get(self.key_variable, "").strip()
+        if not (key.isascii() and key.isprintable() and " " not in key):
+            raise ApiStoppedError(f"{self.key_variable} holds characters that no API key has, such "
+                                  "as line breaks; copy the key again")
+        return key
+
+    def without_key(self, text: str) -> str:
+        """The text with the API key removed: servers and proxies echo headers in their errors."""
+        return text.replace(self.key, "[API key]") if self.key else text
 
 
-class _KeyFromEnvironment(AuthBase):
-    """Adds the bearer token as the request leaves; holds only the variable's name."""
+class Transport:
+    """Posts JSON to a server's chat completions; safe for threads, and spent once stopped."""
 
-    def __init__(self, variable: str) -> None:
-        self.variable = variable
+    def __init__(self, settings: ServerSettings, limit: RateLimit | None = None) -> None:
+        self.settings = settings
+        self.limit = limit or RateLimit(settings.calls_per_minute)
+        self.stopped = Event()
+        self.session = requests.Session()
+        self.session.auth = self._add_key
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, requests.adapters.HTTPAdapter(
+                pool_maxsize=settings.concurrency))
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if os.environ.get(self.variable):
-            request.headers["Authorization"] = f"Bearer {os.environ[self.variable].strip()}"
+    def _add_key(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self.settings.key:
+            request.headers["Authorization"] = f"Bearer {self.settings.key}"
         return request
 
+    def map(self, call: Callable[[Item], Result],
+            items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+        """Yield (index, call(item)) as calls end, `concurrency` at a time.
 
-@dataclass
-class Transport:
-    """Posts JSON to an endpoint; safe for threads, one HTTP session a thread."""
-
-    endpoint: Endpoint
-    bucket: TokenBucket
-    stopped: Event = field(default_factory=Event)
-    sessions: local = field(default_factory=local, repr=False)
+        After the first error no call starts; it is raised when those in flight have been yielded.
+        """
+        pool, failure = ThreadPoolExecutor(self.settings.concurrency), None
+        try:
+            futures = {pool.submit(call, item): index for index, item in enumerate(items)}
+            for future in as_completed(futures):
+                if future.cancelled():
+                    continue
+                if (error := future.exception()) is None:
+                    yield futures[future], future.result()
+                elif failure is None:
+                    failure = error
+                    self.stopped.set()
+                    for waiting in futures:
+                        waiting.cancel()
+        finally:
+            self.stopped.set()
+            pool.shutdown(cancel_futures=True)
+        if failure is not None:
+            raise failure
 
     def post(self, payload: dict[str, Any],
-             parse: Callable[[str], Parsed]) -> tuple[Parsed, str]:
+             parse: Callable[[str], Result]) -> tuple[Result, str]:
         """What `parse` reads from the reply, and the reply's text.
 
-        Raises ItemRefusedError, GaveUpError (attempts used up, or the run was stopped) or
-        ApiStoppedError. `parse` raises ValueError for a reply that it cannot read.
+        parse raises ValueError for a reply that it cannot read. Raises RequestRefusedError,
+        NoReplyError or ApiStoppedError.
         """
-        reason = "the run was stopped"
-        for attempt in range(self.endpoint.attempts):
-            if not self.bucket.take(self.stopped):
-                break
-            try:
-                reply = self._call(payload)
-                if reply.ok and not reply.is_redirect:
-                    body = without_key(reply.text, self.endpoint.key_variable)
-                    return parse(body), body
-                reason = self._judge_status(reply)
-            except ItemRefusedError:
-                raise
-            except (requests.RequestException, ValueError) as error:
-                reason = without_key(f"{type(error).__name__}: {error}"[:200],
-                                     self.endpoint.key_variable)
-            pause = self.endpoint.backoff * 2**attempt * random.uniform(0.5, 1.0)
-            if attempt + 1 < self.endpoint.attempts and self.stopped.wait(pause):
-                break
-        raise GaveUpError(f"no {self.endpoint.purpose.wanted} after {attempt + 1} attempts, the "
-                          f"last one: {reason}")
+        settings = self.settings
+        retrying = Retrying(
+            retry=retry_if_result(lambda outcome: isinstance(outcome, str)),
+            stop=stop_after_attempt(settings.attempts) | stop_when_event_set(self.stopped),
+            wait=wait_random_exponential(settings.backoff, min=settings.backoff / 2),
+            sleep=sleep_using_event(self.stopped),
+            retry_error_callback=lambda state: state.outcome.result())
+        outcome = retrying(self._attempt, payload, parse)
+        if isinstance(outcome, str):
+            raise NoReplyError(f"no usable reply after {retrying.statistics['attempt_number']} "
+                               f"attempts, the last one: {outcome}")
+        return outcome
 
-    def _call(self, payload: dict[str, Any]) -> requests.Response:
-        if not hasattr(self.sessions, "session"):
-            self.sessions.session = requests.Session()
-            self.sessions.session.auth = _KeyFromEnvironment(self.endpoint.key_variable)
-        reply = self.sessions.session.post(
-            f"{self.endpoint.url}/chat/completions", json=payload, timeout=self.endpoint.timeout,
-            allow_redirects=False)
-        reply.encoding = "utf-8"  # JSON is; without it requests guesses from the bytes
-        return reply
+    def _attempt(self, payload: dict[str, Any],
+                 parse: Callable[[str], Result]) -> tuple[Result, str] | str:
+        """What was parsed and the reply's text, or why another attempt may succeed."""
+        settings = self.settings
+        if not self.limit.wait(self.stopped):
+            return "the run was stopped"
+        try:
+            reply = self.session.post(f"{settings.base_url.rstrip('/')}/chat/completions",
+                                      json=payload, timeout=settings.timeout,
+                                      allow_redirects=False)
+            body = settings.without_key(str(reply.content, "utf-8", "replace"))
+            if reply.status_code // 100 == 2:
+                return parse(body), body
+        except (requests.RequestException, ValueError, RecursionError) as error:
+            return settings.without_key(f"{type(error).__name__}: {error}")[:SHOWN]
+        return self._failure(reply, body)
 
-    def _judge_status(self, reply: requests.Response) -> str:
-        """Why to ask again; raises when that would not help."""
-        status = reply.status_code
-        text = without_key(reply.text[:200], self.endpoint.key_variable)
-        if status in ITEM_IS_WRONG:
-            raise ItemRefusedError(f"the server refused it with {status}: {text}")
-        if status not in ASK_AGAIN and status < 500:
-            error = EndpointGoneError if status in GONE else ApiStoppedError
-            raise error(f"the API answered {status}: {self.endpoint.advice(status)}")
-        wait = retry_after(reply.headers.get("Retry-After"), datetime.now(UTC))
-        if wait > self.endpoint.longest_wait:
-            raise ApiStoppedError(
-                f"the API answered {status} and asks to wait {wait:.0f} s; run again after that, "
-                f"{self.endpoint.purpose.kept}")
-        self.bucket.hold(wait)
+    def _failure(self, reply: requests.Response, body: str) -> str:
+        """Why another attempt may succeed; raises where none can."""
+        settings, status = self.settings, reply.status_code
+        if status in REFUSED:
+            raise RequestRefusedError(f"the server refused it with {status}: {body[:SHOWN]}")
+        if status not in TRANSIENT and status < 500:
+            advice = ADVICE.get(status, OTHER_STATUS).format(**vars(settings))
+            kind = EndpointGoneError if status in GONE else ApiStoppedError
+            raise kind(f"the API answered {status}: {advice}")
+        wait = retry_after(reply)
+        if wait > settings.longest_wait:
+            raise ApiStoppedError(f"the API answered {status} and asks to wait {wait:.0f} s; run "
+                                  "again after that, what is finished is kept")
+        self.limit.pause(wait)
         return f"status {status}"
 
 
-def retry_after(header: str | None, now: datetime) -> float:
-    """Seconds to wait by a Retry-After header (seconds or an HTTP date); 0 if absent or unclear."""
-    if not header:
-        return 0.0
-    if header.strip().isdigit():
-        return float(header)
+def retry_after(reply: requests.Response) -> float:
+    """Seconds to wait by a reply's Retry-After (seconds or a date); 0 if absent or unclear."""
     try:
-        when = parsedate_to_datetime(header)
-    except ValueError:
+        header = reply.headers.get("Retry-After", "0")
+        return float(Retry(retry_after_max=math.inf).parse_retry_after(header))
+    except (InvalidHeader, ValueError, OverflowError):
         return 0.0
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - now).total_seconds())
-
-
-def without_key(text: str, variable: str) -> str:
-    """The text with the API key cut out: servers and proxies echo headers in their errors."""
-    key = os.environ.get(variable, "").strip()
-    return text.replace(key, "[API key]") if key else text

@@ -1,8 +1,8 @@
 """A decoding pass recorded once as a CUDA graph and played back in every step.
 
 A pass over a small model is some hundreds of kernels, each shorter than the time that Python takes
-to start it; a graph starts all of them at once. It holds as long as the pass reads and writes the
-same memory, so it is recorded anew when the cache moves.
+to start it; a graph starts all of them at once. A recording is valid while the pass reads and
+writes the same memory, so the pass is recorded again when the cache moves.
 """
 
 from collections.abc import Callable, Hashable

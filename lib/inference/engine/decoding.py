@@ -1,9 +1,9 @@
 """The sampling engine: many sequences a forward pass, one token a sequence, no row left idle.
 
-A prompt passes through the model once; its keys and values are copied into one slot a sample. In
-every step all slots in use advance by one token, those that have ended leave, and waiting samples
-take their slots at once (continuous batching, Yu et al. 2022). When none waits, the last slot moves
-into the hole, so that the batch shrinks. A row's random numbers come from its own stream, seeded by
+A prompt passes through the model once; its keys and values are copied into one slot a sample. Every
+step adds one token to each slot in use. A sample that ends leaves its slot, and a waiting sample
+takes it at once (continuous batching, Yu et al. 2022). When none waits, the last slot moves into
+the hole, so that the batch shrinks. A row's random numbers come from its own stream, seeded by
 (seed, prompt id, sample number): no result depends on what else is in the batch.
 """
 
@@ -30,8 +30,8 @@ AMX_ROWS = 40  # the fewest with AMX, see there too
 
 
 @dataclass(frozen=True)
-class Job:
-    """A prompt to be sampled from: its id, its place in the caller's list, its token ids."""
+class SampleRequest:
+    """A prompt to sample answers to: its id, its place in the caller's list, its token ids."""
 
     id: str
     index: int
@@ -39,11 +39,11 @@ class Job:
 
 
 @dataclass
-class Answer:
-    """One sample: new token ids (the stop token included) and their summed log-probabilities."""
+class Sample:
+    """One answer: its token ids as drawn, a stop token included, and their log-probabilities."""
 
-    job: Job
-    sample: int
+    request: SampleRequest
+    number: int  # which of its prompt's samples
     tokens: list[int] = field(default_factory=list)
     finish: str = ""  # "stop", "length", or "" while it is being written
     logprob: float = 0.0  # under the policy at temperature 1, unfiltered
@@ -52,7 +52,7 @@ class Answer:
     @property
     def length(self) -> int:
         """Tokens of prompt and answer so far."""
-        return len(self.job.tokens) + len(self.tokens)
+        return len(self.request.tokens) + len(self.tokens)
 
 
 def random_stream(seed: int, prompt_id: str, sample: int, numbers: int) -> np.ndarray:
@@ -62,12 +62,12 @@ def random_stream(seed: int, prompt_id: str, sample: int, numbers: int) -> np.nd
 
 
 def rows_in_pass(rows: int, slots: int, device: torch.device, dtype: torch.dtype) -> int:
-    """Rows to compute: some idle ones too, so that a row's result is the same in any batch.
+    """Rows to compute, idle ones among them, so that a row's result is the same in any batch.
 
-    Measured: oneDNN's products of a row do not depend on the number of rows from 2 on, but with
-    AMX bf16 takes one kernel up to 32 rows and another from 33 on, which differ in the last bit of
-    one number in 10,000. CUDA's kernels change with it at many places, so there every pass has all
-    slots.
+    Measured: from 2 rows on, oneDNN's products of a row do not depend on their number, except in
+    bf16 with AMX, where one kernel takes up to 32 rows and another takes more; the two differ in
+    the last bit of one number in 10,000. CUDA's kernels change at many numbers of rows, so there
+    every pass computes all slots.
     """
     if device.type != "cpu":
         return slots
@@ -76,42 +76,42 @@ def rows_in_pass(rows: int, slots: int, device: torch.device, dtype: torch.dtype
 
 
 class Engine:
-    """Samples `settings.samples` answers to each job; call `step` until `idle`.
+    """Samples `settings.samples` answers to each request; call `step` until `idle`.
 
     Use inside `sampling_mode(model)` and `torch.inference_mode()`. stops: token ids that end an
     answer; with none, every answer gets `max_new_tokens` tokens.
     """
 
     def __init__(self, model: PreTrainedModel, settings: SamplingSettings, stops: Sequence[int],
-                 jobs: Sequence[Job]) -> None:
+                 requests: Sequence[SampleRequest]) -> None:
         keep_freed_memory()
         self.model, self.settings, self.stops = model, settings, frozenset(stops)
         self.device, self.dtype = model.device, model.dtype
-        self.capacity = max(len(job.tokens) for job in jobs) + settings.max_new_tokens
-        self.waiting = self._samples_of(jobs)
-        self.left = len(jobs) * settings.samples  # answers not yet admitted
-        self.prompt: PromptCache | None = None  # of the job whose samples are being admitted
-        self.running: list[Answer | None] = []  # one a slot in use; None is a hole
+        self.capacity = max(len(request.tokens) for request in requests) + settings.max_new_tokens
+        self.waiting = self._samples_of(requests)
+        self.left = len(requests) * settings.samples  # samples not yet admitted
+        self.prompt: PromptCache | None = None  # of the request whose samples are being admitted
+        self.running: list[Sample | None] = []  # one a slot in use; None is a hole
         self.cache: SlotCache | None = None
         self.recorded = RecordedPass(lambda: self._pass(self.slots, self.slots))  # CUDA only
 
-    def _samples_of(self, jobs: Sequence[Job]) -> Iterator[Answer]:
-        for job in jobs:
-            self.prompt = self._prefill(job)
-            for sample in range(self.settings.samples):
-                yield Answer(job, sample)
+    def _samples_of(self, requests: Sequence[SampleRequest]) -> Iterator[Sample]:
+        for request in requests:
+            self.prompt = self._prefill(request)
+            for number in range(self.settings.samples):
+                yield Sample(request, number)
 
     @property
     def idle(self) -> bool:
-        """Whether every answer has been given out."""
+        """Whether every sample has been returned."""
         return not self.left and not self.running
 
-    def step(self) -> list[Answer]:
-        """Admit what fits, add one token to every running answer, return those that ended."""
+    def step(self) -> list[Sample]:
+        """Admit what fits, add one token to every running sample, return those that ended."""
         self._admit()
         rows = len(self.running)
         kept = self.slots if self.left else self._attended(rows)
-        self.cache.fit(max(answer.length for answer in self.running), kept)
+        self.cache.fit(max(sample.length for sample in self.running), kept)
         logits = self._forward(rows)[:rows]
         tokens = self._draw(logits)
         return self._record(tokens.tolist())
@@ -123,15 +123,15 @@ class Engine:
     # --- admission -----------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        """Fill holes and free slots with waiting answers, then close the holes that are left."""
-        holes = [slot for slot, answer in enumerate(self.running) if answer is None]
+        """Fill holes and free slots with waiting samples, then close the holes that are left."""
+        holes = [slot for slot, sample in enumerate(self.running) if sample is None]
         free = len(holes) + (self.slots - len(self.running) if self.cache else self.left)
-        for answer in islice(self.waiting, min(free, self.left)):
+        for sample in islice(self.waiting, min(free, self.left)):
             if self.cache is None:
                 self._allocate()
             slot = holes.pop(0) if holes else len(self.running)
-            self.running[slot:slot + 1] = [answer]
-            self._place(answer, slot)
+            self.running[slot:slot + 1] = [sample]
+            self._place(sample, slot)
             self.left -= 1
             if not holes and len(self.running) == self.slots:
                 break
@@ -139,14 +139,14 @@ class Engine:
             self._close(hole)
         self.positions[len(self.running):] = 0  # idle rows must stay within the cache
 
-    def _prefill(self, job: Job) -> PromptCache:
+    def _prefill(self, request: SampleRequest) -> PromptCache:
         """One pass over the prompt, without the vocabulary head.
 
         Each sample then begins by feeding the last prompt token, which writes the same keys and
         values again: one path gives all logits.
         """
         prompt = PromptCache()
-        tokens = torch.tensor([job.tokens], device=self.device)
+        tokens = torch.tensor([request.tokens], device=self.device)
         positions = torch.arange(tokens.shape[1], device=self.device)[None]
         decoder_of(self.model)(input_ids=tokens, position_ids=positions, past_key_values=prompt,
                                use_cache=True)
@@ -170,14 +170,14 @@ class Engine:
                                     device=self.device)
         self.sums = torch.zeros(rows, 2, dtype=torch.float64, device=self.device)
 
-    def _place(self, answer: Answer, slot: int) -> None:
-        prompt, settings = answer.job.tokens, self.settings
+    def _place(self, sample: Sample, slot: int) -> None:
+        prompt, settings = sample.request.tokens, self.settings
         self.cache.insert(self.prompt, slot)
         self.history[slot] = prompt[0]  # what the penalty sees beyond the end is a prompt token
         self.history[slot, :len(prompt)] = torch.tensor(prompt)
         self.positions[slot] = len(prompt) - 1
         self.uniforms[slot] = torch.from_numpy(random_stream(
-            settings.seed, answer.job.id, answer.sample, settings.max_new_tokens))
+            settings.seed, sample.request.id, sample.number, settings.max_new_tokens))
         self.sums[slot] = 0
 
     def _close(self, hole: int) -> None:
@@ -193,7 +193,7 @@ class Engine:
     # --- one step ------------------------------------------------------------------------------
 
     def _forward(self, rows: int) -> Tensor:
-        """Logits of the next token, [rows or more, vocabulary]: running answers, then idle rows."""
+        """Logits of the next token, [rows or more, vocabulary]: running samples, then idle rows."""
         if self.device.type == "cuda":
             return self.recorded(self.cache.version)
         return self._pass(rows_in_pass(rows, self.slots, self.device, self.dtype), rows)
@@ -211,7 +211,7 @@ class Engine:
         """Draw each row's token, write it down, and advance; returns [rows]."""
         settings, rows = self.settings, len(logits)
         positions = self.positions[:rows]
-        taken = torch.tensor([len(answer.tokens) for answer in self.running], device=self.device)
+        taken = torch.tensor([len(sample.tokens) for sample in self.running], device=self.device)
         uniforms = self.uniforms[:rows].gather(1, taken[:, None])[:, 0]
         wanted = logits
         if settings.repetition_penalty != 1:
@@ -223,18 +223,18 @@ class Engine:
         self.history[:rows].scatter_(1, positions[:, None], tokens[:, None])
         return tokens
 
-    def _record(self, tokens: list[int]) -> list[Answer]:
-        """Give each running answer its token; take out those that ended, leaving holes."""
+    def _record(self, tokens: list[int]) -> list[Sample]:
+        """Give each running sample its token; take out those that ended, leaving holes."""
         ended = []
-        for slot, (answer, token) in enumerate(zip(self.running, tokens, strict=True)):
-            answer.tokens.append(token)
+        for slot, (sample, token) in enumerate(zip(self.running, tokens, strict=True)):
+            sample.tokens.append(token)
             if token in self.stops:
-                answer.finish = "stop"
-            elif len(answer.tokens) == self.settings.max_new_tokens:
-                answer.finish = "length"
-            if answer.finish:
-                answer.logprob, answer.sampling_logprob = self.sums[slot].tolist()
-                ended.append(answer)
+                sample.finish = "stop"
+            elif len(sample.tokens) == self.settings.max_new_tokens:
+                sample.finish = "length"
+            if sample.finish:
+                sample.logprob, sample.sampling_logprob = self.sums[slot].tolist()
+                ended.append(sample)
                 self.running[slot] = None
         if not any(self.running):
             self.running = []

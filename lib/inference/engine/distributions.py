@@ -1,6 +1,6 @@
-"""From logits to a token: temperature, top-k, top-p, repetition penalty, and what it was worth.
+"""From logits to a token and its log-probabilities: temperature, top-k, top-p, repetition penalty.
 
-Filters come in the order of transformers' `generate`: penalty, temperature, top-k, top-p. A token
+Filters apply in the order of transformers' `generate`: penalty, temperature, top-k, top-p. A token
 is drawn by inverting the cumulative distribution at one uniform number a row, so that the same
 number and the same distribution give the same token, whatever else is in the batch.
 """
@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from lib.modeling.packed.logps import log_sum_exp
 
-BLOCK = 64  # vocabulary entries a block when the largest are looked for
+BLOCK = 64  # vocabulary entries a block in the search for the largest
 
 
 def largest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 A layer's keys are one tensor [rows, kv_heads, width, head_dim]; slot r holds its sequence from
 column 0 on, whatever the lengths of the others. `width` grows by blocks of columns, because batched
 products read whole tensors about twice as fast as slices of wider ones. Sliding-window layers keep
-all columns too: the window is a matter of the mask, so that every model is served by one layout.
+all columns too and hide old ones by their mask, so that one layout serves every model.
 """
 
 from collections.abc import Sequence
@@ -55,10 +55,10 @@ class SlotCache:
         self.values: list[Tensor] = []
 
     def fit(self, columns: int, rows: int) -> None:
-        """Make room for `columns` tokens in `rows` slots, or give half of it back; contents stay.
+        """Make room for `columns` tokens in `rows` slots, or free room once half of it is unused.
 
-        New columns are zero and not uninitialised: a masked column has weight 0, and 0 times NaN
-        is NaN.
+        Contents stay. New columns are zero and not uninitialised: a masked column has weight 0, and
+        0 times NaN is NaN.
         """
         block = BLOCKS[self.keys[0].device.type]
         width = -(-columns // block) * block

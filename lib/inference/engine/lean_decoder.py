@@ -1,7 +1,7 @@
-"""The decoder of a Llama-like model, written for sampling: the same sums in fewer operations.
+"""The decoder of a Llama-like model, written for sampling: the same result in fewer operations.
 
-A decoding step is a few rows through every layer, so what it costs beyond reading weights and cache
-is the number of operations, not their size. Here queries, keys and values come from one product and
+A decoding step takes a few rows through every layer. Beyond reading weights and cache, its cost is
+the number of operations, not their size. Here queries, keys and values come from one product and
 are rotated together, gate and up come from another, and a norm is one call. Models of another form
 keep transformers' own forward.
 """
@@ -24,7 +24,7 @@ DECODERS = ("LlamaModel", "Qwen2Model")
 
 @contextmanager
 def lean_decoder(model: PreTrainedModel) -> Iterator[None]:
-    """Inside, a Llama or Qwen2 decoder runs by `LeanForward`; it is given back as it was."""
+    """Inside, a Llama or Qwen2 decoder runs by `LeanForward`; it is restored afterwards."""
     decoder = decoder_of(model)
     if not _has_known_form(decoder):
         yield

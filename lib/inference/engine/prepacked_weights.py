@@ -1,8 +1,8 @@
-"""Weights laid out once for the CPU's products, while a model samples.
+"""Weights in the layout of oneDNN's products while a model samples on CPU.
 
-oneDNN multiplies in a blocked layout of its own and reorders plain bf16 weights in every call. That
-is nothing beside the thousands of rows of a training step, and a third of the time of the few rows
-of a decoding step; the results are those of plain weights to the last bit (tested). In fp32 plain
+oneDNN multiplies in a blocked layout and reorders plain bf16 weights in every call. Reordering
+costs nothing beside the thousands of rows of a training step, but a third of the time of the few
+rows of a decoding step; prepacked weights give the same results to the last bit. In fp32 plain
 products are MKL's, whose results for a row change with the number of rows; oneDNN's do not.
 """
 
@@ -19,22 +19,22 @@ ROWS = 64  # the number of rows that the layout is made for
 
 
 @contextmanager
-def packed_weights(model: nn.Module) -> Iterator[None]:
-    """Inside, the model's linear layers multiply by packed weights; on CPU, else no change.
+def prepacked_weights(model: nn.Module) -> Iterator[None]:
+    """Inside, linear layers on CPU multiply by prepacked weights; on other devices nothing changes.
 
-    Packed weights stand in for the plain ones, which are unpacked again at the end, bit for bit;
-    only a weight with a second use (a tied vocabulary head) is kept in both layouts.
+    Prepacked weights replace the plain ones, which come back at the end, bit for bit; only a weight
+    with a second use (a tied vocabulary head) is kept in both layouts.
     """
     users = Counter(id(weight) for module in model.modules()
                     if (weight := getattr(module, "weight", None)) is not None)
-    layers = [module for module in model.modules() if _packable(module)]
-    packed: dict[nn.Linear, Tensor] = {}
+    layers = [module for module in model.modules() if _prepackable(module)]
+    prepacked: dict[nn.Linear, Tensor] = {}
     try:
         for layer in layers:
             weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), ROWS)
-            layer.forward = _packed_forward(weight, layer.bias)
+            layer.forward = _prepacked_forward(weight, layer.bias)
             if users[id(layer.weight)] == 1:
-                packed[layer] = weight
+                prepacked[layer] = weight
                 with torch.inference_mode(False):  # parameters of training stay such
                     layer.weight.data = layer.weight.new_empty(0)
         release_memory()  # the plain weights'
@@ -44,12 +44,12 @@ def packed_weights(model: nn.Module) -> Iterator[None]:
             layer.__dict__.pop("forward", None)
         release_memory()  # the cache's, before plain weights are made again
         with torch.inference_mode(False):
-            while packed:  # one after the other, so that memory never holds all of them twice
-                layer, weight = packed.popitem()
+            while prepacked:  # one after the other, so that memory never holds all of them twice
+                layer, weight = prepacked.popitem()
                 layer.weight.data = weight.to_dense()
 
 
-def _packable(module: nn.Module) -> bool:
+def _prepackable(module: nn.Module) -> bool:
     return (type(module) is nn.Linear and module.weight.device.type == "cpu"
             and module.weight.numel() > 0 and "forward" not in vars(module)
             and onednn_multiplies(module.weight.dtype))
@@ -63,7 +63,7 @@ def onednn_multiplies(dtype: torch.dtype) -> bool:
                                       and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _packed_forward(weight: Tensor, bias: Tensor | None):  # noqa: ANN202
+def _prepacked_forward(weight: Tensor, bias: Tensor | None):  # noqa: ANN202
     bias = None if bias is None else bias.detach()
 
     def forward(hidden: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A model put in order for sampling, and given back as it was."""
+"""A model prepared for sampling, and restored afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,17 +6,17 @@ from contextlib import contextmanager
 from transformers import PreTrainedModel
 
 from lib.inference.engine.lean_decoder import lean_decoder
-from lib.inference.engine.prepacked_weights import packed_weights
+from lib.inference.engine.prepacked_weights import prepacked_weights
 
 
 @contextmanager
 def sampling_mode(model: PreTrainedModel) -> Iterator[None]:
-    """Inside, the model attends over slots, in fewer operations, by packed weights."""
+    """Inside, the model attends over slots, by the lean decoder and prepacked weights if it can."""
     before, training = model.config._attn_implementation, model.training
     model.set_attn_implementation("slots")
     model.eval()
     try:
-        with lean_decoder(model), packed_weights(model):
+        with lean_decoder(model), prepacked_weights(model):
             yield
     finally:
         model.train(training)

@@ -1,9 +1,9 @@
 """Attention over slots: each row sees its own cached columns up to its own position.
 
-Registered with transformers' attention interface as `slots`, so that any decoder which uses the
-interface runs on it. Decoding is two batched products and a softmax over [rows x kv_heads] small
-matrices, with the query heads of a group as rows; on CPU that is about twice as fast as
-scaled_dot_product_attention. Prompts, which come one at a time, take the ordinary causal way.
+It is registered with transformers' attention interface as `slots`, so that any decoder which uses
+the interface can run on it. Decoding is two batched products and a softmax over [rows x kv_heads]
+small matrices, with the query heads of a group as rows; on CPU that is about twice as fast as
+scaled_dot_product_attention. A prompt, one at a time, takes ordinary causal attention.
 """
 
 import torch

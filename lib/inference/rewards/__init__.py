@@ -8,6 +8,7 @@ scales and a low one on others. A conversation is a list of messages that ends w
 from collections.abc import Sequence
 from typing import Protocol
 
+ROLES = ("selector", "judge")  # who picks among the candidates, who says which answer is better
 Message = dict[str, str]
 Conversation = Sequence[Message]
 
@@ -20,3 +21,17 @@ class RewardModel(Protocol):
     def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
         """One score a conversation, in order; None where it could not be scored."""
         ...
+
+
+def conversation(prompt: str, answer: str) -> Conversation:
+    """A prompt and its answer as reward models read them."""
+    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+
+
+def answer_of(conversation: Conversation) -> str:
+    """Text of the last message, which must be the assistant's; raises ValueError otherwise."""
+    if not conversation or conversation[-1].get("role") != "assistant":
+        last = conversation[-1].get("role") if conversation else "nothing"
+        raise ValueError(f"the conversation ends with {last!r}; a reward model scores an assistant "
+                         "turn, so put the answer last")
+    return conversation[-1]["content"]

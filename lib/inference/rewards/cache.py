@@ -1,8 +1,8 @@
-"""Scores on disk (SQLite), so that nothing is asked or paid for twice and a run can be replayed.
+"""Scores on disk (SQLite): nothing is asked or paid for twice, and a scored run needs no API.
 
-The key is the SHA-256 of the model's identity and the conversation. Kept with a score: the reply of
-an API word for word; with a conversation that cannot be scored: why. What failed for a passing
-reason (a time-out, a busy server) is not kept. Several processes may share one file.
+The key is the SHA-256 of the model's identity and the conversation. A score is kept with the API's
+reply word for word, a conversation that cannot be scored with the reason. Passing failures (a
+time-out, a busy server) are not kept. Several processes may share one file.
 """
 
 import sqlite3
@@ -10,22 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Literal
 
 from lib.inference.rewards import Conversation, RewardModel
-from lib.inference.rewards.verdicts import Verdict, scores_in_order
+from lib.inference.rewards.score_results import ScoreResult, scores_in_order
 from lib.runtime.files import FileError, sha256_of_value
 from lib.runtime.progress import say
 
 BUSY_SECONDS = 30.0
-CONVERSATIONS_AT_ONCE = 64  # for models that do not stream: what a kill may cost
+CONVERSATIONS_AT_ONCE = 64  # of a model that does not stream; a kill loses at most so many
 TABLE = """CREATE TABLE IF NOT EXISTS scores (
     key TEXT PRIMARY KEY, model TEXT NOT NULL, score REAL, reason TEXT NOT NULL,
     reply TEXT NOT NULL)"""
 
 
 class ScoreCache:
-    """The SQLite file; a damaged one is put aside with a message and a new one begun."""
+    """The SQLite file; a damaged one is renamed with a message, and a new one begins."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -39,84 +38,64 @@ class ScoreCache:
             _put_aside(self.path, error)
             self.connection = _open(self.path)
 
-    def get(self, key: str) -> Verdict | None:
-        """The verdict under a key, or None when there is none yet."""
+    def get(self, key: str) -> ScoreResult | None:
+        """The result under a key; None if there is none yet."""
         found = self.connection.execute(
             "SELECT score, reason, reply FROM scores WHERE key = ?", (key,)).fetchone()
-        return Verdict(*found) if found else None
+        return ScoreResult(*found) if found else None
 
-    def put(self, key: str, model: str, verdict: Verdict) -> None:
-        """Keep a verdict that will not change; the first one under a key stays."""
-        if not verdict.transient:
+    def put(self, key: str, model: str, result: ScoreResult) -> None:
+        """Keep a result that will not change; the first one under a key stays."""
+        if not result.transient:
             self.connection.execute(
                 "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)",
-                (key, model, verdict.score, verdict.reason, verdict.reply))
+                (key, model, result.score, result.reason, result.reply))
 
-    def __len__(self) -> int:
-        return self.connection.execute("SELECT count(*) FROM scores").fetchone()[0]
-
-    def close(self) -> None:
-        """Close the file."""
-        self.connection.close()
-
-
-class NotCachedError(LookupError):
-    """A conversation that an offline replay needs and the cache does not hold."""
+    def count(self, model: str) -> int:
+        """The number of results of one model, by its identity."""
+        return self.connection.execute("SELECT count(*) FROM scores WHERE model = ?",
+                                       (model,)).fetchone()[0]
 
 
 @dataclass(frozen=True)
 class CachedRewardModel:
-    """A reward model that asks `model` only for what `cache` lacks.
-
-    model None replays offline; `missing` then says whether a gap is an error or a None. Use
-    `cached(model, cache)` to wrap a model.
-    """
+    """Asks `model` only for scores that `cache` lacks; `cached` makes one."""
 
     name: str
     identity: str
     cache: ScoreCache
-    model: RewardModel | None = None
-    missing: Literal["error", "none"] = "error"
+    model: RewardModel
 
     def lacking(self, conversations: Sequence[Conversation]) -> list[Conversation]:
-        """The conversations that would be asked for, each once: what an estimate is about."""
+        """The conversations that the cache has no score of, each once."""
         gaps = {score_key(self.identity, each): each for each in conversations}
         return [each for key, each in gaps.items() if self.cache.get(key) is None]
 
     def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
-        """Scores in order, None where there is none; raises NotCachedError in a replay."""
+        """Scores in order, None where there is none."""
         return scores_in_order(self.stream(conversations), len(conversations))
 
-    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
-        """Yield (index, verdict): what is cached first, then the rest as the model gives it.
+    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
+        """Yield (index, result): what is cached first, then the rest as the model gives it.
 
-        Every verdict is on disk before it is yielded; equal conversations are asked for once.
+        Every result is on disk before it is yielded; equal conversations are asked for once.
         """
         gaps: dict[str, list[int]] = {}
         for index, conversation in enumerate(conversations):
             key = score_key(self.identity, conversation)
-            verdict = self.cache.get(key)
-            if verdict is None:
+            result = self.cache.get(key)
+            if result is None:
                 gaps.setdefault(key, []).append(index)
             else:
-                yield index, verdict
-        for key, verdict in self._ask(list(gaps), [conversations[at[0]] for at in gaps.values()]):
-            self.cache.put(key, self.identity, verdict)
-            yield from ((index, verdict) for index in gaps[key])
-
-    def _ask(self, keys: list[str],
-             conversations: list[Conversation]) -> Iterator[tuple[str, Verdict]]:
-        if self.model is None and keys and self.missing == "error":
-            raise NotCachedError(
-                f"{len(keys)} conversations have no cached score of {self.name} in "
-                f"{self.cache.path}; score them online first, or replay with missing='none'")
-        ask = _not_cached if self.model is None else _streaming(self.model)
-        for index, verdict in ask(conversations):
-            yield keys[index], verdict
+                yield index, result
+        keys, first = list(gaps), [conversations[places[0]] for places in gaps.values()]
+        for number, result in _streaming(self.model)(first):
+            self.cache.put(keys[number], self.identity, result)
+            yield from ((index, result) for index in gaps[keys[number]])
 
 
 def cached(model: RewardModel, cache: ScoreCache) -> CachedRewardModel:
-    """Wrap a model; its `identity` is the key where it has one, else its name."""
+    """The model behind the cache, keyed by its `identity`, or by its name if it has none."""
     return CachedRewardModel(model.name, getattr(model, "identity", model.name), cache, model)
 
 
@@ -126,25 +105,20 @@ def score_key(identity: str, conversation: Conversation) -> str:
         [identity, [[message["role"], message["content"]] for message in conversation]])
 
 
-def _not_cached(conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
-    lacking = Verdict(None, "not in the cache, and this is a replay", transient=True)
-    return ((index, lacking) for index in range(len(conversations)))
-
-
 def _streaming(model: RewardModel) -> Callable[[Sequence[Conversation]],
-                                               Iterator[tuple[int, Verdict]]]:
+                                               Iterator[tuple[int, ScoreResult]]]:
     """The model's own stream, or its `score` in small batches."""
     if hasattr(model, "stream"):
         return model.stream
 
-    def stream(conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
-        """Yield (index, verdict), some conversations at a time."""
+    def stream(conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
+        """Yield (index, result), some conversations at a time."""
         for begin in range(0, len(conversations), CONVERSATIONS_AT_ONCE):
             scores = model.score(conversations[begin:begin + CONVERSATIONS_AT_ONCE])
             for index, score in enumerate(scores, start=begin):
-                unknown = score is None  # without a reason it may be a passing one
-                yield index, Verdict(score, "no reason given" if unknown else "",
-                                     transient=unknown)
+                unknown = score is None  # without a reason it may be a passing failure
+                yield index, ScoreResult(score, "no reason given" if unknown else "",
+                                         transient=unknown)
     return stream
 
 
@@ -156,9 +130,9 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(TABLE)
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
+        (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if result != "ok":
+            raise sqlite3.DatabaseError(result)
     except sqlite3.Error:
         connection.close()
         raise

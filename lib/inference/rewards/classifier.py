@@ -1,9 +1,10 @@
 """Reward models that are transformers sequence classifiers with one output, by folder or hub id.
 
-Skywork-Reward-V2 is the default independent judge of the paper profile. As its authors do: the
-tokenizer's chat template on user and assistant turns, no system prompt of ours, one beginning-of-
-text token, the logit at the last token that is not padding. Rows are padded on the right in batches
-of similar length; what is too long is not scored, because a cut answer is another answer.
+Skywork-Reward-V2 is the default independent judge of the paper profile. It is read as its authors
+do: the tokenizer's chat template on user and assistant turns, no added system prompt, one
+beginning-of-text token, the logit at the last token that is not padding. Rows are padded on the
+right in batches of similar length. A conversation that is too long is not scored, because a cut
+answer is another answer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,8 +20,8 @@ from transformers import (
 )
 
 from lib.data.chat import encode_whole
-from lib.inference.rewards import Conversation
-from lib.inference.rewards.verdicts import Verdict, answer_of, scores_in_order
+from lib.inference.rewards import Conversation, answer_of
+from lib.inference.rewards.score_results import ScoreResult, scores_in_order
 from lib.modeling.loading import ModelError, model_hash
 from lib.runtime.progress import Progress
 
@@ -45,21 +46,21 @@ class ClassifierRewardModel:
         """Logit of each conversation; None when it is too long or the logit is not finite."""
         return scores_in_order(self.stream(conversations), len(conversations))
 
-    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
-        """Yield (index, verdict), the shortest conversations first."""
+    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
+        """Yield (index, result), the shortest conversations first."""
         encoded: dict[int, list[int]] = {}
         for index, conversation in enumerate(conversations):
             ids = conversation_ids(self.tokenizer, conversation)
             if isinstance(ids, str):
-                yield index, Verdict(None, ids)
+                yield index, ScoreResult(None, ids)
             elif len(ids) > self.max_length:
-                yield index, Verdict(None, f"{len(ids)} tokens, more than {self.max_length}")
+                yield index, ScoreResult(None, f"{len(ids)} tokens, more than {self.max_length}")
             else:
                 encoded[index] = ids
         with Progress(f"scoring with {self.name}", len(encoded), "answer") as progress:
             for batch in batches_by_length(encoded, self.tokens_a_batch):
                 logits = self._logits([encoded[index] for index in batch])
-                yield from zip(batch, map(_verdict, logits), strict=True)
+                yield from zip(batch, map(_result, logits), strict=True)
                 progress.advance(len(batch))
 
     @torch.no_grad()
@@ -79,7 +80,7 @@ def load_classifier(source: str | Path, name: str = "classifier", revision: str 
                     max_length: int = 4096) -> ClassifierRewardModel:
     """Load a reward model with one output from a folder or a hub id (safetensors, no remote code).
 
-    Raises ModelError when it cannot be had, has no trained scalar head, or no chat template.
+    Raises ModelError when it cannot be loaded, has no trained scalar head, or no chat template.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
@@ -120,14 +121,14 @@ def batches_by_length(encoded: dict[int, list[int]], tokens: int) -> Iterator[li
 
 
 def _padding_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id by which transformers finds the last real token: as published, else a spare one."""
+    """The id that transformers takes for padding when it looks for the last token of a row."""
     for candidate in (model.config.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id):
         if candidate is not None:
             return candidate
     raise ModelError("the model names no padding token; set pad_token_id in its config.json")
 
 
-def _verdict(logit: float) -> Verdict:
+def _result(logit: float) -> ScoreResult:
     if logit - logit != 0:  # NaN or infinite
-        return Verdict(None, f"the model's output is {logit}")
-    return Verdict(logit)
+        return ScoreResult(None, f"the model's output is {logit}")
+    return ScoreResult(logit)

@@ -1,1 +1,3 @@
 """Packed rows: several sequences side by side, with log-probabilities equal to padded ones."""
+
+CHUNK_ELEMENTS = 2**24  # logits alive at once: just under 32 MB in bf16, 64 MB in fp32

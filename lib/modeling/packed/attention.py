@@ -1,4 +1,4 @@
-"""Attention for packed rows of trees: an answer sees its prompt and itself, nothing else.
+"""Attention for packed rows: an answer sees its prompt and itself, nothing else.
 
 Three ways to compute the same thing, chosen at start with the reason printed:
 - `segments`: each prompt-and-answer piece by itself; best on CPU, where pieces are short and no
@@ -7,12 +7,10 @@ Three ways to compute the same thing, chosen at start with the reason printed:
 - `masked`: one dense mask over the row; works everywhere, costs T squared, and is the fallback.
 
 They are registered with transformers' attention interface, so any decoder that uses it can run on
-packed rows. The mask is (same tree) and (causal) and (prompt or same answer) and, in layers with a
-sliding window, (nearer than the window).
+packed rows. The mask is (same shared prompt) and (causal) and (prompt or same answer) and, in
+layers with a sliding window, (nearer than the window).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -21,94 +19,57 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from lib.modeling.packed.packing import Layout
+
 METHODS = ("segments", "flex", "masked")
-MULTIPLE = 64  # pieces are computed in multiples of it, so that few kernels have to be made
-QUERIES = 256  # queries that are computed together
+PAD_TO = 64  # a piece is padded to a multiple, so that oneDNN reuses its compiled primitives
+QUERY_BLOCK = 256  # queries that are computed together
 
 
-@dataclass(frozen=True)
-class Span:
-    """Where one tree lies in the row: first token, prompt's length, each answer's length."""
-
-    start: int
-    prompt: int
-    branches: tuple[int, ...]
-
-    def branch_slices(self) -> Iterator[slice]:
-        """The slice of the token axis of each answer."""
-        begin = self.start + self.prompt
-        for length in self.branches:
-            yield slice(begin, begin + length)
-            begin += length
+def dense_mask(layout: Layout, window: int | None, device: torch.device) -> Tensor:
+    """The whole mask, [tokens, tokens], True where a query (row) may see a key (column)."""
+    key = ("dense", window, device)
+    if key not in layout.masks:
+        index = torch.arange(layout.tokens, device=device)
+        visible = _visibility(*layout.token_labels(device), window)
+        layout.masks[key] = visible(0, 0, index[:, None], index[None, :])
+    return layout.masks[key]
 
 
-class Layout:
-    """The trees of one row, and what attention derives from them, computed once a row."""
-
-    def __init__(self, spans: tuple[Span, ...], tokens: int) -> None:
-        self.spans, self.tokens = spans, tokens
-        self.part_lengths = [length for span in spans
-                             for length in (*([span.prompt] if span.prompt else []),
-                                            *span.branches)]
-        self._masks: dict[tuple, Tensor] = {}
-        self._block_masks: dict[tuple, BlockMask] = {}
-
-    def token_labels(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Tree number, answer number (0 = prompt) and position of each token, each [tokens]."""
-        tree = torch.empty(self.tokens, dtype=torch.long)
-        answer = torch.zeros(self.tokens, dtype=torch.long)
-        position = torch.empty(self.tokens, dtype=torch.long)
-        for number, span in enumerate(self.spans):
-            prompt_end = span.start + span.prompt
-            tree[span.start:prompt_end + sum(span.branches)] = number
-            position[span.start:prompt_end] = torch.arange(span.prompt)
-            for branch, piece in enumerate(span.branch_slices(), start=1):
-                answer[piece] = branch
-                position[piece] = torch.arange(span.prompt, span.prompt + piece.stop - piece.start)
-        return tree.to(device), answer.to(device), position.to(device)
-
-    def dense_mask(self, window: int | None, device: torch.device) -> Tensor:
-        """The whole mask, [tokens, tokens], True where a query (row) may see a key (column)."""
-        key = ("dense", window, device)
-        if key not in self._masks:
-            index = torch.arange(self.tokens, device=device)
-            visible = _visibility(*self.token_labels(device), window)
-            self._masks[key] = visible(0, 0, index[:, None], index[None, :])
-        return self._masks[key]
-
-    def branch_mask(self, length: int, prompt: int, columns: int, window: int | None,
-                    like: Tensor, repeats: int) -> Tensor:
-        """Additive mask of one answer over [prompt, answer, unused]: 0 where visible, else -inf.
-
-        Shape [repeats * length, columns]: the answer's rows, `repeats` times over.
-        """
-        key = (length, prompt, columns, window, like.dtype, like.device, repeats)
-        if key not in self._masks:
-            query = torch.arange(prompt, prompt + length, device=like.device)[:, None]
-            position = torch.arange(columns, device=like.device)[None, :]
-            hidden = position > query
-            if window is not None:
-                hidden |= query - position >= window
-            mask = like.new_zeros(length, columns).masked_fill_(hidden, -torch.inf)
-            self._masks[key] = mask.repeat(repeats, 1)
-        return self._masks[key]
-
-    def block_mask(self, window: int | None, device: torch.device) -> BlockMask:
-        """Flex attention's block mask of the row."""
-        key = (window, device)
-        if key not in self._block_masks:
-            visible = _visibility(*self.token_labels(device), window)
-            self._block_masks[key] = create_block_mask(
-                visible, None, None, self.tokens, self.tokens, device=device)
-        return self._block_masks[key]
+def _block_mask(layout: Layout, window: int | None, device: torch.device) -> BlockMask:
+    """Flex attention's block mask of the row."""
+    key = ("blocks", window, device)
+    if key not in layout.masks:
+        visible = _visibility(*layout.token_labels(device), window)
+        layout.masks[key] = create_block_mask(visible, None, None, layout.tokens, layout.tokens,
+                                              device=device)
+    return layout.masks[key]
 
 
-def _visibility(tree: Tensor, answer: Tensor, position: Tensor, window: int | None):  # noqa: ANN202
+def _answer_mask(layout: Layout, length: int, prompt: int, columns: int, window: int | None,
+                 like: Tensor, repeats: int) -> Tensor:
+    """Additive mask of one answer over [prompt, answer, unused]: 0 where visible, else -inf.
+
+    Shape [repeats * length, columns]: the answer's rows, `repeats` times over.
+    """
+    key = (length, prompt, columns, window, like.dtype, like.device, repeats)
+    if key not in layout.masks:
+        query = torch.arange(prompt, prompt + length, device=like.device)[:, None]
+        position = torch.arange(columns, device=like.device)[None, :]
+        hidden = position > query
+        if window is not None:
+            hidden |= query - position >= window
+        mask = like.new_zeros(length, columns).masked_fill_(hidden, -torch.inf)
+        layout.masks[key] = mask.repeat(repeats, 1)
+    return layout.masks[key]
+
+
+def _visibility(prompt: Tensor, answer: Tensor, position: Tensor, window: int | None):  # noqa: ANN202
     """The mask as flex attention's mask_mod: (batch, head, query, key) -> may the query see it."""
     def visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Whether each query sees each key; indices that broadcast, as flex attention gives."""
         same_piece = (answer[key] == 0) | (answer[key] == answer[query])
-        seen = (tree[query] == tree[key]) & (query >= key) & same_piece
+        seen = (prompt[query] == prompt[key]) & (query >= key) & same_piece
         return seen if window is None else seen & (position[query] - position[key] < window)
     return visible
 
@@ -142,7 +103,7 @@ def segments_attention(module: nn.Module, query: Tensor, key: Tensor, value: Ten
     pieces = []
     for span in layout.spans:
         prompt = next(parts) if span.prompt else None
-        for number in range(len(span.branches)):
+        for number in range(len(span.answers)):
             own = next(parts)
             if prompt is None:
                 queries, keys, values = own
@@ -162,19 +123,20 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: i
     """
     length, dim = query.shape[2:]
     before, kv_heads = key.shape[2] - length, key.shape[1]
-    query = pad(query, (0, 0, 0, -length % MULTIPLE))
+    query = pad(query, (0, 0, 0, -length % PAD_TO))
     rounded = query.shape[2]
     columns = _rounded_up(before + rounded)
     key, value = (pad(x, (0, 0, 0, columns - x.shape[2])) for x in (key, value))
     if query.is_cuda:
-        mask = layout.branch_mask(rounded, before, columns, window, query, 1)
+        mask = _answer_mask(layout, rounded, before, columns, window, query, 1)
         out = scaled_dot_product_attention(query, _repeat_heads(query, key),
                                            _repeat_heads(query, value), mask, scale=scaling)
         return out[:, :, :length]
     groups = query.shape[1] // kv_heads
-    masks = [layout.branch_mask(min(QUERIES, rounded - begin), before + begin,
-                                _rounded_up(before + min(begin + QUERIES, rounded)), window, query,
-                                groups) for begin in range(0, rounded, QUERIES)]
+    ends = [min(begin + QUERY_BLOCK, rounded) for begin in range(0, rounded, QUERY_BLOCK)]
+    masks = [_answer_mask(layout, end - begin, before + begin, _rounded_up(before + end), window,
+                          query, groups)
+             for begin, end in zip(range(0, rounded, QUERY_BLOCK), ends, strict=True)]
     scale = dim ** -0.5 if scaling is None else scaling
     out = _PieceAttention.apply(query[0].unflatten(0, (kv_heads, groups)), key[0], value[0], masks,
                                 scale)
@@ -182,14 +144,14 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: i
 
 
 def _rounded_up(tokens: int) -> int:
-    return tokens + -tokens % MULTIPLE
+    return tokens + -tokens % PAD_TO
 
 
 class _PieceAttention(torch.autograd.Function):
     """softmax(scale * query key^T + mask) value; the backward makes the weights again.
 
-    QUERIES queries at a time, each lot with the keys up to its own end: what causality hides from
-    all of them is not computed.
+    One block of queries at a time, with the keys up to the block's end: what causality hides from
+    the whole block is not computed.
     """
 
     @staticmethod
@@ -197,13 +159,13 @@ class _PieceAttention(torch.autograd.Function):
                 scale: float) -> Tensor:
         """query [kv_heads, groups, L, dim], key and value [kv_heads, K, dim]: the query's shape.
 
-        masks: one a lot of queries, [groups * queries, keys up to their end].
+        masks: one a block of queries, [groups * queries, keys up to their end].
         """
         ctx.save_for_backward(query, key, value)
         ctx.masks, ctx.scale = masks, scale
         out = torch.empty_like(query)
-        for lot, mask in enumerate(masks):
-            part, columns = slice(lot * QUERIES, (lot + 1) * QUERIES), mask.shape[1]
+        for block, mask in enumerate(masks):
+            part, columns = slice(block * QUERY_BLOCK, (block + 1) * QUERY_BLOCK), mask.shape[1]
             weights = _weights(query[:, :, part].flatten(1, 2), key[:, :columns], mask, scale)
             out[:, :, part] = torch.bmm(weights, value[:, :columns]).view_as(out[:, :, part])
         return out
@@ -214,8 +176,8 @@ class _PieceAttention(torch.autograd.Function):
         query, key, value = ctx.saved_tensors
         grad_query = torch.empty_like(query)
         grad_key, grad_value = torch.zeros_like(key), torch.zeros_like(value)
-        for lot, mask in reversed(list(enumerate(ctx.masks))):
-            part, columns = slice(lot * QUERIES, (lot + 1) * QUERIES), mask.shape[1]
+        for block, mask in reversed(list(enumerate(ctx.masks))):
+            part, columns = slice(block * QUERY_BLOCK, (block + 1) * QUERY_BLOCK), mask.shape[1]
             rows, upstream = (x[:, :, part].flatten(1, 2) for x in (query, grad))
             keys, values = key[:, :columns], value[:, :columns]
             weights = _weights(rows, keys, mask, ctx.scale)
@@ -228,7 +190,7 @@ class _PieceAttention(torch.autograd.Function):
 
 
 def _weights(rows: Tensor, keys: Tensor, mask: Tensor, scale: float) -> Tensor:
-    """Attention weights of a lot of queries, [kv_heads, groups * queries, keys]."""
+    """Attention weights of a block of queries, [kv_heads, groups * queries, keys]."""
     return torch.baddbmm(mask, rows, keys.transpose(1, 2), alpha=scale).softmax(-1)
 
 
@@ -237,7 +199,7 @@ def masked_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tenso
                      dropout: float = 0.0, sliding_window: int | None = None,
                      **_: object) -> tuple[Tensor, None]:
     """The same by one dense mask over the row; shapes as in `segments_attention`."""
-    mask = layout.dense_mask(sliding_window, query.device)
+    mask = dense_mask(layout, sliding_window, query.device)
     key, value = _repeat_heads(query, key), _repeat_heads(query, value)
     out = scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
     return out.transpose(1, 2), None
@@ -249,7 +211,7 @@ def packed_flex_attention(module: nn.Module, query: Tensor, key: Tensor, value: 
                           **_: object) -> tuple[Tensor, None]:
     """The same by flex attention, which skips blocks that the mask leaves empty."""
     attend = _compiled_flex() if query.is_cuda else flex_attention
-    out = attend(query, key, value, block_mask=layout.block_mask(sliding_window, query.device),
+    out = attend(query, key, value, block_mask=_block_mask(layout, sliding_window, query.device),
                  scale=scaling, enable_gqa=query.shape[1] != key.shape[1])
     return out.transpose(1, 2), None
 

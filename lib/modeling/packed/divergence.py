@@ -19,7 +19,7 @@ def answer_divergence(policy: nn.Module, reference: nn.Module,
     Both models share one vocabulary; no gradients are kept.
     """
     with torch.no_grad():
-        states = [packed_hidden(model, batch)[batch.predictors] for model in (policy, reference)]
+        states = [packed_hidden(model, batch)[batch.predict_from] for model in (policy, reference)]
         heads = [model.get_output_embeddings().weight for model in (policy, reference)]
         logps = [token_logps(state, head, None, batch.targets)
                  for state, head in zip(states, heads, strict=True)]

@@ -2,12 +2,22 @@
 
 A tied embedding of 49,152 words takes part twice in each packed row, and autograd would make two
 dense gradients of its size, add them, and hand on a third. Where the trainer keeps float32 masters
-(`lib.training.optimizer.MasterWeights` sets `parameter.master`), both uses add to the master's
-gradient instead: the head block by block, the lookup only in the rows that were looked up.
+(`set_master`), both uses add to the master's gradient instead: the head block by block, the lookup
+only in the rows that were looked up.
 """
 
 import torch
 from torch import Tensor, nn
+
+
+def set_master(parameter: Tensor, master: Tensor | None) -> None:
+    """Name the float32 tensor whose gradient this parameter's is added to; None takes it back."""
+    parameter.float32_master = master
+
+
+def master_of(parameter: Tensor) -> Tensor | None:
+    """The float32 tensor that `set_master` named, if any."""
+    return getattr(parameter, "float32_master", None)
 
 
 def direct_gradient(master: Tensor | None) -> Tensor | None:
@@ -24,7 +34,7 @@ class _Lookup(torch.autograd.Function):
     def forward(ctx, ids: Tensor, weight: Tensor, padding: int | None) -> Tensor:  # noqa: ANN001
         """Rows of weight [vocabulary, width] at ids [...]: [..., width]."""
         ctx.save_for_backward(ids)
-        ctx.master, ctx.padding = weight.master, padding
+        ctx.master, ctx.padding = master_of(weight), padding
         return nn.functional.embedding(ids, weight)
 
     @staticmethod
@@ -46,6 +56,6 @@ def embed(embedding: nn.Module, ids: Tensor) -> Tensor | None:
     """
     if type(embedding) is not nn.Embedding or not torch.is_grad_enabled():
         return None
-    if getattr(embedding.weight, "master", None) is None:
+    if master_of(embedding.weight) is None:
         return None
     return _Lookup.apply(ids, embedding.weight, embedding.padding_idx)

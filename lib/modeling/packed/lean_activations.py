@@ -65,8 +65,8 @@ class _GatedDown(torch.autograd.Function):
         return grad_gate, grad_up, grad_weight
 
 
-def keep_less(model: nn.Module) -> None:
-    """Let the model's norms and gated layers of a known form keep less; others are left alone."""
+def recompute_norms_and_mlps(model: nn.Module) -> None:
+    """Let norms and gated layers of a known form keep less and recompute; others are left alone."""
     for module in model.modules():
         name = type(module).__name__
         if name in NORMS:

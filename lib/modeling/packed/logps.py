@@ -10,13 +10,13 @@ the sum of (e_y - p) outer (g h) for W: g never touches an array of vocabulary s
 import torch
 from torch import Tensor, nn
 
-from lib.modeling.packed.gradients import direct_gradient, embed
+from lib.modeling.packed import CHUNK_ELEMENTS
+from lib.modeling.packed.gradients import direct_gradient, embed, master_of
 from lib.modeling.packed.packing import PackedBatch
 
-CHUNK_ELEMENTS = 2**24  # logits alive at once: just under 32 MB in bf16, 64 MB in fp32
-MULTIPLE = 32  # tokens are computed in multiples of it, so that few kernels have to be made
+PAD_TO = 32  # tokens are padded to a multiple, so that oneDNN reuses its compiled primitives
 CACHED_ROWS = 16  # rows of logits that a CPU's cache holds in float32
-WEIGHT_ROWS = 8192  # words whose gradient is added to the master's at once
+WEIGHT_ROWS = 8192  # vocabulary rows whose gradient is added to the master's at once
 
 
 class _TokenLogps(torch.autograd.Function):
@@ -33,14 +33,14 @@ class _TokenLogps(torch.autograd.Function):
             own = logits.gather(1, targets[piece, None])[:, 0].float()
             logps[piece] = own - log_sum_exp(logits)
         ctx.save_for_backward(hidden, weight, bias, targets, logps)
-        ctx.chunk, ctx.softcap, ctx.master = chunk, softcap, getattr(weight, "master", None)
+        ctx.chunk, ctx.softcap, ctx.master = chunk, softcap, master_of(weight)
         return logps
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:  # noqa: ANN001
         """Gradients of hidden, weight and bias from grad [R]; logits are computed again."""
         hidden, weight, bias, targets, logps = ctx.saved_tensors
-        needs_weight, down = ctx.needs_input_grad[1], -grad[:, None]
+        needs_weight, neg_grad = ctx.needs_input_grad[1], -grad[:, None]
         direct = direct_gradient(ctx.master) if needs_weight else None
         grad_hidden = torch.empty_like(hidden)
         grad_weight = (direct if direct is not None or not needs_weight
@@ -48,14 +48,15 @@ class _TokenLogps(torch.autograd.Function):
         grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
         for begin in range(0, len(hidden), ctx.chunk):
             piece = slice(begin, begin + ctx.chunk)
-            slope = _slope(_logits(hidden[piece], weight, bias, ctx.softcap), targets[piece],
-                           logps[piece], ctx.softcap).to(hidden.dtype)
-            grad_hidden[piece] = (slope @ weight) * down[piece]
+            grad_logits = _grad_logits(_logits(hidden[piece], weight, bias, ctx.softcap),
+                                       targets[piece], logps[piece], ctx.softcap).to(hidden.dtype)
+            grad_hidden[piece] = (grad_logits @ weight) * neg_grad[piece]
             if grad_weight is not None:
-                _add_products(grad_weight, slope, (hidden[piece] * down[piece]).to(slope.dtype))
+                _add_products(grad_weight, grad_logits,
+                              (hidden[piece] * neg_grad[piece]).to(grad_logits.dtype))
             if grad_bias is not None:
-                grad_bias += (slope * down[piece]).sum(0)
-            del slope  # before the next chunk's is made
+                grad_bias += (grad_logits * neg_grad[piece]).sum(0)
+            del grad_logits  # before the next chunk's is made
         grad_weight = None if direct is not None else _like(grad_weight, weight)
         return (grad_hidden, grad_weight, _like(grad_bias, bias), None, None, None)
 
@@ -87,16 +88,16 @@ def log_sum_exp(logits: Tensor) -> Tensor:
     return sums
 
 
-def _slope(logits: Tensor, targets: Tensor, logps: Tensor, softcap: float | None) -> Tensor:
+def _grad_logits(logits: Tensor, targets: Tensor, logps: Tensor, softcap: float | None) -> Tensor:
     """d -log p[target] / d uncapped logits: softmax - one-hot, times the cap's own slope.
 
     On CPU it takes the place of the logits.
     """
-    words = torch.arange(len(targets), device=targets.device)
+    rows = torch.arange(len(targets), device=targets.device)
     cap_slope = None if softcap is None else 1 - (logits / softcap) ** 2
-    slope = _softmax(logits, logits[words, targets].float() - logps)
-    slope[words, targets] = torch.expm1(logps).to(slope.dtype)  # scatter_ copies it all, twice
-    return slope if cap_slope is None else slope.mul_(cap_slope)
+    grad = _softmax(logits, logits[rows, targets].float() - logps)
+    grad[rows, targets] = torch.expm1(logps).to(grad.dtype)  # scatter_ copies it all, twice
+    return grad if cap_slope is None else grad.mul_(cap_slope)
 
 
 def _softmax(logits: Tensor, sums: Tensor) -> Tensor:
@@ -109,11 +110,11 @@ def _softmax(logits: Tensor, sums: Tensor) -> Tensor:
     return logits
 
 
-def _add_products(total: Tensor, slope: Tensor, hidden: Tensor) -> None:
-    """total += slope.T @ hidden, a block of the vocabulary at a time; total [vocabulary, width]."""
+def _add_products(total: Tensor, grad_logits: Tensor, hidden: Tensor) -> None:
+    """total [vocabulary, width] += grad_logits.T @ hidden, a block of the vocabulary at a time."""
     for begin in range(0, len(total), WEIGHT_ROWS):
         words = slice(begin, begin + WEIGHT_ROWS)
-        total[words].add_(slope[:, words].T @ hidden)
+        total[words].add_(grad_logits[:, words].T @ hidden)
 
 
 def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor,
@@ -123,8 +124,8 @@ def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Te
     hidden: [R, width]; weight: [vocabulary, width], tied or not. `chunk` tokens at a time; the
     default keeps a chunk's logits near 2**24 elements whatever the vocabulary.
     """
-    chunk = chunk or max(64, CHUNK_ELEMENTS // len(weight) // MULTIPLE * MULTIPLE)
-    spare = -len(targets) % MULTIPLE
+    chunk = chunk or max(64, CHUNK_ELEMENTS // len(weight) // PAD_TO * PAD_TO)
+    spare = -len(targets) % PAD_TO
     logps = _TokenLogps.apply(nn.functional.pad(hidden, (0, 0, 0, spare)), weight, bias,
                               nn.functional.pad(targets, (0, spare)), chunk, softcap)
     return logps[:len(targets)]
@@ -147,7 +148,7 @@ def packed_hidden(model: nn.Module, batch: PackedBatch) -> Tensor:
 
 def response_token_logps(model: nn.Module, batch: PackedBatch, chunk: int | None = None) -> Tensor:
     """Log-probability of every response token of the row, float32 [R]."""
-    hidden = packed_hidden(model, batch)[batch.predictors]
+    hidden = packed_hidden(model, batch)[batch.predict_from]
     head = model.get_output_embeddings()
     softcap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
     return token_logps(hidden, head.weight, getattr(head, "bias", None), batch.targets, softcap,
@@ -157,9 +158,9 @@ def response_token_logps(model: nn.Module, batch: PackedBatch, chunk: int | None
 def sequence_sums(values: Tensor, batch: PackedBatch) -> Tensor:
     """Sum a value of each response token over its answer: [R] -> [S]."""
     return torch.zeros(batch.answers, dtype=values.dtype,
-                       device=values.device).index_add(0, batch.owners, values)
+                       device=values.device).index_add(0, batch.answer_of, values)
 
 
 def response_logps(model: nn.Module, batch: PackedBatch) -> Tensor:
-    """log p(answer | prompt), summed over response tokens, float32 [S], in the trees' order."""
+    """log p(answer | prompt), summed over response tokens, float32 [S], in the row's order."""
     return sequence_sums(response_token_logps(model, batch), batch)

@@ -1,9 +1,9 @@
-"""Small looks that notebooks take at a run: token lengths, one masked example, a few answers."""
+"""What notebooks show of a run's rows: token lengths, one masked example, a few answers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lib.data.chat import encode_conversation, encode_prompt, encode_response
+from lib.data.chat import encode_conversation
 from lib.inference.sampling import sample
 from lib.modeling.loading import load_tokenizer
 from lib.runtime.files import Row
@@ -13,18 +13,21 @@ from lib.study.stages.data import load_part
 from lib.study.stages.probe import probe_prompts
 
 
+def token_limits(study: Study) -> dict[str, int]:
+    """The longest that training keeps whole, in tokens, by the parts of `token_lengths`."""
+    data = study.profile.data
+    return {"SFT conversations": data.max_length,
+            **{f"prompts with {side} answer": data.max_pair_length
+               for side in ("chosen", "rejected")}}
+
+
 def token_lengths(study: Study) -> dict[str, list[int]]:
-    """Tokens of every conversation and of every prompt with one of its answers, by part."""
-    tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
-    lengths = {"SFT conversations": [
-        len(encode_conversation(tokenizer, row["messages"], None).input_ids)
-        for row in load_part(study, "sft")]}
+    """Tokens of every conversation and of every prompt with one of its answers, by part, uncut."""
     pairs = load_part(study, "preferences")
-    for side in ("chosen", "rejected"):
-        lengths[f"prompts with {side} answer"] = [
-            len(encode_prompt(tokenizer, row["prompt"]))
-            + len(encode_response(tokenizer, row["prompt"], row[side])) for row in pairs]
-    return lengths
+    return {"SFT conversations": [len(row["input_ids"]) for row in load_part(study, "sft")],
+            **{f"prompts with {side} answer": [
+                len(row["prompt_ids"]) + len(row[f"{side}_ids"]) for row in pairs]
+               for side in ("chosen", "rejected")}}
 
 
 def masked_example(study: Study, turns: int = 2) -> tuple[list[str], list[int]]:

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 
+from lib.inference.rewards import ROLES, conversation
 from lib.inference.sampling import generate_stream
 from lib.study.policies import POLICIES, load_policy
 from lib.study.run import Study
-from lib.study.stages.rewards import ROLES, Scorer, conversation
+from lib.study.stages.rewards import Scorer
 from lib.viewers.playground_panel import show_playground
 
 

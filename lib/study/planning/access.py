@@ -10,21 +10,19 @@ from concurrent.futures import Future
 from dataclasses import replace
 from threading import Thread
 from time import monotonic
-from urllib.parse import urlsplit
 
 from lib.data.cells import SchemaError
 from lib.data.hub import HubError
 from lib.data.sources import check_sources
 from lib.inference.api.transport import ApiStoppedError, EndpointGoneError
-from lib.inference.rewards.remote.nemotron import HOSTED, ApiSettings, NemotronRewardModel
+from lib.inference.rewards.remote.nemotron import NemotronRewardModel
 from lib.modeling.loading import ModelError, check_model, named_revision
 from lib.runtime.files import FileError
 from lib.runtime.progress import say
-from lib.study.profiles import Profile, ProfileError, RewardSettings
+from lib.study.profiles import Profile, ProfileError
+from lib.study.reward_models.remote import api_settings, cached_api_scores
 from lib.study.run import Study
 
-HOSTED_CALLS = 40  # a minute; NVIDIA's trial tier
-OWN_CALLS = 60_000  # a server of one's own is asked as fast as it answers
 PATIENCE = 20.0  # seconds that the checks before a run may take, each kind of them
 MADE_HERE = ("packaged", "smoke", "embedded", "nemotron")  # names that no hub is asked for
 
@@ -37,7 +35,7 @@ def check_access(study: Study) -> None:
     Raises ProfileError, one sentence, for what cannot be had: a key, an address, a gated
     repository, a revision that is not there, a data set with other columns.
     """
-    check_api(study.profile)
+    check_api(study.profile, cached_api_scores(study))
     started, answers = monotonic(), [(name, _begun(check)) for name, check in _checks(study)]
     for name, answer in answers:
         try:
@@ -48,10 +46,12 @@ def check_access(study: Study) -> None:
             raise ProfileError(str(error)) from error
 
 
-def check_api(profile: Profile) -> None:
+def check_api(profile: Profile, cached: int = 0) -> None:
     """One call with the run's key and address; says so where the endpoint is gone.
 
-    Raises ProfileError, one sentence, for a key or an address with which no call can succeed.
+    cached: scores of this API that the run has already. Raises ProfileError, one sentence, for a
+    key or an address with which no call can succeed, unless there are some: the run may need no
+    more.
     """
     if "nemotron" not in (profile.rewards.selector, profile.rewards.judge):
         return
@@ -61,16 +61,9 @@ def check_api(profile: Profile) -> None:
     except EndpointGoneError as error:
         say(f"{error}; {profile.rewards.fallback} will take its place")
     except ApiStoppedError as error:
-        raise ProfileError(str(error)) from error
-
-
-def api_settings(rewards: RewardSettings) -> ApiSettings:
-    """How a profile reaches Nemotron."""
-    hosted = urlsplit(rewards.base_url).hostname == urlsplit(HOSTED).hostname
-    calls = rewards.requests_per_minute or (HOSTED_CALLS if hosted else OWN_CALLS)
-    return ApiSettings(base_url=rewards.base_url, model=rewards.api_model,
-                       key_variable=rewards.key_variable, calls_per_minute=calls,
-                       concurrency=4 if hosted else 16)
+        if not cached:
+            raise ProfileError(str(error)) from error
+        say(f"{error}; going on with {cached} cached scores")
 
 
 def _checks(study: Study) -> Iterator[Check]:

@@ -11,7 +11,6 @@ of these rates was measured here: a table of them must say `computed`.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lib.analysis.tables.formatting import markdown_table
 from lib.runtime.files import Row
 from lib.runtime.progress import say
 from lib.study.planning.memory import (
@@ -22,11 +21,11 @@ from lib.study.planning.memory import (
     sampling_bytes,
     training_bytes,
 )
+from lib.study.planning.requirements import ANSWER_TOKENS, DPO_PAIRS, PAIR_TOKENS, SFT_TOKENS
 from lib.training.settings import DPOSettings, TrainingSettings
 
-SFT_PAIRS, SFT_TOKENS = 8_000, 420  # the paper's choice; SmolTalk's mean, cut at 512
-DPO_PAIRS, PAIR_TOKENS = 61_135, 640  # UltraFeedback's pairs; prompt once, both answers
-PROMPTS, POOLS, ANSWER_TOKENS, PROMPT_TOKENS = 200, 6, 300, 200  # of the evaluation
+SFT_PAIRS = 8_000  # the paper's choice
+PROMPTS, POOLS, PROMPT_TOKENS = 200, 6, 200  # of the evaluation
 ROWS = 64  # answers that are sampled together
 
 COLUMNS = {  # of the tables, as `lib.analysis.tables.formatting.markdown_table` takes them
@@ -164,6 +163,7 @@ def scale_findings(recipe: Sequence[Row], scale: Sequence[Row]) -> str:
 
 def cost_tables() -> str:
     """Both tables as Markdown, as the README shows them."""
+    from lib.analysis.tables.formatting import markdown_table  # takes seconds to import
     return "\n\n".join(markdown_table(rows, COLUMNS) for rows in (recipe_costs(), scale_costs()))
 
 

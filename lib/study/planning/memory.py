@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.modeling.packed.logps import CHUNK_ELEMENTS
+from lib.modeling.packed import CHUNK_ELEMENTS
 from lib.training.settings import TrainingSettings
 
 RUNTIME_GB = {"cuda": 0.7, "cpu": 0.8}  # CUDA context and libraries; Python with PyTorch
@@ -79,7 +79,8 @@ def layer_bytes(shape: Shape, half: bool) -> float:
     """Bytes that one layer keeps for the backward pass, a token.
 
     Two norms and the projections keep their input; attention keeps queries, keys, values and its
-    output, but no weights; the gated MLP keeps gate and up (`lib.modeling.packed.lean_activations`).
+    output, but no weights; the gated MLP keeps gate and up, see
+    `lib.modeling.packed.lean_activations`.
     """
     size = 2 if half else 4
     norms = 2 * shape.width * size
@@ -123,10 +124,10 @@ def backward_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool) ->
     return tokens * (again + 2 * size * (shape.intermediate + shape.width))
 
 
-def word_gradient_bytes(shape: Shape, half: bool) -> float:
-    """Bytes of the words' gradient that waits for its second half while layers are computed.
+def embedding_gradient_bytes(shape: Shape, half: bool) -> float:
+    """Bytes of the tied embedding's dense gradient, alive from the head's backward to the lookup's.
 
-    With float32 masters both uses of tied words add to the master's gradient at once.
+    With float32 masters both uses of the embedding add to the master's gradient at once.
     """
     return 0.0 if half else 4 * shape.vocabulary * shape.width
 
@@ -148,7 +149,7 @@ def activation_parts(shape: Shape, settings: TrainingSettings, half: bool,
                      cpu: bool = False) -> dict[str, float]:
     """Bytes on top of the state at the peak, by what they are for."""
     tokens, again = settings.token_budget, settings.activation_checkpointing
-    words = word_gradient_bytes(shape, half)
+    words = embedding_gradient_bytes(shape, half)
     return {"kept for the backward pass": kept_bytes(shape, tokens, half, again),
             "head or layer in work": words + max(head_bytes(shape, tokens, half, cpu),
                                                  backward_bytes(shape, tokens, half, again))}

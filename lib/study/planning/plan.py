@@ -1,8 +1,8 @@
 """What a run would take, before it starts: downloads, disk, memory, keys, API calls, minutes.
 
-Memory is counted (`lib.study.planning.requirements`). Minutes are arithmetic (6 operations a parameter and token
-for training, 2 for reading or writing) over a rate: measured by a warm-up of a second or two where
-the profile's device is present, else the data sheet's with a stated share (`lib.study.planning.costs`).
+Memory is counted (`requirements`). Minutes are arithmetic (6 operations a parameter and token for
+training, 2 for reading or writing) over a rate: measured for a moment where the profile's device is
+present, else the data sheet's with a stated share (`costs`). No model is read for it.
 """
 
 import os
@@ -10,23 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from lib.runtime.devices import Device
 from lib.runtime.progress import duration
-from lib.study.planning.access import api_settings
 from lib.study.planning.benchmark import training_rate
-from lib.study.planning.costs import (
+from lib.study.planning.costs import BANDWIDTH_SHARE, GPUS, Gpu
+from lib.study.planning.memory import SHAPES, Shape, sampling_bytes
+from lib.study.planning.preflight import blockers
+from lib.study.planning.requirements import (
     ANSWER_TOKENS,
-    BANDWIDTH_SHARE,
-    GPUS,
     PAIR_TOKENS,
     SFT_TOKENS,
-    Gpu,
-)
-from lib.study.planning.memory import SHAPES, Shape, sampling_bytes
-from lib.study.planning.preflight import refusals
-from lib.study.planning.requirements import (
     answers_of,
     deep_answers,
     disk_gb,
@@ -57,7 +50,7 @@ class Stage:
 
 
 def plan_text(study: Study, processes: int = 1, sharded: bool = False) -> str:
-    """The plan as text: stages with minutes and memory, then downloads, disk, keys, refusals."""
+    """The plan as text: stages with minutes and memory, then downloads, disk, keys, blockers."""
     profile, device = study.profile, study.device
     rate, where = rate_of(profile, device)
     stages = list(_stages(profile, device, rate, processes, sharded))
@@ -66,7 +59,7 @@ def plan_text(study: Study, processes: int = 1, sharded: bool = False) -> str:
     lines += [f"{s.name:<12}{duration(s.seconds):>14}{s.memory_gb:>7.1f} GB  {s.what}"
               for s in stages]
     total, memory = sum(s.seconds for s in stages), max(s.memory_gb for s in stages)
-    problems = [f"cannot run here: {problem}" for problem in refusals(study, processes, sharded)]
+    problems = [f"cannot run here: {problem}" for problem in blockers(study, processes, sharded)]
     return "\n".join([
         *lines, f"{'all':<12}{duration(total):>14}{memory:>7.1f} GB", f"rate: {where}",
         f"downloads: {_downloads(profile)}", f"disk: about {disk_gb(profile):.1f} GB",
@@ -82,11 +75,12 @@ def rate_of(profile: Profile, device: Device) -> tuple[float, str]:
                       "data sheet, because there is no GPU here")
     measured = training_rate(shape_for(profile), device)
     return measured, (f"{measured / 1e9:,.0f} GFLOP/s on {device.device.type}, measured by training"
-                      " two layers of this width for a second")
+                      " two layers of this width for a moment")
 
 
 def _card(device: Device) -> Gpu | None:
     """The GPU that is here, a T4 for float16 without one, and None for a CPU."""
+    import torch
     if device.device.type == "cpu":
         return GPUS[0] if device.dtype == torch.float16 else None
     name = torch.cuda.get_device_name(device.device)
@@ -149,6 +143,7 @@ def _downloads(profile: Profile) -> str:
 def _keys(profile: Profile) -> str:
     if "nemotron" not in (profile.rewards.selector, profile.rewards.judge):
         return "none"
+    from lib.study.planning.access import api_settings  # takes seconds to import
     calls = answers_of(profile) + deep_answers(profile) + AUDIT_ANSWERS
     rate = api_settings(profile.rewards)
     variable = profile.rewards.key_variable

@@ -5,25 +5,22 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from lib.inference.rewards.remote.nemotron import HOSTED
-from lib.runtime.devices import Device
+from lib.runtime.devices import Device, memory_gb
 from lib.study.planning.memory import HEADROOM, state_bytes
 from lib.study.planning.requirements import disk_gb, sampling_gb, shape_for, stage_gb, training_gb
-from lib.study.profiles import Profile
+from lib.study.profiles import Profile, RewardSettings
 from lib.study.run import Study
 from lib.training.settings import TrainingSettings
 
 
-def refusals(study: Study, processes: int = 1, sharded: bool = False) -> list[str]:
+def blockers(study: Study, processes: int = 1, sharded: bool = False) -> list[str]:
     """Why the run cannot work on this machine, one sentence each, with what would help."""
     profile, device = study.profile, study.device
     on_gpu, found = device.device.type == "cuda", []
-    have = memory_here_gb(device) / (1 if on_gpu else processes)  # processes share a CPU's memory
-    if on_gpu and processes > torch.cuda.device_count():
-        found.append(f"--processes is {processes} and {torch.cuda.device_count()} GPUs are there; "
-                     "use as many, or several machines (README, Past one machine)")
+    have = memory_gb(device.device) / (1 if on_gpu else processes)  # processes share a CPU's memory
+    if on_gpu and processes > (gpus := _gpus()):
+        found.append(f"--processes is {processes} and {gpus} GPUs are there; use as many, or "
+                     "several machines (lib/study/planning/README.md)")
     for stage in ("sft", "dpo"):
         need = training_gb(profile, device, stage, processes, sharded)
         if need > HEADROOM * have:
@@ -38,17 +35,20 @@ def refusals(study: Study, processes: int = 1, sharded: bool = False) -> list[st
                      f"free at {study.folder}; choose another --run folder, or set "
                      f"{_disk_knob(profile)}")
     variable = profile.rewards.key_variable
-    if _uses_hosted(profile) and not os.environ.get(variable, "").strip():
+    if _uses_hosted(profile) and not (os.environ.get(variable, "").strip() or _cached(study)):
         found.append(f"{variable} is not set; export the key, or set "
                      f"rewards.selector={profile.rewards.fallback}")
     return found
 
 
-def memory_here_gb(device: Device) -> float:
-    """Memory of the GPU, or of this machine."""
-    if device.device.type == "cuda":
-        return torch.cuda.get_device_properties(device.device).total_memory / 1e9
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+def _cached(study: Study) -> int:
+    from lib.study.reward_models.remote import cached_api_scores  # which imports torch
+    return cached_api_scores(study)
+
+
+def _gpus() -> int:
+    import torch
+    return torch.cuda.device_count()
 
 
 def _disk_knob(profile: Profile) -> str:
@@ -61,7 +61,7 @@ def _disk_knob(profile: Profile) -> str:
 
 def _uses_hosted(profile: Profile) -> bool:
     return ("nemotron" in (profile.rewards.selector, profile.rewards.judge)
-            and profile.rewards.base_url == HOSTED)
+            and profile.rewards.base_url == RewardSettings().base_url)
 
 
 def _memory_knob(profile: Profile, device: Device, stage: str, have: float) -> str:

@@ -1,12 +1,9 @@
-"""What a profile needs: memory of each stage, counted (`lib.study.planning.memory`), disk, and answers."""
+"""What a profile needs: memory of each stage, counted by `memory`, disk, rows and answers."""
 
 from pathlib import Path
 
-import torch
-
 from lib.data.settings import DataSettings
 from lib.runtime.devices import Device
-from lib.study.planning.costs import DPO_PAIRS
 from lib.study.planning.memory import (
     RUNTIME_GB,
     SHAPES,
@@ -21,6 +18,9 @@ from lib.study.policies import planned_deep_pools, planned_pools
 from lib.study.profiles import Profile
 from lib.training.settings import TrainingSettings
 
+SFT_TOKENS = 420  # mean of SmolTalk, cut at 512
+DPO_PAIRS, PAIR_TOKENS = 61_135, 640  # of UltraFeedback; the prompt once, both answers
+ANSWER_TOKENS = 300  # of an answer to one of its prompts
 SAMPLE_ROWS = {"sft": 256, "pairs": 551}
 HUB_GB = {"sft": 4.6, "preferences": 1.4}  # download and the Arrow files that datasets makes of it
 
@@ -39,6 +39,7 @@ def training_gb(profile: Profile, device: Device, stage: str, processes: int = 1
 def stage_gb(shape: Shape, settings: TrainingSettings, device: Device, processes: int = 1,
              sharded: bool = False) -> float:
     """The same for a model's shape and a stage's settings."""
+    import torch
     half = device.dtype != torch.float32
     counted = training_bytes(shape, settings, half, processes, sharded and processes > 1,
                              device.device.type == "cpu")

@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lib.inference.api.server import ServerSettings, sample_from_server
+from lib.inference.api.server import sample_from_server
+from lib.inference.api.transport import ServerSettings
+from lib.inference.rewards import ROLES
 from lib.inference.sampling import sample_to_file
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.files import Row, read_jsonl, write_jsonl
@@ -26,7 +28,6 @@ from lib.study.pools.pool import (
 from lib.study.pools.scoring import timed_scorer, timed_scores
 from lib.study.pools.split import sample_split, score_split
 from lib.study.run import Study
-from lib.study.stages.rewards import ROLES
 from lib.study.workers.processes import share_count
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.inference.partial_file import PartialFile, share_of
+from lib.inference.rewards import ROLES
 from lib.inference.sampling import iter_samples, samples_key
 from lib.runtime.files import Row, read_jsonl
 from lib.study.policies import load_policy
@@ -25,9 +26,8 @@ from lib.study.pools.pool import (
 )
 from lib.study.pools.scoring import timed_scorer, timed_scores
 from lib.study.run import Study
-from lib.study.stages.rewards import ROLES
-from lib.study.workers.worker import split
-from lib.training.parallel.processes import Processes
+from lib.study.workers.worker import run_on_workers
+from lib.training.processes import Processes
 
 LEFT = "the prompts that are done"
 
@@ -44,8 +44,9 @@ def sample_split(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
         done = {row["id"] for row in _gathered(study, pool, folder).rows}
         wanted.append({"pool": asdict(pool),
                        "prompts": [prompt for prompt in prompts if prompt["id"] not in done]})
-    returned = split(study, "lib.study.pools.split:sample_share",
-                     {"folder": str(folder), "wanted": wanted}, f"sampled {pools[0].policy}", LEFT)
+    returned = run_on_workers(study, "lib.study.pools.split:sample_share",
+                              {"folder": str(folder), "wanted": wanted},
+                              f"sampled {pools[0].policy}", LEFT)
     for number, pool in enumerate(pools):
         _gathered(study, pool, folder).finish([prompt["id"] for prompt in prompts])
         slowest = max(seconds[number] for seconds in returned)
@@ -86,9 +87,9 @@ def score_split(study: Study, pools: Sequence[Pool],
     """Yield each pool's rows with `rewards`, and seconds as `timed_scores` has them."""
     api = [role for role in ROLES if getattr(study.profile.rewards, role) == "nemotron"]
     local = [role for role in ROLES if role not in api]
-    shares = split(study, "lib.study.pools.split:score_share",
-                   {"folder": str(folder), "pools": [asdict(pool) for pool in pools],
-                    "roles": local}, "scored answers", "the scores that are cached")
+    shares = run_on_workers(study, "lib.study.pools.split:score_share",
+                            {"folder": str(folder), "pools": [asdict(pool) for pool in pools],
+                             "roles": local}, "scored answers", "the scores that are cached")
     asked = timed_scorer(study, api) if api else None
     for number, pool in enumerate(pools):
         scores = {name: rewards for share in shares for name, rewards in share[number][0].items()}

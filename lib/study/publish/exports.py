@@ -21,13 +21,13 @@ from lib.analysis.exports.formats import (
     write_preferences,
 )
 from lib.analysis.exports.model_card import model_card
+from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_json, write_json, write_jsonl, write_text
 from lib.runtime.manifest import read_manifest
 from lib.runtime.progress import say
 from lib.study.policies import load_systems
 from lib.study.run import Study
 from lib.study.stages.data import load_part
-from lib.study.stages.rewards import ROLES
 
 TRAINED = ("sft", "dpo")
 HUB_NAMES = {"packaged": "HuggingFaceTB/SmolLM2-135M-Instruct"}

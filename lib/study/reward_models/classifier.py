@@ -24,12 +24,8 @@ from lib.study.profiles import ProfileError, parse_setting
 from lib.study.run import Study, StudyError, open_study, run_stage, stage_hash
 from lib.study.stages.data import load_part, prepare_data
 from lib.training.loop import Run, train
-from lib.training.reward import (
-    RewardObjective,
-    encode_reward_pairs,
-    pair_leads,
-    save_reward_model,
-)
+from lib.training.pairs import pair_rewards
+from lib.training.reward import RewardObjective, encode_reward_pairs, save_reward_model
 
 
 def train_reward_model(study: Study) -> dict[str, Any]:
@@ -62,7 +58,7 @@ def _train(study: Study, folder: Path) -> None:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     state = train(Run(model, pairs, held, settings, folder, profile.seed, device.device,
                       device.dtype, name="reward model"))
-    leads = pair_leads(model, held, device.device)
+    leads = pair_rewards(model, held, device.device)
     write_jsonl(folder / "validation_rewards.jsonl", leads)
     gaps = np.array([lead["chosen"] - lead["rejected"] for lead in leads])
     write_json(folder / "report.json",

@@ -21,8 +21,9 @@ from lib.analysis.judges.audit import (
 )
 from lib.analysis.judges.errors import corrected_win_rates, judge_calibration, length_bias
 from lib.data.sources import load_scored
+from lib.inference.rewards import ROLES, conversation
 from lib.runtime.files import Row
-from lib.study.stages.rewards import ROLES, Scorer, conversation
+from lib.study.stages.rewards import Scorer
 
 Systems = Mapping[str, Sequence[Row]]
 Pairs = Sequence[tuple[str, str]]

@@ -15,14 +15,22 @@ from lib.data.duplicates import overlap
 from lib.data.hub import Place, merge_choices, stream_choice
 from lib.data.parquet import read_parquet, write_parquet
 from lib.data.schema import prompt_text
-from lib.data.sources import Keyed, Reader, load_heldout, load_preferences, load_sft
+from lib.data.settings import DataSettings
+from lib.data.sources import (
+    Keyed,
+    Reader,
+    load_heldout,
+    load_preferences,
+    load_sft,
+    source_hashes,
+)
 from lib.data.splits import held_out_subset, split_by_prompt
 from lib.modeling.loading import load_tokenizer
-from lib.runtime.files import Row, read_json, sha256_of_value, write_json
-from lib.study.run import Study, run_stage
+from lib.runtime.files import Row, read_json, write_json
+from lib.study.run import Study, StudyError, run_stage
 from lib.study.workers.processes import share_count
-from lib.study.workers.worker import split
-from lib.training.parallel.processes import Processes
+from lib.study.workers.worker import run_on_workers
+from lib.training.processes import Processes
 
 PARTS = ("sft", "sft_validation", "preferences", "preferences_validation", "other_pairs",
          "other_validation", "heldout")
@@ -37,7 +45,7 @@ def prepare_data(study: Study) -> dict[str, Any]:
     folder = run_stage(study, "data", {"data": settings, "tokenizer": _tokenizer(study),
                                        "prompts": study.profile.evaluation.prompts,
                                        "longest_prompt": study.profile.sampling.max_prompt_tokens},
-                       inputs={"rows": _source_hash(study)},
+                       inputs=_source_hashes(study),
                        outputs=[*(f"{part}.parquet" for part in PARTS), "report.json"],
                        work=lambda folder: _prepare(study, folder))
     return read_json(folder / "report.json")
@@ -53,13 +61,12 @@ def load_part(study: Study, part: str) -> list[Row]:
     return read_parquet(study.path("data", f"{part}.parquet"))
 
 
-def _source_hash(study: Study) -> str:
-    """Hash of the rows themselves where they are local, else of their pinned names."""
-    settings, seed = study.profile.data, study.profile.data.seed
-    if settings.source == "hub":
-        return sha256_of_value(settings)
-    return sha256_of_value([load_sft(settings, seed), load_preferences(settings, seed),
-                            load_heldout(settings), _other_rows(study)])
+def _source_hashes(study: Study) -> dict[str, str]:
+    """Hashes of the files that the rows come from, those of the other pairs too."""
+    settings = study.profile.data
+    other = _of_other_kind(settings)
+    return source_hashes(settings) | (
+        {"other_pairs": source_hashes(other)["preferences"]} if other else {})
 
 
 def _prepare(study: Study, folder: Path) -> None:
@@ -78,9 +85,8 @@ def _prepare(study: Study, folder: Path) -> None:
     parts["sft"], parts["sft_validation"] = split_by_prompt(sft, settings.validation_share, seed)
     parts["preferences"], parts["preferences_validation"] = split_by_prompt(
         pairs, settings.validation_share, seed)
-    for part, like in (("other_pairs", "preferences"),
-                       ("other_validation", "preferences_validation")):
-        parts[part] = _other_pairs(study, tokenizer, parts[like])
+    parts["other_pairs"], parts["other_validation"] = _other_pairs(
+        study, tokenizer, parts["preferences"], parts["preferences_validation"])
     _refuse_empty(parts)
     for part, rows in parts.items():
         write_parquet(rows, folder / f"{part}.parquet", like=parts[_kind(part)])
@@ -99,9 +105,9 @@ def _reader(study: Study) -> Reader:
 
     def read(place: Place, rows: int, seed: str) -> Keyed:
         """The choice of all processes together."""
-        shares = split(study, "lib.study.stages.data:read_share",
-                       {"place": asdict(place), "rows": rows, "seed": seed},
-                       f"read {place.path}", "its beginning")
+        shares = run_on_workers(study, "lib.study.stages.data:read_share",
+                                {"place": asdict(place), "rows": rows, "seed": seed},
+                                f"read {place.path}", "its beginning")
         return merge_choices(shares, rows)
     return read
 
@@ -112,20 +118,24 @@ def read_share(study: Study, options: Mapping[str, Any], processes: Processes) -
                          processes.rank, processes.count)
 
 
-def _other_rows(study: Study) -> list[Row]:
-    """The sample's pairs of the kind that DPO does not train on; none of another source."""
-    settings = study.profile.data
+def _of_other_kind(settings: DataSettings) -> DataSettings | None:
+    """Where the sample's pairs of the kind that DPO does not train on come from."""
     if settings.source != "sample":
-        return []
+        return None
     other = "written" if settings.pairs == "on_policy" else "on_policy"
-    return load_preferences(replace(settings, pairs=other, preference_rows=None), settings.seed)
+    return replace(settings, pairs=other, preference_rows=None)
 
 
-def _other_pairs(study: Study, tokenizer: Any, like: list[Row]) -> list[Row]:
-    """Those of them whose prompts are among `like`'s."""
-    wanted = {prompt_text(row) for row in like}
-    rows = [row for row in _other_rows(study) if prompt_text(row) in wanted]
-    return curate_preferences(rows, tokenizer, study.profile.data.max_pair_length)[0]
+def _other_pairs(study: Study, tokenizer: Any, *likes: list[Row]) -> list[list[Row]]:
+    """The pairs of the other kind for the prompts of each of `likes`; none where there are none."""
+    settings = _of_other_kind(study.profile.data)
+    if settings is None:
+        return [[] for _ in likes]
+    wanted = [{prompt_text(row) for row in like} for like in likes]
+    rows = [row for row in load_preferences(settings, settings.seed)
+            if prompt_text(row) in set().union(*wanted)]
+    rows, _ = curate_preferences(rows, tokenizer, settings.max_pair_length)
+    return [[row for row in rows if prompt_text(row) in prompts] for prompts in wanted]
 
 
 def _kind(part: str) -> str:
@@ -133,8 +143,8 @@ def _kind(part: str) -> str:
     return "preferences" if part.startswith("other") else part.removesuffix("_validation")
 
 
-def _refuse_empty(parts: dict[str, list]) -> None:
+def _refuse_empty(parts: dict[str, list[Row]]) -> None:
     for part in ("sft", "preferences", "heldout"):
         if not parts[part]:
-            raise ValueError(f"no usable rows are left in {part}; report.json in the run's data "
+            raise StudyError(f"no usable rows are left in {part}; report.json in the run's data "
                              "folder counts what was dropped and why")

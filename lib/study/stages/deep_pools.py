@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lib.analysis.best_of_n.curves import Pools, gain_rows, win_rate_rows
 from lib.data.splits import held_out_subset
+from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_jsonl, write_json
 from lib.study.policies import planned_deep_pools
 from lib.study.pools.pool import pool_file
@@ -18,7 +19,7 @@ from lib.study.pools.sampled import sample_pools, score_pools
 from lib.study.profiles import EvaluationSettings
 from lib.study.run import Study, run_stage, stage_inputs
 from lib.study.stages.responses import prompts_of
-from lib.study.stages.rewards import ROLES, fit_rewards
+from lib.study.stages.rewards import fit_rewards
 
 
 def sample_deep_pools(study: Study) -> None:

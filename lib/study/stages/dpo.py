@@ -12,9 +12,11 @@ from typing import Any
 from lib.runtime.files import Row, read_jsonl
 from lib.study.run import Study, run_stage, stage_inputs
 from lib.study.stages.data import load_part
+from lib.study.stages.probe import probe_of_run
 from lib.study.stages.rewards import fit_rewards
-from lib.study.workers.processes import train_job
-from lib.training.job import Job
+from lib.study.workers.training import train_job
+from lib.training import dpo
+from lib.training.job import Job, ProbeMaker
 from lib.training.settings import DPOSettings
 
 VALIDATION = {"preferences": "preferences_validation", "other_pairs": "other_validation"}
@@ -29,21 +31,24 @@ def train_dpo_on_other_pairs(study: Study) -> list[Row]:
     """The same on the other kind of pairs, trained harder, as a warning; dpo_other/metrics.jsonl.
 
     Validated on pairs of that kind, as a study that has no others would be. Empty where the source
-    has no other pairs.
+    has no other pairs, or where `evaluation.warning_run` is off.
     """
-    if not load_part(study, "other_pairs"):
+    if not study.profile.evaluation.warning_run or not load_part(study, "other_pairs"):
         return []
     return _stage(study, "dpo_other", "other_pairs", study.profile.dpo_other)
 
 
 def _stage(study: Study, name: str, part: str, settings: DPOSettings) -> list[Row]:
     fit_rewards(study)  # its judge reads the probe's answers
+    probe = ProbeMaker(probe_of_run, {"profile": asdict(study.profile),
+                                      "folder": str(study.folder)})
     folder = run_stage(
         study, name, {"model": study.profile.model, "dpo": settings, "pairs": part,
                       "max_length": study.profile.data.max_pair_length, "probe": _probe(study)},
         inputs=stage_inputs(study, name),
         outputs=["model", "metrics.jsonl", "validation_rewards.jsonl"],
-        work=lambda folder: train_job(dpo_job(study, folder, part, settings)))
+        work=lambda folder: train_job(dpo.train_dpo, dpo_job(study, folder, part, settings),
+                                      probe))
     return read_jsonl(folder / "metrics.jsonl")
 
 
@@ -61,5 +66,4 @@ def dpo_job(study: Study, folder: Path, part: str, settings: DPOSettings) -> Job
     return Job("dpo", str(study.path("sft", "model")), str(study.path("data", f"{part}.parquet")),
                str(folder), str(study.path("data", f"{VALIDATION[part]}.parquet")), settings,
                None, profile.data.max_pair_length, profile.seed, model.device, model.precision,
-               model.attention, "lib.study.stages.probe:probe_of_run",
-               {"profile": asdict(profile), "folder": str(study.folder)}, profile.data.streaming)
+               model.attention, profile.data.streaming)

@@ -20,7 +20,7 @@ from lib.inference.best_of_n import kl_bound
 from lib.inference.prompts import encode_within, messages_of
 from lib.modeling.packed.divergence import answer_divergence
 from lib.modeling.packed.logps import response_logps
-from lib.modeling.packed.packing import PackedBatch, Tree, collate, pack
+from lib.modeling.packed.packing import PackedBatch, SharedPrompt, collate, pack
 from lib.runtime.files import Row, read_jsonl, write_jsonl
 from lib.runtime.progress import track
 from lib.study.policies import POLICIES, load_policy, planned_pools
@@ -105,12 +105,12 @@ def _read_conversations(study: Study, policy: str, model: Any, tokenizer: Any) -
 def _read_choices(study: Study, policy: str, model: Any, tokenizer: Any) -> list[Row]:
     trees = continuation_trees(load_part(study, "sft_validation"), tokenizer)
     logps = _answer_logps(study, model, trees, f"choices of {policy}")
-    return [{"logps": [logp / len(branch) for logp, branch in zip(found, tree.branches,
+    return [{"logps": [logp / len(branch) for logp, branch in zip(found, tree.answers,
                                                                   strict=True)]}
             for tree, found in zip(trees, logps, strict=True)]
 
 
-def _answer_logps(study: Study, model: Any, trees: Sequence[Tree],
+def _answer_logps(study: Study, model: Any, trees: Sequence[SharedPrompt],
                   description: str) -> list[list[float]]:
     """Summed log-probability of each tree's answers, in nats."""
     found: list[list[float]] = [[] for _ in trees]
@@ -118,7 +118,7 @@ def _answer_logps(study: Study, model: Any, trees: Sequence[Tree],
         with torch.no_grad():
             logps = iter(response_logps(model, batch).tolist())
         for place in places:
-            found[place] = list(islice(logps, len(trees[place].branches)))
+            found[place] = list(islice(logps, len(trees[place].answers)))
     return found
 
 
@@ -133,13 +133,13 @@ def _compare_answers(study: Study) -> list[Row]:
     for places, batch in _packed(study, trees, "DPO's answers under DPO and SFT"):
         found = [values.tolist() for values in answer_divergence(dpo, sft, batch)]
         for place, logp, reference, kl in zip(places, *found, strict=True):
-            rows[place] = {"tokens": len(trees[place].branches[0]), "logp": logp,
+            rows[place] = {"tokens": len(trees[place].answers[0]), "logp": logp,
                            "reference_logp": reference, "kl": kl,
                            "sampled": _sampled_ids(pool[place]) is not None}
     return rows
 
 
-def answer_tree(row: Row, tokenizer: Any, limit: int) -> Tree:
+def answer_tree(row: Row, tokenizer: Any, limit: int) -> SharedPrompt:
     """A pool row's prompt, at most `limit` tokens as it was sampled from, and first candidate.
 
     The candidate's own token ids: text read back may be other tokens. Only an answer without ids,
@@ -149,14 +149,14 @@ def answer_tree(row: Row, tokenizer: Any, limit: int) -> Tree:
     if ids is None:
         ids = encode_response(tokenizer, messages_of(row), answer["text"])
         ids = ids[:-1] if answer["finish"] == "length" and len(ids) > 1 else ids
-    return Tree(tuple(encode_within(tokenizer, row, limit)[0]), (tuple(ids),))
+    return SharedPrompt(tuple(encode_within(tokenizer, row, limit)[0]), (tuple(ids),))
 
 
 def _sampled_ids(row: Row) -> list[int] | None:
     return row["candidates"][0].get("token_ids")
 
 
-def _packed(study: Study, trees: Sequence[Tree],
+def _packed(study: Study, trees: Sequence[SharedPrompt],
             description: str) -> Iterator[tuple[list[int], PackedBatch]]:
     """Trees as packed rows: (their numbers, the batch), with progress."""
     rows = pack([len(tree) for tree in trees], study.profile.sft.token_budget)

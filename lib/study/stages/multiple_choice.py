@@ -9,7 +9,7 @@ from typing import Any
 
 from lib.data.chat import Message, encode_prompt, encode_response
 from lib.data.splits import held_out_subset
-from lib.modeling.packed.packing import Tree
+from lib.modeling.packed.packing import SharedPrompt
 from lib.runtime.files import Row
 
 QUESTIONS = 48  # conversations that are asked about, at most, balanced over sources
@@ -17,7 +17,7 @@ OPTIONS = 4
 TOKENS = 8  # of each answer's opening: four whole answers would cost ten times as much
 
 
-def continuation_trees(rows: Sequence[Row], tokenizer: Any) -> list[Tree]:
+def continuation_trees(rows: Sequence[Row], tokenizer: Any) -> list[SharedPrompt]:
     """One tree a conversation: its prompt, its own answer's opening first, then the others'.
 
     Others with the same opening are passed over; a conversation without any other is left out.
@@ -27,7 +27,7 @@ def continuation_trees(rows: Sequence[Row], tokenizer: Any) -> list[Tree]:
     openings = [tuple(encode_response(tokenizer, prompt, answer)[:TOKENS])
                 for prompt, answer in turns]
     options = [_options(openings, place) for place in range(len(openings))]
-    return [Tree(tuple(encode_prompt(tokenizer, prompt)), offered)
+    return [SharedPrompt(tuple(encode_prompt(tokenizer, prompt)), offered)
             for (prompt, _), offered in zip(turns, options, strict=True) if len(offered) > 1]
 
 

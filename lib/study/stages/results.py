@@ -25,6 +25,7 @@ from lib.analysis.policies.displacement import displacement, reward_accuracy, re
 from lib.analysis.texts.constraints import constraint_accuracy_by_system
 from lib.analysis.texts.metrics import text_metrics_by_system
 from lib.data.sources import SAMPLE
+from lib.inference.rewards import ROLES
 from lib.inference.systems import BEST, RANDOM
 from lib.runtime.devices import environment
 from lib.runtime.files import Row, read_json, read_jsonl, sha256_of, sha256_of_value, write_json
@@ -43,7 +44,7 @@ from lib.study.stages.audit import audit_results, reference_results
 from lib.study.stages.data import load_part
 from lib.study.stages.deep_pools import without_deep
 from lib.study.stages.drift import drift_results, measure_drift
-from lib.study.stages.rewards import ROLES, Scorer
+from lib.study.stages.rewards import Scorer
 from lib.study.stages.selection import measure_selection
 from lib.study.stages.table import STAGES
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from lib import ROOT
 from lib.data.sources import SAMPLE
-from lib.inference.rewards import Conversation
+from lib.inference.rewards import ROLES, Conversation, conversation
 from lib.inference.rewards.heads.embedded import EmbeddedRewardModel, score_with_all
 from lib.inference.rewards.heads.features import load_backbone
 from lib.inference.rewards.heads.head import load_head
@@ -23,7 +23,6 @@ from lib.study.reward_models.remote import remote_reward_model
 from lib.study.run import Study, run_stage
 
 FEATURES = ROOT / "data" / "cache" / "features"
-ROLES = ("selector", "judge")
 SCORED = tuple(SAMPLE / f"{name}.jsonl" for name in ("on_policy", "judged", "audit"))
 
 
@@ -81,11 +80,6 @@ def _embedded(study: Study, roles: Sequence[str],
     loaded = load_backbone(backbone, device.dtype, device.device)
     return [EmbeddedRewardModel(role, load_head(study.path("rewards"), role), loaded, cache)
             for role in roles]
-
-
-def conversation(prompt: str, answer: str) -> Conversation:
-    """A single-turn conversation as reward models take it."""
-    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
 
 
 def conversations_of(rows: Sequence[Row]) -> list[Conversation]:

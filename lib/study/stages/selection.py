@@ -10,12 +10,12 @@ from lib.analysis.best_of_n.curves import cost_rows, gain_rows, win_rate_rows
 from lib.analysis.best_of_n.selection_effects import selection_effects
 from lib.analysis.best_of_n.selection_rules import rule_rows
 from lib.analysis.comparisons.scoreboard import scoreboard
+from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_json, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash
 from lib.study.policies import load_pools, reranked_pools, systems_of
 from lib.study.run import Study, run_stage, stage_inputs
 from lib.study.stages.deep_pools import deep_curves, load_deep_pools, sample_deep_pools
-from lib.study.stages.rewards import ROLES
 
 
 def measure_selection(study: Study) -> Row:

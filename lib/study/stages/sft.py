@@ -4,7 +4,8 @@ from pathlib import Path
 
 from lib.runtime.files import Row, read_jsonl
 from lib.study.run import Study, run_stage, stage_inputs
-from lib.study.workers.processes import train_job
+from lib.study.workers.training import train_job
+from lib.training import sft
 from lib.training.job import Job
 
 
@@ -15,7 +16,7 @@ def train_sft(study: Study) -> list[Row]:
                                       "max_length": profile.data.max_length},
                        inputs=stage_inputs(study, "sft"),
                        outputs=["model", "metrics.jsonl"],
-                       work=lambda folder: train_job(sft_job(study, folder)))
+                       work=lambda folder: train_job(sft.train_sft, sft_job(study, folder)))
     return read_jsonl(folder / "metrics.jsonl")
 
 

@@ -5,17 +5,12 @@ a stage takes and not what comes out: they are no part of a profile or of a stag
 """
 
 import os
-from pathlib import Path
-
-from lib.training.job import Job, run_job
-from lib.training.parallel.launch import launch_job
-from lib.viewers.training_panel import live_curves
 
 COUNT, SHARDED, CONFIG = "STUDY_PROCESSES", "STUDY_SHARDED", "STUDY_ACCELERATE_CONFIG"
 
 
 def use_processes(count: int, sharded: bool, config_file: str) -> None:
-    """Set what `train_job` does from here on, in the kernels of notebooks too.
+    """Set what `lib.study.workers.training` does from here on, in the kernels of notebooks too.
 
     Raises ValueError for a count below 1 or a configuration file that is not there.
     """
@@ -28,20 +23,21 @@ def use_processes(count: int, sharded: bool, config_file: str) -> None:
     os.environ[CONFIG] = os.path.abspath(config_file) if config_file else ""
 
 
+def process_count() -> int:
+    """How many processes train, where no accelerate configuration file says it."""
+    return int(os.environ.get(COUNT, "1"))
+
+
 def share_count() -> int:
-    """On how many processes sampling and scoring are split; a configuration file is for training.
-    """
-    return 1 if os.environ.get(CONFIG) else int(os.environ.get(COUNT, "1"))
+    """On how many processes sampling and scoring are split: one with a configuration file."""
+    return 1 if config_file() else process_count()
 
 
-def train_job(job: Job) -> None:
-    """Run a training job here, or on as many processes as the runner was told to use.
+def sharded() -> bool:
+    """Whether training cuts the model over its processes."""
+    return bool(os.environ.get(SHARDED))
 
-    A person at a notebook sees the loss and reward curves grow.
-    """
-    count, config_file = int(os.environ.get(COUNT, "1")), os.environ.get(CONFIG, "")
-    with live_curves(Path(job.folder) / "metrics.jsonl"):
-        if count == 1 and not config_file:
-            run_job(job)
-        else:
-            launch_job(job, count, bool(os.environ.get(SHARDED)), config_file)
+
+def config_file() -> str:
+    """The accelerate configuration file for training, or an empty text."""
+    return os.environ.get(CONFIG, "")

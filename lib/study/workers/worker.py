@@ -3,8 +3,8 @@
     accelerate launch --multi_gpu --num_processes 4 -m lib.study.workers.worker --config FILE
 
 Sampling, scoring and reading a stream deal their prompts or rows to N processes. The process that
-asks (`split`) starts them and puts what they return together in the old order: it alone writes what
-a run keeps. Random numbers go by prompt, so that N processes give the rows of one.
+asks (`run_on_workers`) starts them and puts what they return together in the old order: it alone
+writes what a run keeps. Random numbers go by prompt, so that N processes give the rows of one.
 """
 
 import argparse
@@ -24,24 +24,26 @@ from lib.study.profiles import profile_from
 from lib.study.run import Study
 from lib.study.workers.processes import share_count
 from lib.training.parallel.launch import launch, launch_command
-from lib.training.parallel.processes import JOIN_SECONDS, ProcessError, Processes, join, leave
+from lib.training.parallel.processes import JOIN_SECONDS, ProcessError, join, leave
+from lib.training.processes import Processes
 
-Work = Callable[[Study, Mapping[str, Any], Processes], Any]  # its return value goes through JSON
+Task = Callable[[Study, Mapping[str, Any], Processes], Any]  # its return value goes through JSON
 
 
-def split(study: Study, work: str, options: Mapping[str, Any], doing: str, left: str) -> list[Any]:
+def run_on_workers(study: Study, task: str, options: Mapping[str, Any], action: str,
+                   resume_hint: str) -> list[Any]:
     """What each process returned, in rank order.
 
-    work: `module:function` of a Work, called on every process with `options`. doing, left: for the
-    sentence of the ProcessError that is raised when one failed; see `lib.training.parallel.launch.launch`.
+    task: `module:function` of a Task, called on every process with `options`. action, resume_hint:
+    for the sentence of the ProcessError that is raised when one failed, as `launch` has it.
     """
     count, folder = share_count(), study.path("shares")
     shutil.rmtree(folder, ignore_errors=True)
-    path = folder / "work.json"
-    write_json(path, {"work": work, "options": options, "profile": asdict(study.profile),
+    path = folder / "task.json"
+    write_json(path, {"task": task, "options": options, "profile": asdict(study.profile),
                       "folder": str(study.folder)})
     try:
-        launch(launch_command("lib.study.workers.worker", path, count), count, doing, left)
+        launch(launch_command("lib.study.workers.worker", path, count), count, action, resume_hint)
         return [read_json(_returned(path, rank)) for rank in range(count)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -54,7 +56,7 @@ def _returned(path: Path, rank: int) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do this process's share; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lib.study.workers.worker")
-    parser.add_argument("--config", required=True, type=Path, help="what `split` wrote")
+    parser.add_argument("--config", required=True, type=Path, help="what `run_on_workers` wrote")
     path = parser.parse_args(arguments).config
     try:
         job = read_json(path)
@@ -63,9 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                          JOIN_SECONDS)
         if not processes.main:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - rank 0 talks
-        module, _, name = job["work"].partition(":")
-        work: Work = getattr(importlib.import_module(module), name)
-        write_json(_returned(path, processes.rank), work(study, job["options"], processes))
+        module, _, name = job["task"].partition(":")
+        task: Task = getattr(importlib.import_module(module), name)
+        write_json(_returned(path, processes.rank), task(study, job["options"], processes))
     except (ProcessError, ValueError, OSError, RuntimeError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         return 2

@@ -12,26 +12,27 @@ from pathlib import Path
 
 from lib import ROOT
 from lib.runtime.progress import say
-from lib.training.job import Job, write_job
+from lib.training.job import Job, ProbeMaker, write_job
 from lib.training.parallel.processes import JOIN_SECONDS, ProcessError, lost_another
 
 
-def launch_job(job: Job, processes: int, sharded: bool = False, config_file: str = "") -> None:
+def launch_job(job: Job, processes: int, sharded: bool = False, config_file: str = "",
+               make_probe: ProbeMaker | None = None) -> None:
     """Train on `processes` processes and show what rank 0 says.
 
     Raises ProcessError, one sentence, when any of them failed; what is done is in the checkpoints.
     """
     path = Path(job.folder) / "job.json"
-    write_job(job, path)
+    write_job(job, path, make_probe)
     launch(launch_command("lib.training", path, processes, sharded, config_file), processes,
            f"trained {job.folder}", "the newest checkpoint")
 
 
-def launch(command: list[str], processes: int, doing: str, left: str) -> None:
+def launch(command: list[str], processes: int, action: str, resume_hint: str) -> None:
     """Run a command line of `launch_command`, showing its output as it comes.
 
-    doing: what the processes did, left: what a new start goes on from; both for the sentence of
-    the ProcessError that is raised when any of them failed.
+    action: what the processes did, resume_hint: where a new start resumes; both for the sentence
+    of the ProcessError that is raised when any of them failed.
     """
     say(" ".join(command[2:]))
     with tempfile.TemporaryFile("w+") as errors:
@@ -41,7 +42,7 @@ def launch(command: list[str], processes: int, doing: str, left: str) -> None:
             print(line, end="", flush=True)
         if worker.wait():
             errors.seek(0)
-            raise ProcessError(reason_of(errors.read(), doing, left))
+            raise ProcessError(reason_of(errors.read(), action, resume_hint))
 
 
 def launch_command(module: str, path: Path, processes: int, sharded: bool = False,
@@ -63,13 +64,13 @@ def _environment(processes: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(threads)} | dict(os.environ)
 
 
-def reason_of(errors: str, doing: str, left: str) -> str:
+def reason_of(errors: str, action: str, resume_hint: str) -> str:
     """One sentence out of what the processes and their launcher wrote; see `launch`."""
     signals = re.findall(r"exitcode\s*:\s*-(\d+)", errors)
     killed = [signal for signal in signals if signal != "15"]  # 15: the launcher ends the others
     if killed:
-        return (f"a process that {doing} was killed (signal {killed[0]}), and all were stopped; "
-                f"start again, with any number of processes, to go on from {left}")
+        return (f"a process that {action} was killed (signal {killed[0]}), and all were stopped; "
+                f"start again, with any number of processes, to go on from {resume_hint}")
     if came := re.search(r"waiting for clients\. (\d+)/(\d+) clients joined", errors):
         return (f"{came[1]} of {came[2]} machines came; start the others at the same time, or "
                 "check main_process_ip and the firewall")

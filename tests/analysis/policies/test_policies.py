@@ -15,7 +15,7 @@ from lib.analysis.policies.divergence import kl_divergence
 from lib.analysis.policies.retention import choice_accuracy, retention
 from lib.modeling.packed.attention import choose_method, use_packed_attention
 from lib.modeling.packed.divergence import answer_divergence
-from lib.modeling.packed.packing import Tree, collate
+from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.modeling.smoke import smoke_tokenizer
 from lib.study.publish.readme import choice_lines
 from lib.study.stages.multiple_choice import continuation_trees
@@ -35,10 +35,10 @@ def tiny(seed: int, packed: bool = True) -> Qwen2ForCausalLM:
 
 def test_the_divergence_of_packed_answers_is_that_of_each_alone() -> None:
     policy, reference = tiny(0), tiny(1)
-    trees = [Tree((1, 2, 3), ((4, 5),)), Tree((6, 7), ((8, 9, 10),))]
+    trees = [SharedPrompt((1, 2, 3), ((4, 5),)), SharedPrompt((6, 7), ((8, 9, 10),))]
     found = answer_divergence(policy, reference, collate(trees))
     for place, tree in enumerate(trees):
-        prompt, answer = list(tree.prompt), list(tree.branches[0])
+        prompt, answer = list(tree.prompt), list(tree.answers[0])
         ids = torch.tensor([prompt + answer])
         with torch.no_grad():
             p, q = (model(ids).logits[0, len(prompt) - 1:-1].log_softmax(-1)
@@ -51,7 +51,7 @@ def test_the_divergence_of_packed_answers_is_that_of_each_alone() -> None:
 
 def test_a_policy_does_not_diverge_from_itself() -> None:
     model = tiny(0)
-    logp, again, kl = answer_divergence(model, model, collate([Tree((1, 2), ((3, 4, 5),))]))
+    logp, again, kl = answer_divergence(model, model, collate([SharedPrompt((1, 2), ((3, 4, 5),))]))
     assert torch.equal(logp, again)
     assert float(kl) == pytest.approx(0, abs=1e-6)
 
@@ -161,7 +161,7 @@ def test_a_question_offers_its_own_answer_first_and_three_others_of_its_source()
                  ("a", "Pink")])]
     trees = continuation_trees(rows, tokenizer)
     shown = [[tokenizer.decode(branch, skip_special_tokens=True).strip() for branch in
-              tree.branches] for tree in trees]
+              tree.answers] for tree in trees]
     assert shown[0] == ["Red", "Blue", "Green", "Pink"]  # the other Red is passed over
     assert shown[1][0] == "Blue"
     assert [options[0] for options in shown] == ["Red", "Blue", "Red", "Green", "Pink", "Six"]

@@ -16,7 +16,13 @@ from lib.analysis.texts.constraints import (
 )
 from lib.analysis.texts.metrics import text_metrics, text_metrics_by_system
 from lib.analysis.texts.repetition import is_loop, longest_repeated_run, seq_rep
-from lib.analysis.texts.variety import dispersion, distinct_n, effective_number, self_bleu
+from lib.analysis.texts.variety import (
+    dispersion,
+    distinct_n,
+    effective_number,
+    self_bleu,
+    word_similarity,
+)
 from lib.runtime.files import read_jsonl
 from tests.analysis.analysis_rows import response
 
@@ -134,3 +140,13 @@ def test_an_unknown_constraint_is_named() -> None:
     row = {"id": "x", "prompt": "?", "kwargs": [{}], "instruction_id_list": ["style:rhyme"]}
     with pytest.raises(ValueError, match="x: constraint style:rhyme is not one of IFEval's"):
         check_constraints("Roses", row)
+
+
+def test_word_similarity_is_the_cosine_of_word_counts() -> None:
+    found = word_similarity(["a b", "B a!", "a a", "c", "", "..."])
+    assert np.diag(found) == pytest.approx(1)
+    assert (found == found.T).all()
+    assert found[0, 1] == pytest.approx(1)
+    assert found[0, 2] == pytest.approx(2 / (np.sqrt(2) * 2))
+    assert found[0, 3] == 0
+    assert found[4].tolist() == [0, 0, 0, 0, 1, 1]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.inference.api.server import ServerSamplingError, ServerSettings, sample_from_server
-from lib.inference.api.transport import ApiStoppedError
+from lib.inference.api.server import ServerSamplingError, sample_from_server
+from lib.inference.api.transport import ApiStoppedError, ServerSettings
 from lib.inference.sampling import SamplingSettings
 from lib.runtime.files import read_jsonl
 from tests.inference.fake_server import FakeServer, Reply, choice, good
@@ -38,8 +38,9 @@ def test_rows_have_the_schema_of_local_sampling_and_the_order_of_the_prompts(
     assert rows[2] == {
         "id": "p2", "prompt": "question 2", "source": "test", "prompt_tokens": 9,
         "prompt_truncated": False, "candidates": [
-            {"text": f"answer {number} to question 2", "tokens": 5, "finish": "stop",
-             "logprob": -2.5, "sampling_logprob": None} for number in range(3)]}
+            {"text": f"answer {number} to question 2", "token_ids": None, "tokens": 5,
+             "finish": "stop", "logprob": -2.5, "sampling_logprob": None}
+            for number in range(3)]}
     assert read_jsonl(tmp_path / "rows.jsonl") == rows
     assert set(server.headers) == {f"Bearer {KEY}"}
     assert KEY not in (tmp_path / "rows.jsonl").read_text()
@@ -63,13 +64,13 @@ def test_options_that_are_not_openais_are_left_out_when_off(
         server: FakeServer, tmp_path: Path) -> None:
     sample_from_server(PROMPTS[:1], SamplingSettings(samples=1, top_k=None), server.settings,
                        tmp_path / "rows.jsonl")
-    assert not {"top_k", "repetition_penalty"} & set(server.asked[0])
+    assert not {"top_k", "repetition_penalty", "return_token_ids"} & set(server.asked[0])
 
 
 @pytest.mark.parametrize("trouble", [
     (429, {"Retry-After": "0"}, "slow down"), (429, {}, ""), (503, {}, "<html>busy</html>"),
     (500, {}, "oops"), (200, {}, "<html>ok?</html>"), (200, {}, '{"choices": []}'),
-    (200, {}, json.dumps({"choices": [choice(finish=None)]})), None])
+    (200, {}, "[" * 5000), (200, {}, json.dumps({"choices": [choice(finish=None)]})), None])
 def test_passing_trouble_is_asked_again_and_loses_nothing(
         trouble: Reply, server: FakeServer, tmp_path: Path) -> None:
     server.behave = lambda asked, call: trouble if call < 2 else good(asked)
@@ -94,8 +95,19 @@ def test_log_probabilities_that_a_server_does_not_give_are_null_not_zero(
     bare = {"message": {"content": None}, "finish_reason": "length"}
     server.behave = lambda asked, call: (200, {}, json.dumps({"choices": [bare] * asked["n"]}))
     row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
-    assert row["candidates"][0] == {"text": "", "tokens": None, "finish": "length",
-                                    "logprob": None, "sampling_logprob": None}
+    assert row["candidates"][0] == {"text": "", "token_ids": None, "tokens": None,
+                                    "finish": "length", "logprob": None, "sampling_logprob": None}
+
+
+@pytest.mark.parametrize(("ids", "kept"), [
+    ([5, 7, 2], [5, 7, 2]), ("5 7 2", None), ([5, "7"], None)])
+def test_token_ids_are_asked_for_and_kept_as_the_server_gives_them(
+        ids: object, kept: list[int] | None, server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (200, {}, json.dumps(
+        {"choices": [choice() | {"token_ids": ids}] * asked["n"]}))
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert server.asked[0]["return_token_ids"] is True
+    assert [answer["token_ids"] for answer in row["candidates"]] == [kept] * 3
 
 
 def test_a_refused_prompt_is_named_with_what_to_try(server: FakeServer, tmp_path: Path) -> None:
@@ -115,6 +127,43 @@ def test_a_wrong_key_ends_the_run_at_once_and_is_not_shown(
     assert KEY not in str(error.value) + written + "".join(capsys.readouterr())
 
 
+@pytest.mark.parametrize("status", [400, 503])
+def test_no_part_of_a_key_is_shown_where_a_long_text_is_cut(
+        status: int, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDY_TEST_KEY", KEY)
+    server.behave = lambda asked, call: (status, {}, "x" * 192 + KEY)
+    with pytest.raises(ServerSamplingError) as error:
+        sample_from_server(PROMPTS[:1], SETTINGS, replace(server.settings, attempts=1),
+                           tmp_path / "rows.jsonl")
+    assert KEY[:4] not in str(error.value)
+
+
+def test_a_broken_key_ends_the_run_and_is_not_repeated(
+        server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDY_TEST_KEY", "sk-two\nlines")
+    with pytest.raises(ApiStoppedError, match="STUDY_TEST_KEY holds characters") as error:
+        sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert "sk-two" not in str(error.value)
+
+
+def test_answers_under_way_when_another_prompt_fails_are_kept(
+        server: FakeServer, tmp_path: Path) -> None:
+    failed = threading.Event()
+
+    def behave(asked: dict, call: int) -> Reply:
+        if asked["messages"][0]["content"] == "question 0":
+            failed.set()
+            return 422, {}, "no"
+        failed.wait()
+        time.sleep(0.1)
+        return good(asked)
+    server.behave = behave
+    two = replace(server.settings, concurrency=2)
+    with pytest.raises(ServerSamplingError, match="'p0'"):
+        sample_from_server(PROMPTS[:2], SETTINGS, two, tmp_path / "rows.jsonl")
+    assert '"p1"' in (tmp_path / "rows.jsonl.partial.jsonl").read_text()
+
+
 def test_a_restart_asks_only_for_what_is_missing(server: FakeServer, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     server.behave = lambda asked, call: (
@@ -131,10 +180,9 @@ def test_a_restart_asks_only_for_what_is_missing(server: FakeServer, tmp_path: P
 
 
 @pytest.mark.parametrize(("status", "sentence"), [
-    (404, "tiny is not deployed at http://.* for this account; check the base URL, or start a "
-          "server that serves it under the name tiny"),
-    (418, "this is no reply of an OpenAI-compatible chat API; check the base URL")])
-def test_what_ends_the_run_speaks_of_answers_and_not_of_scores(
+    (404, "tiny is not deployed at http://.* for this account; check the base URL and the name"),
+    (418, "no OpenAI-compatible API answers so; check the base URL http://")])
+def test_what_ends_the_run_is_said_without_a_word_of_scores(
         status: int, sentence: str, server: FakeServer, tmp_path: Path) -> None:
     server.behave = lambda asked, call: (status, {}, "")
     with pytest.raises(ApiStoppedError, match=sentence) as error:
@@ -142,11 +190,11 @@ def test_what_ends_the_run_speaks_of_answers_and_not_of_scores(
     assert not re.search("scor|judge", str(error.value))
 
 
-def test_a_server_that_never_answers_is_said_to_have_given_no_answer(
+def test_a_server_that_never_answers_is_said_to_have_given_no_reply(
         server: FakeServer, tmp_path: Path) -> None:
     server.behave = lambda asked, call: (503, {}, "")
     patient = replace(server.settings, attempts=2)
-    with pytest.raises(ServerSamplingError, match="no answer after 2 attempts, the last one"):
+    with pytest.raises(ServerSamplingError, match="no usable reply after 2 attempts, the last one"):
         sample_from_server(PROMPTS[:1], SETTINGS, patient, tmp_path / "rows.jsonl")
 
 

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from lib.inference.engine.cuda_graph import WARM_UPS, RecordedPass
-from lib.inference.engine.decoding import Engine, Job
+from lib.inference.engine.decoding import Engine, SampleRequest
 from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.sampling import SamplingSettings
 from tests.inference.tiny_models import FAMILIES, tiny
@@ -67,16 +67,16 @@ def test_a_pass_that_cannot_be_recorded_runs_as_it_is_and_says_so(
 def test_a_pass_may_be_played_back(family: str, tokenizer: PreTrainedTokenizerBase) -> None:
     """It gives the same twice, and what it reads stays in its place until the cache has moved."""
     model = tiny(family, tokenizer)
-    jobs = [Job(str(length), 0, tuple(range(1, length))) for length in (6, 9)]
+    requests = [SampleRequest(str(length), 0, tuple(range(1, length))) for length in (6, 9)]
     settings = SamplingSettings(samples=2, max_new_tokens=60)
     places: dict[int, set] = {}
     with torch.inference_mode(), sampling_mode(model):
-        engine = Engine(model, settings, [], jobs)
+        engine = Engine(model, settings, [], requests)
         engine.step()
         slots = engine.slots
         while not engine.idle:
             engine._admit()
-            engine.cache.fit(max(answer.length for answer in engine.running), slots)
+            engine.cache.fit(max(sample.length for sample in engine.running), slots)
             once, twice = engine._pass(slots, slots).clone(), engine._pass(slots, slots)
             assert torch.equal(once, twice)
             tensors = (engine.positions, engine.history, *engine.cache.keys, *engine.cache.values)

@@ -1,4 +1,4 @@
-"""The score cache: asked once, shared by processes, replayed offline, mended when damaged."""
+"""The score cache: asked once, shared by processes, mended when damaged."""
 
 import subprocess
 import sys
@@ -9,8 +9,8 @@ import pytest
 
 from lib import ROOT
 from lib.inference.rewards import Conversation
-from lib.inference.rewards.cache import CachedRewardModel, NotCachedError, ScoreCache, cached
-from lib.inference.rewards.verdicts import Verdict
+from lib.inference.rewards.cache import CachedRewardModel, ScoreCache, cached
+from lib.inference.rewards.score_results import ScoreResult
 from lib.runtime.files import FileError
 
 
@@ -26,16 +26,16 @@ class LengthModel:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
+    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
         for index, messages in reversed(list(enumerate(conversations))):
             text = messages[-1]["content"]
             self.asked.append(text)
             if text == "long":
-                yield index, Verdict(None, "too long")
+                yield index, ScoreResult(None, "too long")
             elif text == "busy":
-                yield index, Verdict(None, "busy", transient=True)
+                yield index, ScoreResult(None, "busy", transient=True)
             else:
-                yield index, Verdict(float(len(text)), reply=f"reward:{len(text)}")
+                yield index, ScoreResult(float(len(text)), reply=f"reward:{len(text)}")
 
     def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
         return [dict(self.stream([each]))[0].score for each in conversations]
@@ -66,7 +66,7 @@ def test_what_is_unscorable_is_remembered_with_its_reason_and_a_passing_failure_
 def test_the_reply_is_kept_word_for_word(tmp_path: Path) -> None:
     model = cached(LengthModel(), ScoreCache(tmp_path / "scores.sqlite"))
     model.score([conversation("four")])
-    assert dict(model.stream([conversation("four")]))[0] == Verdict(4.0, reply="reward:4")
+    assert dict(model.stream([conversation("four")]))[0] == ScoreResult(4.0, reply="reward:4")
 
 
 def test_a_model_that_does_not_stream_is_cached_too_and_its_none_is_asked_again(
@@ -92,12 +92,14 @@ def test_two_models_and_two_prompts_do_not_share_scores(tmp_path: Path) -> None:
     cached(inner, cache).score([conversation("a")])
     CachedRewardModel("length", "other weights", cache, inner).score([conversation("a")])
     cached(inner, cache).score([[{"role": "user", "content": "?"}, *conversation("a")[1:]]])
-    assert len(inner.asked) == len(cache) == 3
+    assert len(inner.asked) == 3
+    assert (cache.count("length"), cache.count("other weights")) == (2, 1)
 
 
 def test_what_came_before_a_crash_is_kept(tmp_path: Path) -> None:
     class Crashing(LengthModel):
-        def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
+        def stream(self,
+                   conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
             for done, found in enumerate(super().stream(conversations)):
                 if done == 2:
                     raise RuntimeError("crash")
@@ -113,19 +115,6 @@ def test_what_came_before_a_crash_is_kept(tmp_path: Path) -> None:
     assert len(inner.asked) == 3
 
 
-def test_a_replay_needs_no_model_and_a_gap_is_an_error_or_none_by_choice(tmp_path: Path) -> None:
-    cache = ScoreCache(tmp_path / "scores.sqlite")
-    cached(LengthModel(), cache).score([conversation("a")])
-    replay = CachedRewardModel("length", "length", cache)
-    assert replay.score([conversation("a")]) == [1.0]
-    both = [conversation("a"), conversation("new")]
-    with pytest.raises(NotCachedError, match="1 conversations have no cached score of length"):
-        replay.score(both)
-    lenient = CachedRewardModel("length", "length", cache, missing="none")
-    assert lenient.score(both) == [1.0, None]
-    assert len(cache) == 1
-
-
 @pytest.mark.parametrize("damage", [b"this is no database " * 500, None])
 def test_a_damaged_file_is_put_aside_and_a_new_one_begun(
         damage: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +122,7 @@ def test_a_damaged_file_is_put_aside_and_a_new_one_begun(
     cache = ScoreCache(path)
     cached(LengthModel(), cache).score([conversation("x" * n) for n in range(300)])
     cache.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    cache.close()
+    cache.connection.close()
     content = path.read_bytes()
     path.write_bytes(damage or content[:4096] + b"\xff" * 4096 + content[8192:])
     again = cached(LengthModel(), ScoreCache(path))
@@ -151,10 +140,10 @@ def test_a_folder_that_cannot_be_written_is_an_error_in_a_sentence(tmp_path: Pat
 WRITER = """
 import sys
 from lib.inference.rewards.cache import ScoreCache
-from lib.inference.rewards.verdicts import Verdict
+from lib.inference.rewards.score_results import ScoreResult
 cache = ScoreCache(sys.argv[1])
 for number in range(200):
-    cache.put(f"key {number}", "model", Verdict(float(number)))
+    cache.put(f"key {number}", "model", ScoreResult(float(number)))
 """
 
 
@@ -165,5 +154,5 @@ def test_several_processes_write_one_file(tmp_path: Path) -> None:
     errors = [writer.communicate(timeout=60)[1] for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0, 0], errors
     cache = ScoreCache(path)
-    assert len(cache) == 200
-    assert cache.get("key 7") == Verdict(7.0)
+    assert cache.count("model") == 200
+    assert cache.get("key 7") == ScoreResult(7.0)

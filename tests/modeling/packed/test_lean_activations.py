@@ -12,7 +12,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from lib.modeling.packed.lean_activations import keep_less
+from lib.modeling.packed.lean_activations import recompute_norms_and_mlps
 
 SIZES = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2}
@@ -26,7 +26,7 @@ def both(family: str) -> tuple[PreTrainedModel, PreTrainedModel]:
     for parameter in plain.parameters():  # norm weights start at 1, which hides mistakes
         torch.nn.init.normal_(parameter, 0.3, 0.3)
     lean = copy.deepcopy(plain)
-    keep_less(lean)
+    recompute_norms_and_mlps(lean)
     return plain, lean
 
 

@@ -14,9 +14,7 @@ from transformers import (
 )
 
 from lib.modeling.packed.attention import (
-    QUERIES,
-    Layout,
-    Span,
+    QUERY_BLOCK,
     choose_method,
     masked_attention,
     segments_attention,
@@ -24,7 +22,7 @@ from lib.modeling.packed.attention import (
 )
 from lib.modeling.packed.hidden import hidden_states
 from lib.modeling.packed.logps import response_logps, token_logps
-from lib.modeling.packed.packing import ROW_MULTIPLE, Tree, collate, pack
+from lib.modeling.packed.packing import ROW_MULTIPLE, Layout, SharedPrompt, Span, collate, pack
 
 SMALL = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
@@ -57,33 +55,33 @@ def ids(count: int) -> tuple[int, ...]:
 
 
 @pytest.fixture
-def trees() -> list[Tree]:
+def prompts() -> list[SharedPrompt]:
     torch.manual_seed(1)
-    return [Tree(ids(9), (ids(7), ids(11))), Tree(ids(4), (ids(1),)),
-            Tree((), (ids(13),), ((0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 1),)),
-            Tree(ids(12), (ids(5), ids(8), ids(3)))]
+    return [SharedPrompt(ids(9), (ids(7), ids(11))), SharedPrompt(ids(4), (ids(1),)),
+            SharedPrompt((), (ids(13),), ((0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 1),)),
+            SharedPrompt(ids(12), (ids(5), ids(8), ids(3)))]
 
 
-def one_by_one(model: PreTrainedModel, trees: list[Tree]) -> Tensor:
+def one_by_one(model: PreTrainedModel, prompts: list[SharedPrompt]) -> Tensor:
     """Summed response log-probs, each answer alone, with the model's own eager attention."""
     model.set_attn_implementation("eager")
     sums = []
-    for tree in trees:
-        for number, answer in enumerate(tree.branches):
-            tokens = torch.tensor([tree.prompt + answer])
+    for shared in prompts:
+        for number, answer in enumerate(shared.answers):
+            tokens = torch.tensor([shared.prompt + answer])
             logps = model(tokens).logits[0].log_softmax(-1)
-            mask = (0,) * len(tree.prompt) + (tree.masks[number] if tree.masks
+            mask = (0,) * len(shared.prompt) + (shared.masks[number] if shared.masks
                                               else (1,) * len(answer))
             sums.append(sum(logps[i - 1, tokens[0, i]] for i in range(1, len(mask)) if mask[i]))
     return torch.stack(sums)
 
 
-def padded(model: PreTrainedModel, trees: list[Tree]) -> Tensor:
+def padded(model: PreTrainedModel, prompts: list[SharedPrompt]) -> Tensor:
     """The same in one right-padded batch with an attention mask."""
     model.set_attn_implementation("eager")
-    rows = [(tree.prompt + answer, (0,) * len(tree.prompt) + (tree.masks[n] if tree.masks
+    rows = [(shared.prompt + answer, (0,) * len(shared.prompt) + (shared.masks[n] if shared.masks
                                                               else (1,) * len(answer)))
-            for tree in trees for n, answer in enumerate(tree.branches)]
+            for shared in prompts for n, answer in enumerate(shared.answers)]
     width = max(len(tokens) for tokens, _ in rows)
     tokens = torch.tensor([t + (0,) * (width - len(t)) for t, _ in rows])
     attention = torch.tensor([[1] * len(t) + [0] * (width - len(t)) for t, _ in rows])
@@ -94,14 +92,14 @@ def padded(model: PreTrainedModel, trees: list[Tree]) -> Tensor:
 
 @pytest.mark.parametrize("method", ["segments", "masked"])
 def test_packed_rows_give_the_log_probs_and_gradients_of_single_and_padded_sequences(
-        model: PreTrainedModel, trees: list[Tree], method: str) -> None:
-    expected = one_by_one(model, trees)
+        model: PreTrainedModel, prompts: list[SharedPrompt], method: str) -> None:
+    expected = one_by_one(model, prompts)
     expected.sum().backward()
     expected_grads = {n: p.grad.clone() for n, p in model.named_parameters()}
-    torch.testing.assert_close(padded(model, trees), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(padded(model, prompts), expected, atol=1e-4, rtol=0)
     model.zero_grad()
     use_packed_attention(model, method)
-    packed = response_logps(model, collate(trees))
+    packed = response_logps(model, collate(prompts))
     packed.sum().backward()
     torch.testing.assert_close(packed, expected, atol=1e-4, rtol=0)
     for name, parameter in model.named_parameters():
@@ -111,10 +109,10 @@ def test_packed_rows_give_the_log_probs_and_gradients_of_single_and_padded_seque
 
 @pytest.mark.parametrize("window", [None, 70])
 @pytest.mark.parametrize("kv_heads", [1, 2])
-def test_long_pieces_are_computed_in_lots_that_change_nothing(window: int | None,
+def test_long_pieces_are_computed_in_blocks_that_change_nothing(window: int | None,
                                                               kv_heads: int) -> None:
-    spans = (Span(0, 150, (300, 41)), Span(491, 0, (QUERIES + 1,)))
-    layout = Layout(spans, 491 + QUERIES + 1)
+    spans = (Span(0, 150, (300, 41)), Span(491, 0, (QUERY_BLOCK + 1,)))
+    layout = Layout(spans, 491 + QUERY_BLOCK + 1)
     query, key, value = (torch.randn(1, heads, layout.tokens, 8, dtype=torch.double)
                          for heads in (4, kv_heads, kv_heads))
     results = []
@@ -127,20 +125,22 @@ def test_long_pieces_are_computed_in_lots_that_change_nothing(window: int | None
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
-def test_flex_attention_gives_the_same_log_probs(model: PreTrainedModel, trees: list[Tree]) -> None:
+def test_flex_attention_gives_the_same_log_probs(model: PreTrainedModel,
+                                                 prompts: list[SharedPrompt]) -> None:
     use_packed_attention(model, "masked")
     with torch.no_grad():
-        expected = response_logps(model, collate(trees))
+        expected = response_logps(model, collate(prompts))
         use_packed_attention(model, "flex")
-        torch.testing.assert_close(response_logps(model, collate(trees)), expected, atol=1e-4,
+        torch.testing.assert_close(response_logps(model, collate(prompts)), expected, atol=1e-4,
                                    rtol=0)
 
 
-def test_a_shared_prompt_equals_two_sequences(model: PreTrainedModel, trees: list[Tree]) -> None:
+def test_a_shared_prompt_equals_two_sequences(model: PreTrainedModel,
+                                              prompts: list[SharedPrompt]) -> None:
     use_packed_attention(model, "segments")
-    apart = [Tree(tree.prompt, (answer,)) for tree in trees if not tree.masks
-             for answer in tree.branches]
-    together = [tree for tree in trees if not tree.masks]
+    apart = [SharedPrompt(shared.prompt, (answer,)) for shared in prompts if not shared.masks
+             for answer in shared.answers]
+    together = [shared for shared in prompts if not shared.masks]
     torch.testing.assert_close(response_logps(model, collate(together)),
                                response_logps(model, collate(apart)), atol=1e-4, rtol=0)
 
@@ -149,8 +149,8 @@ def test_answers_of_one_prompt_do_not_see_each_other(model: PreTrainedModel) -> 
     use_packed_attention(model, "segments")
     torch.manual_seed(2)
     prompt, first = ids(6), ids(5)
-    alone = response_logps(model, collate([Tree(prompt, (first, ids(9)))]))[0]
-    beside = response_logps(model, collate([Tree(prompt, (first, ids(4)))]))[0]
+    alone = response_logps(model, collate([SharedPrompt(prompt, (first, ids(9)))]))[0]
+    beside = response_logps(model, collate([SharedPrompt(prompt, (first, ids(4)))]))[0]
     torch.testing.assert_close(alone, beside, atol=1e-5, rtol=0)
 
 
@@ -176,21 +176,21 @@ def test_chunk_sizes_agree_and_gradients_equal_autograds(softcap: float | None, 
 
 
 def test_hidden_states_are_those_of_the_model_and_stop_at_the_highest_layer(
-        model: PreTrainedModel, trees: list[Tree]) -> None:
+        model: PreTrainedModel, prompts: list[SharedPrompt]) -> None:
     use_packed_attention(model, "segments")
-    tree = trees[0]
+    shared = prompts[0]
     calls = []
     model.get_decoder().layers[2].register_forward_hook(lambda *_: calls.append(1))
-    states = hidden_states(model, collate([tree]), [1, 2])
+    states = hidden_states(model, collate([shared]), [1, 2])
     model.set_attn_implementation("eager")
-    alone = model(torch.tensor([tree.prompt + tree.branches[0]]), output_hidden_states=True)
-    length = len(tree.prompt) + len(tree.branches[0])
+    alone = model(torch.tensor([shared.prompt + shared.answers[0]]), output_hidden_states=True)
+    length = len(shared.prompt) + len(shared.answers[0])
     for layer in (1, 2):
         torch.testing.assert_close(states[layer][:length], alone.hidden_states[layer][0],
                                    atol=1e-4, rtol=1e-4)
     assert len(calls) == 1  # the full forward only
     with pytest.raises(ValueError, match="use numbers from 1 to 3"):
-        hidden_states(model, collate([tree]), [4])
+        hidden_states(model, collate([shared]), [4])
 
 
 def test_packing_fills_rows_keeps_every_item_and_never_splits_one() -> None:
@@ -203,18 +203,18 @@ def test_packing_fills_rows_keeps_every_item_and_never_splits_one() -> None:
 
 
 def test_a_row_is_filled_up_by_a_sequence_that_changes_nothing(model: PreTrainedModel) -> None:
-    tree = Tree(ids(9), (ids(4), ids(6)))
-    batch = collate([tree])
+    shared = SharedPrompt(ids(9), (ids(4), ids(6)))
+    batch = collate([shared])
     assert batch.tokens == ROW_MULTIPLE
-    assert batch.answers == len(batch.branch_slices[0]) == 2
-    assert batch.input_ids[0, :len(tree)].tolist() == [*tree.prompt, *tree.branches[0],
-                                                       *tree.branches[1]]
-    assert int(batch.predictors.max()) < len(tree)
+    assert batch.answers == len(batch.answer_slices[0]) == 2
+    assert batch.input_ids[0, :len(shared)].tolist() == [*shared.prompt, *shared.answers[0],
+                                                       *shared.answers[1]]
+    assert int(batch.predict_from.max()) < len(shared)
 
 
 def test_a_tree_without_tokens_is_refused() -> None:
     with pytest.raises(ValueError, match="drop empty rows"):
-        collate([Tree((), ((),))])
+        collate([SharedPrompt((), ((),))])
 
 
 def test_the_attention_method_is_chosen_with_a_reason() -> None:

@@ -14,7 +14,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from lib.modeling.packed.attention import use_packed_attention
-from lib.modeling.packed.packing import Tree
+from lib.modeling.packed.packing import SharedPrompt
 from lib.study.planning.memory import Shape
 from lib.training import loop as training
 from lib.training.settings import SFTSettings
@@ -35,7 +35,7 @@ def train(shape: Shape, settings: SFTSettings, length: int, dtype: torch.dtype) 
     use_packed_attention(model, "segments")
     if settings.activation_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    rows = [Tree((), (tuple(range(5, 5 + length)),), ((0,) + (1,) * (length - 1),))
+    rows = [SharedPrompt((), (tuple(range(5, 5 + length)),), ((0,) + (1,) * (length - 1),))
             for _ in range(settings.token_budget // length)]
     loop = training.Loop(training.Run(
         model, SFTObjective(rows, settings.token_budget), None, settings,

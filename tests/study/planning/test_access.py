@@ -9,8 +9,9 @@ import pytest
 
 from lib.runtime.files import write_json
 from lib.study.planning import access
-from lib.study.planning.access import api_settings, check_access, check_api
+from lib.study.planning.access import check_access, check_api
 from lib.study.profiles import ProfileError, load_profile
+from lib.study.reward_models.remote import api_settings
 from lib.study.run import Study, open_study
 from tests.study.stand_ins import nvidia_server
 
@@ -24,7 +25,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     ("nvapi-wrong", 0, "the API answered 401: the API key is missing or not valid; put a valid"),
     ("nvapi-right", 402, "the account has no credits left"),
     ("nvapi-right", 403, "this key may not use nvidia/llama-3.1-nemotron-70b-reward"),
-    ("nvapi-right", 500, "failed: no score after 1 attempts, the last one: status 500")])
+    ("nvapi-right", 500, "failed: no usable reply after 1 attempts, the last one: status 500")])
 def test_a_key_that_does_not_open_the_api_is_one_sentence_at_once(
         key: str, status: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NVIDIA_API_KEY", key)

@@ -40,7 +40,7 @@ def measured(dtype: str, settings: SFTSettings, folder: Path) -> int:
     ("float32", MANY, True), ("float32", MANY, False)])
 def test_counted_memory_is_the_measured_one_within_15_percent(
         dtype: str, tokens: int, again: bool, tmp_path: Path) -> None:
-    settings = SFTSettings(batch_size=tokens // LENGTH, accumulation=1, checkpoint_every=0,
+    settings = SFTSettings(batch_size=tokens // LENGTH, checkpoint_every=0,
                            token_budget=tokens, activation_checkpointing=again)
     counted = training_bytes(SMALL, settings, dtype != "float32", cpu=True)
     assert counted == pytest.approx(measured(dtype, settings, tmp_path), rel=0.15)

@@ -13,7 +13,13 @@ from lib.study.planning import plan, preflight
 from lib.study.planning.costs import GPUS, cost_row, cost_tables, recipe_costs, scale_costs
 from lib.study.planning.memory import SHAPES, Shape, shape_of, training_bytes
 from lib.study.planning.plan import plan_text
-from lib.study.planning.requirements import disk_gb, memory_rows, training_gb
+from lib.study.planning.requirements import (
+    answers_of,
+    deep_answers,
+    disk_gb,
+    memory_rows,
+    training_gb,
+)
 from lib.study.profiles import load_profile
 from lib.study.run import open_study
 from lib.training.settings import SFTSettings
@@ -69,9 +75,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_does_not_fit_is_refused_with_the_knob_that_makes_it_fit(
         memory: float, settings: dict, knob: str, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "memory_here_gb", lambda _: memory)
+    monkeypatch.setattr(preflight, "memory_gb", lambda _: memory)
     study = open_study("paper", str(tmp_path / "run"), {"model.precision": "bfloat16"} | settings)
-    found = [problem for problem in preflight.refusals(study) if problem.startswith("dpo needs")]
+    found = [problem for problem in preflight.blockers(study) if problem.startswith("dpo needs")]
     assert f"and {memory:.1f} GB are there" in found[0]
     assert knob in found[0]
 
@@ -81,7 +87,7 @@ def test_a_run_that_cannot_work_stops_before_any_work(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("NVIDIA_API_KEY", raising=False)
-    monkeypatch.setattr(preflight, "memory_here_gb", lambda _: 200.0)
+    monkeypatch.setattr(preflight, "memory_gb", lambda _: 200.0)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: disk_with(1e12))
     assert main(["--profile", "paper", "--run", str(tmp_path / "run")]) == 2
     assert "NVIDIA_API_KEY is not set; export the key, or set rewards.selector=" in (
@@ -108,6 +114,19 @@ def test_the_plan_counts_keys_calls_and_their_minutes(tmp_path: Path,
     text = plan_text(open_study("paper", str(tmp_path / "run"), {}))
     assert "NVIDIA_API_KEY (set); 5,280 calls, about 132 min at 40 a minute" in text
     assert "nvapi-secret" not in text
+
+
+@pytest.mark.parametrize(("rerank_base", "candidates"), [(False, 1 + 4 + 4 * 4), (True, 6 * 4)])
+def test_the_answers_of_the_plan_are_those_of_the_pools(rerank_base: bool,
+                                                        candidates: int) -> None:
+    profile = load_profile("paper", {"evaluation.rerank_base": rerank_base})
+    assert answers_of(profile) == profile.evaluation.prompts * candidates
+
+
+def test_the_long_pools_of_the_plan_are_those_of_sft_and_dpo() -> None:
+    settings = {"evaluation.deep_samples": 16, "evaluation.deep_prompts": 10}
+    assert deep_answers(load_profile("laptop", settings)) == 2 * 10 * 16
+    assert deep_answers(load_profile("laptop")) == 0
 
 
 def test_a_float16_profile_without_a_gpu_is_planned_for_a_t4(tmp_path: Path) -> None:

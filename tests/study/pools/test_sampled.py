@@ -63,7 +63,8 @@ def test_each_policy_may_have_a_server_of_its_own(server: FakeServer, tmp_path: 
 
 
 def test_an_address_that_is_none_is_refused_when_the_profile_is_built() -> None:
-    with pytest.raises(ProfileError, match="sampling: server is localhost:8000; use an address"):
+    with pytest.raises(ProfileError, match=r"sampling.server is 'localhost:8000'; use text, or "
+                                           r"null \(an address such as"):
         load_profile("laptop", {"sampling.server": "localhost:8000"})
 
 

@@ -14,7 +14,7 @@ from lib.study.pools.pool import Pool
 from lib.study.pools.sampled import sample_pools, score_pools
 from lib.study.run import Study, open_study
 from lib.study.workers.processes import use_processes
-from lib.training.parallel.processes import Processes
+from lib.training.processes import Processes
 
 PROMPTS = [{"id": f"p{number}", "prompt": "question " * (1 + number % 3), "source": "test"}
            for number in range(5)]
@@ -34,7 +34,7 @@ def alone(study: Study, tmp_path: Path) -> list[list[dict]]:
 
 
 def in_turn(count: int) -> Callable[..., list[Any]]:
-    """`split` whose processes are calls in this one, one after the other."""
+    """`run_on_workers` whose processes are calls in this one, one after the other."""
     def split(study: Study, work: str, options: Mapping[str, Any], *_: str) -> list[Any]:
         function, options = getattr(pool_shares, work.partition(":")[2]), _through_json(options)
         return _through_json([function(study, options, Processes(rank, count))
@@ -51,7 +51,7 @@ def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Set the number of processes, played in turn."""
     def use(count: int) -> None:
         monkeypatch.setenv("STUDY_PROCESSES", str(count))
-        monkeypatch.setattr(pool_shares, "split", in_turn(count))
+        monkeypatch.setattr(pool_shares, "run_on_workers", in_turn(count))
     return use
 
 

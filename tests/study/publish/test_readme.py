@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import IPython.display
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 
@@ -17,8 +18,16 @@ from lib.study.publish.readme import BEGIN, END, results_section
 from tests.bench import readme as speeds
 
 RECORDED = ROOT / "figures" / "results.json"
-NOTEBOOK = ROOT / "notebooks" / "05_analysis.ipynb"
-NEEDS_A_RUN = ("evaluate_study(", "read_answers", "show_", "write_exports", "save_figures")
+NOTEBOOKS = [ROOT / "notebooks" / f"{name}.ipynb" for name in ("05_analysis", "07_appendix")]
+STAND_INS = {  # of what needs a run folder, a model or a person
+    "lib.study.notebook_views.answers.read_answers": lambda _: None,
+    "lib.study.notebook_views.answers.show_comparison": lambda *_: None,
+    "lib.study.notebook_views.answers.show_ballot": lambda *_: None,
+    "lib.study.notebook_views.playground.show_play": lambda _: None,
+    "lib.study.notebook_views.lessons.judged_outcomes": lambda *_: np.array([0.0, 0.5, 1.0]),
+    "lib.study.publish.figures.save_figures": lambda *_: [],
+    "lib.study.publish.exports.write_exports": lambda *_: [],
+    "lib.study.publish.exports.export_lines": lambda *_: [{"file": "exports"}]}
 SYSTEM = re.compile(r"(base|sft|dpo)\+(bon|random)\d+(@[0-9.]+)?|p\d+\b|[a-z]+-\d\b|top-k \d+")
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)%?(?!\w)")
 KEPT = ("paper", "environment", "gap", "gap_at_least")
@@ -44,7 +53,7 @@ def test_every_file_that_the_readme_shows_is_there() -> None:
     assert all((ROOT / link).exists() for link in links if "://" not in link)
 
 
-def test_every_number_that_notebook_05_shows_is_read_from_results_json(
+def test_every_number_that_notebooks_05_and_07_show_is_read_from_results_json(
         monkeypatch: pytest.MonkeyPatch) -> None:
     """With every measured number moved, nothing of the old ones is shown: none is written in."""
     results = moved(read_json(RECORDED))
@@ -57,36 +66,29 @@ def test_every_number_that_notebook_05_shows_is_read_from_results_json(
     assert strange == []
 
 
-def test_notebook_05s_own_words_hold_no_measured_number() -> None:
-    prose = " ".join(source(cell) for cell in json.loads(NOTEBOOK.read_text())["cells"]
-                     if cell["cell_type"] == "markdown")
-    assert set(numbers(prose)) <= SAID_BY_THE_FIELD | {"0.6", "200"}  # the paper's T and n
+def test_the_notebooks_own_words_hold_no_measured_number() -> None:
+    prose = " ".join(source(cell) for notebook in NOTEBOOKS
+                     for cell in json.loads(notebook.read_text())["cells"]
+                     if cell["cell_type"] == "markdown" and "Solution" not in source(cell))
+    assert set(numbers(prose)) <= SAID_BY_THE_FIELD | {"0.6", "200", "95", "7"}  # the paper's T, n
 
 
 def displayed(results: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the notebook's cells would show of these results: tables, sentences, figure titles."""
+    """What the notebooks' cells would show of these results: tables, sentences, figure titles."""
     shown: list[str] = []
     monkeypatch.setattr(IPython.display, "display", lambda item: shown.append(item.data))
     monkeypatch.setattr(go.Figure, "show", lambda figure: shown.append(
-        figure.layout.title.text + " | " + figure.layout.title.subtitle.text))
-    names: dict[str, Any] = {"results": results, "study": _Study()}
-    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
-        code = source(cell)
-        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
-            exec("\n".join(_runnable(code)), names)  # the notebook is ours
+        figure.layout.title.text + " | " + (figure.layout.title.subtitle.text or "")))
+    for name, stand_in in STAND_INS.items():
+        monkeypatch.setattr(name, stand_in)
+    monkeypatch.setattr("lib.study.run.open_study", lambda *_, **__: _Study())
+    monkeypatch.setattr("lib.study.stages.results.evaluate_study", lambda _: results)
+    for notebook in NOTEBOOKS:
+        names: dict[str, Any] = {}
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                exec(source(cell), names)  # the notebook is ours
     return shown
-
-
-def _runnable(code: str) -> Iterator[str]:
-    """A cell's lines without those that need a run folder or a model."""
-    if "write_exports" in code:
-        return
-    for line in code.splitlines():
-        if line.startswith(("from ", "import ")):
-            if not any(name in line for name in ("show_", "read_answers")):
-                yield line.replace(", save_figures", "")
-        elif not any(name in line for name in (*NEEDS_A_RUN, "open_study(", "use_study_renderer")):
-            yield line
 
 
 class _Study:
@@ -153,12 +155,12 @@ def _written(value: float) -> Iterator[str]:
 
 def test_a_number_written_into_the_notebook_would_be_found(
         monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    notebook = json.loads(NOTEBOOKS[0].read_text(encoding="utf-8"))
     notebook["cells"].append({"cell_type": "code", "metadata": {}, "source": [
         'display(Markdown("The judge is right in .7351 of pairs."))']})
     forged = tmp_path / "forged.ipynb"
     forged.write_text(json.dumps(notebook), encoding="utf-8")
-    monkeypatch.setitem(globals(), "NOTEBOOK", forged)
+    monkeypatch.setattr(f"{__name__}.NOTEBOOKS", [forged])
     results = moved(read_json(RECORDED))
     shown = displayed(results, monkeypatch)
     assert numbers(shown[-1]) == [".7351"]

@@ -18,14 +18,14 @@ def test_other_pairs_are_among_what_the_stage_reads(tmp_path: Path,
     for path in sources.SAMPLE.glob("*.jsonl"):
         (sample / path.name).write_bytes(path.read_bytes())
     monkeypatch.setattr(sources, "SAMPLE", sample)
-    before = data._source_hash(study)
-    assert data._source_hash(study) == before
+    before = data._source_hashes(study)
+    assert data._source_hashes(study) == before
     written = sample / "preferences.jsonl"
     first, *rest = written.read_text(encoding="utf-8").splitlines()
     row = json.loads(first)
     row["chosen"][-1]["content"] = "Another answer."
     written.write_text("\n".join([json.dumps(row), *rest]) + "\n", encoding="utf-8")
-    assert data._source_hash(study) != before
+    assert data._source_hashes(study) != before
 
 
 def test_a_tokenizer_is_told_apart_by_its_revision(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from lib.inference.sampling import SamplingSettings, sample
 from lib.modeling.loading import load_model, load_tokenizer
 from lib.modeling.packed.divergence import answer_divergence
 from lib.modeling.packed.logps import response_logps
-from lib.modeling.packed.packing import Tree, collate
+from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.runtime.files import Row, write_jsonl
 from lib.study.pools.pool import pool_file
 from lib.study.run import Study, open_study
@@ -44,7 +44,7 @@ def test_an_answer_keeps_the_tokens_that_were_sampled_though_its_text_reads_as_o
         tokenizer: object) -> None:
     ids = letters(tokenizer, "the answer")
     tree = answer_tree(candidate(tokenizer, ids, finish="length"), tokenizer, 200)
-    assert tree.branches == (tuple(ids),)
+    assert tree.answers == (tuple(ids),)
     assert tree.prompt == tuple(encode_prompt(tokenizer, [{"role": "user",
                                                            "content": PROMPT["prompt"]}]))
 
@@ -52,8 +52,8 @@ def test_an_answer_keeps_the_tokens_that_were_sampled_though_its_text_reads_as_o
 def test_only_an_answer_without_ids_is_tokenised_again(tokenizer: object) -> None:
     whole = answer_tree(candidate(tokenizer, None, "the answer"), tokenizer, 200)
     cut = answer_tree(candidate(tokenizer, None, "the answer", "length"), tokenizer, 200)
-    assert whole.branches[0][:-1] == cut.branches[0]
-    assert tokenizer.decode(cut.branches[0]) == "the answer"
+    assert whole.answers[0][:-1] == cut.answers[0]
+    assert tokenizer.decode(cut.answers[0]) == "the answer"
 
 
 def test_a_prompt_is_cut_where_sampling_cut_it(tokenizer: object) -> None:
@@ -72,7 +72,7 @@ def test_the_kl_is_that_of_the_sampled_tokens(tokenizer: object, tmp_path: Path,
     monkeypatch.setattr(drift, "load_policy", lambda _, name: (models[name], tokenizer))
     sampled, again = drift._compare_answers(study)
     prompt = encode_prompt(tokenizer, [{"role": "user", "content": PROMPT["prompt"]}])
-    batch = collate([Tree(tuple(prompt), (tuple(ids),))], torch.device("cpu"))
+    batch = collate([SharedPrompt(tuple(prompt), (tuple(ids),))], torch.device("cpu"))
     logp, reference, kl = (float(value) for value in answer_divergence(models["dpo"],
                                                                         models["sft"], batch))
     assert (sampled["sampled"], again["sampled"]) == (True, False)
@@ -88,8 +88,6 @@ def test_an_answers_log_probability_is_the_one_that_its_sampler_wrote(tokenizer:
     prompts = [PROMPT | {"id": "short"}, PROMPT | {"id": "cut", "prompt": "word " * 100}]
     for row in sample(model, tokenizer, prompts, settings):
         candidate = row["candidates"][0]
-        if "token_ids" not in candidate:
-            pytest.skip("the sampler keeps no token ids")
         batch = collate([answer_tree(row, tokenizer, 60)], torch.device("cpu"))
         assert float(response_logps(model, batch)) == pytest.approx(candidate["logprob"], rel=1e-5)
 

@@ -12,6 +12,7 @@ from lib.study.run import Study, open_study
 from lib.study.stages.results import evaluate_study
 
 PICKED = System.parse("dpo+bon4@0.6")
+SAME_POOL = ("dpo", PICKED.control.name)
 
 pytestmark = pytest.mark.slow
 
@@ -37,14 +38,15 @@ def without_selector(row: Row) -> Row:
         for candidate in row["candidates"]]}
 
 
-def test_the_prompt_is_missing_from_every_comparison_of_that_system_and_from_no_other(
+def test_the_prompt_is_missing_where_best_of_n_had_no_pick_and_where_the_selector_judges(
         study: Study, smoke_run: Path) -> None:
     before = {(row["a"], row["b"], row["judge"]): row
               for row in read_json(smoke_run / "results.json")["win_rates"]}
     results = evaluate_study(study)
     for row in results["win_rates"]:
         gone = before[row["a"], row["b"], row["judge"]]["n"] - row["n"]
-        assert gone == row["missing"] == (PICKED.name in (row["a"], row["b"])), row
+        missing = {PICKED.name, *(SAME_POOL if row["judge"] == "selector" else ())}
+        assert gone == row["missing"] == bool(missing & {row["a"], row["b"]}), row
     ratings = {row["system"] for row in results["ratings"]}
     assert PICKED.name in ratings
     left_out = {row["left_out"] for row in results["best_of_n_curves"]

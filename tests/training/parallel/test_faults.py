@@ -16,17 +16,18 @@ from lib.data.settings import DataSettings
 from lib.data.sources import load_sft
 from lib.runtime.files import FileError, read_jsonl
 from lib.training.__main__ import main
-from lib.training.job import Job, read_job, run_job, write_job
+from lib.training.job import Job, ProbeMaker, read_job, write_job
 from lib.training.parallel.launch import launch_command, launch_job, reason_of
 from lib.training.parallel.processes import ProcessError
 from lib.training.settings import DPOSettings, SFTSettings
+from lib.training.sft import train_sft
 from tests.training.parallel.distributed_cases import alone_of_two, free_port, process
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     write_parquet(load_sft(DataSettings(sft_rows=24), 0), tmp_path / "sft.parquet")
-    settings = SFTSettings(learning_rate=1e-3, batch_size=8, accumulation=1, token_budget=1024,
+    settings = SFTSettings(learning_rate=1e-3, batch_size=8, token_budget=1024,
                            epochs=30, checkpoint_every=4)
     return Job("sft", "smoke", str(tmp_path / "sft.parquet"), str(tmp_path / "sft"),
                settings=settings, max_length=128, device="cpu", precision="float32")
@@ -57,9 +58,9 @@ def test_killing_one_rank_ends_all_in_one_sentence_and_one_process_goes_on(
     assert str(error.value) == (
         f"a process that trained {job.folder} was killed (signal 9), and all were stopped; start "
         "again, with any number of processes, to go on from the newest checkpoint")
-    run_job(job)
+    train_sft(job)
     whole = replace(job, folder=str(tmp_path / "whole"))
-    run_job(whole)
+    train_sft(whole)
     assert (Path(job.folder) / "model" / "model.safetensors").exists()
     ours, theirs = losses(job.folder), losses(whole.folder)
     assert [step for step, _ in ours] == [step for step, _ in theirs]
@@ -106,20 +107,33 @@ def test_the_command_line_names_copies_shards_or_a_configuration_file() -> None:
     assert command[-4:] == ["-m", "lib.training", "--config", "job.json"]
 
 
-def test_a_job_is_the_same_after_writing_and_reading(job: Job, tmp_path: Path) -> None:
-    for one in (job, replace(job, method="dpo", settings=DPOSettings(beta=0.2))):
-        write_job(one, tmp_path / "job.json")
-        assert read_job(tmp_path / "job.json") == one
+def silence(options: dict, tokenizer: object) -> None:
+    """The maker of no probe."""
+
+
+def test_a_job_and_its_probe_are_the_same_after_writing_and_reading(job: Job,
+                                                                    tmp_path: Path) -> None:
+    probe = ProbeMaker(silence, {"n": 3})
+    for one, made in ((job, None),
+                      (replace(job, method="dpo", settings=DPOSettings(beta=0.2)), probe)):
+        write_job(one, tmp_path / "job.json", made)
+        assert read_job(tmp_path / "job.json") == (one, made)
+
+
+SMALLEST = {"method": "sft", "model": "smoke", "rows": "r", "folder": "f"}
 
 
 @pytest.mark.parametrize(("values", "message"), [
     ({"method": "ppo"}, "is no training job; give method: sft or dpo"),
-    ({"method": "sft", "modle": "smoke"}, "unknown setting modle; known here: method, model"),
+    (SMALLEST | {"modle": "smoke"}, "unknown setting modle; did you mean model?"),
     ({"method": "sft", "model": "smoke"}, "rows is missing"),
-    ({"method": "sft", "model": "smoke", "rows": "r", "folder": "f", "settings": {"beta": 1}},
-     "unknown setting beta"),
-    ({"method": "dpo", "model": "smoke", "rows": "r", "folder": "f", "settings": {"beta": -1}},
-     "settings: beta is -1; it must be above 0"),
+    (SMALLEST | {"settings": {"beta": 1}}, "unknown setting beta"),
+    (SMALLEST | {"settings": {"compile": True}}, "unknown setting compile"),
+    (SMALLEST | {"settings": {"accumulation": 8}},
+     "accumulation is 8, which is part of batch_size now; set batch_size to the examples behind"),
+    (SMALLEST | {"settings": {"epochs": "many"}}, "epochs is 'many'; use a number above 0"),
+    (SMALLEST | {"attention": "flash"}, "attention is 'flash'; use one of auto, segments, flex"),
+    (SMALLEST | {"method": "dpo", "settings": {"beta": -1}}, "beta is -1; use a number above 0"),
 ])
 def test_a_job_that_cannot_be_used_is_one_sentence(
         tmp_path: Path, values: dict, message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,6 +143,12 @@ def test_a_job_that_cannot_be_used_is_one_sentence(
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_a_number_that_yaml_reads_as_text_is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("{method: sft, model: m, rows: r, folder: f, settings: {learning_rate: 1e-5}}")
+    assert read_job(path)[0].settings.learning_rate == 1e-5
 
 
 def test_a_job_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -6,18 +6,9 @@ import pytest
 import torch
 
 from lib.runtime.files import read_jsonl
-from lib.training.parallel.processes import ALONE, deal
-from tests.training.parallel.distributed_cases import (
-    CUT_AT,
-    METHODS,
-    Interrupted,
-    finish,
-    pairs,
-    place,
-    run_of,
-    start,
-    take_over,
-)
+from lib.training.processes import ALONE
+from tests.training.parallel.distributed_cases import CUT_AT, place, start, take_over
+from tests.training.small_runs import METHODS, Interrupted, finish, run_of
 
 pytestmark = pytest.mark.slow
 CURVE = ("loss", "rewards/chosen", "rewards/margins", "logps/chosen")
@@ -79,24 +70,3 @@ def test_an_interrupted_run_goes_on_with_another_number_of_processes(
         finish(run_of(method, folder))
     folder = place(root, method, after, kind, f"after-{before}")
     assert_same_curve(folder, place(root, method, 1, "copies", "whole"))
-
-
-def test_ranks_carry_about_equally_many_tokens_and_every_example_once() -> None:
-    units = [([number], tokens) for number, tokens in enumerate([90, 7, 40, 41, 60, 33, 12, 88, 9])]
-    dealt = deal(units, 3)
-    assert sorted(example for part in dealt for example in part) == list(range(len(units)))
-    loads = [sum(units[example][1] for example in part) for part in dealt]
-    assert max(loads) <= 1.1 * sum(loads) / 3
-
-
-def test_more_ranks_than_examples_leave_some_without() -> None:
-    assert deal([([4, 5], 10)], 3) == [[4, 5], [], []]
-
-
-def test_pairs_of_one_prompt_are_dealt_together(tmp_path: Path) -> None:
-    run = run_of("dpo", tmp_path)
-    units = run.objective.units(range(len(pairs())))
-    assert [group for group, _ in units if len(group) == 2]
-    assert sum(tokens for _, tokens in units) == sum(
-        row.batch.branch_slices[-1][-1].stop  # where the last answer ends
-        for row in run.objective.rows(range(len(pairs())), run.device))

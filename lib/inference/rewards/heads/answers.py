@@ -1,7 +1,7 @@
 """Scored answers as arrays: what a head is fitted on and measured with.
 
-Comes from rows of `on_policy.jsonl`, `judged.jsonl` or `audit.jsonl` (a prompt and several answers
-with scores); goes out as conversations, scores and pairs of answers to the same prompt.
+In: rows of `on_policy.jsonl`, `judged.jsonl` or `audit.jsonl` (a prompt and several answers with
+scores). Out: conversations, scores and pairs of answers to the same prompt.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.inference.rewards import Conversation
+from lib.inference.rewards import Conversation, conversation
 from lib.runtime.files import sha256_of_value
 
 
@@ -47,7 +47,7 @@ class ScoredAnswers:
 
 
 def scored_answers(rows: Sequence[dict[str, Any]], name: str) -> ScoredAnswers:
-    """Flatten rows {"prompt", "source", "answers": [{"text", "score"}]}; name is told in reports.
+    """Flatten rows {"prompt", "source", "answers": [{"text", "score"}]}; `name` appears in reports.
 
     Raises ValueError for a row without prompt, answers or a numeric score.
     """
@@ -55,7 +55,7 @@ def scored_answers(rows: Sequence[dict[str, Any]], name: str) -> ScoredAnswers:
             for answer in _answers_of(row, number, name)]
     return ScoredAnswers(
         name,
-        [_conversation(row["prompt"], answer["text"]) for _, row, answer in flat],
+        [conversation(row["prompt"], answer["text"]) for _, row, answer in flat],
         np.array([answer["score"] for _, _, answer in flat], dtype=np.float64),
         np.array([number for number, _, _ in flat], dtype=np.int64),
         np.array([row.get("source", "") for _, row, _ in flat], dtype=str),
@@ -81,7 +81,3 @@ def _answers_of(row: dict[str, Any], number: int, name: str) -> list[dict[str, A
         raise ValueError(f"{name}, row {number + 1}: expected a prompt and answers with text and a "
                          "numeric score; see data/sample/README.md for the schema")
     return answers
-
-
-def _conversation(prompt: str, answer: str) -> Conversation:
-    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]

@@ -1,7 +1,7 @@
 """The embedded reward model: a head on the hidden states of a small local language model.
 
-Two of them, the selector and the judge, read the same features of the same backbone; the features
-are computed once for both, in one pass or through the cache folder that they share.
+The selector and the judge are two heads on the same features of the same backbone. The features are
+computed once for both, in one pass or through the cache folder that they share.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,15 +13,15 @@ import numpy as np
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.heads.features import POOLING, Backbone
 from lib.inference.rewards.heads.head import Head
-from lib.inference.rewards.heads.views import view_features
-from lib.inference.rewards.verdicts import Verdict, scores_in_order
+from lib.inference.rewards.heads.views import VIEWS, view_features
+from lib.inference.rewards.score_results import ScoreResult, scores_in_order
 
 
 @dataclass(frozen=True)
 class EmbeddedRewardModel:
     """Scores answers by `head` on features of `backbone`.
 
-    Raises ValueError when the head was fitted on another backbone, dtype or pooling.
+    Raises ValueError when the head was fitted on another backbone, dtype, pooling or view.
     """
 
     name: str
@@ -35,6 +35,10 @@ class EmbeddedRewardModel:
             raise ValueError(
                 f"the head {self.name!r} was fitted on backbone {fitted} with {self.head.pooling} "
                 f"pooling, and this is {given} with {POOLING}; fit the head again")
+        if unknown := set(self.head.views) - set(VIEWS):
+            raise ValueError(f"the head {self.name!r} was fitted on the views "
+                             f"{', '.join(sorted(unknown))}, and the views are now "
+                             f"{' and '.join(VIEWS)}; fit the head again")
 
     @property
     def identity(self) -> str:
@@ -45,11 +49,11 @@ class EmbeddedRewardModel:
         """Reward of each answer; None when it is longer than the backbone's context."""
         return scores_in_order(self.stream(conversations), len(conversations))
 
-    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
-        """Yield (index, verdict), in order."""
+    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
+        """Yield (index, result), in order."""
         features = view_features(self.backbone, conversations, self.head.layers, self.head.views,
                                  self.cache_folder)
-        yield from enumerate(_verdicts(self.head, features, self.backbone.context))
+        yield from enumerate(_results(self.head, features, self.backbone.context))
 
 
 def score_with_all(models: Sequence[EmbeddedRewardModel],
@@ -64,13 +68,13 @@ def score_with_all(models: Sequence[EmbeddedRewardModel],
     backbone, cache = models[0].backbone, models[0].cache_folder
     features = {(layers, views): view_features(backbone, conversations, layers, views, cache)
                 for layers, views in {(model.head.layers, model.head.views) for model in models}}
-    return {model.name: [verdict.score for verdict in _verdicts(
+    return {model.name: [result.score for result in _results(
                 model.head, features[model.head.layers, model.head.views], backbone.context)]
             for model in models}
 
 
-def _verdicts(head: Head, features: np.ndarray, context: int) -> list[Verdict]:
+def _results(head: Head, features: np.ndarray, context: int) -> list[ScoreResult]:
     """NaN features (a text that was not read) become None with the reason."""
-    unread = Verdict(None, f"longer than the backbone's {context} tokens, or not finite there")
-    return [Verdict(float(reward)) if np.isfinite(reward) else unread
+    unread = ScoreResult(None, f"longer than the backbone's {context} tokens, or not finite there")
+    return [ScoreResult(float(reward)) if np.isfinite(reward) else unread
             for reward in head(features)]

@@ -1,10 +1,9 @@
-"""Features of answers on disk, so that no text is read twice by the backbone.
+"""Features of answers on disk, so that the backbone reads no text twice.
 
 One folder holds the features of one backbone, layer and pooling, in part files of a few hundred
-answers: `keys` (SHA-256 of the conversation) and `values` [answers, width]. A run that was killed
-keeps its finished parts; a damaged part is put aside and its answers are computed again. The sample
-corpus comes with its features (data/features, a byte a number); they are read beside the folder's
-own.
+answers: `keys` (SHA-256 of the conversation) and `values` [answers, width]. A killed run keeps its
+finished parts; a damaged part is renamed and its answers are computed again. Features of the sample
+corpus are shipped (data/features, a byte a number) and read in addition to the folder's own.
 """
 
 import zipfile
@@ -16,7 +15,7 @@ import numpy as np
 
 from lib import ROOT
 from lib.inference.rewards import Conversation
-from lib.runtime.files import replacing, sha256_of_value
+from lib.runtime.files import atomic_write, sha256_of_value
 from lib.runtime.progress import say
 
 SHIPPED = ROOT / "data" / "features"
@@ -40,13 +39,13 @@ class FeatureStore:
                 self.features |= _read_part(part)
 
     def add(self, new: Mapping[str, np.ndarray]) -> None:
-        """Keep features and write them as one part file; equal keys give an equal file name."""
+        """Add features and write them as one part file, whose name depends on their keys alone."""
         self.features |= new
         if not self.folder or not new:
             return
         keys = sorted(new)
         name = sha256("".join(keys).encode()).hexdigest()[:24]
-        with replacing(self.folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
+        with atomic_write(self.folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, keys=np.array(keys, dtype="S64"),
                      values=np.stack([new[key] for key in keys]).astype(np.float32))
 
@@ -55,12 +54,12 @@ def _read_part(part: Path) -> Features:
     try:
         with np.load(part) as arrays:
             keys, values = arrays["keys"].astype(str), arrays["values"].astype(np.float32)
-            if "step" in arrays:  # shipped: whole steps above the lowest value of each feature
+            if "step" in arrays:  # shipped ones count steps above the lowest value of each feature
                 values = values * arrays["step"] + arrays["lowest"]
         return dict(zip(keys, values, strict=True))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         part.rename(part.with_suffix(".damaged"))
-        say(f"{part} is damaged ({error}); put aside as .damaged, its answers are computed again")
+        say(f"{part} is damaged ({error}); renamed to .damaged, its answers are computed again")
         return {}
 
 
@@ -78,7 +77,7 @@ def ship_features(store: FeatureStore, conversations: Sequence[Conversation], na
     lowest = values.min(0)
     step = np.maximum((values.max(0) - lowest) / 255, np.finfo(np.float32).tiny)
     target = SHIPPED / store.folder.name / f"{name}.npz"
-    with replacing(target) as temporary, temporary.open("wb") as file:
+    with atomic_write(target) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, keys=np.array(keys, dtype="S64"), lowest=lowest, step=step,
                             values=np.rint((values - lowest) / step).astype(np.uint8))
     return target

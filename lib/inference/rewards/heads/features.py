@@ -1,8 +1,8 @@
 """Hidden states of a language model as features of answers.
 
-For every conversation (prompt, answer): the mean, over the answer's tokens with its end-of-turn
-token, of the hidden state after chosen layers. Answers to one prompt are computed together with the
-prompt once, rows are packed, and no layer above the highest one asked for is run.
+A conversation's features are the mean, over the answer's tokens with its end-of-turn token, of the
+hidden state after chosen layers. Answers to one prompt share one computation of the prompt, rows
+are packed, and no layer above the highest one asked for is run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,11 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from lib.data.chat import encode_prompt, encode_response
-from lib.inference.rewards import Conversation
+from lib.inference.rewards import Conversation, answer_of
 from lib.inference.rewards.heads.feature_store import FeatureStore, conversation_key
-from lib.inference.rewards.verdicts import answer_of
 from lib.modeling.loading import load_model, load_tokenizer, model_hash, resolve_model
 from lib.modeling.packed.hidden import hidden_states
-from lib.modeling.packed.packing import Tree, collate, pack
+from lib.modeling.packed.packing import SharedPrompt, collate, pack
 from lib.runtime.progress import Progress
 
 POOLING = "mean"
@@ -50,10 +49,10 @@ class Backbone:
 
 @dataclass(frozen=True)
 class _Group:
-    """Conversations with one prompt that still lack features, encoded."""
+    """Encoded conversations with one prompt that have no features yet."""
 
     keys: tuple[str, ...]
-    tree: Tree
+    tree: SharedPrompt
 
 
 def load_backbone(name: str, dtype: torch.dtype = torch.bfloat16,
@@ -69,7 +68,7 @@ def answer_features(backbone: Backbone, conversations: Sequence[Conversation],
     """Features of each conversation's answer, float32 [conversations, layers * width].
 
     Several layers stand side by side in the order given. A conversation longer than the context
-    has NaN features. Texts whose features are in `cache_folder` already are not computed. Raises
+    has NaN features. Features that `cache_folder` has already are not computed again. Raises
     ValueError for a conversation that does not end with an answer.
     """
     for conversation in conversations:
@@ -88,7 +87,7 @@ def answer_features(backbone: Backbone, conversations: Sequence[Conversation],
 
 
 def _groups(backbone: Backbone, missing: dict[str, Conversation]) -> list[_Group]:
-    """Encode, gather by prompt, and leave out what is longer than the context."""
+    """Encode, group by prompt, and leave out what is longer than the context."""
     by_prompt: dict[str, list[str]] = {}
     for key, conversation in missing.items():
         by_prompt.setdefault(conversation_key(conversation[:-1]), []).append(key)
@@ -102,7 +101,7 @@ def _groups(backbone: Backbone, missing: dict[str, Conversation]) -> list[_Group
                 if len(prompt) + len(answer) <= backbone.context}
         for begin in range(0, len(kept), ANSWERS_A_TREE):
             some = tuple(kept)[begin:begin + ANSWERS_A_TREE]
-            tree = Tree(tuple(prompt), tuple(kept[key] for key in some))
+            tree = SharedPrompt(tuple(prompt), tuple(kept[key] for key in some))
             groups.append(_Group(some, tree))
     return groups
 
@@ -129,7 +128,7 @@ def _pooled(backbone: Backbone, groups: list[_Group],
     """Yield (key, {layer: mean hidden state}) for every answer of one packed row."""
     batch = collate([group.tree for group in groups], backbone.model.device)
     states = hidden_states(backbone.model, batch, layers)
-    for group, pieces in zip(groups, batch.branch_slices, strict=True):
+    for group, pieces in zip(groups, batch.answer_slices, strict=True):
         for key, piece in zip(group.keys, pieces, strict=True):
             yield key, {layer: states[layer][piece].float().mean(0).cpu().numpy()
                         for layer in layers}

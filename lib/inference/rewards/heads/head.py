@@ -1,7 +1,7 @@
 """A reward head: one weight a feature, fitted on pairs of answers by Bradley-Terry.
 
-Features are standardised with the mean and deviation of the set that the head was fitted on, and
-those travel with the weights, as do the backbone's hash, layers and views: the same weights on
+Features are standardised with the mean and deviation of the set that the head was fitted on. These
+are kept with the weights, as are the backbone's hash, layers and views, because the same weights on
 other features are noise. A head is a few thousand bytes: `<name>.safetensors` and `<name>.json`.
 """
 
@@ -14,17 +14,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from lib.inference.rewards.heads.bradley_terry import RIDGES, cross_validated, fit_weights
-from lib.runtime.files import FileError, read_json, replacing, sha256_of_value, write_json
+from lib.runtime.files import FileError, atomic_write, read_json, sha256_of_value, write_json
 
 ARRAYS = ("weights", "mean", "deviation")
 
 
 @dataclass(frozen=True)
 class HeadOptions:
-    """How a head is fitted; the defaults won the cross-validation (see the notes in `fit`)."""
+    """How a head is fitted; the defaults won the cross-validation over prompts."""
 
     ridges: tuple[float, ...] = RIDGES  # the one with the lowest held-out loss is taken
-    margin: float = 0.5  # asks for a reward difference of margin * score gap (Llama 2)
+    margin: float = 0.5  # the reward difference to reach is margin * score gap (Llama 2)
     gap_weight: float = 0.0  # a pair counts gap ** gap_weight
     folds: int = 5
     seed: int = 0
@@ -68,7 +68,7 @@ def fit_head(features: np.ndarray, pairs: np.ndarray, groups: np.ndarray, gaps: 
 
     features: [answers, width]; pairs: [pairs, 2], better answer first; groups: prompt of each
     answer, [answers]; gaps: score difference of each pair, [pairs], above 0. The ridge is chosen by
-    cross-validation over prompts. Pairs with NaN features (an answer that was not read) are left
+    cross-validation over prompts. Pairs with NaN features (an answer beyond the context) are left
     out, so `Head.pairs` may be lower. Raises ValueError when no pair is left.
     """
     read = np.isfinite(features).all(1)
@@ -93,7 +93,7 @@ def fit_head(features: np.ndarray, pairs: np.ndarray, groups: np.ndarray, gaps: 
 def save_head(head: Head, folder: Path | str, name: str) -> None:
     """Write `<name>.safetensors` (arrays) and `<name>.json` (all else) into `folder`."""
     arrays = {key: getattr(head, key) for key in ARRAYS}
-    with replacing(Path(folder) / f"{name}.safetensors") as temporary:
+    with atomic_write(Path(folder) / f"{name}.safetensors") as temporary:
         save_file(arrays, temporary)
         temporary.chmod(0o644)  # safetensors writes for the owner alone
     rest = {key: value for key, value in asdict(head).items() if key not in ARRAYS}

@@ -1,9 +1,9 @@
 """The two ways in which the backbone reads an answer; a head's features are both side by side.
 
-`answered` is the conversation as it stands. `asked` turns it round: the answer comes first, as a
-text, and the prompt is read as the reply to the question what the text answers. The states at the
-prompt's tokens then tell whether such an answer leads back to such a prompt, the direction of noisy
-channel models (Min et al. 2022): an answer beside the point may read well, but does not.
+`prompt_then_answer` is the conversation as it stands. `answer_then_prompt` shows the answer first,
+as a text, asks what it answers, and reads the prompt as the reply. The states at the prompt's
+tokens then tell how well the answer predicts the prompt, the direction of noisy channel models (Min
+et al. 2022): an answer beside the point may read well, but does not predict its prompt.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.inference.rewards import Conversation
+from lib.inference.rewards import Conversation, answer_of
 from lib.inference.rewards.heads.features import Backbone, answer_features
-from lib.inference.rewards.verdicts import answer_of
 
-VIEWS = ("answered", "asked")
+VIEWS = ("prompt_then_answer", "answer_then_prompt")
 QUESTION = ("Here is a text:\n\n{answer}\n\n"
             "To which question or request is this text the answer?")
 
@@ -33,14 +32,14 @@ def view_features(backbone: Backbone, conversations: Sequence[Conversation], lay
 
 
 def seen_as(view: str, conversations: Sequence[Conversation]) -> list[Conversation]:
-    """The conversations as that view reads them. Raises ValueError for a view that is not known."""
+    """The conversations as that view reads them; raises ValueError for an unknown view."""
     if view not in VIEWS:
         raise ValueError(f"view is {view!r}; use {' or '.join(VIEWS)}, or fit the head again")
-    return [_turned(each) if view == "asked" else each for each in conversations]
+    return [_turned(each) if view == "answer_then_prompt" else each for each in conversations]
 
 
 def _turned(conversation: Conversation) -> Conversation:
-    """The answer as a text that is asked about, the last thing the user wrote as the reply."""
+    """A question about the answer, with the user's last message as the reply."""
     asked = [turn["content"] for turn in conversation if turn["role"] == "user"]
     return [{"role": "user", "content": QUESTION.format(answer=answer_of(conversation))},
             {"role": "assistant", "content": asked[-1] if asked else ""}]

@@ -6,24 +6,21 @@ raises EndpointGoneError where one should fall back), and a cache around it (`ca
 Rewards compare answers to the same prompt only (model card).
 """
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from threading import Event
 from urllib.parse import urlsplit
 
-from lib.inference.api.rate_limit import TokenBucket
+from lib.inference.api.rate_limit import RateLimit
 from lib.inference.api.transport import (
     ApiStoppedError,
-    Endpoint,
-    GaveUpError,
-    ItemRefusedError,
+    NoReplyError,
+    RequestRefusedError,
+    ServerSettings,
     Transport,
 )
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.remote.replies import parse_reward
-from lib.inference.rewards.verdicts import Verdict, scores_in_order
+from lib.inference.rewards.score_results import ScoreResult, scores_in_order
 from lib.runtime.progress import Progress, say
 
 HOSTED = "https://integrate.api.nvidia.com/v1"
@@ -32,73 +29,48 @@ CHARACTERS_A_TOKEN = 4  # English text in Llama 3's vocabulary; the server has t
 
 
 @dataclass(frozen=True)
-class ApiSettings:
-    """How to reach the API; the key comes from the environment variable `key_variable`."""
+class ApiSettings(ServerSettings):
+    """How to reach the reward API."""
 
-    base_url: str = HOSTED
     model: str = "nvidia/llama-3.1-nemotron-70b-reward"
+    base_url: str = HOSTED
     key_variable: str = "NVIDIA_API_KEY"
     calls_per_minute: float = 40.0
-    burst: int = 1  # calls that may start at once
-    concurrency: int = 4  # calls under way at the same time
-    timeout: float = 180.0  # seconds
-    attempts: int = 6
-    backoff: float = 1.0  # seconds before the second attempt, then doubling
-    longest_wait: float = 600.0  # seconds; a Retry-After above it ends the run
+    concurrency: int = 4
+    timeout: float = 180.0
     context: int = 4096  # tokens of prompt and answer together
-
-    def __post_init__(self) -> None:
-        if urlsplit(self.base_url).scheme not in ("http", "https"):
-            raise ValueError(f"base_url is {self.base_url!r}; use an http or https address such as "
-                             f"{HOSTED}")
-        for name in ("concurrency", "attempts", "burst", "timeout", "calls_per_minute", "context"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; use a number above 0")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a run will ask of the API; tokens by character count, so about right."""
-
-    calls: int
-    minutes: float
-    tokens: int
-
-    def __str__(self) -> str:
-        return (f"{self.calls} calls, about {self.minutes:.0f} min at the rate limit, "
-                f"about {self.tokens} tokens")
 
 
 class NemotronRewardModel:
-    """Scores conversations through the API. count_tokens: a real tokenizer's, if there is one."""
+    """Scores conversations through the API."""
 
-    def __init__(self, settings: ApiSettings = ApiSettings(), name: str = "nemotron",
-                 count_tokens: Callable[[str], int] | None = None) -> None:
-        self.settings, self.name = settings, name
-        self.count_tokens = count_tokens or (lambda text: len(text) // CHARACTERS_A_TOKEN)
-        self.bucket = TokenBucket(settings.calls_per_minute, settings.burst)
+    name = "nemotron"
+
+    def __init__(self, settings: ApiSettings = ApiSettings()) -> None:
+        self.settings = settings
+        self.limit = RateLimit(settings.calls_per_minute)
 
     @property
     def identity(self) -> str:
         """What a cache keys scores on: the model, wherever it runs."""
         return f"api:{self.settings.model}"
 
-    def estimate(self, conversations: Sequence[Conversation]) -> Estimate:
-        """Calls, minutes and tokens for conversations that are not cached, without any call."""
-        tokens = [self._tokens(conversation) for conversation in conversations]
-        calls = sum(count <= self.settings.context for count in tokens)
-        return Estimate(calls, calls / self.settings.calls_per_minute,
-                        sum(count for count in tokens if count <= self.settings.context))
+    def estimate(self, conversations: Sequence[Conversation]) -> str:
+        """Calls, minutes and tokens (by the number of characters), without any call."""
+        tokens = [count for count in map(_tokens, conversations) if count <= self.settings.context]
+        minutes = len(tokens) / self.settings.calls_per_minute
+        return (f"{len(tokens)} calls, about {minutes:.0f} min at the rate limit, about "
+                f"{sum(tokens)} tokens")
 
     def probe(self) -> float:
-        """One call with a tiny conversation, before a run; its reward.
+        """The reward of a tiny conversation, by one call before a run.
 
-        Raises EndpointGoneError (fall back to another judge) or ApiStoppedError.
+        Raises EndpointGoneError where another model must take the role, else ApiStoppedError.
         """
         self._require_key()
         try:
-            return self._transport().post(self._payload(PROBE), parse_reward)[0]
-        except (GaveUpError, ItemRefusedError) as error:
+            return self._post(Transport(self.settings, self.limit), PROBE)[0]
+        except (NoReplyError, RequestRefusedError) as error:
             raise ApiStoppedError(f"the probe of {self.settings.model} failed: {error}; try later "
                                   "or use another judge") from None
 
@@ -106,48 +78,36 @@ class NemotronRewardModel:
         """Rewards in order; None where one could not be had. Raises ApiStoppedError."""
         return scores_in_order(self.stream(conversations), len(conversations))
 
-    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, Verdict]]:
-        """Yield (index, verdict) as replies come, `concurrency` calls at a time.
+    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
+        """Yield (index, result) as replies come, `concurrency` calls at a time.
 
-        Raises ApiStoppedError when no call can succeed, after what was under way has been yielded.
+        Raises ApiStoppedError when no call can succeed, after those in flight have been yielded.
         """
         if not conversations:
             return
         self._require_key()
         say(f"{self.name}: {self.estimate(conversations)}")
-        transport = self._transport()
-        pool = ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix=self.name)
-        try:
-            futures = {pool.submit(self._verdict, transport, conversation): index
-                       for index, conversation in enumerate(conversations)}
-            yield from self._counted(_as_they_come(futures, transport.stopped), len(futures))
-        finally:
-            transport.stopped.set()
-            pool.shutdown(cancel_futures=True)
-
-    def _counted(self, verdicts: Iterator[tuple[int, Verdict]],
-                 total: int) -> Iterator[tuple[int, Verdict]]:
-        """The same verdicts, with progress and the number of missing scores."""
-        missing = 0
-        with Progress(f"scoring with {self.name}", total, "answer") as progress:
-            for index, verdict in verdicts:
-                missing += verdict.score is None
+        transport, missing = Transport(self.settings, self.limit), 0
+        with Progress(f"scoring with {self.name}", len(conversations), "answer") as progress:
+            for index, result in transport.map(lambda each: self._result(transport, each),
+                                                conversations):
+                missing += result.score is None
                 progress.advance(note=f"{missing} missing" if missing else "")
-                yield index, verdict
+                yield index, result
         if missing:
-            say(f"{self.name}: {missing} of {total} answers have no score; they are left out of "
-                "every comparison")
+            say(f"{self.name}: {missing} of {len(conversations)} answers have no score; they are "
+                "left out of every comparison")
 
-    def _verdict(self, transport: Transport, conversation: Conversation) -> Verdict:
+    def _result(self, transport: Transport, conversation: Conversation) -> ScoreResult:
         if problem := self._problem(conversation):
-            return Verdict(None, problem)
+            return ScoreResult(None, problem)
         try:
-            reward, reply = transport.post(self._payload(conversation), parse_reward)
-            return Verdict(reward, reply=reply)
-        except ItemRefusedError as error:
-            return Verdict(None, str(error))
-        except GaveUpError as error:
-            return Verdict(None, str(error), transient=True)
+            reward, reply = self._post(transport, conversation)
+            return ScoreResult(reward, reply=reply)
+        except RequestRefusedError as error:
+            return ScoreResult(None, str(error))
+        except NoReplyError as error:
+            return ScoreResult(None, str(error), transient=True)
 
     def _problem(self, conversation: Conversation) -> str:
         """Why the API would refuse a conversation, or nothing."""
@@ -156,50 +116,25 @@ class NemotronRewardModel:
             return f"roles are {', '.join(roles) or 'none'}; the API wants user, assistant in turn"
         if not all(message["content"].strip() for message in conversation):
             return "a message is empty"
-        if (tokens := self._tokens(conversation)) > self.settings.context:
+        if (tokens := _tokens(conversation)) > self.settings.context:
             return f"about {tokens} tokens, and the API reads {self.settings.context}"
         return ""
 
-    def _tokens(self, conversation: Conversation) -> int:
-        return sum(self.count_tokens(message["content"]) for message in conversation)
-
-    def _payload(self, conversation: Conversation) -> dict[str, object]:
+    def _post(self, transport: Transport, conversation: Conversation) -> tuple[float, str]:
         messages = [{"role": message["role"], "content": message["content"]}
                     for message in conversation]
-        return {"model": self.settings.model, "messages": messages}
+        return transport.post({"model": self.settings.model, "messages": messages}, parse_reward)
 
     def _require_key(self) -> None:
-        variable = self.settings.key_variable
-        key = os.environ.get(variable, "").strip()
-        hosted = urlsplit(self.settings.base_url).hostname == urlsplit(HOSTED).hostname
-        if hosted and not key:
-            raise ApiStoppedError(f"{variable} is not set; export the API key under that name, or "
-                                  "use the classifier or the embedded judge")
-        if not (key.isascii() and key.isprintable() and " " not in key):
-            raise ApiStoppedError(f"{variable} holds characters that no API key has, such as line "
-                                  "breaks; copy the key again")
-
-    def _transport(self) -> Transport:
-        given = self.settings
-        endpoint = Endpoint(given.base_url.rstrip("/"), given.model, given.key_variable,
-                            given.timeout, given.attempts, given.backoff, given.longest_wait)
-        return Transport(endpoint, self.bucket, Event())
+        if not self.settings.key and is_hosted(self.settings.base_url):
+            raise ApiStoppedError(f"{self.settings.key_variable} is not set; export the API key "
+                                  "under that name, or use the classifier or the embedded judge")
 
 
-def _as_they_come(futures: dict[Future[Verdict], int],
-                  stopped: Event) -> Iterator[tuple[int, Verdict]]:
-    """Yield finished verdicts; after an ApiStoppedError start nothing new, and raise it at last."""
-    stop = None
-    for future in as_completed(futures):
-        if future.cancelled():
-            continue
-        error = future.exception()
-        if error is None:
-            yield futures[future], future.result()
-        elif stop is None:
-            stop = error
-            stopped.set()
-            for waiting in futures:
-                waiting.cancel()
-    if stop is not None:
-        raise stop
+def is_hosted(base_url: str) -> bool:
+    """Whether an address is NVIDIA's own, which wants a key and has a trial's rate limit."""
+    return urlsplit(base_url).hostname == urlsplit(HOSTED).hostname
+
+
+def _tokens(conversation: Conversation) -> int:
+    return sum(len(message["content"]) // CHARACTERS_A_TOKEN for message in conversation)

@@ -1,5 +1,6 @@
 """Features of answers: packed equals one by one, and no text is read twice."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,7 @@ def test_other_weights_have_another_cache_folder_and_another_precision_the_same(
 def test_two_views_stand_side_by_side_and_the_second_reads_the_prompt_after_the_answer(
         backbone: Backbone) -> None:
     several = [*CONVERSATIONS[0][:1], {"role": "assistant", "content": "Eh?"}, *CONVERSATIONS[4]]
-    (turned,) = seen_as("asked", [several])
+    (turned,) = seen_as("answer_then_prompt", [several])
     assert turned[0]["content"].startswith("Here is a text:\n\nIt is a number. It is a number.")
     assert turned[1] == {"role": "assistant", "content": "What is 1?"}
     both = view_features(backbone, [several, CONVERSATIONS[0]], (1, 2))
@@ -149,12 +150,12 @@ def test_two_views_stand_side_by_side_and_the_second_reads_the_prompt_after_the_
 
 def test_the_second_view_tells_apart_prompts_and_the_answers_to_one_prompt(
         backbone: Backbone) -> None:
-    asked = view_features(backbone, CONVERSATIONS[:4], (2,), ("asked",))
-    assert len(np.unique(asked.round(4), axis=0)) == 4
+    turned = view_features(backbone, CONVERSATIONS[:4], (2,), ("answer_then_prompt",))
+    assert len(np.unique(turned.round(4), axis=0)) == 4
 
 
 def test_a_view_that_is_not_known_is_an_error(backbone: Backbone) -> None:
-    with pytest.raises(ValueError, match="view is 'upside down'; use answered or asked"):
+    with pytest.raises(ValueError, match="view is 'upside down'; use prompt_then_answer or answer"):
         view_features(backbone, CONVERSATIONS, (1,), ("upside down",))
 
 
@@ -232,6 +233,13 @@ def test_a_head_refuses_another_backbone(backbone: Backbone, tmp_path: Path) -> 
     other = smoke_model(tmp_path / "other", seed=1)
     with pytest.raises(ValueError, match="fit the head again"):
         EmbeddedRewardModel("judge", head_for(backbone), load_backbone(other))
+
+
+def test_a_head_refuses_views_that_are_no_longer_known(backbone: Backbone) -> None:
+    old = replace(head_for(backbone), views=("answered", "asked"))
+    with pytest.raises(ValueError, match="fitted on the views answered, asked, and the views are "
+                                         "now prompt_then_answer and .*; fit the head again"):
+        EmbeddedRewardModel("judge", old, backbone)
 
 
 def test_one_call_fits_both_heads_on_disjoint_sets_and_tests_them_on_the_rest(

@@ -33,7 +33,7 @@ def made_up_answers(prompts: int = 120, noise: float = 0.1,
 
 def head_of(answers: ScoredAnswers, features: np.ndarray, **options: float) -> Head:
     return fit_head(features, answers.pairs, answers.groups, answers.gaps, HeadOptions(**options),
-                    layers=(1,), views=("answered",), pooling="mean", backbone="b",
+                    layers=(1,), views=("prompt_then_answer",), pooling="mean", backbone="b",
                     fitted_on=answers.name, data_hash=answers.digest)
 
 
@@ -139,7 +139,7 @@ def test_a_saved_head_scores_the_same_when_read_back(tmp_path: Path) -> None:
     again = load_head(tmp_path, "judge")
     assert np.array_equal(again(features), head(features))
     assert (again.ridge, again.options, again.digest) == (head.ridge, head.options, head.digest)
-    assert (again.layers, again.views) == ((1,), ("answered",))
+    assert (again.layers, again.views) == ((1,), ("prompt_then_answer",))
 
 
 def test_a_damaged_or_swapped_head_is_an_error(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints from which training goes on bit by bit as if it had never stopped.
+"""Checkpoints: a run that goes on from one ends with the same bits as one that never stopped.
 
 A checkpoint is a folder `step-N` with the float32 masters and AdamW's moments (safetensors) and
 `checkpoint.json`: step, random state, loss scale, and the SHA-256 of each file. It is written
@@ -20,8 +20,8 @@ from torch import Tensor
 
 from lib.runtime.files import FileError, sha256_of, write_json
 from lib.runtime.progress import say
-from lib.training.optimizer import LossScale, MasterWeights
-from lib.training.parallel.processes import ALONE, Processes, gathered, placed_like
+from lib.training.engine.optimizer import LossScale, MasterWeights
+from lib.training.processes import ALONE, Processes
 
 FILES = ("masters.safetensors", "moments.safetensors")
 
@@ -42,8 +42,8 @@ def save_checkpoint(folder: Path, step: int, key: str, weights: MasterWeights,
     key: what the run is made from (data, settings, model); another key's checkpoint is never used.
     All processes call it, rank 0 writes. Raises FileError when the disk is full or read-only.
     """
-    masters = gathered(weights.masters, processes)
-    moments = gathered(_moments(weights, optimizer), processes)
+    masters = processes.gathered(weights.masters)
+    moments = processes.gathered(_moments(weights, optimizer))
     if not processes.main:
         return
     target, temporary = folder / f"step-{step}", folder / f".step-{step}.partial"
@@ -108,7 +108,8 @@ def _trouble(folder: Path, key: str) -> str | None:
 
 
 def load_checkpoint(checkpoint: Checkpoint, weights: MasterWeights,
-                    optimizer: torch.optim.Optimizer, scale: LossScale) -> dict:
+                    optimizer: torch.optim.Optimizer, scale: LossScale,
+                    processes: Processes = ALONE) -> dict:
     """Put a checkpoint's state into the masters, the model, the optimizer and the generator.
 
     Returns the counters that were saved with it.
@@ -117,9 +118,9 @@ def load_checkpoint(checkpoint: Checkpoint, weights: MasterWeights,
     saved, moments = (load_file(checkpoint.folder / name) for name in FILES)
     with torch.no_grad():
         for name, master in weights.masters.items():
-            master.copy_(placed_like(saved[name], master))
+            master.copy_(processes.placed_like(saved[name], master))
             optimizer.state[master] = {
-                kind: value if kind == "step" else placed_like(value, master)
+                kind: value if kind == "step" else processes.placed_like(value, master)
                 for kind in ("step", "exp_avg", "exp_avg_sq")
                 if (value := moments.get(f"{name}|{kind}")) is not None}
     weights.copy_to_model()

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from lib.modeling.loading import cast_parameters
-from lib.training.parallel.processes import ALONE, Processes, whole_tensor
+from lib.modeling.packed.gradients import set_master
+from lib.training.processes import ALONE, Processes
 from lib.training.settings import TrainingSettings
 
 
@@ -36,7 +36,7 @@ class MasterWeights:
             self._hooks = [p.register_post_accumulate_grad_hook(self._collect(self.masters[name]))
                            for name, p in trainable.items()]
             for name, parameter in trainable.items():
-                parameter.master = self.masters[name]  # lib.modeling.packed.gradients adds to it directly
+                set_master(parameter, self.masters[name])
 
     @staticmethod
     def _collect(master: Tensor):  # noqa: ANN205
@@ -67,7 +67,7 @@ class MasterWeights:
         for hook in self._hooks:
             hook.remove()
         for parameter in self.parameters.values():
-            parameter.__dict__.pop("master", None)
+            set_master(parameter, None)
 
 
 class LossScale:
@@ -87,7 +87,8 @@ class LossScale:
         if not self.enabled:
             return True
         torch._foreach_mul_(list(weights.gradients()), 1 / self.scale)
-        finite = self.processes.all_true(all(_is_finite(grad) for grad in weights.gradients()))
+        finite = self.processes.all_true(all(_is_finite(self.processes.own_part(gradient))
+                                             for gradient in weights.gradients()))
         self.good_steps = self.good_steps + 1 if finite else 0
         if not finite:
             self.scale = max(1.0, self.scale / 2)
@@ -97,23 +98,22 @@ class LossScale:
 
 
 def _is_finite(gradient: Tensor) -> bool:
-    """Whether the gradient (of a shard: this rank's part) has neither infinities nor NaN."""
-    part = gradient.to_local() if isinstance(gradient, DTensor) else gradient
-    return not part.numel() or math.isfinite(part.norm(math.inf).item())  # needs no copy
+    return not gradient.numel() or math.isfinite(gradient.norm(math.inf).item())  # needs no copy
 
 
-def clip_gradients(weights: MasterWeights, max_norm: float) -> float:
-    """Scale the gradients down to `max_norm` over all parameters and ranks; the norm before."""
+def clip_gradients(weights: MasterWeights, max_norm: float,
+                   processes: Processes = ALONE) -> float:
+    """Scale the gradients down to `max_norm` over all parameters; the norm before."""
     norm = torch.nn.utils.clip_grad_norm_(list(weights.masters.values()), max_norm)
-    return whole_tensor(norm).item()
+    return processes.whole(norm).item()
 
 
 def build_optimizer(weights: MasterWeights, settings: TrainingSettings) -> torch.optim.AdamW:
     """AdamW (0.9, 0.999, 1e-8) on the masters; norms and biases are not decayed."""
-    decayed = [m for m in weights.masters.values() if m.ndim > 1]
-    plain = [m for m in weights.masters.values() if m.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay},
-              {"params": plain, "weight_decay": 0.0}]
+    matrices = [master for master in weights.masters.values() if master.ndim > 1]
+    vectors = [master for master in weights.masters.values() if master.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay},
+              {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 

@@ -1,0 +1,40 @@
+"""Token ids of rows: the data stage stores them, so that a row is tokenised once.
+
+Nothing is cut here; training cuts to its own limit.
+"""
+
+from collections.abc import Callable, Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from lib.data.chat import encode_conversation, encode_prompt, encode_response
+from lib.runtime.files import Row
+
+Encode = Callable[[Row, PreTrainedTokenizerBase], Row]
+
+
+def conversation_ids(row: Row, tokenizer: PreTrainedTokenizerBase) -> Row:
+    """`input_ids` and `response_mask` (1 on response tokens) of an SFT row. Raises ChatError."""
+    encoded = encode_conversation(tokenizer, row["messages"], None)
+    return {"input_ids": encoded.input_ids, "response_mask": encoded.response_mask}
+
+
+def pair_ids(row: Row, tokenizer: PreTrainedTokenizerBase) -> Row:
+    """`prompt_ids`, `chosen_ids` and `rejected_ids` of a preference row. Raises ChatError."""
+    return {"prompt_ids": encode_prompt(tokenizer, row["prompt"]),
+            **{f"{side}_ids": encode_response(tokenizer, row["prompt"], row[side])
+               for side in ("chosen", "rejected")}}
+
+
+def with_ids(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase,
+             encode: Encode) -> Sequence[Row]:
+    """The rows with what `encode` gives; as they are where it is stored and this tokenizer's.
+
+    The first row is encoded to see whether it is.
+    """
+    if not rows:
+        return rows
+    first = encode(rows[0], tokenizer)
+    if all(rows[0].get(name) == ids for name, ids in first.items()):
+        return rows
+    return [{**row, **encode(row, tokenizer)} for row in rows]

@@ -1,0 +1,174 @@
+"""Preference pairs as token ids, and how they are packed so that pairs share their prompt.
+
+Within one optimizer step the prompt of several pairs is computed once, every distinct answer once,
+and each pair picks its two answers from the row. Used by `lib.training.dpo`, `reference` and
+`reward`.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lib.data.tokens import pair_ids, with_ids
+from lib.modeling.packed.packing import SharedPrompt, collate, pack
+from lib.runtime.files import sha256_of_values
+from lib.training.objective import ExampleGroup, PackedRow
+from lib.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One preference as token ids; `score_gap` is chosen minus rejected score, if known."""
+
+    id: str
+    prompt: tuple[int, ...]
+    chosen: tuple[int, ...]
+    rejected: tuple[int, ...]
+    score_gap: float | None = None
+
+
+@dataclass(frozen=True)
+class PairRow(PackedRow):
+    """A packed row of pairs; chosen, rejected: [pairs], positions among the row's S answers."""
+
+    chosen: Tensor
+    rejected: Tensor
+
+
+def encode_pairs(rows: Sequence[dict[str, Any]], tokenizer: Any, max_length: int) -> list[Pair]:
+    """Preference rows as token ids; prompt with answer is cut to `max_length` (start kept).
+
+    Ids that the data stage stored are used.
+    """
+    return [_pair(row, max_length) for row in with_ids(rows, tokenizer, pair_ids)]
+
+
+def _pair(row: dict[str, Any], max_length: int) -> Pair:
+    prompt = tuple(row["prompt_ids"])
+    room = max(0, max_length - len(prompt))
+    chosen, rejected = (tuple(row[f"{side}_ids"][:room]) for side in ("chosen", "rejected"))
+    return Pair(row["id"], prompt, chosen, rejected, score_gap(row))
+
+
+def score_gap(row: dict[str, Any]) -> float | None:
+    """Score of a row's chosen answer minus that of the rejected one; None without scores."""
+    scores = row.get("score_chosen"), row.get("score_rejected")
+    return None if None in scores else scores[0] - scores[1]
+
+
+def pairs_hash(pairs: Sequence[Pair]) -> str:
+    """Hash of the pairs' ids and tokens."""
+    return sha256_of_values([p.id, p.prompt, p.chosen, p.rejected] for p in pairs)
+
+
+def group_by_prompt(pairs: Sequence[Pair], examples: Sequence[int] | None = None,
+                    ) -> list[list[int]]:
+    """Indices of pairs (all by default) by prompt, in order of first appearance."""
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index in range(len(pairs)) if examples is None else examples:
+        groups[pairs[index].prompt].append(index)
+    return list(groups.values())
+
+
+def pair_rows(pairs: Sequence[Pair], examples: Sequence[int], token_budget: int,
+              device: torch.device) -> list[PairRow]:
+    """Pack pairs into rows; pairs of one prompt share it while they fit the budget together.
+
+    Raises ValueError for a single pair that is longer than the budget.
+    """
+    groups = _groups(pairs, examples, token_budget)
+    return [_row(pairs, [groups[i] for i in row], device)
+            for row in pack([len(shared) for _, shared in groups], token_budget)]
+
+
+def pairs_together(pairs: Sequence[Pair], examples: Sequence[int],
+                   token_budget: int) -> list[ExampleGroup]:
+    """Pairs that share a prompt's computation, with the tokens that each group takes."""
+    return [ExampleGroup(group, len(shared))
+            for group, shared in _groups(pairs, examples, token_budget)]
+
+
+def _groups(pairs: Sequence[Pair], examples: Sequence[int],
+            token_budget: int) -> list[tuple[list[int], SharedPrompt]]:
+    """Examples that share a prompt, as far as they fit the budget together, and what they share."""
+    return [part for group in group_by_prompt(pairs, examples)
+            for part in _halved(pairs, group, token_budget)]
+
+
+def _halved(pairs: Sequence[Pair], group: list[int],
+            token_budget: int) -> list[tuple[list[int], SharedPrompt]]:
+    """The group whole if it fits a row, else halved until it does."""
+    answers = dict.fromkeys(a for i in group for a in (pairs[i].chosen, pairs[i].rejected))
+    shared = SharedPrompt(pairs[group[0]].prompt, tuple(answers))  # each distinct answer once
+    if len(shared) <= token_budget:
+        return [(group, shared)]
+    if len(group) == 1:
+        raise ValueError(f"pair {pairs[group[0]].id} has {len(shared)} tokens, more than "
+                         f"token_budget={token_budget}; raise it or lower max_length")
+    half = len(group) // 2
+    return (_halved(pairs, group[:half], token_budget)
+            + _halved(pairs, group[half:], token_budget))
+
+
+def _row(pairs: Sequence[Pair], groups: Sequence[tuple[list[int], SharedPrompt]],
+         device: torch.device) -> PairRow:
+    chosen, rejected, examples, offset = [], [], [], 0
+    for group, shared in groups:
+        place = {answer: offset + number for number, answer in enumerate(shared.answers)}
+        chosen += [place[pairs[i].chosen] for i in group]
+        rejected += [place[pairs[i].rejected] for i in group]
+        examples += group
+        offset += len(shared.answers)
+    return PairRow(collate([shared for _, shared in groups], device), tuple(examples),
+                   torch.tensor(chosen, device=device), torch.tensor(rejected, device=device))
+
+
+class PairObjective:
+    """What objectives on pairs share; see `lib.training.objective.Objective`."""
+
+    def __init__(self, pairs: Sequence[Pair], settings: TrainingSettings) -> None:
+        self.pairs, self.settings = pairs, settings
+        self.groups = group_by_prompt(pairs)
+
+    def rows(self, examples: Sequence[int], device: torch.device) -> list[PairRow]:
+        """Rows of whole pairs, prompts shared."""
+        return pair_rows(self.pairs, examples, self.settings.token_budget, device)
+
+    def weight(self, examples: Sequence[int]) -> float:
+        """Number of pairs."""
+        return len(examples)
+
+    def computed_together(self, examples: Sequence[int]) -> list[ExampleGroup]:
+        """Pairs of one prompt together."""
+        return pairs_together(self.pairs, examples, self.settings.token_budget)
+
+    def tokens(self, examples: Sequence[int]) -> int:
+        """Prompt and answer of both sequences of every pair."""
+        return sum(2 * len(self.pairs[i].prompt) + len(self.pairs[i].chosen)
+                   + len(self.pairs[i].rejected) for i in examples)
+
+    def rewards(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor]:
+        """Rewards of the row's chosen and rejected answers under `model`, [pairs] each."""
+        raise NotImplementedError
+
+
+def pair_rewards(model: nn.Module, objective: PairObjective,
+                 device: torch.device) -> list[dict[str, Any]]:
+    """Rewards of every pair by a trained model: {"id", "prompt", "chosen", "rejected"}.
+
+    `prompt` numbers the pair's prompt, so that intervals can resample prompts.
+    """
+    numbers = {example: number for number, group in enumerate(objective.groups)
+               for example in group}
+    found = []
+    with torch.no_grad():
+        for row in objective.rows(list(numbers), device):
+            chosen, rejected = (side.tolist() for side in objective.rewards(model, row))
+            found += [{"id": objective.pairs[example].id, "prompt": numbers[example],
+                       "chosen": one, "rejected": other}
+                      for example, one, other in zip(row.examples, chosen, rejected, strict=True)]
+    return found

@@ -1,0 +1,105 @@
+"""Small models, data and runs that the tests of training share."""
+
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+
+from lib.modeling.loading import rounded_to
+from lib.modeling.packed.attention import use_packed_attention
+from lib.modeling.packed.packing import SharedPrompt
+from lib.training.dpo import DPOObjective
+from lib.training.loop import Loop, Run
+from lib.training.objective import step_batches
+from lib.training.pairs import Pair, group_by_prompt
+from lib.training.processes import ALONE, Processes
+from lib.training.reference import reference_logps
+from lib.training.settings import DPOSettings, SFTSettings
+from lib.training.sft import SFTObjective
+
+METHODS = ("sft", "dpo")
+CPU = torch.device("cpu")
+SFT = SFTSettings(learning_rate=1e-3, batch_size=7, token_budget=40, epochs=2, checkpoint_every=2,
+                  evaluate_every=2, weight_decay=0.1)
+DPO = DPOSettings(learning_rate=1e-3, batch_size=5, token_budget=60, epochs=2, checkpoint_every=2,
+                  evaluate_every=2)
+
+
+class Interrupted(Exception):
+    """Raised in the middle of a run, on every rank."""
+
+
+def model() -> PreTrainedModel:
+    torch.manual_seed(0)
+    made = Qwen2ForCausalLM(Qwen2Config(
+        vocab_size=61, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=64,
+        tie_word_embeddings=True, attention_dropout=0.5))
+    use_packed_attention(made, "segments")
+    return made
+
+
+def ids(count: int) -> tuple[int, ...]:
+    return tuple(torch.randint(3, 61, (count,)).tolist())
+
+
+def sequences() -> list[SharedPrompt]:
+    torch.manual_seed(1)
+    made = []
+    for _ in range(24):
+        prompt, answer = ids(int(torch.randint(2, 9, ()))), ids(int(torch.randint(1, 12, ())))
+        mask = (0,) * len(prompt) + (1,) * len(answer)
+        made.append(SharedPrompt((), (prompt + answer,), (mask,)))
+    return made
+
+
+def pairs() -> list[Pair]:
+    """Twelve prompts, some with two pairs that share an answer."""
+    torch.manual_seed(2)
+    made = []
+    for number in range(12):
+        prompt, best, middle, worst = ids(5), ids(6), ids(4), ids(7)
+        made.append(Pair(f"{number}/0", prompt, best, worst, 2.0))
+        if number % 2:
+            made.append(Pair(f"{number}/1", prompt, best, middle, 1.0))
+    return made
+
+
+def dpo_objective(policy: PreTrainedModel, folder: Path, settings: DPOSettings = DPO,
+                  processes: Processes = ALONE) -> DPOObjective:
+    """The pairs with `policy` as their reference."""
+    made = pairs()
+    batches = step_batches(group_by_prompt(made), settings, 0)
+    reference = reference_logps(policy, made, batches, settings.token_budget, "model",
+                                folder / "reference.jsonl", CPU, processes=processes)
+    return DPOObjective(made, reference, settings)
+
+
+def run_of(method: str, folder: Path, processes: Processes = ALONE,
+           dtype: torch.dtype = torch.float32,
+           settings: SFTSettings | DPOSettings | None = None) -> Run:
+    """A run of a method, validated on its own examples."""
+    policy = model()
+    if method == "sft":
+        settings = settings or SFT
+        objective = SFTObjective(sequences(), settings.token_budget)
+    else:
+        settings = settings or DPO
+        with rounded_to(policy, dtype):
+            objective = dpo_objective(policy, folder, settings, processes)
+    return Run(policy, objective, objective, settings, folder, 0, CPU, dtype, name=method,
+               processes=processes)
+
+
+def finish(run: Run, cut_at: int = 0) -> dict[str, torch.Tensor]:
+    """Train to the end, or raise Interrupted instead of step `cut_at` + 1."""
+    loop = Loop(run)
+    step = loop._optimizer_step
+
+    def stopping(examples: list[int]) -> dict[str, float]:
+        if cut_at and loop.step == cut_at:
+            raise Interrupted
+        return step(examples)
+    loop._optimizer_step = stopping
+    loop.finish()
+    return loop.state_dict()

@@ -1,0 +1,101 @@
+"""A job's run: one load of the model, equal draws of LoRA, and no word of other processes."""
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from lib import ROOT
+from lib.data.parquet import write_parquet
+from lib.data.settings import DataSettings
+from lib.data.sources import load_preferences, load_sft
+from lib.modeling.loading import rounded_to
+from lib.runtime.files import read_jsonl
+from lib.training import job as jobs
+from lib.training.dpo import train_dpo
+from lib.training.job import Job, ProbeMaker
+from lib.training.settings import DPOSettings, PreferenceLoss, SFTSettings
+from lib.training.sft import train_sft
+from tests.training.small_runs import DPO, dpo_objective, model
+
+ALLOWED = "parallel"  # the room of many processes
+COMMAND = "__main__.py"  # the border where processes begin
+
+
+@pytest.fixture
+def dpo_job(tmp_path: Path) -> Job:
+    rows = load_preferences(DataSettings(preference_rows=6), 0)
+    write_parquet(rows, tmp_path / "pairs.parquet")
+    settings = DPOSettings(learning_rate=1e-3, batch_size=4, token_budget=1024, checkpoint_every=0)
+    return Job("dpo", "smoke", str(tmp_path / "pairs.parquet"), str(tmp_path / "dpo"),
+               str(tmp_path / "pairs.parquet"), settings, max_length=128, device="cpu",
+               precision="bfloat16")
+
+
+def test_dpo_loads_its_model_once_and_starts_at_ln_2(dpo_job: Job,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    loads, load = [], jobs.load_model
+
+    def counting(*given: Any, **more: Any) -> Any:
+        loads.append(given)
+        return load(*given, **more)
+    monkeypatch.setattr(jobs, "load_model", counting)
+    train_dpo(dpo_job)
+    assert len(loads) == 1
+    first, *_ = read_jsonl(Path(dpo_job.folder) / "metrics.jsonl")
+    assert first["loss"] == pytest.approx(0.6931472, abs=1e-6)
+    assert first["rewards/margins"] == 0.0
+    assert len(read_jsonl(Path(dpo_job.folder) / "validation_rewards.jsonl")) == 6
+
+
+def test_a_probe_is_a_function_that_sees_the_model_at_each_evaluation(dpo_job: Job) -> None:
+    def constant(options: dict, tokenizer: Any) -> Any:
+        return lambda model, step: {"judge_score": options["score"] + step}
+    train_dpo(dpo_job, make_probe=ProbeMaker(constant, {"score": 7}))
+    samples = [row for row in read_jsonl(Path(dpo_job.folder) / "metrics.jsonl")
+               if row["split"] == "samples"]
+    assert [row["judge_score"] for row in samples] == [7, 9]
+
+
+def test_a_model_is_rounded_within_a_block_and_exact_after_it() -> None:
+    policy = model()
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    with rounded_to(policy, torch.bfloat16):
+        assert {parameter.dtype for parameter in policy.parameters()} == {torch.bfloat16}
+    assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
+
+
+def test_equal_seeds_draw_equal_adapters_whatever_was_drawn_before(tmp_path: Path) -> None:
+    write_parquet(load_sft(DataSettings(sft_rows=6), 0), tmp_path / "sft.parquet")
+    settings = SFTSettings(batch_size=6, token_budget=1024, checkpoint_every=0, lora_rank=2)
+    job = Job("sft", "smoke", str(tmp_path / "sft.parquet"), "", settings=settings, max_length=128,
+              device="cpu", precision="float32")
+    norms = []
+    for name in ("a", "b"):
+        torch.rand(3)
+        train_sft(replace(job, folder=str(tmp_path / name)))
+        norms += [row["grad_norm"] for row in read_jsonl(tmp_path / name / "metrics.jsonl")
+                  if row["split"] == "train"]
+    assert norms[0] == norms[1]
+
+
+@pytest.mark.parametrize("loss", get_args(PreferenceLoss))
+def test_every_loss_that_can_be_chosen_trains(loss: str, tmp_path: Path) -> None:
+    policy = model()
+    settings = replace(DPO, loss=loss)
+    objective = dpo_objective(policy, tmp_path, settings)
+    found, _ = objective.loss(policy, objective.rows([0, 1, 2], torch.device("cpu"))[0])
+    found.backward()
+    assert torch.isfinite(found)
+
+
+def test_the_story_of_one_process_imports_nothing_of_many() -> None:
+    for path in sorted((ROOT / "lib" / "training").rglob("*.py")):
+        if path.parent.name != ALLOWED and path.name != COMMAND:
+            imported = [node.module or "" for node in ast.walk(ast.parse(path.read_text()))
+                        if isinstance(node, ast.ImportFrom)]
+            assert not [name for name in imported if name.startswith(
+                ("lib.training.parallel", "accelerate", "torch.distributed"))], path
