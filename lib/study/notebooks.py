@@ -38,6 +38,11 @@ def notebook_paths(only: Sequence[str] = (), start: str = "") -> list[Path]:
     return [path for path in paths if path.name[:2] in wanted and path.name[:2] >= start.zfill(2)]
 
 
+def needed_first(path: Path) -> list[str]:
+    """The stages that have to be finished before a notebook can start."""
+    return STAGES_BEFORE[path.name[:2]]
+
+
 def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bool) -> float | None:
     """Execute one notebook into the run folder and export it; seconds, or None if skipped.
 
