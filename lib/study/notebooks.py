@@ -32,7 +32,11 @@ def notebook_paths(only: Sequence[str] = (), start: str = "") -> list[Path]:
         if number.strip().zfill(2) not in numbers:
             raise StudyError(f"there is no notebook {number!r}; use {', '.join(numbers)}")
     wanted = [number.strip().zfill(2) for number in only] or numbers
-    return [path for path in paths if path.name[:2] in wanted and path.name[:2] >= start.zfill(2)]
+    chosen = [path for path in paths if path.name[:2] in wanted
+              and path.name[:2] >= start.zfill(2)]
+    if not chosen:
+        raise StudyError(f"none of the notebooks {', '.join(only)} comes at {start} or later")
+    return chosen
 
 
 def needed_first(path: Path) -> list[str]:
