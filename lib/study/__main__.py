@@ -103,8 +103,11 @@ def _run_seeds(study: Study, paths: Sequence[Path], options: argparse.Namespace,
 def _run_notebooks(study: Study, paths: Sequence[Path], options: argparse.Namespace,
                    settings: dict) -> Counter[str]:
     """Seconds by notebook; notebooks that are up to date are skipped."""
-    parameters = {"profile": options.profile, "run": str(study.folder), "force": options.force,
-                  "settings": settings | {"seed": study.profile.seed}}
+    asked = load_profile(options.profile, settings).seed
+    other = {} if study.profile.seed == asked else {"seed": study.profile.seed}  # of --seeds
+    parameters = {"profile": options.profile, "run": str(study.folder)}
+    parameters |= {"force": True} if options.force else {}
+    parameters |= {"settings": settings | other} if settings or other else {}
     seconds: Counter[str] = Counter()
     for number, path in enumerate(paths, start=1):
         say(f"notebook {number} of {len(paths)}: {path.stem}")
