@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lib import ROOT
+
 Row = dict[str, Any]
 
 
@@ -108,6 +110,11 @@ def read_jsonl(path: Path | str) -> list[Row]:
             return parse_jsonl(file, path)
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"cannot read {path}: {error}") from error
+
+
+def shown(path: Path) -> str:
+    """A path as messages name it: short where it is the project's."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def sha256_of(path: Path | str) -> str:

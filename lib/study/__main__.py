@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.runtime.files import FileError, read_json
+from lib.runtime.files import FileError, read_json, shown
 from lib.runtime.progress import duration, say
 from lib.study.notebooks import needed_first, notebook_paths, run_notebook
 from lib.study.profiles import ProfileError, load_profile, parse_setting
-from lib.study.run import Study, StudyError, open_study, shown, stage_hash
+from lib.study.run import Study, StudyError, open_study, stage_hash
 from lib.study.workers.processes import use_processes
 
 INTERRUPTED = 130  # exit status, as shells have it

@@ -11,10 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from lib import ROOT
-from lib.runtime.files import read_json, sha256_of, sha256_of_value, write_json, write_text
+from lib.runtime.files import (
+    read_json,
+    sha256_of,
+    sha256_of_value,
+    shown,
+    write_json,
+    write_text,
+)
 from lib.runtime.manifest import code_hash, outputs_hash
 from lib.runtime.progress import duration, say
-from lib.study.run import StudyError, shown
+from lib.study.run import StudyError
 
 NOTEBOOKS = ROOT / "notebooks"
 REMOTE_SCRIPT = re.compile(r'<script[^>]*\ssrc="https?://[^"]*"[^>]*>\s*</script>')
