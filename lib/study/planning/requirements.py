@@ -61,9 +61,9 @@ def answers_of(profile: Profile) -> int:
 
 
 def deep_answers(profile: Profile) -> int:
-    """Answers of the long pools, one for each policy, at most."""
+    """Answers of the long pools of SFT and DPO, at most."""
     settings = profile.evaluation
-    return 3 * min(settings.deep_prompts, settings.prompts) * settings.deep_samples
+    return 2 * min(settings.deep_prompts, settings.prompts) * settings.deep_samples
 
 
 def rows_of(data: DataSettings, kind: str) -> int:
