@@ -13,7 +13,13 @@ from lib.study.planning import plan, preflight
 from lib.study.planning.costs import GPUS, cost_row, cost_tables, recipe_costs, scale_costs
 from lib.study.planning.memory import SHAPES, Shape, shape_of, training_bytes
 from lib.study.planning.plan import plan_text
-from lib.study.planning.requirements import answers_of, deep_answers, disk_gb, memory_rows, training_gb
+from lib.study.planning.requirements import (
+    answers_of,
+    deep_answers,
+    disk_gb,
+    memory_rows,
+    training_gb,
+)
 from lib.study.profiles import load_profile
 from lib.study.run import open_study
 from lib.study.stages.deep_pools import POLICIES
