@@ -17,7 +17,7 @@ from typing import Any
 from lib import ROOT
 from lib.runtime.devices import Device, choose_device, release_memory
 from lib.runtime.errors import show_sentences
-from lib.runtime.files import read_json, write_json
+from lib.runtime.files import read_json, shown, write_json
 from lib.runtime.lock import HeldError, held
 from lib.runtime.manifest import outputs_hash, read_manifest, write_manifest
 from lib.runtime.progress import say
@@ -177,8 +177,3 @@ def stage_hash(study: Study, name: str) -> str:
         raise StudyError(f"{shown(study.path(name))} is not finished; run notebook "
                          f"{makers.get(name, name)} first (or python -m lib.study)")
     return digest
-
-
-def shown(path: Path) -> str:
-    """A path as messages name it: short where it is the project's."""
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -13,9 +13,16 @@ from lib.study.planning import plan, preflight
 from lib.study.planning.costs import GPUS, cost_row, cost_tables, recipe_costs, scale_costs
 from lib.study.planning.memory import SHAPES, Shape, shape_of, training_bytes
 from lib.study.planning.plan import plan_text
-from lib.study.planning.requirements import answers_of, disk_gb, memory_rows, training_gb
+from lib.study.planning.requirements import (
+    answers_of,
+    deep_answers,
+    disk_gb,
+    memory_rows,
+    training_gb,
+)
 from lib.study.profiles import load_profile
 from lib.study.run import open_study
+from lib.study.stages.deep_pools import POLICIES
 from lib.study.stages.responses import candidates_of, pools
 from lib.training.settings import SFTSettings
 
@@ -116,6 +123,8 @@ def test_the_answers_of_the_plan_are_those_of_the_pools(rerank_base: bool, tmp_p
     study = open_study("paper", str(tmp_path), {"evaluation.rerank_base": rerank_base})
     assert answers_of(study.profile) == study.profile.evaluation.prompts * sum(
         candidates_of(study, policy) for policy, _ in pools(study))
+    long = open_study("paper", str(tmp_path), {"evaluation.deep_samples": 64})
+    assert deep_answers(long.profile) == len(POLICIES) * 16 * 64
 
 
 def test_a_float16_profile_without_a_gpu_is_planned_for_a_t4(tmp_path: Path) -> None:
@@ -131,6 +140,13 @@ def test_the_smoke_plan_measures_its_rate_and_finds_nothing_against_it(tmp_path:
     text = plan_text(open_study("smoke", str(tmp_path / "run"), {}))
     assert "measured by training two layers of this width" in text
     assert text.endswith("memory, disk and keys: enough for it here")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_plan_has_the_warning_run_where_there_is_one(wanted: bool, tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path), {"evaluation.warning_run": wanted})
+    assert any(line.startswith("dpo_other") for line in plan_text(study).splitlines()) == wanted
 
 
 def test_costs_are_marked_computed_and_grow_with_model_pairs_and_n() -> None:

@@ -140,7 +140,7 @@ def test_the_long_curve_is_off_by_default_and_does_not_make_another_study(tmp_pa
     assert deep_pools(open_study("smoke", str(tmp_path))) == {}
     long = load_profile("laptop", {"evaluation.deep_samples": 64}).evaluation
     assert without_deep(long) == load_profile("laptop").evaluation
-    with pytest.raises(ProfileError, match="deep_samples is 1 and deep_prompts 16; use 0 for no"):
+    with pytest.raises(ProfileError, match="deep_samples is 1; use 0 for no"):
         load_profile("laptop", {"evaluation.deep_samples": 1})
 
 
