@@ -16,7 +16,7 @@ from itertools import chain
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-Message = dict[str, str]
+Message = dict[str, str]  # role (system, user or assistant) and content
 ROLES = ("system", "user", "assistant")
 BREAK = "\ue000"  # a private-use character: put into a special token, it makes plain text of it
 

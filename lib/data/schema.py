@@ -10,16 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NotRequired, TypedDict, TypeVar
 
 from lib.data.cells import Cells, SchemaError
+from lib.data.chat import Message
 from lib.runtime.files import Row
 
 Out = TypeVar("Out")
-
-
-class Message(TypedDict):
-    """One turn; role is system, user or assistant."""
-
-    role: str
-    content: str
 
 
 class SftRow(TypedDict):

@@ -27,7 +27,7 @@ from lib.data.schema import (
     sft_row,
 )
 from lib.data.settings import DataSettings
-from lib.runtime.files import Row, sha256_of, sha256_of_value
+from lib.runtime.files import Row, sha256_of, sha256_of_value, shown
 from lib.runtime.progress import say
 
 Out = TypeVar("Out")
@@ -70,7 +70,7 @@ def load_heldout(settings: DataSettings) -> list[HeldoutRow]:
 def load_scored(name: Literal["on_policy", "judged", "audit"]) -> list[ScoredRow]:
     """Scored answers of the sample: for pairs and the selector, for the judge, for the audit."""
     path = SAMPLE / f"{name}.jsonl"
-    return convert(read_rows(path), scored_row, _shown(path))
+    return convert(read_rows(path), scored_row, shown(path))
 
 
 def source_hashes(settings: DataSettings) -> dict[str, str]:
@@ -124,7 +124,7 @@ def _load(
         path = _path(settings, part)
         raw = read_rows(path)
         chosen = _choose(len(raw), rows, seed)
-        return convert([raw[index] for index in chosen], to_row, _shown(path), chosen)
+        return convert([raw[index] for index in chosen], to_row, shown(path), chosen)
     place = _place(settings, part)
     if settings.streaming and rows is not None:
         return convert([row for _, row in read(place, rows, seed)], to_row, place.path)
@@ -145,8 +145,3 @@ def _choose(count: int, rows: int | None, seed: str) -> list[int]:
         say(f"{rows:,} rows were asked for and {count:,} are there; all are taken")
         return list(range(count))
     return sorted(random.Random(seed).sample(range(count), rows))
-
-
-def _shown(path: Path) -> str:
-    """The path as errors name it: short where it is the project's."""
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)

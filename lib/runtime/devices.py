@@ -12,8 +12,6 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import psutil
-
 if TYPE_CHECKING:
     import torch
 
@@ -76,6 +74,7 @@ def _cpu_flags() -> str:
 def memory_gb(device: "torch.device") -> float:
     """Memory of the GPU, or of this machine, in GB (1e9 bytes)."""
     if device.type != "cuda":
+        import psutil  # knows every system
         return psutil.virtual_memory().total / 1e9
     import torch
     return torch.cuda.get_device_properties(device).total_memory / 1e9
@@ -87,6 +86,7 @@ def peak_memory_gb(device: "torch.device | None" = None) -> float:
         import torch
         return torch.cuda.max_memory_allocated(device) / 1e9
     if sys.platform == "win32":
+        import psutil
         return psutil.Process().memory_info().peak_wset / 1e9
     import resource  # Windows has none
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lib import ROOT
+
 Row = dict[str, Any]
 
 
@@ -125,6 +127,11 @@ def read_whole_lines(path: Path | str) -> tuple[list[Row], int]:
         except (FileError, UnicodeDecodeError):
             break
     return rows, len(lines)
+
+
+def shown(path: Path) -> str:
+    """A path as messages name it: short where it is the project's."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def sha256_of(path: Path | str) -> str:

@@ -31,30 +31,29 @@ def checked(kind: type[Settings]) -> type[Settings]:
             fill(self, *values, **named)
         except ValidationError as error:
             first = error.errors()[0]
-            raise ValueError(_sentence(first, TypeAdapter(made).json_schema(), "")) from None
+            raise ValueError(_sentence(first, TypeAdapter(made).json_schema())) from None
     made.__init__ = __init__
     return made
 
 
-def build(kind: type[Settings], values: Mapping[str, Any], name: str = "") -> Settings:
+def build(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     """A settings object from plain values, sections as mappings; a field left out has its default.
 
-    name: what goes before a key in errors, such as "sampling.". Raises ValueError: the first value
-    that cannot be used, by its dotted key, with what is allowed.
+    Raises ValueError: the first value that cannot be used, by its dotted key, with what is allowed.
     """
     adapter = TypeAdapter(kind)
     try:  # as JSON, where a list may stand for a tuple, but no text or boolean for a number
         return adapter.validate_json(json.dumps(values, default=str), strict=True, extra="forbid")
     except ValidationError as error:
         first = error.errors()[0]
-    raise ValueError(_sentence(first, adapter.json_schema(), name))
+    raise ValueError(_sentence(first, adapter.json_schema()))
 
 
-def _sentence(error: Mapping[str, Any], schema: Schema, name: str) -> str:
+def _sentence(error: Mapping[str, Any], schema: Schema) -> str:
     keys = [part for part in error["loc"] if isinstance(part, str)]
-    dotted = name + ".".join(keys)
+    dotted = ".".join(keys)
     if error["type"] == "unexpected_keyword_argument":
-        return f"unknown setting {dotted}; {_hint(dotted, [name + key for key in _keys(schema)])}"
+        return f"unknown setting {dotted}; {_hint(dotted, list(_keys(schema)))}"
     if error["type"] == "value_error":
         message = str(error["ctx"]["error"])
         return message if not dotted or message.startswith(dotted) else f"{dotted}: {message}"

@@ -2,7 +2,8 @@
 
     python -m lib.study                                  the laptop study
     python -m lib.study --profile smoke --run runs/try   minutes, on a random model
-    python -m lib.study --only 03,04 --set dpo.beta=0.2 --run runs/beta02
+    python -m lib.study --set dpo.beta=0.2 --run runs/beta02   another beta, in a folder of its own
+    python -m lib.study --only 5 --force                 one notebook of the run again
     python -m lib.study --profile paper --plan           what it would take
 """
 
@@ -13,11 +14,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.runtime.files import FileError, read_json
+from lib.runtime.files import FileError, read_json, shown
 from lib.runtime.progress import duration, say
 from lib.study.notebooks import notebook_paths, run_notebook
 from lib.study.profiles import ProfileError, load_profile, parse_setting
-from lib.study.run import Study, StudyError, open_study, shown
+from lib.study.run import Study, StudyError, open_study, stage_hash
+from lib.study.stages.table import stages_needed
 from lib.study.workers.processes import use_processes
 
 INTERRUPTED = 130  # exit status, as shells have it
@@ -77,6 +79,8 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     if problems := blockers(study, options.processes, options.shard):
         raise StudyError(f"{problems[0]} (--plan says more)")
+    for stage in stages_needed(paths[0].name[:2]) if options.seeds == 1 else ():
+        stage_hash(study, stage)
     from lib.study.planning.access import check_access
     check_access(study)
     say(summary(study, _run_seeds(study, paths, options, settings)))
@@ -100,8 +104,11 @@ def _run_seeds(study: Study, paths: Sequence[Path], options: argparse.Namespace,
 def _run_notebooks(study: Study, paths: Sequence[Path], options: argparse.Namespace,
                    settings: dict) -> Counter[str]:
     """Seconds by notebook; notebooks that are up to date are skipped."""
-    parameters = {"profile": options.profile, "run": str(study.folder), "force": options.force,
-                  "settings": settings | {"seed": study.profile.seed}}
+    asked = load_profile(options.profile, settings).seed
+    other = {} if study.profile.seed == asked else {"seed": study.profile.seed}  # of --seeds
+    parameters = {"profile": options.profile, "run": str(study.folder)}
+    parameters |= {"force": True} if options.force else {}
+    parameters |= {"settings": settings | other} if settings or other else {}
     seconds: Counter[str] = Counter()
     for number, path in enumerate(paths, start=1):
         say(f"notebook {number} of {len(paths)}: {path.stem}")

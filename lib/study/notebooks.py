@@ -6,24 +6,28 @@ of the stages before it are the same as last time; stages inside a notebook skip
 
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lib import ROOT
-from lib.runtime.files import read_json, sha256_of, sha256_of_value, write_json, write_text
+from lib.runtime.files import (
+    read_json,
+    sha256_of,
+    sha256_of_value,
+    shown,
+    write_json,
+    write_text,
+)
 from lib.runtime.manifest import code_hash, outputs_hash
 from lib.runtime.progress import duration, say
-from lib.study.run import StudyError, shown
+from lib.study.run import StudyError
 from lib.study.stages.table import stages_before
-
-if TYPE_CHECKING:
-    from traitlets.config import Config
 
 NOTEBOOKS = ROOT / "notebooks"
 REMOTE_SCRIPT = re.compile(r'<script[^>]*\ssrc="https?://[^"]*"[^>]*>\s*</script>')
 FILES_BEFORE = dict.fromkeys(("05", "07"), ["seeds.json"])  # the spread over seeds, if several
+QUIET = ["--log-level=CRITICAL"]  # a kernel otherwise warns of its port, and of being interrupted
 
 
 def notebook_paths(only: Sequence[str] = (), start: str = "") -> list[Path]:
@@ -34,7 +38,11 @@ def notebook_paths(only: Sequence[str] = (), start: str = "") -> list[Path]:
         if number.strip().zfill(2) not in numbers:
             raise StudyError(f"there is no notebook {number!r}; use {', '.join(numbers)}")
     wanted = [number.strip().zfill(2) for number in only] or numbers
-    return [path for path in paths if path.name[:2] in wanted and path.name[:2] >= start.zfill(2)]
+    chosen = [path for path in paths if path.name[:2] in wanted
+              and path.name[:2] >= start.zfill(2)]
+    if not chosen:
+        raise StudyError(f"none of the notebooks {', '.join(only)} comes at {start} or later")
+    return chosen
 
 
 def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bool) -> float | None:
@@ -59,7 +67,7 @@ def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bo
         papermill.execute_notebook(
             path, output, dict(parameters), kernel_name="python3", cwd=NOTEBOOKS, log_output=False,
             progress_bar=False, start_timeout=120, execution_timeout=None, autosave_cell_every=60,
-            stdout_file=_Echo(), stderr_file=None, config=_kernel_config())
+            stdout_file=_Echo(), stderr_file=None, extra_arguments=QUIET)
     except PapermillExecutionError as error:
         raise StudyError(f"{path.stem} stopped at cell {error.cell_index}: {error.ename}: "
                          f"{error.evalue} (see {shown(output)})") from error
@@ -79,12 +87,6 @@ class _Echo:
 
     def flush(self) -> None:
         """Do nothing: `write` has flushed."""
-
-
-def _kernel_config() -> "Config":
-    """Sockets in the file system where there are such, which spares a warning about open ports."""
-    from traitlets.config import Config
-    return Config() if sys.platform == "win32" else Config(KernelManager={"transport": "ipc"})
 
 
 def _key(path: Path, run: Path, parameters: Mapping[str, Any]) -> str:

@@ -1,19 +1,23 @@
-"""The four presets. `paper` holds the values of Qin & Garcia (CS224R 2025), in full.
+"""The four presets: what differs from the defaults of `lib.study.profiles`, and why.
 
-laptop's training values were chosen on validation prompts of the sample (README, "How the recipe
-was chosen"), never on the held-out prompts or the audit.
+smoke: every step of the study in minutes, on a random model; its numbers mean nothing.
+laptop: a real if small study on two CPU cores. Training values were chosen on validation prompts of
+the sample (README, "How the recipe was chosen"), never on the held-out prompts or the audit.
+paper: the values of Qin & Garcia (CS224R 2025), those that equal a default too.
+t4: the paper within 16 GB; float16, because a T4 has no bfloat16.
 """
 
 from typing import Any
 
 from lib.data.settings import PAPER as PAPER_DATA
 
+# A random model moves only at a high rate; two checkpoints and evaluations exercise both.
 SMOKE_DPO: dict[str, Any] = {
     "learning_rate": 1e-3, "batch_size": 8, "token_budget": 1024,
     "checkpoint_every": 2, "evaluate_every": 2}
 
 SMOKE: dict[str, Any] = {
-    "model": {"name": "smoke", "precision": "float32", "device": "cpu"},
+    "model": {"name": "smoke", "precision": "float32", "device": "cpu"},  # the same anywhere
     "data": {"sft_rows": 32, "preference_rows": 32, "max_length": 256, "max_pair_length": 256},
     "sft": {"learning_rate": 1e-3, "batch_size": 8, "token_budget": 1024,
             "checkpoint_every": 2},
@@ -26,6 +30,7 @@ SMOKE: dict[str, Any] = {
     "evaluation": {"prompts": 16, "resamples": 1000, "probe_prompts": 8},
 }
 
+# token_budget keeps a step within the cache and the run within 6 GB.
 LAPTOP_DPO: dict[str, Any] = {
     "learning_rate": 2e-5, "batch_size": 32, "token_budget": 768,
     "checkpoint_every": 6, "keep_checkpoints": 1, "evaluate_every": 9}
@@ -35,6 +40,7 @@ LAPTOP: dict[str, Any] = {
             "token_budget": 1024, "checkpoint_every": 10, "keep_checkpoints": 1,
             "evaluate_every": 8},
     "dpo": LAPTOP_DPO,
+    # the warning run is trained harder, so that its harm shows within the laptop's time
     "dpo_other": LAPTOP_DPO | {"learning_rate": 1e-4, "batch_size": 16, "evaluate_every": 0},
     "reward_model": {"learning_rate": 2e-5, "batch_size": 32,
                      "token_budget": 1024, "checkpoint_every": 6, "keep_checkpoints": 1,
@@ -53,6 +59,7 @@ PAPER: dict[str, Any] = {
     "reward_model": {"token_budget": 32768, "checkpoint_every": 200, "evaluate_every": 200},
     "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_prompt_tokens": 1024,
                  "max_new_tokens": 1024},
+    # the paper judged with its selector; here the judge is another family
     "rewards": {"selector": "nemotron", "judge": "Skywork/Skywork-Reward-V2-Qwen3-0.6B"},
     "evaluation": {"prompts": 200, "temperatures": [0.1, 0.25, 0.6, 1.0], "rerank_base": True},
 }

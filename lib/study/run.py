@@ -17,7 +17,7 @@ from typing import Any
 from lib import ROOT
 from lib.runtime.devices import Device, choose_device, release_memory
 from lib.runtime.errors import show_sentences
-from lib.runtime.files import read_json, write_json
+from lib.runtime.files import read_json, shown, write_json
 from lib.runtime.lock import HeldError, held
 from lib.runtime.manifest import dotted, outputs_hash, read_manifest, write_manifest
 from lib.runtime.progress import say
@@ -176,8 +176,3 @@ def stage_inputs(study: Study, name: str) -> dict[str, str]:
     stage = STAGES[name]
     there = [other for other in stage.where_made if outputs_hash(study.path(other)) != "absent"]
     return {other: stage_hash(study, other) for other in (*stage.inputs, *there)}
-
-
-def shown(path: Path) -> str:
-    """A path as messages name it: short where it is the project's."""
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -18,7 +18,7 @@ from lib import ROOT
 from lib.data.cells import SchemaError
 from lib.data.hub import HubError
 from lib.data.settings import PAPER, DataSettings
-from lib.data.sources import load_heldout, load_preferences, load_scored, load_sft
+from lib.data.sources import load_heldout, load_preferences, load_scored, load_sft, source_hashes
 from lib.runtime.files import FileError
 
 MESSAGES = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
@@ -212,3 +212,17 @@ def test_impossible_settings_are_refused_when_they_are_made(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         DataSettings(**change)
+
+
+def test_the_rows_of_a_part_are_known_by_the_bytes_of_their_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"messages": []}\n', encoding="utf-8")
+    settings = DataSettings(source="local", sft_path=str(file))
+    before = source_hashes(settings)
+    file.write_text('{"messages": [1]}\n', encoding="utf-8")
+    changed = {part for part, digest in source_hashes(settings).items() if digest != before[part]}
+    assert changed == {"sft"}
+    assert source_hashes(DataSettings(pairs="written"))["preferences"] != before["preferences"]
+    file.unlink()
+    with pytest.raises(FileError, match="mine.jsonl does not exist; give a"):
+        source_hashes(settings)

@@ -194,6 +194,7 @@ def test_the_plan_names_stages_downloads_disk_memory_keys_and_minutes(
     (["--set", "dpo.beta"], "write it as key=value"),
     (["--set", "dpo.bet=1"], "did you mean dpo.beta?"),
     (["--profile", "smoke", "--only", "09"], "there is no notebook '09'; use 01, 02"),
+    (["--only", "3", "--from", "5"], "none of the notebooks 3 comes at 5 or later"),
     (["--profile", "smoke", "--seeds", "0"], "--seeds is 0; use at least 1")])
 def test_a_wrong_command_line_is_one_sentence_and_exit_status_2(
         arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,9 +29,10 @@ class Notebooks:
                  force: bool) -> float | None:
         if len(self.calls) == self.cut:
             raise KeyboardInterrupt
-        self.calls.append((path.name[:2], run.name, parameters["settings"]["seed"], force))
+        settings = parameters.get("settings", {})
+        self.calls.append((path.name[:2], run.name, settings.get("seed", 0), force))
         if path.name.startswith("05") and not (run / "results.json").exists():
-            study = filled(open_study("smoke", str(run), parameters["settings"]))
+            study = filled(open_study("smoke", str(run), settings))
             write_json(run / "results.json", {"win_rates": round_robin(
                 scoreboard(load_systems(study), ROLES), comparisons(study), resamples=20)})
         return 1.0
@@ -43,10 +44,10 @@ def study(tmp_path: Path) -> Study:
 
 
 def run(study: Study, monkeypatch: pytest.MonkeyPatch, cut: int | None = None) -> Notebooks:
-    made = Notebooks(cut)
+    made, status = Notebooks(cut), 0 if cut is None else command.INTERRUPTED
     monkeypatch.setattr(command, "run_notebook", made)
-    ended = command.main(["--profile", "smoke", "--run", str(study.folder), "--seeds", "3"])
-    assert ended == (0 if cut is None else command.INTERRUPTED)
+    line = ["--profile", "smoke", "--run", str(study.folder), "--seeds", "3"]
+    assert command.main(line) == status
     return made
 
 

@@ -85,7 +85,7 @@ def _begun(check: Callable[[], None]) -> Future[None]:
     answer: Future[None] = Future()
 
     def work() -> None:
-        """Fill the answer in."""
+        """Hand the outcome, an error too, to the future."""
         try:
             answer.set_result(check())
         except Exception as error:  # noqa: BLE001 - handed on to who asked

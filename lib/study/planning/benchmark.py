@@ -1,4 +1,4 @@
-"""How fast this machine trains: two decoder layers of a model's width, for half a second."""
+"""How fast this machine trains: two decoder layers of a model's width, for a moment."""
 
 import time
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LAYERS, ROWS, TOKENS = 2, 4, 256
-SECONDS = 0.5
+SECONDS = 0.3
 
 
 def training_rate(shape: Shape, device: Device, seconds: float = SECONDS) -> float:

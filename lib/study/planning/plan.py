@@ -34,7 +34,7 @@ from lib.study.run import Study
 DOWNLOADS_GB = {"packaged": 0.09, "smoke": 0.0, "Qwen/Qwen2.5-0.5B": 1.0}
 SAMPLING_TOKENS = 600.0  # new tokens a second of the packaged model on two CPU cores, measured
 TOKENS = {"sft": {"sample": 154, "hub": SFT_TOKENS}, "pairs": {"sample": 100, "hub": PAIR_TOKENS},
-          "answer": {"sample": 80, "hub": ANSWER_TOKENS}}
+          "other_pairs": {"sample": 100}, "answer": {"sample": 80, "hub": ANSWER_TOKENS}}
 SCORED_ANSWERS = 3160  # answers of the sample that the embedded heads are fitted and tested on
 AUDIT_ANSWERS = 480  # answers of the audit, which every judge scores once
 
@@ -89,32 +89,42 @@ def _card(device: Device) -> Gpu | None:
 
 def _stages(profile: Profile, device: Device, rate: float, processes: int,
             sharded: bool) -> Iterator[Stage]:
-    shape = shape_for(profile)
-    source = "sample" if profile.data.source == "sample" else "hub"
+    shape, source = shape_for(profile), _source(profile)
     gpus = processes if device.device.type == "cuda" else 1  # processes share a CPU's cores
     rate, sampling = rate * gpus, gpus * _sampling_rate(shape, profile, device)
-    memory = {name: training_gb(profile, device, name, processes, sharded)
-              for name in ("sft", "dpo")}
-    sft = rows_of(profile.data, "sft") * TOKENS["sft"][source] * profile.sft.epochs
-    pairs = rows_of(profile.data, "pairs") * TOKENS["pairs"][source] * profile.dpo.epochs
     answer = min(profile.sampling.max_new_tokens, TOKENS["answer"][source])
     answers = answers_of(profile)
-    flops = {name: 8 if getattr(profile, name).activation_checkpointing else 6
-             for name in ("sft", "dpo")}
     yield Stage("data", "read, curate, split", 5 if source == "sample" else 300, 1.0)
-    yield Stage("sft", f"{sft:,.0f} tokens", flops["sft"] * shape.parameters * sft / rate,
-                memory["sft"])
+    memory = {name: training_gb(profile, device, name, processes, sharded)
+              for name in ("sft", "dpo", "dpo_other")}
+    yield _training(profile, rate, memory, "sft", "sft")
     if "embedded" in (profile.rewards.selector, profile.rewards.judge):
         yield Stage("rewards", f"{SCORED_ANSWERS:,} answers read twice for two heads",
                     2 * shape.parameters * SCORED_ANSWERS * 85 / rate, 2.0)
-    yield Stage("dpo", f"{pairs:,.0f} tokens, and the reference once",
-                (flops["dpo"] + 2) * shape.parameters * pairs / rate, memory["dpo"])
+    yield _training(profile, rate, memory, "dpo", "pairs", ", and the reference once")
+    if source == "sample" and profile.evaluation.warning_run:
+        yield _training(profile, rate, memory, "dpo_other", "other_pairs",
+                        ", the warning run")
     yield Stage("responses", f"{answers:,} answers of about {answer} tokens",
                 answers * answer / sampling, sampling_gb(profile))
     if long := deep_answers(profile):
         yield Stage("deep", f"{long:,} answers for a long Best-of-N curve",
                     long * answer / sampling, sampling_gb(profile))
     yield Stage("results", "statistics, figures, viewers", 60, 1.5)
+
+
+def _training(profile: Profile, rate: float, memory: dict[str, float], name: str, rows: str,
+              note: str = "") -> Stage:
+    """A training stage; a reference reads all tokens once more."""
+    settings, source = getattr(profile, name), _source(profile)
+    tokens = rows_of(profile.data, rows) * TOKENS[rows][source] * settings.epochs
+    operations = (8 if settings.activation_checkpointing else 6) + (0 if name == "sft" else 2)
+    return Stage(name, f"{tokens:,.0f} tokens{note}",
+                 operations * shape_for(profile).parameters * tokens / rate, memory[name])
+
+
+def _source(profile: Profile) -> str:
+    return "sample" if profile.data.source == "sample" else "hub"
 
 
 def _sampling_rate(shape: Shape, profile: Profile, device: Device) -> float:

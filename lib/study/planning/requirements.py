@@ -21,7 +21,7 @@ from lib.training.settings import TrainingSettings
 SFT_TOKENS = 420  # mean of SmolTalk, cut at 512
 DPO_PAIRS, PAIR_TOKENS = 61_135, 640  # of UltraFeedback; the prompt once, both answers
 ANSWER_TOKENS = 300  # of an answer to one of its prompts
-SAMPLE_ROWS = {"sft": 256, "pairs": 551}
+SAMPLE_ROWS = {"sft": 256, "pairs": 551, "other_pairs": 176}
 HUB_GB = {"sft": 4.6, "preferences": 1.4}  # download and the Arrow files that datasets makes of it
 
 
@@ -66,7 +66,7 @@ def deep_answers(profile: Profile) -> int:
 
 
 def rows_of(data: DataSettings, kind: str) -> int:
-    """Training rows of a kind: sft or pairs."""
+    """Training rows of a kind: sft, pairs, or the sample's other_pairs."""
     asked = data.sft_rows if kind == "sft" else data.preference_rows
     if data.source == "sample":
         return min(asked or SAMPLE_ROWS[kind], SAMPLE_ROWS[kind])

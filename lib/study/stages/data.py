@@ -132,8 +132,8 @@ def _other_pairs(study: Study, tokenizer: Any, *likes: list[Row]) -> list[list[R
     if settings is None:
         return [[] for _ in likes]
     wanted = [{prompt_text(row) for row in like} for like in likes]
-    rows = [row for row in load_preferences(settings, settings.seed)
-            if prompt_text(row) in set().union(*wanted)]
+    either = set().union(*wanted)
+    rows = [row for row in load_preferences(settings, settings.seed) if prompt_text(row) in either]
     rows, _ = curate_preferences(rows, tokenizer, settings.max_pair_length)
     return [[row for row in rows if prompt_text(row) in prompts] for prompts in wanted]
 

@@ -35,9 +35,21 @@ STAGES = {stage.name: stage for stage in (
 SHOWN = {"07": ("responses", "results")}  # of notebooks that make no stage
 
 
+def stages_needed(number: str) -> list[str]:
+    """The stages that must be finished before notebook `number` ("05") can start."""
+    return _of_others(number, {name for stage in _made_by(number) for name in stage.inputs})
+
+
 def stages_before(number: str) -> list[str]:
-    """The stages of other notebooks that notebook `number` ("05") reads, in the table's order."""
-    made = [stage for stage in STAGES.values() if stage.notebook.startswith(number)]
-    read = {name for stage in made for name in (*stage.inputs, *stage.where_made)}
-    read |= set(SHOWN.get(number, ()))
-    return [name for name in STAGES if name in read - {stage.name for stage in made}]
+    """Those, and the stages that the notebook reads where a run has them; in the table's order."""
+    return _of_others(number, {name for stage in _made_by(number)
+                               for name in (*stage.inputs, *stage.where_made)})
+
+
+def _of_others(number: str, read: set[str]) -> list[str]:
+    own = {stage.name for stage in _made_by(number)}
+    return [name for name in STAGES if name in (read | set(SHOWN.get(number, ()))) - own]
+
+
+def _made_by(number: str) -> list[Stage]:
+    return [stage for stage in STAGES.values() if stage.notebook.startswith(number)]

@@ -144,6 +144,13 @@ def test_the_smoke_plan_measures_its_rate_and_finds_nothing_against_it(tmp_path:
     assert text.endswith("memory, disk and keys: enough for it here")
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_plan_has_the_warning_run_where_there_is_one(wanted: bool, tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path), {"evaluation.warning_run": wanted})
+    assert any(line.startswith("dpo_other") for line in plan_text(study).splitlines()) == wanted
+
+
 def test_costs_are_marked_computed_and_grow_with_model_pairs_and_n() -> None:
     rows = recipe_costs() + scale_costs()
     assert {row["kind"] for row in rows} == {"computed"}

@@ -8,7 +8,7 @@ from lib.runtime.files import write_json
 from lib.study import notebooks
 from lib.study.notebooks import NOTEBOOKS, notebook_paths
 from lib.study.run import Study, StudyError, open_study, stage_inputs
-from lib.study.stages.table import STAGES, stages_before
+from lib.study.stages.table import STAGES, stages_before, stages_needed
 
 
 @pytest.fixture
@@ -60,6 +60,8 @@ def test_a_notebook_reads_the_stages_of_the_notebooks_before_it() -> None:
     assert stages_before("03") == ["data", "sft", "rewards"]
     assert stages_before("04") == ["data", "sft", "dpo"]
     assert {"responses", "selection", "dpo_other", "rewards"} <= set(stages_before("05"))
+    assert stages_needed("03") == ["data", "sft"]
+    assert stages_needed("07") == stages_before("07") == ["responses", "results"]
 
 
 def test_every_stage_reads_known_stages_and_is_made_by_a_notebook() -> None:
