@@ -1,8 +1,9 @@
 """Response rows in the study's schema, made up for the tests of the analysis room."""
 
-from typing import Any
+from collections.abc import Sequence
 
-Row = dict[str, Any]
+from lib.analysis.comparisons.win_rates import round_robin
+from lib.runtime.files import Row
 
 
 def response(number: int, text: str, score: float | None, **others: float | None) -> Row:
@@ -17,3 +18,10 @@ def system(scores: list[float | None], name: str = "a") -> list[Row]:
     """Rows of one system whose texts differ from every other name's."""
     return [response(number, f"{name} says {'word ' * (number % 7 + 1)}{number}", score)
             for number, score in enumerate(scores)]
+
+
+def compare(rows_a: Sequence[Row], rows_b: Sequence[Row], judge: str, a: str = "a", b: str = "b",
+            **options: int) -> Row:
+    """The win-rate row of two systems by one judge."""
+    [row] = round_robin({b: rows_b, a: rows_a}, [judge], [(a, b)], **options)
+    return row

@@ -67,7 +67,7 @@ def _in_own_process(size: int, threads: int) -> dict[str, Any]:
 def _measure(options: argparse.Namespace, prompts: int) -> dict[str, Any]:
     """Seconds of each part, their sum, and the process's peak memory in GB."""
     from lib.analysis.comparisons import win_rates
-    from lib.analysis.judges.quality import quality as judges
+    from lib.analysis.judges import quality as judges
 
     names = [f"judge {number}" for number in range(options.judges)]
     systems = _answers(prompts, options.systems, names)

@@ -13,9 +13,12 @@ from lib.analysis.judges.audit import (
     corrected_win_rate,
     judge_quality,
     reader_win_rates,
+    system_name,
     system_order,
 )
 from lib.analysis.judges.quality import judge_agreement, length_preference, pair_accuracy
+from lib.analysis.statistics.calibration import calibration
+from lib.analysis.statistics.outcomes import compare_gaps, win_rate
 from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
 from lib.analysis.tables import judges as judge_tables
 from lib.runtime.files import read_jsonl
@@ -33,6 +36,11 @@ def test_the_audit_has_five_systems_in_the_order_of_the_story() -> None:
     systems = audit_systems(AUDIT)
     assert list(systems) == ["base", "sft", "sft+bon4@0.6", "dpo", "dpo+bon4@0.6"]
     assert all(len(rows) == len(AUDIT) for rows in systems.values())
+
+
+@pytest.mark.parametrize(("temperature", "name"), [(1.0, "dpo+bon4@1"), (0.6, "dpo+bon4@0.6")])
+def test_the_audit_calls_a_system_what_the_run_calls_it(temperature: float, name: str) -> None:
+    assert system_name({"system": "dpo", "selected": "bon4", "temperature": temperature}) == name
 
 
 @pytest.mark.parametrize(("a", "b", "rate"), [
@@ -61,7 +69,7 @@ def test_a_judge_that_turns_the_readers_order_round_is_caught_where_the_reader_i
     assert ["base", "dpo+bon4@0.6"] in order["turned_surely"]
     assert ["sft", "dpo"] not in order["turned_surely"]  # .52 of 120: the reader is not sure
     table = judge_tables.system_order_table([order])
-    assert "base / dpo+bon4@0.6" in table
+    assert "base / `dpo+bon4@0.6`" in table
 
 
 def test_the_reader_and_the_judges_are_compared_with_each_other_on_the_same_verdicts() -> None:
@@ -71,7 +79,7 @@ def test_the_reader_and_the_judges_are_compared_with_each_other_on_the_same_verd
     assert rows[0]["kappa"] == 1
     assert rows[1]["kappa"] == rows[2]["kappa"] < 0.8
     assert {row["n"] for row in rows} == {10 * len(AUDIT)}
-    assert "| blind reader, twin | 1200 | 1.00 | 1.00 | 1.00 |" in \
+    assert "| blind reader, twin | 1,200 | 1.00 | 1.00 | 1.00 |" in \
         judge_tables.audit_agreement_table(rows)
 
 
@@ -151,6 +159,13 @@ def test_pair_accuracy_counts_ties_half_and_resamples_prompts() -> None:
     assert wide["ci_high"] - wide["ci_low"] > 2 * (narrow["ci_high"] - narrow["ci_low"])
     with pytest.raises(ValueError, match="needs at least one"):
         pair_accuracy([np.nan])
+
+
+def test_one_rule_says_who_is_right_in_accuracy_calibration_and_win_rate() -> None:
+    gaps = [1.0, -2.0, 0.0, 1e-12, 0.5]
+    assert compare_gaps([*gaps, np.nan]).tolist()[:-1] == [1, 0, 0.5, 1, 1]
+    assert pair_accuracy(gaps)["accuracy"] == calibration(gaps).accuracy == \
+        win_rate(gaps, np.zeros(5)) == 0.7
 
 
 def test_a_judge_that_counts_words_prefers_the_longer_answer() -> None:
