@@ -8,9 +8,9 @@ from typing import Any
 
 from lib.analysis.tables.formatting import DOUBTFUL, markdown_table, win_rate_table
 from lib.analysis.tables.policies import text_table
-from lib.runtime.files import sha256_of_value
+from lib.inference.systems import System
+from lib.runtime.files import Row, sha256_of_value
 
-Row = dict[str, Any]
 STAGES = {"sft": "supervised fine-tuning", "dpo": "Direct Preference Optimization"}
 LIMITS = """\
 - Preference scores, the judges' training labels and the audit were made by a large language model
@@ -29,8 +29,10 @@ def model_card(name: str, stage: str, base_model: str, manifest: Mapping[str, An
 
     win_rates: rows of results.json, of which those with this stage's system are shown.
     """
-    shown = [row for row in win_rates if stage in (_policy(row["a"]), _policy(row["b"]))]
-    metrics = {key: row for key, row in (text_metrics or {}).items() if _policy(key) == stage}
+    shown = [row for row in win_rates
+             if stage in {System.parse(row[side]).policy for side in ("a", "b")}]
+    metrics = {key: row for key, row in (text_metrics or {}).items()
+               if System.parse(key).policy == stage}
     sections = [
         _front_matter(base_model, license_name, stage),
         f"# {name}\n\n{base_model} after {STAGES.get(stage, stage)} on {data}, made to study how "
@@ -77,8 +79,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _policy(system: str) -> str:
-    """`dpo+bon4@0.6` -> `dpo`."""
-    return system.split("+")[0]
