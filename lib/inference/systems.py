@@ -25,8 +25,12 @@ class System:
     @property
     def name(self) -> str:
         """What tables, files and pages call it; one name a system (`@1`, never `@1.0`)."""
-        return f"{self.policy}+{self.rule}{self.n}@{self.temperature:g}" if self.rule else (
-            self.policy)
+        return f"{self.family}@{self.temperature:g}" if self.rule else self.family
+
+    @property
+    def family(self) -> str:
+        """The name without its temperature, `dpo+bon4`: one line of a figure over temperatures."""
+        return f"{self.policy}+{self.rule}{self.n}" if self.rule else self.policy
 
     @property
     def control(self) -> Self:

@@ -61,6 +61,15 @@ def write_manifest(folder: Path, parameters: Mapping[str, Any], inputs: Mapping[
         "peak_memory_gb": round(peak_memory_gb(device.device if device else None), 3)})
 
 
+def dotted(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parameters side by side under dotted names, as `--set` takes them."""
+    flat: dict[str, Any] = {}
+    for key, value in parameters.items():
+        nested = isinstance(value, Mapping)
+        flat |= dotted(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a finished stage, or None."""
     path = folder / "manifest.json"

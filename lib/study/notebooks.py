@@ -20,13 +20,11 @@ from lib.runtime.files import read_json, sha256_of, sha256_of_value, write_json,
 from lib.runtime.manifest import code_hash, outputs_hash
 from lib.runtime.progress import duration, say
 from lib.study.run import StudyError
+from lib.study.stages.table import stages_before
 
 NOTEBOOKS = ROOT / "notebooks"
 REMOTE_SCRIPT = re.compile(r'<script[^>]*\ssrc="https?://[^"]*"[^>]*>\s*</script>')
-STAGES_BEFORE = {"01": [], "02": ["data"], "03": ["data", "sft"], "04": ["data", "sft", "dpo"],
-                 "05": ["data", "sft", "dpo", "responses"],
-                 "06": ["data", "sft", "dpo", "responses", "results"]}
-FILES_BEFORE = {"05": ["seeds.json"]}  # the spread over seeds, where several were run
+FILES_BEFORE = dict.fromkeys(("05", "07"), ["seeds.json"])  # the spread over seeds, if several
 
 
 def notebook_paths(only: Sequence[str] = (), start: str = "") -> list[Path]:
@@ -83,7 +81,7 @@ class _Echo:
 def _key(path: Path, run: Path, parameters: Mapping[str, Any]) -> str:
     """What an executed notebook depends on."""
     number = path.name[:2]
-    before = {stage: outputs_hash(run / stage) for stage in STAGES_BEFORE[number]}
+    before = {stage: outputs_hash(run / stage) for stage in stages_before(number)}
     before |= {name: sha256_of(run / name) for name in FILES_BEFORE.get(number, ())
                if (run / name).exists()}
     return sha256_of_value([sha256_of(path), dict(parameters), code_hash(), before])

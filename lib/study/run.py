@@ -16,9 +16,10 @@ from typing import Any
 from lib import ROOT
 from lib.runtime.devices import Device, choose_device, release_memory
 from lib.runtime.files import read_json, write_json
-from lib.runtime.manifest import outputs_hash, read_manifest, write_manifest
+from lib.runtime.manifest import dotted, outputs_hash, read_manifest, write_manifest
 from lib.runtime.progress import say
 from lib.study.profiles import Profile, load_profile
+from lib.study.stages.table import STAGES
 
 
 class StudyError(ValueError):
@@ -114,20 +115,10 @@ def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    old, new = _flat(before), _flat(now)
+    old, new = dotted(before), dotted(now)
     parts = [f"{key}={old.get(key)!r} (now {new.get(key)!r})"
              for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     return "; ".join(parts[:4]) + (f" and {len(parts) - 4} more" if len(parts) > 4 else "")
-
-
-def _flat(value: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            flat |= _flat(item, f"{path}{key}.")
-        else:
-            flat[f"{path}{key}"] = item
-    return flat
 
 
 def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,13 +135,21 @@ def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def stage_hash(study: Study, name: str) -> str:
     """Hash of a finished stage's outputs; raises StudyError naming the notebook that makes it."""
-    makers = {"data": "01_data", "sft": "02_sft", "dpo": "03_dpo", "dpo_other": "03_dpo",
-              "rewards": "04_best_of_n", "responses": "04_best_of_n", "deep": "04_best_of_n"}
     digest = outputs_hash(study.path(name))
     if digest == "absent":
         raise StudyError(f"{_shown(study.path(name))} is not finished; run notebook "
-                         f"{makers.get(name, name)} first (or python -m lib.study)")
+                         f"{STAGES[name].notebook} first (or python -m lib.study)")
     return digest
+
+
+def stage_inputs(study: Study, name: str) -> dict[str, str]:
+    """Hashes of the stages that stage `name` reads, as the table of stages has them.
+
+    Raises StudyError where one that it cannot do without is not finished.
+    """
+    stage = STAGES[name]
+    there = [other for other in stage.where_made if outputs_hash(study.path(other)) != "absent"]
+    return {other: stage_hash(study, other) for other in (*stage.inputs, *there)}
 
 
 def _shown(path: Path) -> str:

@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from lib.analysis.comparisons.seeds import win_rates_over_seeds
 from lib.runtime.files import Row, read_json, write_json
+from lib.runtime.manifest import outputs_hash
 from lib.runtime.progress import say
+from lib.study.policies import load_systems
 from lib.study.run import Study, stage_hash
-from lib.study.stages.responses import load_systems
 from lib.study.stages.rewards import ROLES
 
 FILE = "seeds.json"
@@ -33,15 +34,21 @@ def summarise_seeds(study: Study, studies: Sequence[Study]) -> None:
     rows = win_rates_over_seeds([load_systems(one) for one in studies], ROLES, pairs)
     single = {(row["a"], row["b"], row["judge"]): row for row in rates}
     rows = [row | _first(single[row["a"], row["b"], row["judge"]]) for row in rows]
-    write_json(study.path(FILE), {"responses": stage_hash(study, "responses"), "rows": rows})
+    write_json(study.path(FILE), {"responses": {
+        str(one.folder.relative_to(study.folder)): stage_hash(one, "responses")
+        for one in studies}, "rows": rows})
     say(f"spread over {len(studies)} seeds: {study.path(FILE)}")
 
 
 def known_seeds(study: Study) -> list[Row]:
-    """The rows of seeds.json; none where one seed was run, or other answers than these."""
+    """The rows of seeds.json; none where one seed was run, or some seed's answers are others now.
+    """
     path = study.path(FILE)
-    known = read_json(path) if path.exists() else {"responses": None}
-    return known["rows"] if known["responses"] == stage_hash(study, "responses") else []
+    if not path.exists():
+        return []
+    known = read_json(path)
+    now = {run: outputs_hash(study.path(run, "responses")) for run in known["responses"]}
+    return known["rows"] if now == known["responses"] else []
 
 
 def _first(row: Row) -> Row:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import round_robin
 from lib.runtime.files import Row
 
@@ -23,5 +24,5 @@ def system(scores: list[float | None], name: str = "a") -> list[Row]:
 def compare(rows_a: Sequence[Row], rows_b: Sequence[Row], judge: str, a: str = "a", b: str = "b",
             **options: int) -> Row:
     """The win-rate row of two systems by one judge."""
-    [row] = round_robin({b: rows_b, a: rows_a}, [judge], [(a, b)], **options)
+    [row] = round_robin(scoreboard({b: rows_b, a: rows_a}, [judge]), [(a, b)], **options)
     return row

@@ -67,17 +67,19 @@ def _in_own_process(size: int, threads: int) -> dict[str, Any]:
 def _measure(options: argparse.Namespace, prompts: int) -> dict[str, Any]:
     """Seconds of each part, their sum, and the process's peak memory in GB."""
     from lib.analysis.comparisons import win_rates
+    from lib.analysis.comparisons.scoreboard import scoreboard
     from lib.analysis.judges import quality as judges
 
     names = [f"judge {number}" for number in range(options.judges)]
     systems = _answers(prompts, options.systems, names)
+    board = scoreboard(systems, names)
     pairs = list(zip(list(systems)[1:], systems, strict=False))
     parts: dict[str, Callable[[], object]] = {
-        "round_robin": lambda: win_rates.round_robin(systems, names, resamples=options.resamples),
-        "ratings": lambda: [win_rates.rate_systems(systems, name, resamples=options.resamples)
+        "round_robin": lambda: win_rates.round_robin(board, resamples=options.resamples),
+        "ratings": lambda: [win_rates.rate_systems(board, name, resamples=options.resamples)
                             for name in names],
-        "by_source": lambda: win_rates.win_rates_by_source(systems, names, pairs),
-        "agreement": lambda: judges.judge_agreement(systems, names, pairs)}
+        "by_source": lambda: win_rates.win_rates_by_source(board, pairs),
+        "agreement": lambda: judges.judge_agreement(board, pairs)}
     seconds = {name: _seconds(part) for name, part in parts.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return {"prompts": prompts, "comparisons": options.judges * _pairs(options.systems),

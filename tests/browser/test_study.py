@@ -130,6 +130,6 @@ def test_curves_grow_while_a_stage_trains(
 ) -> None:
     page = open_lab(put(lab, "02_sft.ipynb", profile="smoke", run=str(run), force=True))
     run_all_cells(page, 240)
-    curves = output_of(page, "fine_tune(study)").locator(".curves")
+    curves = output_of(page, "train_sft(study)").locator(".curves")
     assert curves.locator("polyline.smooth").count() == 1
     assert curves.locator("circle").count() >= 2

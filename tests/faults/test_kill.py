@@ -19,11 +19,11 @@ SCRIPT = f"""
 import sys
 from lib.study.run import open_study
 from lib.study.stages.data import prepare_data
-from lib.study.stages.sft import fine_tune
-from lib.study.stages.dpo import prefer
-from lib.study.stages.responses import answer_prompts
+from lib.study.stages.sft import train_sft
+from lib.study.stages.dpo import train_dpo
+from lib.study.stages.responses import sample_and_select
 study = open_study("smoke", sys.argv[1], {SETTINGS})
-prepare_data(study); fine_tune(study); prefer(study); answer_prompts(study)
+prepare_data(study); train_sft(study); train_dpo(study); sample_and_select(study)
 """
 RESULTS = ("sft/model/model.safetensors", "dpo/model/model.safetensors",
            "responses/dpo+bon4@0.6.jsonl", "responses/base.jsonl")

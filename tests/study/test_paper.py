@@ -11,10 +11,10 @@ from lib.runtime.files import read_json
 from lib.study.publish.figures import save_figures
 from lib.study.run import Study, open_study
 from lib.study.stages.data import prepare_data
-from lib.study.stages.dpo import prefer, prefer_other
-from lib.study.stages.responses import answer_prompts
+from lib.study.stages.dpo import train_dpo, train_dpo_on_other_pairs
+from lib.study.stages.responses import sample_and_select
 from lib.study.stages.results import evaluate_study
-from lib.study.stages.sft import fine_tune
+from lib.study.stages.sft import train_sft
 from tests.study.stand_ins import (
     BASE,
     INSTRUCT,
@@ -60,11 +60,11 @@ def test_the_paper_profile_runs_from_data_to_results(places: dict[str, str],
         study = paper(places, server.url, tmp_path / "run")
         report = prepare_data(study)
         assert report["rows"]["heldout"] == 6
-        fine_tune(study)
-        metrics = prefer(study)
-        assert prefer_other(study) == []
+        train_sft(study)
+        metrics = train_dpo(study)
+        assert train_dpo_on_other_pairs(study) == []
         assert metrics[0]["loss"] == pytest.approx(0.6931472, abs=1e-6)
-        systems = answer_prompts(study)
+        systems = sample_and_select(study)
         results = evaluate_study(study)
         save_figures(study, results)
     for temperature in ("0.1", "0.25", "0.6", "1"):

@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
+from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import round_robin
 from lib.runtime.files import read_json, write_json
 from lib.study import __main__ as command
 from lib.study import notebooks
 from lib.study.notebooks import notebook_paths
+from lib.study.policies import load_systems
 from lib.study.run import Study, open_study
 from lib.study.seeds import known_seeds
-from lib.study.stages.responses import load_systems
 from lib.study.stages.results import comparisons
 from lib.study.stages.rewards import ROLES
 from tests.study.publish.test_exports import filled
@@ -32,7 +33,7 @@ class Notebooks:
         if path.name.startswith("05") and not (run / "results.json").exists():
             study = filled(open_study("smoke", str(run), parameters["settings"]))
             write_json(run / "results.json", {"win_rates": round_robin(
-                load_systems(study), ROLES, comparisons(study), resamples=20)})
+                scoreboard(load_systems(study), ROLES), comparisons(study), resamples=20)})
         return 1.0
 
 

@@ -1,20 +1,19 @@
 """Best-of-N beside what selection alone explains, and whether DPO and BoN add up.
 
-In: response rows whose candidates carry the scores of selector and judge. The prediction takes the
-rate of a single random draw, the pool's size and how far the judge's score follows the selector's
-within a prompt; it knows nothing about better answers. It is itself estimated, from the same
-prompts, so what is tested is the excess of the observed rate over it.
+In: the scoreboard of the systems, and the pools that they were picked from. The prediction takes
+the rate of a single random draw, the pool's size and how far the judge's score follows the
+selector's within a prompt; it knows nothing about better answers. It is itself estimated, from the
+same prompts, so what is tested is the excess of the observed rate over it.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.analysis.comparisons.scoreboard import chosen, scoreboard
+from lib.analysis.best_of_n.curves import Pools, pool_scores
+from lib.analysis.comparisons.scoreboard import Scoreboard
 from lib.analysis.statistics.bootstrap import bootstrap_means, interaction_test
 from lib.analysis.statistics.intervals import difference_interval, mean_interval
 from lib.analysis.statistics.selection_null import (
@@ -24,18 +23,17 @@ from lib.analysis.statistics.selection_null import (
     selection_win_rate,
     within_prompt_products,
 )
+from lib.inference.systems import BEST, System
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
-Systems = Mapping[str, Sequence[Row]]
 Floats = NDArray[np.float64]
 NEVER_CERTAIN = (0.005, 0.995)  # a single draw's rate of 0 or 1 has no finite log-odds
-BEST_OF_N = re.compile(r"(?P<policy>.+)\+bon(?P<n>\d+)@(?P<temperature>[0-9.]+)")
 
 
-def selection_effects(systems: Systems, selector: str, judges: Sequence[str],
+def selection_effects(board: Scoreboard, pools: Pools, selector: str,
                       opponents: Sequence[str] = ("base", "sft"), resamples: int = 1000,
                       seed: int = 0) -> list[Row]:
-    """Observed and predicted win rates of each Best-of-N system, by each judge.
+    """Observed and predicted win rates of each Best-of-N system, by each judge of the board.
 
     Against a random pick of its own pool (`control`: `+randomN`, or the plain policy) and against
     `opponents`. Rows {"system", "opponent", "judge", "n_candidates", "correlation", "single",
@@ -45,13 +43,13 @@ def selection_effects(systems: Systems, selector: str, judges: Sequence[str],
     selection where its interval leaves out zero.
     """
     rows = []
-    for name in systems:
-        match = BEST_OF_N.fullmatch(name)
-        if match:
-            control = _control(systems, match)
-            against = dict.fromkeys([control, *(o for o in opponents if o in systems)])
-            rows += [_effect(systems, name, control, opponent, selector, judge, resamples, seed)
-                     for judge in judges for opponent in against]
+    for system in map(System.parse, board.systems):
+        if system.rule == BEST:
+            pool = _in_order(pools[system.policy, system.temperature], board.prompts)
+            control = _control(board, system)
+            against = dict.fromkeys([control, *(o for o in opponents if o in board.systems)])
+            rows += [_effect(board, pool, system, control, opponent, selector, judge, resamples,
+                             seed) for judge in board.judges for opponent in against]
     return rows
 
 
@@ -61,7 +59,7 @@ def excess_of(row: Row) -> tuple[float, float, float]:
         ("", "observed"), ("_low", "ci_low"), ("_high", "ci_high")))
 
 
-def complementarity(systems: Systems, judge: str, both: str, first_only: str, second_only: str,
+def complementarity(board: Scoreboard, judge: str, both: str, first_only: str, second_only: str,
                     neither: str, resamples: int = 10_000, seed: int = 0) -> Row:
     """Does Best-of-N help DPO more than SFT? The judge's score gained together minus apart.
 
@@ -69,9 +67,8 @@ def complementarity(systems: Systems, judge: str, both: str, first_only: str, se
     and `gain_without` are what Best-of-N adds with and without the first; their difference `mean`
     above zero: complementary; below: they overlap. On the judge's own scale.
     """
-    names = (both, first_only, second_only, neither)
-    board = scoreboard({name: systems[name] for name in names}, [judge])
-    scores = board.scores[0]
+    places = [board.place(name) for name in (both, first_only, second_only, neither)]
+    scores = board.scores[board.judges.index(judge), places]
     found = interaction_test(*scores, resamples=resamples, seed=seed)
     complete = scores[:, ~np.isnan(scores).any(axis=0)]  # the prompts that the test counts
     means = {f"mean_{role}": float(row.mean()) for role, row in
@@ -82,26 +79,14 @@ def complementarity(systems: Systems, judge: str, both: str, first_only: str, se
                 "gain_without": means["mean_second_only"] - means["mean_neither"]}
 
 
-def pool_scores(rows: Sequence[Row], judge: str) -> np.ndarray:
-    """A judge's scores of all candidates, [prompts, candidates]; NaN where there is none."""
-    width = max(len(row["candidates"]) for row in rows)
-    scores = np.full((len(rows), width), np.nan)
-    for place, row in enumerate(rows):
-        for column, candidate in enumerate(row["candidates"]):
-            score = candidate.get("rewards", {}).get(judge)
-            scores[place, column] = np.nan if score is None else score
-    return scores
-
-
-def _effect(systems: Systems, name: str, control: str, opponent: str, selector: str, judge: str,
-            resamples: int, seed: int) -> Row:
-    n = int(BEST_OF_N.fullmatch(name)["n"])
-    same_pool = _in_pool(systems[name], systems[opponent])
-    values = _ingredients(systems, name, control, opponent, selector, judge)
+def _effect(board: Scoreboard, pool: Sequence[Row], system: System, control: str, opponent: str,
+            selector: str, judge: str, resamples: int, seed: int) -> Row:
+    n, same_pool = system.n, _in_pool(board, pool, opponent)
+    values = _ingredients(board, pool, system.name, control, opponent, selector, judge)
     observed, single = values[:, 0], values[:, 1]
     ends = mean_interval(observed)
     found = _estimates(np.nanmean(values, axis=0), n, same_pool)
-    row = {"system": name, "control": control, "opponent": opponent, "judge": judge,
+    row = {"system": system.name, "control": control, "opponent": opponent, "judge": judge,
            "n_candidates": n, "correlation": _or_none(found["correlation"]),
            "null": 1 - 1 / (2 * n) if same_pool else best_of_n_null(n),
            "single": float(np.nanmean(single)), "predicted": _or_none(found["predicted"]),
@@ -115,21 +100,16 @@ def _effect(systems: Systems, name: str, control: str, opponent: str, selector: 
                   "excess_high": high}
 
 
-def _ingredients(systems: Systems, name: str, control: str, opponent: str, selector: str,
-                 judge: str) -> Floats:
+def _ingredients(board: Scoreboard, pool: Sequence[Row], name: str, control: str, opponent: str,
+                 selector: str, judge: str) -> Floats:
     """Per prompt: outcome of the best of n, of the control, and what the correlation is made of.
 
     [prompts, 5]; against the control itself one draw wins half.
     """
-    names = dict.fromkeys((name, control, opponent))
-    board = scoreboard({one: systems[one] for one in names}, [judge])
-    place = board.systems.index
-    rows = {row["id"]: row for row in systems[name]}
-    pool = [rows[key] for key in board.prompts]
     products = within_prompt_products(pool_scores(pool, selector), pool_scores(pool, judge))
     single = np.full(len(pool), 0.5) if opponent == control else \
-        board.outcomes(judge, place(control), place(opponent))
-    return np.column_stack([board.outcomes(judge, place(name), place(opponent)), single, products])
+        board.outcomes(judge, control, opponent)
+    return np.column_stack([board.outcomes(judge, name, opponent), single, products])
 
 
 def _estimates(means: Floats, n: int, same_pool: bool) -> dict[str, Floats]:
@@ -159,14 +139,18 @@ def _or_none(value: Floats) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _in_pool(pool_rows: Sequence[Row], opponent_rows: Sequence[Row]) -> bool:
+def _in_order(pool: Sequence[Row], prompts: Sequence[str]) -> list[Row]:
+    rows = {row["id"]: row for row in pool}
+    return [rows[prompt] for prompt in prompts]
+
+
+def _in_pool(board: Scoreboard, pool: Sequence[Row], opponent: str) -> bool:
     """Whether each answer of the opponent is one of the candidates that were picked from."""
-    answers = {row["id"]: chosen(row)["text"] for row in opponent_rows}
-    return all(answers[row["id"]] in {candidate["text"] for candidate in row["candidates"]}
-               for row in pool_rows)
+    return all(text is None or text in {each["text"].strip() for each in row["candidates"]}
+               for text, row in zip(board.texts[board.place(opponent)], pool, strict=True))
 
 
-def _control(systems: Systems, match: re.Match) -> str:
+def _control(board: Scoreboard, system: System) -> str:
     """The random pick from the same pool, or the plain policy where there is none."""
-    name = f"{match['policy']}+random{match['n']}@{match['temperature']}"
-    return name if name in systems else match["policy"]
+    name = system.control.name
+    return name if name in board.systems else system.policy

@@ -17,7 +17,7 @@ PROMPTS = 200
 
 @dataclass(frozen=True)
 class PaperRate:
-    """One published win rate: system a over b, both in the study's names (`+bon4`, T apart)."""
+    """One published win rate: system a over b, a by its family (`dpo+bon4`)."""
 
     a: str
     b: str
@@ -64,16 +64,12 @@ def paper_rate(a: str, b: str) -> PaperRate | None:
 
     `dpo+bon4@0.6` finds the paper's T = 0.6; `sft+bon4@T` its one rate without a temperature.
     """
-    policy, temperature = split_temperature(a)
+    system = System.parse(a)
     for rate in TABLE_1:
-        if (rate.a, rate.b) == (policy, b) and rate.temperature in (None, temperature):
+        if (rate.a, rate.b) == (system.family, b) and (
+                rate.temperature in (None, system.temperature)):
             return rate
     return None
-
-
-def split_temperature(system: str) -> tuple[str, float | None]:
-    """`dpo+bon4@0.6` -> ("dpo+bon4", 0.6); without a temperature the second is None."""
-    return system.partition("@")[0], System.parse(system).temperature
 
 
 def claims() -> list[Row]:

@@ -7,22 +7,30 @@ refused; the order of rows does not matter.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-Row = dict[str, Any]
-Floats = NDArray[np.float64]
+from lib.analysis.statistics.outcomes import Floats, compare_scores
+from lib.runtime.files import Row
+
+
+def outcome(first: ArrayLike, second: ArrayLike, same_text: ArrayLike = False) -> Floats:
+    """Who won, by one judge: 1 where `first` scores higher, 0.5 for a tie, 0 for a loss.
+
+    The study's one rule. Scores are compared exactly; answers whose stripped texts are equal tie
+    whatever their scores say; NaN where a score is missing and the texts differ. One shape for all.
+    """
+    return np.where(same_text, 0.5, compare_scores(first, second))
 
 
 @dataclass(frozen=True)
 class Scoreboard:
     """Chosen answers of `systems` to the same prompts; NaN is a score that is missing.
 
-    scores [judges, systems, prompts]; text_ids [systems, prompts] are equal for equal texts and -1
-    where nothing was picked, because none of several candidates could be scored; tokens and
-    characters [systems, prompts] are lengths of the answers.
+    scores [judges, systems, prompts]; texts [systems, prompts] are stripped, None where nothing was
+    picked, because none of several candidates could be scored; tokens and characters [systems,
+    prompts] are lengths of the answers.
     """
 
     systems: tuple[str, ...]
@@ -30,20 +38,27 @@ class Scoreboard:
     prompts: tuple[str, ...]
     sources: tuple[str, ...]
     scores: Floats
-    text_ids: NDArray[np.int64]
+    texts: NDArray[np.object_]
     tokens: Floats
     characters: Floats
 
-    def outcomes(self, judge: str, first: int, second: int) -> Floats:
-        """1 where system `first` wins, 0.5 for a tie, 0 for a loss, NaN if missing, [prompts].
+    def outcomes(self, judge: str, first: str, second: str) -> Floats:
+        """`outcome` of system `first` against `second`, [prompts].
 
-        Identical texts are ties whatever the scores say, unless one was never picked.
+        Raises ValueError for a system that is not on the board.
         """
         scores = self.scores[self.judges.index(judge)]
-        compared = (np.sign(scores[first] - scores[second]) + 1) / 2
-        same = self.text_ids[first] == self.text_ids[second]
-        picked = (self.text_ids[first] >= 0) & (self.text_ids[second] >= 0)
-        return np.where(same & picked, 0.5, compared)
+        i, j = self.place(first), self.place(second)
+        same = [text is not None and text == other
+                for text, other in zip(self.texts[i], self.texts[j], strict=True)]
+        return outcome(scores[i], scores[j], same)
+
+    def place(self, system: str) -> int:
+        """Where a system stands on the board; raises ValueError for one that is not there."""
+        if system not in self.systems:
+            raise ValueError(f"{system} has no responses; expected one of "
+                             f"{', '.join(self.systems)}")
+        return self.systems.index(system)
 
 
 def scoreboard(systems: Mapping[str, Sequence[Row]], judges: Sequence[str]) -> Scoreboard:
@@ -55,19 +70,16 @@ def scoreboard(systems: Mapping[str, Sequence[Row]], judges: Sequence[str]) -> S
     names = tuple(systems)
     order = _common_prompts(systems)
     by_id = {name: {row["id"]: row for row in systems[name]} for name in names}
-    answers = {name: [chosen(by_id[name][key]) for key in order] for name in names}
-    texts = {text: number for number, text in enumerate(
-        dict.fromkeys(answer["text"].strip() for name in names for answer in answers[name]))}
+    rows = [[by_id[name][key] for key in order] for name in names]
+    answers = [[chosen(row) for row in line] for line in rows]
     board = Scoreboard(
-        names, tuple(judges), tuple(order),
-        tuple(by_id[names[0]][key].get("source", "") for key in order),
-        np.array([[[_score(answer, judge) for answer in answers[name]] for name in names]
+        names, tuple(judges), tuple(order), tuple(row.get("source", "") for row in rows[0]),
+        np.array([[[_score(answer, judge) for answer in line] for line in answers]
                   for judge in judges], dtype=float),
-        np.array([[texts[chosen(row)["text"].strip()] if _picked(row) else -1
-                   for row in (by_id[name][key] for key in order)] for name in names]),
-        np.array([[answer.get("tokens", np.nan) for answer in answers[name]] for name in names],
-                 dtype=float),
-        np.array([[len(answer["text"]) for answer in answers[name]] for name in names], float))
+        np.array([[chosen(row)["text"].strip() if _picked(row) else None for row in line]
+                  for line in rows], dtype=object),
+        np.array([[answer.get("tokens", np.nan) for answer in line] for line in answers], float),
+        np.array([[len(answer["text"]) for answer in line] for line in answers], float))
     _check_judges(board)
     return board
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from lib.analysis.comparisons.scoreboard import scoreboard
+from lib.analysis.comparisons.scoreboard import Scoreboard, scoreboard
 from lib.analysis.statistics.clusters import seed_spread
 from lib.runtime.files import Row
 
@@ -23,21 +23,20 @@ def win_rates_over_seeds(runs: Sequence[Mapping[str, Sequence[Row]]], judges: Se
     when no prompt is left.
     """
     _check_same_prompts(runs)
-    return [_row(runs, judge, a, b) for judge in judges for a, b in pairs]
+    boards = [scoreboard(run, judges) for run in runs]
+    return [_row(boards, judge, a, b) for judge in judges for a, b in pairs]
 
 
-def _row(runs: Sequence[Mapping[str, Sequence[Row]]], judge: str, a: str, b: str) -> Row:
-    boards = [scoreboard({a: run[a], b: run[b]}, [judge]) for run in runs]
-    order = boards[0].prompts
+def _row(boards: Sequence[Scoreboard], judge: str, a: str, b: str) -> Row:
     outcomes = []
     for board in boards:
-        by_prompt = dict(zip(board.prompts, board.outcomes(judge, 0, 1), strict=True))
-        outcomes.append([by_prompt[prompt] for prompt in order])
+        by_prompt = dict(zip(board.prompts, board.outcomes(judge, a, b), strict=True))
+        outcomes.append([by_prompt[prompt] for prompt in boards[0].prompts])
     values = np.array(outcomes)  # [seeds, prompts]
     complete = ~np.isnan(values).any(axis=0)
     spread = asdict(seed_spread(values[:, complete]))
     spread["per_seed"] = list(spread["per_seed"])
-    return {"a": a, "b": b, "judge": judge, "seeds": len(runs), "n": int(complete.sum()),
+    return {"a": a, "b": b, "judge": judge, "seeds": len(boards), "n": int(complete.sum()),
             "missing": int((~complete).sum())} | spread
 
 

@@ -7,13 +7,13 @@ score interval of `intervals.score_interval`, the only one that keeps its covera
 near one; Wilson's (wins + ties / 2) and the bootstrap's stand beside it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
-from lib.analysis.comparisons.scoreboard import Scoreboard, scoreboard
+from lib.analysis.comparisons.scoreboard import Scoreboard
 from lib.analysis.statistics.bootstrap import bootstrap_intervals
 from lib.analysis.statistics.bradley_terry import ELO_PER_NAT, Ratings, fit_ratings
 from lib.analysis.statistics.intervals import score_interval, wilson_interval
@@ -25,49 +25,51 @@ from lib.runtime.files import Row
 Pair = tuple[str, str]
 
 
-def round_robin(systems: Mapping[str, Sequence[Row]], judges: Sequence[str],
-                pairs: Iterable[Pair] | None = None, *, resamples: int = 10_000, seed: int = 0,
-                confidence: float = 0.95) -> list[Row]:
+def round_robin(board: Scoreboard, pairs: Iterable[Pair] | None = None, *, resamples: int = 10_000,
+                seed: int = 0, confidence: float = 0.95) -> list[Row]:
     """Win-rate rows of all pairs of systems by all judges, Holm-corrected within each judge.
 
     systems in the order of the story (base first): in each pair, `a` is the later one. `pairs`
     limits and orders them as (a, b). The bootstrap draws the same prompts for all comparisons.
     """
-    board = scoreboard(systems, judges)
-    columns = _columns(board, pairs)
-    rows = []
+    pairs, rows = _pairs(board, pairs), []
     for judge in board.judges:
-        outcomes = outcome_matrix(board, judge, columns)
-        family = _rows(board, judge, columns, outcomes, resamples, seed, confidence)
+        family = _rows(board, judge, pairs, resamples, seed, confidence)
         adjusted = holm([row["p_value"] for row in family])
         rows += [row | {"holm_p": p} for row, p in zip(family, adjusted, strict=True)]
     return rows
 
 
-def outcome_matrix(board: Scoreboard, judge: str, columns: Sequence[tuple[int, int]]) -> Floats:
-    """Outcomes of each pair of system numbers, [prompts, pairs]: 1, 0.5, 0 or NaN."""
-    return np.stack([board.outcomes(judge, i, j) for i, j in columns], axis=1)
+def win_rate_matrix(board: Scoreboard, confidence: float = 0.95) -> list[Row]:
+    """Win rate of every two systems by every judge, to look at: no test, no resampling.
+
+    Rows {"a", "b", "judge", "n", "win_rate", "ci_low", "ci_high"}.
+    """
+    return [{"a": a, "b": b, "judge": judge}
+            | {key: counts[key] for key in ("n", "win_rate", "ci_low", "ci_high")}
+            for judge in board.judges for a, b in _pairs(board, None)
+            for counts in [_counts(board.outcomes(judge, a, b), confidence)]]
 
 
-def win_rates_by_source(systems: Mapping[str, Sequence[Row]], judges: Sequence[str],
-                        pairs: Iterable[Pair] | None = None, confidence: float = 0.95) -> list[Row]:
+def win_rates_by_source(board: Scoreboard, pairs: Iterable[Pair] | None = None,
+                        confidence: float = 0.95) -> list[Row]:
     """Win rate of each pair by each judge within each source of prompts, with n and interval."""
-    board = scoreboard(systems, judges)
-    sources = np.array(board.sources)
-    columns = _columns(board, pairs)
-    return [{"a": board.systems[i], "b": board.systems[j], "judge": judge, "source": source}
-            | _counts(board.outcomes(judge, i, j)[sources == source], confidence)
-            for judge in board.judges for i, j in columns for source in dict.fromkeys(board.sources)
-            if not np.isnan(board.outcomes(judge, i, j)[sources == source]).all()]
+    sources, rows = np.array(board.sources), []
+    for judge, (a, b) in product(board.judges, _pairs(board, pairs)):
+        outcomes = board.outcomes(judge, a, b)
+        rows += [{"a": a, "b": b, "judge": judge, "source": source}
+                 | _counts(outcomes[sources == source], confidence)
+                 for source in dict.fromkeys(board.sources)
+                 if not np.isnan(outcomes[sources == source]).all()]
+    return rows
 
 
-def rate_systems(systems: Mapping[str, Sequence[Row]], judge: str, *, resamples: int = 1000,
+def rate_systems(board: Scoreboard, judge: str, *, resamples: int = 1000,
                  seed: int = 0) -> Ratings:
     """Bradley-Terry ratings of all systems from their full round robin by one judge."""
-    board = scoreboard(systems, [judge])
     columns = list(combinations(range(len(board.systems)), 2))
-    return fit_ratings(board.systems, columns, outcome_matrix(board, judge, columns), resamples,
-                       seed)
+    outcomes = _outcomes(board, judge, combinations(board.systems, 2))
+    return fit_ratings(board.systems, columns, outcomes, resamples, seed)
 
 
 def ratings_rows(ratings: Ratings, judge: str) -> list[Row]:
@@ -81,16 +83,14 @@ def ratings_rows(ratings: Ratings, judge: str) -> list[Row]:
     return sorted(rows, key=lambda row: -row["strength"])
 
 
-def same_opponent(systems: Mapping[str, Sequence[Row]], first: str, second: str, opponent: str,
-                  judge: str) -> Row:
+def same_opponent(board: Scoreboard, first: str, second: str, opponent: str, judge: str) -> Row:
     """McNemar's test: which of two systems does better against the same opponent on more prompts.
 
     b and c count the prompts on which only the first, or only the second, does better (a win is
     better than a tie, a tie better than a loss; without ties this is McNemar's test as it stands).
     `prompts_needed` would settle it if b and c kept their shares of the n prompts.
     """
-    board = scoreboard({name: systems[name] for name in (first, second, opponent)}, [judge])
-    lead = board.outcomes(judge, 0, 2) - board.outcomes(judge, 1, 2)
+    lead = board.outcomes(judge, first, opponent) - board.outcomes(judge, second, opponent)
     b, c, n = int(np.sum(lead > 0)), int(np.sum(lead < 0)), int(np.sum(~np.isnan(lead)))
     if n == 0:
         raise ValueError(f"{judge} scored no prompt of {first}, {second} and {opponent} together; "
@@ -100,39 +100,41 @@ def same_opponent(systems: Mapping[str, Sequence[Row]], first: str, second: str,
                                                              tie_share=1 - (b + c) / n)}
 
 
-def same_opponent_tests(systems: Mapping[str, Sequence[Row]], judges: Sequence[str],
+def same_opponent_tests(board: Scoreboard,
                         triples: Iterable[tuple[str, str, str]]) -> list[Row]:
     """`same_opponent` of every (first, second, opponent) by every judge, with Holm's p.
 
     Holm corrects the mid-p within each judge.
     """
     rows, triples = [], list(triples)
-    for judge in judges:
-        family = [same_opponent(systems, *triple, judge) for triple in triples]
+    for judge in board.judges:
+        family = [same_opponent(board, *triple, judge) for triple in triples]
         adjusted = holm([row["mid_p"] for row in family])
         rows += [row | {"holm_p": p} for row, p in zip(family, adjusted, strict=True)]
     return rows
 
 
-def _columns(board: Scoreboard, pairs: Iterable[Pair] | None) -> list[tuple[int, int]]:
+def _pairs(board: Scoreboard, pairs: Iterable[Pair] | None) -> list[Pair]:
+    """The pairs asked for, or all with the later system first."""
     if pairs is None:
-        return [(j, i) for i, j in combinations(range(len(board.systems)), 2)]
-    number = {name: position for position, name in enumerate(board.systems)}
-    pairs = list(pairs)
-    unknown = [name for pair in pairs for name in pair if name not in number]
-    if unknown:
-        raise ValueError(f"{unknown[0]} has no responses; expected one of {', '.join(number)}")
-    return [(number[a], number[b]) for a, b in pairs]
+        return [(b, a) for a, b in combinations(board.systems, 2)]
+    return list(pairs)
 
 
-def _rows(board: Scoreboard, judge: str, columns: Sequence[tuple[int, int]], outcomes: Floats,
-          resamples: int, seed: int, confidence: float) -> list[Row]:
+def _outcomes(board: Scoreboard, judge: str, pairs: Iterable[Pair]) -> Floats:
+    """Outcomes of each pair, [prompts, pairs]: 1, 0.5, 0 or NaN."""
+    return np.stack([board.outcomes(judge, a, b) for a, b in pairs], axis=1)
+
+
+def _rows(board: Scoreboard, judge: str, pairs: Sequence[Pair], resamples: int, seed: int,
+          confidence: float) -> list[Row]:
+    outcomes = _outcomes(board, judge, pairs)
     low, high = bootstrap_intervals(outcomes, resamples, seed, confidence)
-    return [{"a": board.systems[i], "b": board.systems[j], "judge": judge, "seed": seed}
+    return [{"a": a, "b": b, "judge": judge, "seed": seed}
             | _counts(outcomes[:, column], confidence)
             | {"bootstrap_low": float(low[column]), "bootstrap_high": float(high[column])}
-            | _lengths(board, i, j, outcomes[:, column])
-            for column, (i, j) in enumerate(columns)]
+            | _lengths(board, board.place(a), board.place(b), outcomes[:, column])
+            for column, (a, b) in enumerate(pairs)]
 
 
 def _counts(outcomes: Floats, confidence: float) -> Row:

@@ -55,7 +55,7 @@ def llm_comparator(rows_a: Sequence[Row], rows_b: Sequence[Row], a: str, b: str,
     """
     board = scoreboard({a: rows_a, b: rows_b}, judges)
     by_id = [{row["id"]: row for row in rows} for rows in (rows_a, rows_b)]
-    ratings = np.stack([2 * board.outcomes(judge, 0, 1) - 1 for judge in judges], axis=1)
+    ratings = np.stack([2 * board.outcomes(judge, a, b) - 1 for judge in judges], axis=1)
     return {"metadata": {"source_path": source, "custom_fields_schema": _custom_schema(judges)},
             "models": [{"name": a}, {"name": b}],
             "examples": [_example(by_id[0][key], by_id[1][key], judges, rating)

@@ -10,6 +10,7 @@ from lib.analysis.tables.formatting import DOUBTFUL, markdown_table, win_rate_ta
 from lib.analysis.tables.policies import text_table
 from lib.inference.systems import System
 from lib.runtime.files import Row, sha256_of_value
+from lib.runtime.manifest import dotted
 
 STAGES = {"sft": "supervised fine-tuning", "dpo": "Direct Preference Optimization"}
 LIMITS = """\
@@ -53,7 +54,7 @@ def _front_matter(base_model: str, license_name: str, stage: str) -> str:
 
 def _recipe(manifest: Mapping[str, Any]) -> str:
     rows = [{"name": key, "value": value}
-            for key, value in _flat(manifest.get("parameters", {})).items()]
+            for key, value in dotted(manifest.get("parameters", {})).items()]
     return markdown_table(rows, {"parameter": "name", "value": lambda row: f"{row['value']}"})
 
 
@@ -68,14 +69,3 @@ def _provenance(manifest: Mapping[str, Any]) -> str:
             f"- Inputs: {inputs or 'not recorded'}\n"
             f"- Seed {manifest.get('seed')}, {manifest.get('device_reason') or 'device not known'},"
             f" {manifest.get('seconds')} s, {manifest.get('peak_memory_gb')} GB at peak")
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested parameters with dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

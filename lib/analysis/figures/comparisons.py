@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from lib.analysis.comparisons.paper import PROMPTS, paper_rate, split_temperature
+from lib.analysis.comparisons.paper import PROMPTS, paper_rate
 from lib.analysis.figures.theme import (
     GREY,
     INK,
@@ -19,6 +19,7 @@ from lib.analysis.figures.theme import (
     error_bars,
     framed,
 )
+from lib.inference.systems import System
 
 Row = dict[str, Any]
 APART = 0.006  # lines of several judges stand a little beside each other
@@ -53,14 +54,14 @@ def win_rates_figure(rows: Sequence[Row], judge: str = "judge",
 def temperature_figure(rows: Sequence[Row], policy: str = "dpo+bon4",
                        opponent: str = "sft") -> go.Figure:
     """Win rate of `policy` over `opponent` by sampling temperature, a line a judge, the paper's."""
-    chosen = [row | {"temperature": split_temperature(row["a"])[1]} for row in rows
-              if split_temperature(row["a"])[0] == policy and row["b"] == opponent]
+    chosen = [row | {"temperature": System.parse(row["a"]).temperature} for row in rows
+              if System.parse(row["a"]).family == policy and row["b"] == opponent]
     figure = go.Figure()
     for place, judge in enumerate(dict.fromkeys(row["judge"] for row in chosen)):
         rows_of_judge = sorted((row for row in chosen if row["judge"] == judge),
                                key=lambda row: row["temperature"])
         _line(figure, rows_of_judge, "temperature", judge, place, apart=APART * place)
-    _paper_line(figure, sorted({row["temperature"] for row in chosen}), policy, opponent)
+    _paper_line(figure, {row["temperature"]: row["a"] for row in chosen}, opponent)
     figure.add_hline(y=0.5, line=EVEN_LINE)
     n = f"n = {chosen[0]['n']} prompts" if chosen else "no rows"
     framed(figure, _temperature_finding(chosen, policy, opponent),
@@ -112,9 +113,8 @@ def _paper_marks(figure: go.Figure, pairs: Sequence[tuple[str, str]]) -> None:
                            marker={"color": INK, "symbol": "diamond-open", "size": 9})
 
 
-def _paper_line(figure: go.Figure, temperatures: Sequence[float], policy: str,
-                opponent: str) -> None:
-    rates = [(t, rate) for t in temperatures if (rate := paper_rate(f"{policy}@{t:g}", opponent))]
+def _paper_line(figure: go.Figure, systems: Mapping[float, str], opponent: str) -> None:
+    rates = [(t, rate) for t in sorted(systems) if (rate := paper_rate(systems[t], opponent))]
     if rates:
         rows = [{"temperature": t, "win_rate": rate.rate, "ci_low": rate.interval.low,
                  "ci_high": rate.interval.high} for t, rate in rates]

@@ -58,7 +58,8 @@ def reader_win_rates(audit_rows: Sequence[Row], judge_scores: Mapping[str, Score
                      pairs: Sequence[Pair] | None = None, **options: int) -> list[Row]:
     """Win-rate rows between the audit's systems, by the reader first and then by each judge."""
     judges = [READER, *(judge_scores or {})]
-    return round_robin(audit_systems(audit_rows, judge_scores), judges, pairs, **options)
+    board = scoreboard(audit_systems(audit_rows, judge_scores), judges)
+    return round_robin(board, pairs, **options)
 
 
 def judge_quality(audit_rows: Sequence[Row], judge: str, scores: Scores,
@@ -80,13 +81,13 @@ def system_order(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
     systems that the two order differently: `turned`, of which `turned_surely` are those that
     the reader is sure of (the 95 % interval leaves out one half).
     """
-    systems = audit_systems(audit_rows, {judge: scores})
-    strengths = {who: dict(zip(systems, rate_systems(systems, who, resamples=1).strengths,
+    board = scoreboard(audit_systems(audit_rows, {judge: scores}), [READER, judge])
+    strengths = {who: dict(zip(board.systems, rate_systems(board, who, resamples=1).strengths,
                                strict=True)) for who in (READER, judge)}
     reader, judged = strengths[READER], strengths[judge]
-    turned = [[a, b] for a, b in combinations(systems, 2)
+    turned = [[a, b] for a, b in combinations(board.systems, 2)
               if (reader[a] - reader[b]) * (judged[a] - judged[b]) < 0]
-    surely = [pair for pair in turned if _is_sure(systems, *pair)]
+    surely = [pair for pair in turned if _is_sure(board, *pair)]
     tau = kendalltau(list(reader.values()), list(judged.values())).statistic
     return {"judge": judge, "reader_order": sorted(reader, key=lambda name: -reader[name]),
             "judge_order": sorted(judged, key=lambda name: -judged[name]),
@@ -108,10 +109,9 @@ def audit_agreement(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores
             for one, other in combinations(judges, 2)]
 
 
-def _is_sure(systems: Mapping[str, Sequence[Row]], a: str, b: str) -> bool:
+def _is_sure(board: Scoreboard, a: str, b: str) -> bool:
     """Whether the reader's interval for a against b leaves out one half."""
-    board = scoreboard({a: systems[a], b: systems[b]}, [READER])
-    low, high = mean_interval(board.outcomes(READER, 0, 1))
+    low, high = mean_interval(board.outcomes(READER, a, b))
     return low > 0.5 or high < 0.5
 
 
@@ -127,8 +127,8 @@ def corrected_win_rate(systems: Mapping[str, Sequence[Row]], audit_rows: Sequenc
     board = scoreboard({a: systems[a], b: systems[b]}, [judge])
     labelled = audit_systems(audit_rows, {judge: scores})
     audit: Scoreboard = scoreboard({a: labelled[a], b: labelled[b]}, [READER, judge])
-    outcomes = (board.outcomes(judge, 0, 1), audit.outcomes(judge, 0, 1),
-                audit.outcomes(READER, 0, 1))
+    outcomes = (board.outcomes(judge, a, b), audit.outcomes(judge, a, b),
+                audit.outcomes(READER, a, b))
     if min(np.sum(~np.isnan(outcomes[0])), np.sum(~np.isnan(outcomes[1] + outcomes[2]))) < FEWEST:
         return None
     found = prediction_powered_win_rate(*outcomes, weight=1.0)

@@ -4,13 +4,13 @@ In: score differences of pairs, or response rows scored by several judges. Out: 
 and an interval.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lib.analysis.comparisons.scoreboard import Scoreboard, scoreboard
+from lib.analysis.comparisons.scoreboard import Scoreboard
 from lib.analysis.statistics.agreement import agreement
 from lib.analysis.statistics.clusters import clustered_share_interval
 from lib.analysis.statistics.intervals import mean_interval
@@ -53,23 +53,20 @@ def length_preference(score_differences: ArrayLike, length_differences: ArrayLik
             "ci_high": row["ci_high"]}
 
 
-def judge_agreement(systems: Mapping[str, Sequence[Row]], judges: Sequence[str],
-                    pairs: Iterable[tuple[str, str]]) -> list[Row]:
+def judge_agreement(board: Scoreboard, pairs: Iterable[tuple[str, str]]) -> list[Row]:
     """Agreement, kappa and AC1 of each two judges on win, tie or loss of each pair of systems.
 
     By the rule of `Scoreboard.outcomes`: equal texts tie, otherwise scores decide. kappa is None
     where both judges always give one and the same label.
     """
-    board = scoreboard(systems, judges)
     return [{"judge_a": one, "judge_b": other, "a": a, "b": b}
             | agreement_row(outcome_labels(board, one, a, b), outcome_labels(board, other, a, b))
-            for one, other in combinations(judges, 2) for a, b in pairs]
+            for one, other in combinations(board.judges, 2) for a, b in pairs]
 
 
 def outcome_labels(board: Scoreboard, judge: str, a: str, b: str) -> list[str | None]:
     """Who wins each prompt by a judge: "a", "tie", "b", or None where it could not score."""
-    outcomes = board.outcomes(judge, board.systems.index(a), board.systems.index(b))
-    return [LABELS.get(float(outcome)) for outcome in outcomes]
+    return [LABELS.get(float(outcome)) for outcome in board.outcomes(judge, a, b)]
 
 
 def agreement_row(first: Sequence[str | None], second: Sequence[str | None]) -> Row:

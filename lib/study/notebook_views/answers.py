@@ -7,9 +7,9 @@ picked the answers, stands beside it.
 from pathlib import Path
 
 from lib.runtime.files import sha256_of_value
+from lib.study.policies import load_systems, system_at_main
 from lib.study.run import Study
 from lib.study.stages.data import load_part
-from lib.study.stages.responses import load_systems
 from lib.viewers.page import show_page, write_page
 from lib.viewers.rows import Collection, join
 from lib.viewers.show import is_live, show_compare, show_vote
@@ -24,8 +24,7 @@ def read_answers(study: Study) -> Collection:
 
 def main_pair(study: Study) -> tuple[str, str]:
     """The comparison that a reader meets first: DPO, and DPO with Best-of-N."""
-    sampling = study.profile.sampling
-    return "dpo", f"dpo+bon{sampling.samples}@{sampling.temperature:g}"
+    return "dpo", system_at_main(study.profile, "dpo").name
 
 
 def show_comparison(study: Study, answers: Collection) -> None:

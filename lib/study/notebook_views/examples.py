@@ -8,10 +8,10 @@ from lib.data.chat import encode_conversation, encode_prompt, encode_response
 from lib.inference.sampling import sample
 from lib.modeling.loading import load_tokenizer
 from lib.runtime.files import Row
+from lib.study.policies import load_policy
 from lib.study.run import Study
 from lib.study.stages.data import load_part
 from lib.study.stages.probe import probe_prompts
-from lib.study.stages.responses import load_policy
 
 
 def token_lengths(study: Study) -> dict[str, list[int]]:

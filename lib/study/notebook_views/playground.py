@@ -9,8 +9,8 @@ from dataclasses import replace
 from itertools import count
 
 from lib.inference.sampling import generate_stream
+from lib.study.policies import POLICIES, load_policy
 from lib.study.run import Study
-from lib.study.stages.responses import POLICIES, load_policy
 from lib.study.stages.rewards import ROLES, Scorer, conversation
 from lib.viewers.playground_panel import show_playground
 

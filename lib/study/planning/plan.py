@@ -28,6 +28,7 @@ from lib.study.planning.memory import SHAPES, Shape, sampling_bytes
 from lib.study.planning.preflight import refusals
 from lib.study.planning.requirements import (
     answers_of,
+    deep_answers,
     disk_gb,
     rows_of,
     sampling_gb,
@@ -36,7 +37,6 @@ from lib.study.planning.requirements import (
 )
 from lib.study.profiles import Profile
 from lib.study.run import Study
-from lib.study.stages.deep_pools import deep_answers
 
 DOWNLOADS_GB = {"packaged": 0.09, "smoke": 0.0, "Qwen/Qwen2.5-0.5B": 1.0}
 SAMPLING_TOKENS = 600.0  # new tokens a second of the packaged model on two CPU cores, measured

@@ -17,9 +17,8 @@ from lib.study.planning.memory import (
     state_bytes,
     training_bytes,
 )
+from lib.study.policies import planned_deep_pools, planned_pools
 from lib.study.profiles import Profile
-from lib.study.run import Study
-from lib.study.stages.responses import candidates_of, pools
 from lib.training.settings import TrainingSettings
 
 SAMPLE_ROWS = {"sft": 256, "pairs": 551}
@@ -55,9 +54,14 @@ def sampling_gb(profile: Profile) -> float:
 
 def answers_of(profile: Profile) -> int:
     """Answers that are sampled, and scored, for the evaluation."""
-    study = Study(profile, folder=Path())  # the folder plays no part in the names
-    return profile.evaluation.prompts * sum(candidates_of(study, policy)
-                                            for policy, _ in pools(study))
+    return profile.evaluation.prompts * sum(pool.samples for pool in planned_pools(profile))
+
+
+def deep_answers(profile: Profile) -> int:
+    """Answers of the long pools, at most."""
+    settings = profile.evaluation
+    return min(settings.deep_prompts, settings.prompts) * sum(
+        pool.samples for pool in planned_deep_pools(profile))
 
 
 def rows_of(data: DataSettings, kind: str) -> int:

@@ -14,16 +14,16 @@ from typing import Any
 from lib.inference.partial_file import PartialFile, share_of
 from lib.inference.sampling import iter_samples, samples_key
 from lib.runtime.files import Row, read_jsonl
-from lib.study.pools.sampled import (
+from lib.study.policies import load_policy
+from lib.study.pools.pool import (
     Pool,
     begun,
     policy_key,
     pool_file,
     settings_of,
-    timed_scorer,
-    timed_scores,
     write_seconds,
 )
+from lib.study.pools.scoring import timed_scorer, timed_scores
 from lib.study.run import Study
 from lib.study.stages.rewards import ROLES
 from lib.study.workers.worker import split
@@ -54,7 +54,6 @@ def sample_split(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
 
 def sample_share(study: Study, options: Mapping[str, Any], processes: Processes) -> list[float]:
     """Sample this process's prompts of each pool; seconds by pool."""
-    from lib.study.stages.responses import load_policy
     wanted = [(Pool(**one["pool"]), one["prompts"]) for one in options["wanted"]]
     model, tokenizer = load_policy(study, wanted[0][0].policy)
     seconds = []

@@ -24,9 +24,9 @@ from lib.analysis.exports.model_card import model_card
 from lib.runtime.files import Row, read_json, write_json, write_jsonl, write_text
 from lib.runtime.manifest import read_manifest
 from lib.runtime.progress import say
+from lib.study.policies import load_systems
 from lib.study.run import Study
 from lib.study.stages.data import load_part
-from lib.study.stages.responses import load_systems
 from lib.study.stages.rewards import ROLES
 
 TRAINED = ("sft", "dpo")
@@ -81,7 +81,8 @@ def _data_name(study: Study, stage: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Upload one trained model of a finished run, with its card; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m lib.study.publish.exports", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m lib.study.publish.exports",
+                                     description=main.__doc__)
     parser.add_argument("run", type=Path, help="a run folder, for example runs/laptop")
     parser.add_argument("--push", nargs=2, metavar=("STAGE", "REPOSITORY"), required=True,
                         help="sft or dpo, and owner/name on the hub")

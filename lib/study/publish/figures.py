@@ -6,6 +6,7 @@ from typing import Any
 
 from lib.analysis import figures
 from lib.runtime.files import Row, read_jsonl
+from lib.study.policies import system_at_main
 from lib.study.run import Study
 
 
@@ -20,13 +21,13 @@ def readers_rows(results: Mapping[str, Any]) -> list[Row]:
 def save_figures(study: Study, results: Mapping[str, Any]) -> list[Path]:
     """Write the run's figures as HTML (and SVG and PNG where a browser is); returns the files."""
     sft, dpo = (read_jsonl(study.path(stage, "metrics.jsonl")) for stage in ("sft", "dpo"))
-    n = study.profile.sampling.samples
+    dpo_best = system_at_main(study.profile, "dpo")
     made = {"sft_loss": figures.sft_loss_figure(sft), "dpo_loss": figures.dpo_loss_figure(dpo),
             "dpo_rewards": figures.rewards_figure(dpo),
             "dpo_accuracy": figures.accuracy_figure(dpo),
             "sample_quality": figures.sample_quality_figure(_runs(study, dpo)),
             "win_rates": figures.win_rates_figure(readers_rows(results)),
-            "temperature": figures.temperature_figure(results["win_rates"], f"dpo+bon{n}"),
+            "temperature": figures.temperature_figure(results["win_rates"], dpo_best.family),
             "text_metrics": figures.text_metrics_figure(results["text_metrics"])}
     return [path for name, figure in made.items()
             for path in figures.save_figure(figure, study.path("figures"), name)]

@@ -1,4 +1,4 @@
-"""`python -m lib.study.publish.readme runs/laptop`: puts a run's numbers and figures into the README.
+"""`python -m lib.study.publish.readme runs/laptop` puts a run's numbers into the README.
 
 Only the text between the two result marks is replaced; the figures that the README shows are copied
 to figures/. So no number stands there that no command regenerates.

@@ -1,6 +1,6 @@
 """A full reward model, trained on the run's pairs: an option beside the embedded heads.
 
-    python -m lib.study.reward_models.classifier --run runs/laptop            trains runs/laptop/reward_model
+    python -m lib.study.reward_models.classifier --run runs/laptop   trains runs/laptop/reward_model
     python -m lib.study --run runs/own --set rewards.selector=runs/laptop/reward_model/model
 
 It starts from the profile's model, reads the pairs that notebook 01 prepared, and writes a
@@ -73,7 +73,8 @@ def _train(study: Study, folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train as the command line says, preparing the data if need be; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m lib.study.reward_models.classifier", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m lib.study.reward_models.classifier",
+                                     description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="laptop", help="smoke, laptop, paper, t4 or a YAML")
     parser.add_argument("--run", default="", help="folder of the run (default runs/<profile>)")

@@ -10,8 +10,8 @@ folds, one or two draws; accuracy on judged / on_policy):
 - layer 19 of 30, mean over response tokens: .749 / .690. Layer 13 .717 / .636, 17 .736 / .664, 18
   .738 / .680, 20 .737 / .674, 22 .727 / .668; the last token, the maximum, the deviation and halves
   of the answer are worse.
-- with the second view (`lib.inference.rewards.heads.views`) beside it: .767 / .700, and a lower held-out
-  loss on both (.515 / .573 instead of .517 / .587). It costs a second pass over the texts.
+- with the second view (`lib.inference.rewards.heads.views`) beside it: .767 / .700, and a lower
+  held-out loss on both (.515 / .573 instead of .517 / .587). It costs a second pass over the texts.
 - a margin of half the score gap: .767 / .700; without one .757 / .696.
 
 No gain, or none on both: several layers together (17, 19 and 22: .745 / .686) or heads averaged
@@ -32,8 +32,8 @@ from typing import Any
 
 import numpy as np
 
-from lib import ROOT
 from lib.analysis.judges.reward_models import Report, head_report, summary_line
+from lib.data.sources import SAMPLE
 from lib.inference.rewards.heads.answers import ScoredAnswers, scored_answers
 from lib.inference.rewards.heads.embedded import EmbeddedRewardModel
 from lib.inference.rewards.heads.feature_store import FeatureStore, ship_features
@@ -44,7 +44,6 @@ from lib.runtime.devices import choose_device
 from lib.runtime.files import read_jsonl, write_json
 from lib.runtime.progress import say
 
-SAMPLE = ROOT / "data" / "sample"
 DEPTH = 19 / 30  # the layer that won the cross-validation of both sets, as a share of all layers
 
 

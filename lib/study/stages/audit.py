@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import rate_systems, ratings_rows
 from lib.analysis.exports.formats import reconstructed_score
 from lib.analysis.judges.audit import (
@@ -33,7 +34,8 @@ def audit_results(scorer: Scorer, systems: Systems, pairs: Pairs, resamples: int
     scores = _audit_scores(scorer, rows)
     return {
         "win_rates": reader_win_rates(rows, scores, resamples=resamples),
-        "ratings": ratings_rows(rate_systems(audit_systems(rows), READER), READER),
+        "ratings": ratings_rows(rate_systems(scoreboard(audit_systems(rows), [READER]), READER),
+                                READER),
         "judge_quality": [row for role in ROLES for row in judge_quality(rows, role, scores[role])],
         "agreement": audit_agreement(rows, scores),
         "system_order": [system_order(rows, role, scores[role]) for role in ROLES],

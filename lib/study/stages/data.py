@@ -18,7 +18,7 @@ from lib.data.schema import prompt_text
 from lib.data.sources import Keyed, Reader, load_heldout, load_preferences, load_sft
 from lib.data.splits import held_out_subset, split_by_prompt
 from lib.modeling.loading import load_tokenizer
-from lib.runtime.files import read_json, sha256_of_value, write_json
+from lib.runtime.files import Row, read_json, sha256_of_value, write_json
 from lib.study.run import Study, run_stage
 from lib.study.workers.processes import share_count
 from lib.study.workers.worker import split
@@ -33,8 +33,8 @@ def prepare_data(study: Study) -> dict[str, Any]:
 
     Raises FileError, SchemaError or HubError for rows that cannot be read.
     """
-    settings, model = study.profile.data, study.profile.model
-    folder = run_stage(study, "data", {"data": settings, "tokenizer": model.name,
+    settings = study.profile.data
+    folder = run_stage(study, "data", {"data": settings, "tokenizer": _tokenizer(study),
                                        "prompts": study.profile.evaluation.prompts,
                                        "longest_prompt": study.profile.sampling.max_prompt_tokens},
                        inputs={"rows": _source_hash(study)},
@@ -43,7 +43,12 @@ def prepare_data(study: Study) -> dict[str, Any]:
     return read_json(folder / "report.json")
 
 
-def load_part(study: Study, part: str) -> list[dict[str, Any]]:
+def _tokenizer(study: Study) -> str:
+    model = study.profile.model
+    return model.name if model.revision is None else f"{model.name}@{model.revision}"
+
+
+def load_part(study: Study, part: str) -> list[Row]:
     """Rows of one part of the run's data: see `PARTS`."""
     return read_parquet(study.path("data", f"{part}.parquet"))
 
@@ -54,7 +59,7 @@ def _source_hash(study: Study) -> str:
     if settings.source == "hub":
         return sha256_of_value(settings)
     return sha256_of_value([load_sft(settings, seed), load_preferences(settings, seed),
-                            load_heldout(settings)])
+                            load_heldout(settings), _other_rows(study)])
 
 
 def _prepare(study: Study, folder: Path) -> None:
@@ -107,17 +112,20 @@ def read_share(study: Study, options: Mapping[str, Any], processes: Processes) -
                          processes.rank, processes.count)
 
 
-def _other_pairs(study: Study, tokenizer: Any, like: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The sample's pairs of the kind that DPO does not train on, for the prompts of `like`."""
+def _other_rows(study: Study) -> list[Row]:
+    """The sample's pairs of the kind that DPO does not train on; none of another source."""
     settings = study.profile.data
     if settings.source != "sample":
         return []
     other = "written" if settings.pairs == "on_policy" else "on_policy"
-    rows = load_preferences(replace(settings, pairs=other, preference_rows=None),
-                            settings.seed)
+    return load_preferences(replace(settings, pairs=other, preference_rows=None), settings.seed)
+
+
+def _other_pairs(study: Study, tokenizer: Any, like: list[Row]) -> list[Row]:
+    """Those of them whose prompts are among `like`'s."""
     wanted = {prompt_text(row) for row in like}
-    rows = [row for row in rows if prompt_text(row) in wanted]
-    return curate_preferences(rows, tokenizer, settings.max_pair_length)[0]
+    rows = [row for row in _other_rows(study) if prompt_text(row) in wanted]
+    return curate_preferences(rows, tokenizer, study.profile.data.max_pair_length)[0]
 
 
 def _kind(part: str) -> str:

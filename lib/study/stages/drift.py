@@ -15,31 +15,34 @@ import torch
 
 from lib.analysis.policies.divergence import kl_divergence
 from lib.analysis.policies.retention import choice_accuracy, retention
-from lib.data.chat import encode_prompt, encode_response
+from lib.data.chat import encode_response
 from lib.inference.best_of_n import kl_bound
+from lib.inference.prompts import encode_within, messages_of
 from lib.modeling.packed.divergence import answer_divergence
 from lib.modeling.packed.logps import response_logps
 from lib.modeling.packed.packing import PackedBatch, Tree, collate, pack
 from lib.runtime.files import Row, read_jsonl, write_jsonl
 from lib.runtime.progress import track
-from lib.study.run import Study, run_stage, stage_hash
+from lib.study.policies import POLICIES, load_policy, planned_pools
+from lib.study.pools.pool import Pool, pool_file
+from lib.study.run import Study, run_stage, stage_inputs
 from lib.study.stages.data import load_part
 from lib.study.stages.multiple_choice import continuation_trees
-from lib.study.stages.responses import POLICIES, load_policy, pools
 from lib.training.sft import encode_sft
 
 
-def measure_movement(study: Study) -> Row:
+def measure_drift(study: Study) -> Row:
     """Make or find the measurements: "conversations" and "choices" by policy, and "answers".
 
     A conversation's row has `tokens` (response tokens) and `logp` (summed, nats) under its policy;
     a choice's `logps`, nats a token of each opening offered, the conversation's own first; an
-    answer's `tokens`, `logp` under DPO, `reference_logp` under SFT and `kl` of DPO from SFT.
+    answer's `tokens`, `logp` under DPO, `reference_logp` under SFT and `kl` of DPO from SFT, and
+    `sampled`: whether these are the tokens that were sampled, or its text tokenised again.
     """
-    inputs = {name: stage_hash(study, name) for name in ("data", "sft", "dpo", "responses")}
     names = [*POLICIES, *map(_choices, POLICIES), "answers"]
     folder = run_stage(study, "movement", {"model": study.profile.model,
-                                           "max_length": study.profile.data.max_length}, inputs,
+                                           "max_length": study.profile.data.max_length},
+                       stage_inputs(study, "movement"),
                        outputs=[f"{name}.jsonl" for name in names],
                        work=lambda folder: _measure(study, folder))
     rows = {name: read_jsonl(folder / f"{name}.jsonl") for name in names}
@@ -48,7 +51,7 @@ def measure_movement(study: Study) -> Row:
             "choices": {policy: rows[_choices(policy)] for policy in POLICIES}}
 
 
-def movement_results(study: Study, measured: Row) -> Row:
+def drift_results(study: Study, measured: Row) -> Row:
     """KL of DPO from SFT beside what Best-of-N may add; loss and choices that each policy keeps."""
     resamples, seed = study.profile.evaluation.resamples, study.profile.seed
     answers, held = measured["answers"], measured["conversations"]
@@ -56,8 +59,10 @@ def movement_results(study: Study, measured: Row) -> Row:
     found = kl_divergence(*([row[key] for row in answers] for key in ("logp", "reference_logp")),
                           [row["kl"] for row in answers], resamples, seed)
     tokens = sum(row["tokens"] for row in answers)
-    return {"kl": found | {"temperature": warmest(study), "top_k": study.profile.sampling.top_k,
+    return {"kl": found | {"temperature": pool_nearest_temperature_1(study).temperature,
+                           "top_k": study.profile.sampling.top_k,
                            "mean_tokens": tokens / len(answers),
+                           "retokenised": sum(not row.get("sampled") for row in answers),
                            "kl_per_token": found["kl"] * len(answers) / tokens,
                            "best_of_n": n, "best_of_n_bound": kl_bound(n)},
             "retention": retention({policy: [-row["logp"] for row in rows]
@@ -67,9 +72,10 @@ def movement_results(study: Study, measured: Row) -> Row:
                                         for policy, rows in measured["choices"].items()})}
 
 
-def warmest(study: Study) -> float:
-    """The temperature of DPO's pool that lies nearest to 1, at which a KL is defined."""
-    return min((t for policy, t in pools(study) if policy == "dpo"), key=lambda t: abs(t - 1))
+def pool_nearest_temperature_1(study: Study) -> Pool:
+    """DPO's pool whose temperature lies nearest to 1, at which a KL is defined."""
+    return min((pool for pool in planned_pools(study.profile) if pool.policy == "dpo"),
+               key=lambda pool: abs(pool.temperature - 1))
 
 
 def _measure(study: Study, folder: Path) -> None:
@@ -117,15 +123,37 @@ def _answer_logps(study: Study, model: Any, trees: Sequence[Tree],
 
 
 def _compare_answers(study: Study) -> list[Row]:
+    """Every prompt's first candidate in DPO's pool nearest to temperature 1, read by both."""
+    pool = read_jsonl(pool_file(study.path("responses", "pools"),
+                                pool_nearest_temperature_1(study)))
     (dpo, tokenizer), (sft, _) = load_policy(study, "dpo"), load_policy(study, "sft")
-    trees = _answers(study, tokenizer)
+    limit = study.profile.sampling.max_prompt_tokens
+    trees = [answer_tree(row, tokenizer, limit) for row in pool]
     rows: list[Row] = [{} for _ in trees]
     for places, batch in _packed(study, trees, "DPO's answers under DPO and SFT"):
         found = [values.tolist() for values in answer_divergence(dpo, sft, batch)]
         for place, logp, reference, kl in zip(places, *found, strict=True):
             rows[place] = {"tokens": len(trees[place].branches[0]), "logp": logp,
-                           "reference_logp": reference, "kl": kl}
+                           "reference_logp": reference, "kl": kl,
+                           "sampled": _sampled_ids(pool[place]) is not None}
     return rows
+
+
+def answer_tree(row: Row, tokenizer: Any, limit: int) -> Tree:
+    """A pool row's prompt, at most `limit` tokens as it was sampled from, and first candidate.
+
+    The candidate's own token ids: text read back may be other tokens. Only an answer without ids,
+    from a server, is tokenised again; the stop token goes where it was cut off at its length.
+    """
+    answer, ids = row["candidates"][0], _sampled_ids(row)
+    if ids is None:
+        ids = encode_response(tokenizer, messages_of(row), answer["text"])
+        ids = ids[:-1] if answer["finish"] == "length" and len(ids) > 1 else ids
+    return Tree(tuple(encode_within(tokenizer, row, limit)[0]), (tuple(ids),))
+
+
+def _sampled_ids(row: Row) -> list[int] | None:
+    return row["candidates"][0].get("token_ids")
 
 
 def _packed(study: Study, trees: Sequence[Tree],
@@ -134,15 +162,3 @@ def _packed(study: Study, trees: Sequence[Tree],
     rows = pack([len(tree) for tree in trees], study.profile.sft.token_budget)
     for row in track(rows, description, len(rows), "row"):
         yield row, collate([trees[i] for i in row], study.device.device)
-
-
-def _answers(study: Study, tokenizer: Any) -> list[Tree]:
-    """The first candidate of every prompt in DPO's warmest pool, as token ids."""
-    pool = read_jsonl(study.path("responses", "pools", f"dpo@{warmest(study):g}.jsonl"))
-    trees = []
-    for row in pool:
-        prompt, answer = [{"role": "user", "content": row["prompt"]}], row["candidates"][0]
-        ids = encode_response(tokenizer, prompt, answer["text"])
-        ids = ids[:-1] if answer["finish"] == "length" and len(ids) > 1 else ids  # it never stopped
-        trees.append(Tree(tuple(encode_prompt(tokenizer, prompt)), (tuple(ids),)))
-    return trees

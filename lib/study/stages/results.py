@@ -6,43 +6,46 @@ DPO's evaluation; timings and environment. Nothing is recomputed in a notebook.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from lib.analysis.best_of_n.selection_effects import complementarity, selection_effects
+from lib.analysis.best_of_n.selection_effects import complementarity
 from lib.analysis.comparisons.paper import DPO_EVAL, INCONSISTENCIES, claims, paper_rows
+from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import (
     rate_systems,
     ratings_rows,
     round_robin,
     same_opponent_tests,
+    win_rate_matrix,
     win_rates_by_source,
 )
 from lib.analysis.judges.quality import judge_agreement
 from lib.analysis.policies.displacement import displacement, reward_accuracy, reward_intervals
 from lib.analysis.texts.constraints import constraint_accuracy_by_system
 from lib.analysis.texts.metrics import text_metrics_by_system
+from lib.data.sources import SAMPLE
+from lib.inference.systems import BEST, RANDOM
 from lib.runtime.devices import environment
-from lib.runtime.files import Row, read_json, read_jsonl, write_json
+from lib.runtime.files import Row, read_json, read_jsonl, sha256_of, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash, read_manifest
-from lib.study.run import Study, run_stage, stage_hash
-from lib.study.seeds import known_seeds
-from lib.study.stages.audit import audit_results, reference_results
-from lib.study.stages.curves import best_of_n_curves, cost_rows, gain_rows, pools_of
-from lib.study.stages.data import load_part
-from lib.study.stages.deep_pools import deep_curves, deep_inputs, load_deep_pools, without_deep
-from lib.study.stages.drift import measure_movement, movement_results
-from lib.study.stages.responses import (
+from lib.study.policies import (
     POLICIES,
     candidates_of,
     load_systems,
-    pools,
+    planned_pools,
     reranked_pools,
+    system_at_main,
 )
+from lib.study.run import Study, run_stage, stage_inputs
+from lib.study.seeds import known_seeds
+from lib.study.stages.audit import audit_results, reference_results
+from lib.study.stages.data import load_part
+from lib.study.stages.deep_pools import without_deep
+from lib.study.stages.drift import drift_results, measure_drift
 from lib.study.stages.rewards import ROLES, Scorer
-from lib.study.stages.selection_rules import rule_rows
-
-STAGES = ("data", "sft", "dpo", "dpo_other", "rewards", "responses", "movement")
-MATRIX = ("a", "b", "judge", "n", "win_rate", "ci_low", "ci_high")
+from lib.study.stages.selection import measure_selection
+from lib.study.stages.table import STAGES
 
 
 def evaluate_study(study: Study) -> Row:
@@ -50,25 +53,28 @@ def evaluate_study(study: Study) -> Row:
 
     It takes seconds, so that other code makes it again: no number outlives the formula it had.
     """
-    measured = measure_movement(study)
-    inputs = {name: stage_hash(study, name)
-              for name in ("data", "sft", "dpo", "responses", "movement")} | deep_inputs(study)
-    inputs["code"] = code_hash("analysis", "study")
-    run_stage(study, "results", {"evaluation": without_deep(study.profile.evaluation)}, inputs,
-              outputs=["results.json"], work=lambda folder: _evaluate(study, folder, measured))
-    results = read_json(study.path("results", "results.json")) | {"seeds": known_seeds(study)}
+    selection = measure_selection(replace(study, force=False))  # notebook 04 may force it
+    measured, profile = measure_drift(study), study.profile
+    inputs = stage_inputs(study, "results") | {
+        "audit": sha256_of(SAMPLE / "audit.jsonl"),
+        "code": code_hash("analysis", "inference", "study"),
+        "settings": sha256_of_value([asdict(profile.rewards), asdict(profile.sampling)])}
+    run_stage(study, "results", {"evaluation": without_deep(profile.evaluation)}, inputs,
+              outputs=["results.json"],
+              work=lambda folder: _evaluate(study, folder, selection, measured))
+    results = read_json(study.path("results", "results.json")) | {
+        "seeds": known_seeds(study), "timings": _timings(study)}
     write_json(study.path("results.json"), results)
     return results
 
 
 def comparisons(study: Study) -> list[tuple[str, str]]:
     """The family of comparisons: the paper's Table 1, the missing ones, and the random controls."""
-    bon, control = systems_at_main(study, "bon"), systems_at_main(study, "random")
-    n = study.profile.sampling.samples
-    at_temperatures = [(f"dpo+bon{n}@{t:g}", "sft") for policy, t in pools(study)
-                       if policy == "dpo"]
+    bon, control = systems_at_main(study, BEST), systems_at_main(study, RANDOM)
+    at_temperatures = [(pool.picked_by(BEST).name, "sft") for pool in planned_pools(study.profile)
+                       if pool.policy == "dpo"]
     of_base = [(bon["base"], "base"), (control["base"], "base"), ("sft", bon["base"]),
-               ("dpo", bon["base"])] if candidates_of(study, "base") > 1 else []
+               ("dpo", bon["base"])] if candidates_of(study.profile, "base") > 1 else []
     return list(dict.fromkeys([
         ("sft", "base"), (bon["sft"], "base"), ("dpo", "sft"), *sorted(at_temperatures),
         ("dpo", "base"), (bon["dpo"], "base"), (bon["sft"], "sft"),
@@ -76,44 +82,36 @@ def comparisons(study: Study) -> list[tuple[str, str]]:
         (control["sft"], "sft"), (control["dpo"], "dpo"), (control["dpo"], "sft"), *of_base]))
 
 
-def systems_at_main(study: Study, kind: str) -> dict[str, str]:
-    """Policy -> its `bon` or `random` system at the main temperature."""
-    sampling = study.profile.sampling
-    return {policy: f"{policy}+{kind}{sampling.samples}@{sampling.temperature:g}"
-            for policy in POLICIES}
+def systems_at_main(study: Study, rule: str) -> dict[str, str]:
+    """Policy -> the name of its Best-of-N or control at the main temperature."""
+    return {policy: system_at_main(study.profile, policy, rule).name for policy in POLICIES}
 
 
 def confounds(study: Study) -> list[tuple[str, str]]:
     """The comparisons in which a judging selector flatters itself most: Best-of-N against one."""
-    bon = systems_at_main(study, "bon")
+    bon = systems_at_main(study, BEST)
     return [(bon["sft"], "sft"), (bon["dpo"], "dpo"), (bon["dpo"], "sft")]
 
 
 def same_opponents(study: Study) -> list[tuple[str, str, str]]:
     """(first, second, opponent) for McNemar: what the paper compares across different opponents."""
-    n, main = study.profile.sampling.samples, study.profile.sampling.temperature
-    bon = systems_at_main(study, "bon")
+    main, bon = study.profile.sampling.temperature, systems_at_main(study, BEST)
     sft, dpo = bon["sft"], bon["dpo"]
-    colder_or_warmer = [f"dpo+bon{n}@{t:g}" for policy, t in reranked_pools(study)
-                        if policy == "dpo" and t != main]
+    colder_or_warmer = [pool.picked_by(BEST).name for pool in reranked_pools(study.profile)
+                        if pool.policy == "dpo" and pool.temperature != main]
     return [("dpo", "sft", "base"), (dpo, sft, "base"), (dpo, "dpo", "sft"),
             *((dpo, other, "sft") for other in sorted(colder_or_warmer))]
 
 
-def _evaluate(study: Study, folder: Path, measured: Row) -> None:
+def _evaluate(study: Study, folder: Path, selection: Row, measured: Row) -> None:
     systems, heldout, scorer = load_systems(study), load_part(study, "heldout"), Scorer(study)
     pairs, resamples = comparisons(study), study.profile.evaluation.resamples
     write_json(folder / "results.json", {
         "profile": study.profile.name, "seed": study.profile.seed, "confounds": confounds(study),
-        **compare_systems(study, systems),
-        "best_of_n_curves": best_of_n_curves(study, systems),
-        "best_of_n_gains": gain_rows(pools_of(study, systems)),
-        "best_of_n_rules": rule_rows(study, systems),
-        "best_of_n_costs": cost_rows(study, systems),
-        "best_of_n_deep": deep_curves(load_deep_pools(study)),
+        **compare_systems(study, systems), **selection,
         "sft_eval": _losses(study), "dpo_eval": _dpo_eval(study, "dpo"),
         "dpo_other_eval": _dpo_eval(study, "dpo_other"),
-        "movement": movement_results(study, measured),
+        "movement": drift_results(study, measured),
         "reward_models": _reward_models(study),
         "audit": audit_results(scorer, systems, pairs, resamples),
         "reference_score": reference_results(scorer, systems, heldout),
@@ -121,28 +119,27 @@ def _evaluate(study: Study, folder: Path, measured: Row) -> None:
         "text_metrics": text_metrics_by_system(systems),
         "paper": {"table_1": paper_rows(), "claims": claims(), "dpo_eval": DPO_EVAL,
                   "inconsistencies": INCONSISTENCIES},
-        "timings": _timings(study), "environment": environment()})
+        "environment": environment()})
 
 
 def compare_systems(study: Study, systems: Mapping[str, Sequence[Row]]) -> Row:
-    """All that needs scores alone: the family of comparisons, the round robin, ratings, selection.
+    """All that needs the systems' scores alone: comparisons, round robin, ratings, agreement.
 
     `win_rates` is the family that was decided on beforehand, Holm-corrected; `round_robin` has all
     pairs and is there to look at.
     """
     pairs, resamples = comparisons(study), study.profile.evaluation.resamples
-    seed, best = study.profile.seed, systems_at_main(study, "bon")
-    everyone = round_robin(systems, ROLES, resamples=resamples, seed=seed)
+    seed, best = study.profile.seed, systems_at_main(study, BEST)
+    board = scoreboard(systems, ROLES)
     return {
-        "win_rates": round_robin(systems, ROLES, pairs, resamples=resamples, seed=seed),
-        "round_robin": [{key: row[key] for key in MATRIX} for row in everyone],
+        "win_rates": round_robin(board, pairs, resamples=resamples, seed=seed),
+        "round_robin": win_rate_matrix(board),
         "ratings": [row for role in reversed(ROLES)
-                    for row in ratings_rows(rate_systems(systems, role, seed=seed), role)],
-        "same_opponent": same_opponent_tests(systems, ROLES, same_opponents(study)),
-        "win_rates_by_source": win_rates_by_source(systems, ROLES, pairs),
-        "judge_agreement": judge_agreement(systems, ROLES, pairs),
-        "selection_effects": selection_effects(systems, "selector", ROLES, seed=seed),
-        "complementarity": [complementarity(systems, role, best["dpo"], "dpo", best["sft"], "sft",
+                    for row in ratings_rows(rate_systems(board, role, seed=seed), role)],
+        "same_opponent": same_opponent_tests(board, same_opponents(study)),
+        "win_rates_by_source": win_rates_by_source(board, pairs),
+        "judge_agreement": judge_agreement(board, pairs),
+        "complementarity": [complementarity(board, role, best["dpo"], "dpo", best["sft"], "sft",
                                             resamples, seed) for role in ROLES]}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import ROOT
+from lib.data.sources import SAMPLE
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.heads.embedded import EmbeddedRewardModel, score_with_all
 from lib.inference.rewards.heads.features import load_backbone
@@ -23,8 +24,7 @@ from lib.study.run import Study, run_stage
 
 FEATURES = ROOT / "data" / "cache" / "features"
 ROLES = ("selector", "judge")
-SCORED = tuple(ROOT / "data" / "sample" / f"{name}.jsonl"
-               for name in ("on_policy", "judged", "audit"))
+SCORED = tuple(SAMPLE / f"{name}.jsonl" for name in ("on_policy", "judged", "audit"))
 
 
 def fit_rewards(study: Study) -> dict[str, Any]:
@@ -48,12 +48,17 @@ def _fit(study: Study, backbone: str, folder: Path) -> None:
 
 
 class Scorer:
-    """The run's selector and judge, loaded once; embedded ones share one pass over the answers."""
+    """The run's selector and judge, loaded once; embedded ones share one pass over the answers.
 
-    def __init__(self, study: Study, roles: Sequence[str] = ROLES) -> None:
+    keep_features: read and keep hidden states on disk; without it every answer is read anew.
+    """
+
+    def __init__(self, study: Study, roles: Sequence[str] = ROLES,
+                 keep_features: bool = True) -> None:
         fit_rewards(study)
         names = {role: getattr(study.profile.rewards, role) for role in roles}
-        self.embedded = _embedded(study, [r for r, name in names.items() if name == "embedded"])
+        self.embedded = _embedded(study, [r for r, name in names.items() if name == "embedded"],
+                                  FEATURES if keep_features else None)
         self.others = {role: remote_reward_model(study, name) for role, name in names.items()
                        if name != "embedded"}
 
@@ -62,13 +67,19 @@ class Scorer:
         scores = score_with_all(self.embedded, conversations) if self.embedded else {}
         return scores | {role: model.score(conversations) for role, model in self.others.items()}
 
+    def lacks_all(self, conversations: Sequence[Conversation]) -> bool:
+        """Whether no cache knows any of these, so that scoring them takes its whole time."""
+        distinct = len({tuple(turn["content"] for turn in turns) for turns in conversations})
+        return all(len(model.lacking(conversations)) == distinct for model in self.others.values())
 
-def _embedded(study: Study, roles: Sequence[str]) -> list[EmbeddedRewardModel]:
+
+def _embedded(study: Study, roles: Sequence[str],
+              cache: Path | None) -> list[EmbeddedRewardModel]:
     if not roles:
         return []
     device, backbone = study.device, resolve_model(study.profile.rewards.backbone)
     loaded = load_backbone(backbone, device.dtype, device.device)
-    return [EmbeddedRewardModel(role, load_head(study.path("rewards"), role), loaded, FEATURES)
+    return [EmbeddedRewardModel(role, load_head(study.path("rewards"), role), loaded, cache)
             for role in roles]
 
 

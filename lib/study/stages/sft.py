@@ -1,20 +1,19 @@
 """Notebook 02's stage: supervised fine-tuning of the base model."""
 
 from pathlib import Path
-from typing import Any
 
-from lib.runtime.files import read_jsonl
-from lib.study.run import Study, run_stage, stage_hash
+from lib.runtime.files import Row, read_jsonl
+from lib.study.run import Study, run_stage, stage_inputs
 from lib.study.workers.processes import train_job
 from lib.training.job import Job
 
 
-def fine_tune(study: Study) -> list[dict[str, Any]]:
+def train_sft(study: Study) -> list[Row]:
     """Train or find sft/model; returns the rows of sft/metrics.jsonl."""
     profile = study.profile
     folder = run_stage(study, "sft", {"model": profile.model, "sft": profile.sft,
                                       "max_length": profile.data.max_length},
-                       inputs={"data": stage_hash(study, "data")},
+                       inputs=stage_inputs(study, "sft"),
                        outputs=["model", "metrics.jsonl"],
                        work=lambda folder: train_job(sft_job(study, folder)))
     return read_jsonl(folder / "metrics.jsonl")

@@ -2,14 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from lib.analysis.comparisons.scoreboard import outcome, scoreboard
 from lib.analysis.comparisons.seeds import win_rates_over_seeds
 from lib.analysis.comparisons.win_rates import (
     rate_systems,
     ratings_rows,
     round_robin,
     same_opponent,
+    win_rate_matrix,
     win_rates_by_source,
 )
 from lib.analysis.statistics.significance import prompts_needed
@@ -52,6 +55,15 @@ def test_identical_texts_are_ties_whatever_the_scores_say() -> None:
     b = [response(0, "The same. ", 1.0), response(1, "Same, unscored.", 4.0)]
     row = compare(a, b, "judge")
     assert (row["ties"], row["n"], row["missing"]) == (2, 2, 0)
+
+
+def test_scores_are_compared_exactly_and_a_missing_one_is_missing_beside_another_text() -> None:
+    nan = float("nan")
+    found = outcome([1 + 1e-12, 1, 0, nan, nan], [1, 1, 1, 1, 1],
+                    [False, False, False, False, True])
+    assert found[:3].tolist() == [1, 0.5, 0]
+    assert np.isnan(found[3])
+    assert found[4] == 0.5
 
 
 def test_an_answer_that_was_never_picked_is_missing_even_beside_the_same_text() -> None:
@@ -102,7 +114,7 @@ def test_repeated_rows_unknown_judges_and_no_rows_are_refused() -> None:
 def test_a_round_robin_compares_all_pairs_later_against_earlier() -> None:
     systems = {"base": system([1, 1, 1, 1]), "sft": system([2, 2, 0, 1], "b"),
                "dpo": system([3, 3, 3, 3], "c")}
-    rows = round_robin(systems, ["judge"], resamples=200)
+    rows = round_robin(scoreboard(systems, ["judge"]), resamples=200)
     assert [(row["a"], row["b"]) for row in rows] == [("sft", "base"), ("dpo", "base"),
                                                       ("dpo", "sft")]
     assert all(row["holm_p"] >= row["p_value"] for row in rows)
@@ -111,17 +123,26 @@ def test_a_round_robin_compares_all_pairs_later_against_earlier() -> None:
     assert single | {"holm_p": rows[2]["holm_p"]} == rows[2]
 
 
+def test_the_matrix_has_the_rates_of_the_round_robin() -> None:
+    board = scoreboard({"base": system([1, 1, 1, 1]), "sft": system([2, None, 0, 1], "b"),
+                        "dpo": system([3, 3, 3, 3], "c")}, ["judge"])
+    whole = round_robin(board, resamples=50)
+    matrix = win_rate_matrix(board)
+    assert len(matrix) == 3
+    assert all(row.items() <= other.items() for row, other in zip(matrix, whole, strict=True))
+
+
 def test_a_round_robin_takes_named_pairs_and_refuses_unknown_ones() -> None:
     systems = {"base": system([1, 1]), "sft": system([2, 2], "b")}
-    [row] = round_robin(systems, ["judge"], [("base", "sft")], resamples=50)
+    [row] = round_robin(scoreboard(systems, ["judge"]), [("base", "sft")], resamples=50)
     assert (row["a"], row["b"], row["losses"]) == ("base", "sft", 2)
     with pytest.raises(ValueError, match="ppo has no responses; expected one of base, sft"):
-        round_robin(systems, ["judge"], [("ppo", "sft")])
+        round_robin(scoreboard(systems, ["judge"]), [("ppo", "sft")])
 
 
 def test_win_rates_by_source_split_the_prompts() -> None:
     systems = {"base": system([1, 1, 1, 1, None]), "sft": system([2, 0, 2, 0, 1], "b")}
-    rows = win_rates_by_source(systems, ["judge"])
+    rows = win_rates_by_source(scoreboard(systems, ["judge"]))
     assert {row["source"]: (row["win_rate"], row["n"], row["missing"]) for row in rows} == \
         {"coding": (1, 2, 1), "advice": (0, 2, 0)}
 
@@ -129,7 +150,8 @@ def test_win_rates_by_source_split_the_prompts() -> None:
 def test_ratings_order_the_systems_and_survive_one_that_never_loses() -> None:
     systems = {"base": system([1, 1, 2, 1]), "sft": system([2, 2, 0, 1], "b"),
                "dpo": system([3, 3, 3, 3], "c")}
-    rows = ratings_rows(rate_systems(systems, "judge", resamples=50), "judge")
+    board = scoreboard(systems, ["judge"])
+    rows = ratings_rows(rate_systems(board, "judge", resamples=50), "judge")
     assert rows[0]["system"] == "dpo"
     assert rows[0]["prior"] == 0.5
     json.dumps(rows, allow_nan=False)
@@ -138,7 +160,7 @@ def test_ratings_order_the_systems_and_survive_one_that_never_loses() -> None:
 def test_two_systems_meet_the_same_opponent_on_discordant_prompts_only() -> None:
     systems = {"x": system([2, 2, 2, 0]), "y": system([2, 0, 0, 2], "b"),
                "base": system([1, 1, 1, 1], "c")}
-    row = same_opponent(systems, "x", "y", "base", "judge")
+    row = same_opponent(scoreboard(systems, ["judge"]), "x", "y", "base", "judge")
     assert (row["b"], row["c"], row["n"]) == (2, 1, 4)
     assert row["prompts_needed"] == prompts_needed(0.625, tie_share=0.25)
 
@@ -146,10 +168,11 @@ def test_two_systems_meet_the_same_opponent_on_discordant_prompts_only() -> None
 def test_a_win_is_better_than_a_tie_with_the_same_opponent() -> None:
     systems = {"x": system([2, 1, 1]), "y": system([1, 1, 0], "b"),
                "base": system([1, 1, 1], "c")}
-    row = same_opponent(systems, "x", "y", "base", "judge")
+    row = same_opponent(scoreboard(systems, ["judge"]), "x", "y", "base", "judge")
     assert (row["b"], row["c"]) == (2, 0)
     with pytest.raises(ValueError, match="scored no prompt of x, y and base together"):
-        same_opponent(systems | {"y": system([None] * 3, "b")}, "x", "y", "base", "judge")
+        same_opponent(scoreboard(systems | {"y": system([None] * 3, "b")}, ["judge"]),
+                      "x", "y", "base", "judge")
 
 
 def test_several_seeds_give_each_seeds_rate_and_their_spread() -> None:

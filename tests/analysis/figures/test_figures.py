@@ -9,6 +9,7 @@ import pytest
 
 from lib.analysis import figures
 from lib.analysis.comparisons.paper import paper_rate
+from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import round_robin
 from lib.analysis.figures import files
 from lib.analysis.figures.theme import framed
@@ -76,7 +77,7 @@ def win_rows() -> list[dict]:
         for row in rows:
             rewards = row["candidates"][0]["rewards"]
             rewards["selector"] = rewards["judge"] ** 2
-    return round_robin(systems, ["judge", "selector"], resamples=50)
+    return round_robin(scoreboard(systems, ["judge", "selector"]), resamples=50)
 
 
 def test_win_rates_stand_beside_the_selectors_and_the_papers() -> None:

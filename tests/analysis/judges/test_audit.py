@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib import ROOT
+from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.judges.audit import (
     READER,
     audit_agreement,
@@ -177,7 +178,7 @@ def test_a_judge_that_counts_words_prefers_the_longer_answer() -> None:
 
 def test_judges_agree_with_themselves_and_less_with_noise() -> None:
     systems = audit_systems(AUDIT, {"twin": READER_SCORES, "noisy": noisy(3.0)})
-    rows = judge_agreement(systems, [READER, "twin", "noisy"], [("dpo", "base")])
+    rows = judge_agreement(scoreboard(systems, [READER, "twin", "noisy"]), [("dpo", "base")])
     assert [row["kappa"] for row in rows][:1] == [1]
     assert rows[1]["kappa"] < 0.8
     assert rows[1]["n"] == len(AUDIT)

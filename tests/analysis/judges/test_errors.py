@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib.analysis import figures, tables
+from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import (
     rate_systems,
     ratings_rows,
@@ -88,26 +89,27 @@ def family() -> dict[str, list[dict]]:
 
 
 def test_mcnemar_over_a_family_is_corrected_within_each_judge() -> None:
-    rows = same_opponent_tests(family(), ["judge", "selector"], [("dpo", "sft", "base")] * 2)
+    board = scoreboard(family(), ["judge", "selector"])
+    rows = same_opponent_tests(board, [("dpo", "sft", "base")] * 2)
     assert [row["judge"] for row in rows] == ["judge", "judge", "selector", "selector"]
     assert (rows[0]["b"], rows[0]["c"]) == (1, 0)
     assert all(row["holm_p"] >= row["mid_p"] for row in rows)
 
 
 def test_tables_name_every_system_judge_and_n() -> None:
-    systems = family()
-    rates = round_robin(systems, ["judge", "selector"], resamples=50)
-    ratings = [row for judge in ("judge", "selector")
-               for row in ratings_rows(rate_systems(systems, judge, resamples=50), judge)]
+    board = scoreboard(family(), ["judge", "selector"])
+    rates = round_robin(board, resamples=50)
+    ratings = [row for judge in board.judges
+               for row in ratings_rows(rate_systems(board, judge, resamples=50), judge)]
     table = tables.ratings_table(ratings)
     assert "| system | judge | selector |" in table
     assert len(table.splitlines()) == 5
     assert "about" in tables.power_table(rates) or "no number" in tables.power_table(rates)
     assert tables.power_table([]) == "No comparison is undecided."
-    sources = tables.sources_table(win_rates_by_source(systems, ["judge"]), "dpo", "base")
+    sources = tables.sources_table(win_rates_by_source(board), "dpo", "base")
     assert "| coding | 1.00 [.34, 1.00], n = 2 |" in sources
     assert "mid-p" in tables.same_opponent_table(
-        same_opponent_tests(systems, ["judge"], [("dpo", "sft", "base")]))
+        same_opponent_tests(board, [("dpo", "sft", "base")]))
     assert "One seed was run" in tables.seeds_table([])
 
 
@@ -139,10 +141,11 @@ def test_an_interaction_is_called_by_its_interval(low: float, high: float, readi
 def test_figures_say_who_is_first_and_whether_clearly() -> None:
     systems = {"base": system([1.0] * 30), "sft": system([2.0] * 20 + [0.0] * 10, "b"),
                "dpo": system([3.0] * 29 + [0.0], "c")}
-    rows = ratings_rows(rate_systems(systems, "judge", resamples=100), "judge")
+    board = scoreboard(systems, ["judge"])
+    rows = ratings_rows(rate_systems(board, "judge", resamples=100), "judge")
     figure = figures.ratings_figure(rows)
     assert "by the judge dpo is clearly first" in figure.layout.title.text
-    matrix = figures.round_robin_figure(round_robin(systems, ["judge"], resamples=50),
+    matrix = figures.round_robin_figure(round_robin(board, resamples=50),
                                         list(systems), "judge")
     assert matrix.data[0].z[0][1] == pytest.approx(1 - matrix.data[0].z[1][0])
     assert "of 3 comparisons by the judge" in matrix.layout.title.text

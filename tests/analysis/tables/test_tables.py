@@ -9,6 +9,7 @@ import pytest
 from lib.analysis import tables
 from lib.analysis.best_of_n.selection_effects import complementarity, selection_effects
 from lib.analysis.comparisons.paper import INCONSISTENCIES, TABLE_1, claims, paper_rate, paper_rows
+from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import round_robin
 from lib.analysis.exports import formats
 from lib.analysis.exports.model_card import model_card
@@ -69,7 +70,7 @@ def test_tables_escape_what_would_break_them() -> None:
 
 def test_the_papers_rates_stand_beside_ours() -> None:
     systems = {"base": system([1, 1, 1]), "sft": system([2, 2, 0], "b")}
-    rows = round_robin(systems, ["judge"], resamples=20)
+    rows = round_robin(scoreboard(systems, ["judge"]), resamples=20)
     table = formatting.paper_table(rows, ["judge", "selector"])
     assert "| sft over base | .945 [.904, .969] | .67 [.21, .94], n = 3 | – |" in table
     assert "wins / ties / losses" in formatting.win_rate_table(rows)
@@ -179,8 +180,13 @@ def pooled(seed: int = 0, prompts: int = 300, correlation: float = 0.5) -> dict[
     return systems | {"base": rivals}
 
 
+def effects(systems: dict[str, list[dict]], judges: list[str], **options: tuple) -> list[dict]:
+    return selection_effects(scoreboard(systems, judges), {("sft", 0.6): systems["sft+bon4@0.6"]},
+                             "selector", **options)
+
+
 def test_selection_alone_explains_the_gain_of_a_policy_of_noise() -> None:
-    rows = selection_effects(pooled(), "selector", ["selector", "judge"], opponents=("base",))
+    rows = effects(pooled(), ["selector", "judge"], opponents=("base",))
     assert {(row["opponent"], row["judge"]) for row in rows} == {
         ("sft+random4@0.6", "selector"), ("base", "selector"),
         ("sft+random4@0.6", "judge"), ("base", "judge")}
@@ -204,7 +210,7 @@ def test_better_answers_lie_above_what_selection_explains_even_where_all_are_won
         row["candidates"] = [dict(candidate) for candidate in row["candidates"]]
         picked = row["candidates"][row["chosen"]]
         picked["rewards"] = picked["rewards"] | {"judge": 99.0}
-    [row] = [row for row in selection_effects(systems, "selector", ["judge"], opponents=("base",))
+    [row] = [row for row in effects(systems, ["judge"], opponents=("base",))
              if row["opponent"] == "base"]
     assert row["observed"] == 1
     assert 0 < row["excess_low"] < row["excess"] < row["excess_high"]
@@ -216,7 +222,7 @@ def test_a_judge_that_says_the_same_of_all_candidates_has_no_prediction() -> Non
         for row in rows:
             row["candidates"] = [candidate | {"rewards": candidate["rewards"] | {"judge": 1.0}}
                                  for candidate in row["candidates"]]
-    for row in selection_effects(systems, "selector", ["judge"]):
+    for row in effects(systems, ["judge"]):
         assert (row["predicted"], row["excess"], row["observed"]) == (None, None, 0.5)
 
 
@@ -248,10 +254,11 @@ def test_correlation_within_prompts_ignores_how_hard_a_prompt_is() -> None:
 def test_complementarity_is_the_gain_together_minus_the_gain_apart() -> None:
     systems = {"sft": system([0.0, 1.0]), "dpo": system([1.0, 2.0], "b"),
                "sft+bon4@0.6": system([2.0, 3.0], "c"), "dpo+bon4@0.6": system([4.0, 5.0], "d")}
-    row = complementarity(systems, "judge", "dpo+bon4@0.6", "dpo", "sft+bon4@0.6", "sft")
+    names = ("dpo+bon4@0.6", "dpo", "sft+bon4@0.6", "sft")
+    row = complementarity(scoreboard(systems, ["judge"]), "judge", *names)
     assert (row["mean"], row["mean_both"], row["n"]) == (1, 4.5, 2)
     systems["dpo"][0]["candidates"][0]["rewards"]["judge"] = None
-    row = complementarity(systems, "judge", "dpo+bon4@0.6", "dpo", "sft+bon4@0.6", "sft")
+    row = complementarity(scoreboard(systems, ["judge"]), "judge", *names)
     assert (row["n"], row["missing"]) == (1, 1)
     assert row["gain_with"] - row["gain_without"] == pytest.approx(row["mean"])
     json.dumps(row, allow_nan=False)

@@ -7,10 +7,11 @@ import pytest
 
 from lib.inference.api.server import ServerSamplingError
 from lib.runtime.files import read_json, read_jsonl
-from lib.study.pools.sampled import Pool, sample_pools, scored_pools, server_of
+from lib.study.pools import sampled
+from lib.study.pools.pool import Pool
+from lib.study.pools.sampled import sample_pools, score_pools, server_of
 from lib.study.profiles import ProfileError, load_profile
 from lib.study.run import Study, open_study
-from lib.study.stages.responses import load_policy
 from tests.inference.fake_server import FakeServer, good
 
 PROMPTS = [{"id": f"p{number}", "prompt": f"question {number}", "source": "test"}
@@ -31,22 +32,25 @@ def study_on(tmp_path: Path, **settings: object) -> Study:
                       {f"sampling.{key}": value for key, value in settings.items()})
 
 
-def never(study: Study, policy: str) -> tuple:
-    pytest.fail("a model was loaded")
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampled, "load_policy", lambda *_: pytest.fail("a model was loaded"))
 
 
+@pytest.mark.usefixtures("no_model")
 def test_a_study_samples_from_the_server_that_its_profile_names(
         server: FakeServer, tmp_path: Path) -> None:
     study = study_on(tmp_path, server=server.settings.base_url, rows=8)
     pool = Pool("base", 0.6, 2)
-    sample_pools(study, [pool], PROMPTS, tmp_path, load_policy=never)
+    sample_pools(study, [pool], PROMPTS, tmp_path)
     assert {(call["model"], call["n"], call["temperature"]) for call in server.asked} == {
         ("base", 2, 0.6)}
     rows = read_jsonl(tmp_path / "base@0.6.jsonl")
     assert [row["id"] for row in rows] == [prompt["id"] for prompt in PROMPTS]
-    (_, scored, cost), = scored_pools(study, [pool], tmp_path)
+    (_, scored, cost), = score_pools(study, [pool], tmp_path)
     assert all(isinstance(candidate["rewards"][role], float) for row in scored
                for candidate in row["candidates"] for role in ("selector", "judge"))
+    assert scored == read_jsonl(tmp_path / "base@0.6.jsonl")  # the pool itself holds its scores
     assert cost["tokens"] == sum(c["tokens"] for row in rows for c in row["candidates"])
     assert cost["sampling_seconds"] > 0
     assert cost["scoring_seconds"] > 0
@@ -63,15 +67,18 @@ def test_an_address_that_is_none_is_refused_when_the_profile_is_built() -> None:
         load_profile("laptop", {"sampling.server": "localhost:8000"})
 
 
-def test_a_pool_that_is_there_is_not_sampled_again(tmp_path: Path) -> None:
+def test_a_pool_that_is_there_is_not_sampled_again(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = study_on(tmp_path, max_new_tokens=4)
     pool = Pool("base", 1.0, 2)
-    sample_pools(study, [pool], PROMPTS, tmp_path, load_policy)
+    sample_pools(study, [pool], PROMPTS, tmp_path)
     before = (tmp_path / "base@1.jsonl").read_bytes()
-    sample_pools(study, [pool], PROMPTS, tmp_path, load_policy=never)
+    monkeypatch.setattr(sampled, "load_policy", lambda *_: pytest.fail("a model was loaded"))
+    sample_pools(study, [pool], PROMPTS, tmp_path)
     assert (tmp_path / "base@1.jsonl").read_bytes() == before
 
 
+@pytest.mark.usefixtures("no_model")
 def test_a_pool_that_was_cut_short_goes_on_and_counts_as_not_timed(
         server: FakeServer, tmp_path: Path) -> None:
     study = study_on(tmp_path, server=server.settings.base_url, rows=1)
@@ -79,8 +86,8 @@ def test_a_pool_that_was_cut_short_goes_on_and_counts_as_not_timed(
         (422, {}, "no") if asked["messages"][0]["content"] == "question 3" else good(asked))
     pool = Pool("base", 0.6, 2)
     with pytest.raises(ServerSamplingError):
-        sample_pools(study, [pool], PROMPTS, tmp_path, load_policy=never)
+        sample_pools(study, [pool], PROMPTS, tmp_path)
     before, server.behave = len(server.asked), lambda asked, call: good(asked)
-    sample_pools(study, [pool], PROMPTS, tmp_path, load_policy=never)
+    sample_pools(study, [pool], PROMPTS, tmp_path)
     assert len(server.asked) == before + 1
     assert read_json(tmp_path / "base@0.6.seconds.json") == {"seconds": None}

@@ -10,9 +10,9 @@ import pytest
 from lib.inference.partial_file import share_of
 from lib.runtime.files import read_json, read_jsonl
 from lib.study.pools import split as pool_shares
-from lib.study.pools.sampled import Pool, sample_pools, scored_pools
+from lib.study.pools.pool import Pool
+from lib.study.pools.sampled import sample_pools, score_pools
 from lib.study.run import Study, open_study
-from lib.study.stages.responses import load_policy
 from lib.study.workers.processes import use_processes
 from lib.training.parallel.processes import Processes
 
@@ -29,8 +29,8 @@ def study(tmp_path: Path) -> Study:
 @pytest.fixture
 def alone(study: Study, tmp_path: Path) -> list[list[dict]]:
     """The scored rows of both pools, by one process."""
-    sample_pools(study, POOLS, PROMPTS, tmp_path / "alone", load_policy)
-    return [rows for _, rows, _ in scored_pools(study, POOLS, tmp_path / "alone")]
+    sample_pools(study, POOLS, PROMPTS, tmp_path / "alone")
+    return [rows for _, rows, _ in score_pools(study, POOLS, tmp_path / "alone")]
 
 
 def in_turn(count: int) -> Callable[..., list[Any]]:
@@ -74,10 +74,10 @@ def test_any_number_of_processes_gives_the_rows_of_one(
         study: Study, alone: list[list[dict]], many: Callable[[int], None], tmp_path: Path,
         count: int) -> None:
     many(count)
-    sample_pools(study, POOLS, PROMPTS, tmp_path / "split", load_policy)
+    sample_pools(study, POOLS, PROMPTS, tmp_path / "split")
     assert {path.name for path in (tmp_path / "split").iterdir()} == {
         f"{pool.name}{kind}" for pool in POOLS for kind in (".jsonl", ".seconds.json")}
-    for (_, rows, costs), theirs in zip(scored_pools(study, POOLS, tmp_path / "split"), alone,
+    for (_, rows, costs), theirs in zip(score_pools(study, POOLS, tmp_path / "split"), alone,
                                         strict=True):
         assert_same(rows, theirs)
         assert costs["sampling_seconds"] > 0
@@ -102,7 +102,7 @@ def test_what_killed_processes_left_is_gone_on_with_by_another_number(
     sample_to_file = pools.sample_to_file
     monkeypatch.setattr(pools, "sample_to_file", lambda *a, **k: asked.append(1) or
                         sample_to_file(*a, **k))
-    sample_pools(study, POOLS[:1], PROMPTS, folder, load_policy)
+    sample_pools(study, POOLS[:1], PROMPTS, folder)
     rows = read_jsonl(folder / "base@0.6.jsonl")
     assert asked == [1]
     assert [[c["text"] for c in row["candidates"]] for row in rows] == [
@@ -118,7 +118,7 @@ def test_processes_started_by_accelerate_give_the_file_of_one(
     for name in ("STUDY_PROCESSES", "STUDY_SHARDED", "STUDY_ACCELERATE_CONFIG"):
         monkeypatch.setenv(name, "")
     use_processes(2, False, "")
-    sample_pools(study, POOLS[:1], PROMPTS, tmp_path / "split", load_policy)
-    (_, rows, _), = scored_pools(study, POOLS[:1], tmp_path / "split")
+    sample_pools(study, POOLS[:1], PROMPTS, tmp_path / "split")
+    (_, rows, _), = score_pools(study, POOLS[:1], tmp_path / "split")
     assert_same(rows, alone[0])
     assert not study.path("shares").exists()

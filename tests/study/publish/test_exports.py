@@ -10,34 +10,38 @@ import pytest
 from lib.data.parquet import write_parquet
 from lib.runtime.files import read_json, read_jsonl, write_json, write_jsonl
 from lib.runtime.manifest import outputs_hash
+from lib.study.policies import load_systems, picks_of, system_names, systems_by_pool
+from lib.study.pools.pool import Pool, pool_file
 from lib.study.publish.exports import export_lines, main, write_exports
 from lib.study.run import Study, open_study
 from lib.study.seeds import known_seeds, seed_runs, summarise_seeds
-from lib.study.stages.responses import load_systems, system_names
 from lib.study.stages.results import compare_systems, comparisons, confounds
 
 Row = dict[str, Any]
 
 
-def rows_of(name: str, prompts: int, seed: int = 0) -> list[Row]:
-    """A made-up system: four candidates a prompt, or one; scores depend on name and seed."""
-    several = "+" in name
-    strength = len(name) + seed
+def rows_of(pool: Pool, prompts: int, seed: int = 0) -> list[Row]:
+    """A made-up pool; scores depend on its name and the seed."""
+    strength = len(pool.name) + seed
 
     def candidate(prompt: int, place: int) -> Row:
         score = (prompt * 7 + place * 3 + strength * 5) % 11
-        return {"text": f"{name} {prompt} {place}", "tokens": 3, "finish": "stop", "logprob": -1.0,
+        return {"text": f"{pool.name} {prompt} {place}", "tokens": 3, "finish": "stop",
+                "logprob": -1.0,
                 "rewards": {"selector": float(score), "judge": float((score * 3) % 7)}}
     return [{"id": f"p{prompt}", "prompt": f"Question {prompt}?", "source": "advice",
-             "candidates": [candidate(prompt, place) for place in range(4 if several else 1)],
-             "chosen": 0} for prompt in range(prompts)]
+             "candidates": [candidate(prompt, place) for place in range(pool.samples)]}
+            for prompt in range(prompts)]
 
 
 def filled(study: Study, prompts: int = 6) -> Study:
-    """A run folder with answers and what the stages before would have left."""
-    for name in system_names(study):
-        write_jsonl(study.path("responses", f"{name}.jsonl"),
-                    rows_of(name, prompts, study.profile.seed))
+    """A run folder with pools, picks and what the stages before would have left."""
+    picks, seed = {}, study.profile.seed
+    for pool, systems in systems_by_pool(study.profile).items():
+        rows = rows_of(pool, prompts, seed)
+        write_jsonl(pool_file(study.path("responses", "pools"), pool), rows)
+        picks |= {system.name: picks_of(system, rows, seed) for system in systems}
+    write_json(study.path("responses", "picks.json"), picks)
     write_json(study.path("responses", "manifest.json"), {"outputs": {"seed": study.profile.seed}})
     pairs = [{"id": "x", "prompt": [{"role": "user", "content": "Hi"}], "chosen": "Hello",
               "rejected": "No", "score_chosen": 5.0, "score_rejected": 2.0, "source": "s"}]
@@ -115,7 +119,7 @@ def test_answers_that_could_not_be_scored_are_missing_everywhere(study: Study) -
 
 def test_the_round_robin_has_every_pair_and_the_family_is_among_them(study: Study) -> None:
     results = results_of(study)
-    systems = system_names(study)
+    systems = system_names(study.profile)
     pairs = {frozenset((row["a"], row["b"])) for row in results["round_robin"]}
     assert len(pairs) == len(systems) * (len(systems) - 1) // 2
     assert {frozenset(pair) for pair in comparisons(study)} <= pairs
@@ -123,9 +127,9 @@ def test_the_round_robin_has_every_pair_and_the_family_is_among_them(study: Stud
 
 def test_the_base_model_is_reranked_where_the_profile_says_so(tmp_path: Path) -> None:
     study = open_study("smoke", str(tmp_path), {"evaluation.rerank_base": True})
-    assert {"base+bon4@0.6", "base+random4@0.6"} <= set(system_names(study))
+    assert {"base+bon4@0.6", "base+random4@0.6"} <= set(system_names(study.profile))
     assert ("base+bon4@0.6", "base") in comparisons(study)
-    assert "base+bon4@0.6" not in system_names(open_study("smoke", str(tmp_path)))
+    assert "base+bon4@0.6" not in system_names(open_study("smoke", str(tmp_path)).profile)
 
 
 def test_the_spread_over_seeds_stands_beside_the_first_seeds_own_interval(study: Study) -> None:
@@ -141,10 +145,13 @@ def test_the_spread_over_seeds_stands_beside_the_first_seeds_own_interval(study:
     assert row["first_low"] <= row["first"] <= row["first_high"]
 
 
-def test_a_spread_of_other_answers_is_not_shown(study: Study) -> None:
+@pytest.mark.parametrize("changed", [0, 1])
+def test_a_spread_of_other_answers_is_not_shown(study: Study, changed: int) -> None:
     studies = seed_runs(study, 2)
     filled(studies[1])
     write_json(study.path("results.json"), results_of(study))
     summarise_seeds(study, studies)
-    changed = filled(replace(study, profile=replace(study.profile, seed=9)))
-    assert known_seeds(changed) == []
+    assert known_seeds(study)
+    one = studies[changed]
+    filled(replace(one, profile=replace(one.profile, seed=9)))
+    assert known_seeds(study) == []

@@ -94,7 +94,7 @@ class _Study:
 
     class profile:  # noqa: N801
         class sampling:  # noqa: N801
-            samples = 4
+            samples, temperature = 4, 0.6
 
 
 def source(cell: dict[str, Any]) -> str:
@@ -158,7 +158,7 @@ def test_a_number_written_into_the_notebook_would_be_found(
         'display(Markdown("The judge is right in .7351 of pairs."))']})
     forged = tmp_path / "forged.ipynb"
     forged.write_text(json.dumps(notebook), encoding="utf-8")
-    monkeypatch.setattr("test_study_readme.NOTEBOOK", forged)
+    monkeypatch.setitem(globals(), "NOTEBOOK", forged)
     results = moved(read_json(RECORDED))
     shown = displayed(results, monkeypatch)
     assert numbers(shown[-1]) == [".7351"]

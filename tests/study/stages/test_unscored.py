@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from lib.runtime.files import Row, read_json, read_jsonl, write_jsonl
+from lib.inference.systems import System
+from lib.runtime.files import Row, read_json, read_jsonl, write_json, write_jsonl
+from lib.study.policies import picks_of
 from lib.study.run import Study, open_study
-from lib.study.stages.responses import pick_best
 from lib.study.stages.results import evaluate_study
 
-POOL = "dpo+bon4@0.6"
+PICKED = System.parse("dpo+bon4@0.6")
 
 pytestmark = pytest.mark.slow
 
@@ -20,10 +21,13 @@ def study(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A finished run whose selector failed on every candidate of one prompt of one pool."""
     folder = tmp_path_factory.mktemp("unscored") / "run"
     shutil.copytree(smoke_run, folder)
-    path = folder / "responses" / f"{POOL}.jsonl"
-    first, *rest = read_jsonl(path)
-    write_jsonl(path, [pick_best(without_selector(first)), *rest])
-    (folder / "results" / "manifest.json").unlink()
+    pool, picks = folder / "responses" / "pools" / "dpo@0.6.jsonl", folder / "responses/picks.json"
+    first, *rest = read_jsonl(pool)
+    rows = [without_selector(first), *rest]
+    write_jsonl(pool, rows)
+    write_json(picks, read_json(picks) | {PICKED.name: picks_of(PICKED, rows, seed=0)})
+    for stage in ("selection", "results"):
+        (folder / stage / "manifest.json").unlink()
     return open_study("smoke", str(folder))
 
 
@@ -40,9 +44,9 @@ def test_the_prompt_is_missing_from_every_comparison_of_that_system_and_from_no_
     results = evaluate_study(study)
     for row in results["win_rates"]:
         gone = before[row["a"], row["b"], row["judge"]]["n"] - row["n"]
-        assert gone == row["missing"] == (POOL in (row["a"], row["b"])), row
+        assert gone == row["missing"] == (PICKED.name in (row["a"], row["b"])), row
     ratings = {row["system"] for row in results["ratings"]}
-    assert POOL in ratings
+    assert PICKED.name in ratings
     left_out = {row["left_out"] for row in results["best_of_n_curves"]
                 if (row["policy"], row["temperature"]) == ("dpo", 0.6)}
     assert left_out == {1}

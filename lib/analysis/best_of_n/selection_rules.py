@@ -5,22 +5,14 @@ draw. Scores are standardised within a prompt, which gives `lam` and `beta` one 
 Expectations are exact: a rule that draws is weighted by its probabilities, not sampled.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
-from lib.analysis.best_of_n.selection_effects import pool_scores
-from lib.inference.best_of_n import (
-    best_of_n,
-    mbr_best_of_n,
-    soft_best_of_n,
-    word_similarity,
-)
+from lib.analysis.best_of_n.curves import Pools, mean_row, scored_matches, share_row
+from lib.inference.best_of_n import best_of_n, mbr_best_of_n, soft_best_of_n, word_similarity
 from lib.runtime.files import Row
-from lib.study.run import Study
-from lib.study.stages.curves import mean_row, opponents_of, pools_of, share_row, wins_against
-from lib.study.stages.rewards import ROLES
 
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]  # scores [n], similarity [n, n] -> chances
 SOFTNESS = (0.5, 2.0)  # lam, in standard deviations of the scores within a prompt
@@ -35,33 +27,27 @@ def rules() -> dict[str, Rule]:
                     for beta in AGREEMENT}
 
 
-def rule_rows(study: Study, systems: Mapping[str, list[Row]]) -> list[Row]:
-    """How often each rule's pick beats one SFT answer, in the pools at the main temperature.
+def rule_rows(pools: Pools, opponents: Sequence[Row], judges: Sequence[str]) -> list[Row]:
+    """How often each rule's pick beats one SFT answer, pool by pool.
 
     Rows {"policy", "temperature", "judge", "rule", "n", "prompts", "value", "ci_low", "ci_high",
     "lead", "lead_low", "lead_high"}: lead is the difference from plain best of n, prompt by prompt.
     """
-    pools = pools_of(study, systems)
-    opponents, rows = opponents_of(study, pools), []
-    for (policy, temperature), pool in pools.items():
-        if temperature == study.profile.sampling.temperature:
-            for judge in ROLES:
-                rows += [{"policy": policy, "temperature": temperature, "judge": judge} | row
-                         for row in pool_rule_rows(pool, opponents, judge)]
-    return rows
+    return [{"policy": policy, "temperature": temperature, "judge": judge} | row
+            for (policy, temperature), pool in pools.items() for judge in judges
+            for row in pool_rule_rows(pool, opponents, judge)]
 
 
 def pool_rule_rows(pool: Sequence[Row], opponents: Sequence[Row], judge: str) -> list[Row]:
     """One row a rule for one pool; opponents may be the pool itself, whose others then play it."""
-    same, found = pool is opponents, {name: [] for name in rules()}
-    similarities = [word_similarity([c["text"] for c in row["candidates"]]) for row in pool]
-    scores = zip(pool_scores(pool, "selector"), pool_scores(pool, judge),
-                 pool_scores(opponents, judge), similarities, strict=True)
-    for proxy, gold, against, similarity in scores:
-        if not any(np.isnan(part).any() for part in (proxy, gold, against)):
-            for name, rule in rules().items():
-                found[name].append(_win_rate(rule, proxy, gold, against, similarity, same))
-    size = len(pool[0]["candidates"]) - same
+    found: dict[str, list[float]] = {name: [] for name in rules()}
+    for texts, proxy, matches in scored_matches(pool, opponents, judge):
+        similarity = word_similarity(texts)
+        for name, rule in rules().items():
+            found[name].append(float(np.mean([
+                rule(_standardised(proxy[plays]), similarity[np.ix_(plays, plays)]) @ wins
+                for plays, wins in matches])))
+    size = len(pool[0]["candidates"]) - (pool is opponents)
     plain = np.array(found["best of n"])
     return [{"rule": name, "n": size} | share_row(np.array(values))
             | _lead(np.array(values) - plain) for name, values in found.items() if values]
@@ -70,13 +56,6 @@ def pool_rule_rows(pool: Sequence[Row], opponents: Sequence[Row], judge: str) ->
 def _lead(differences: np.ndarray) -> Row:
     found = mean_row(differences)
     return {"lead": found["value"], "lead_low": found["ci_low"], "lead_high": found["ci_high"]}
-
-
-def _win_rate(rule: Rule, proxy: np.ndarray, gold: np.ndarray, against: np.ndarray,
-              similarity: np.ndarray, same: bool) -> float:
-    """Chance that a rule's pick beats an opponent drawn at random."""
-    return float(np.mean([rule(_standardised(proxy[kept]), similarity[np.ix_(kept, kept)]) @ wins
-                          for kept, wins in wins_against(gold, against, same)]))
 
 
 def _standardised(scores: np.ndarray) -> np.ndarray:

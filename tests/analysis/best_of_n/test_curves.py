@@ -2,22 +2,25 @@
 
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lib.analysis.best_of_n.curves import (
+    cost_rows,
+    curves_by_judge,
+    gain_rows,
+    win_curves,
+    win_rate_rows,
+)
+from lib.analysis.best_of_n.selection_rules import pool_rule_rows
 from lib.analysis.figures.selection import parting_figure, surface_figure
 from lib.analysis.tables.findings import best_of_n_findings
 from lib.inference.best_of_n import kl_bound
-from lib.runtime.files import Row, write_json
-from lib.study.profiles import ProfileError, load_profile
-from lib.study.run import open_study
-from lib.study.stages.curves import cost_rows, curves_by_judge, gain_rows, win_curves, win_rate_rows
-from lib.study.stages.deep_pools import deep_curves, deep_pools, without_deep
-from lib.study.stages.selection_rules import pool_rule_rows
+from lib.runtime.files import Row
 
 PROMPTS = 40
+ROLES = ("selector", "judge")
 
 
 def pool(seed: int, size: int = 4, shift: float = 0.0, agreement: float = 0.7) -> list[Row]:
@@ -28,7 +31,8 @@ def pool(seed: int, size: int = 4, shift: float = 0.0, agreement: float = 0.7) -
         scores[:, 1] = agreement * scores[:, 0] + (1 - agreement) * scores[:, 1]
         rows.append({"id": f"p{prompt}", "prompt": "?", "source": "test", "chosen": 0,
                      "candidates": [
-                         {"text": f"answer {number}", "tokens": 10 + number, "finish": "stop",
+                         {"text": f"answer {seed} {number}", "tokens": 10 + number,
+                          "finish": "stop",
                           "rewards": {"selector": round(a, 1), "judge": round(b, 1)}}
                          for number, (a, b) in enumerate(scores)]})
     return rows
@@ -43,7 +47,7 @@ def test_equal_policies_by_the_selectors_own_eye_win_n_of_n_plus_one() -> None:
     rows = [{**row, "candidates": [
         {**c, "rewards": dict.fromkeys(("selector", "judge"), random.normal())}
         for c in row["candidates"]]} for row in pool(1)]
-    assert win_curves(rows, None, "selector").mean(0) == pytest.approx([1 / 2, 2 / 3, 3 / 4])
+    assert win_curves(rows, rows, "selector").mean(0) == pytest.approx([1 / 2, 2 / 3, 3 / 4])
 
 
 def test_a_curve_is_the_mean_over_all_subsets_whatever_the_order_of_tied_candidates() -> None:
@@ -64,7 +68,7 @@ def test_a_curve_is_the_mean_over_all_subsets_whatever_the_order_of_tied_candida
 def test_rows_hold_the_bound_on_kl_and_count_prompts_that_were_left_out() -> None:
     dpo, sft = pool(2), pool(3)
     dpo[5]["candidates"][1]["rewards"]["judge"] = None
-    rows = win_rate_rows({("sft", 0.6): sft, ("dpo", 0.6): dpo}, sft)
+    rows = win_rate_rows({("sft", 0.6): sft, ("dpo", 0.6): dpo}, sft, ROLES)
     assert {row["n"]: row["kl_bound"] for row in rows} == {n: kl_bound(n) for n in range(1, 5)}
     left_out = {(row["policy"], row["judge"]): (row["left_out"], row["prompts"]) for row in rows}
     assert left_out["dpo", "judge"] == (1, PROMPTS - 1)
@@ -77,13 +81,13 @@ def test_a_gain_is_in_the_judges_own_spread_and_zero_for_one_candidate() -> None
         {**c, "rewards": {"selector": c["rewards"]["selector"],
                           "judge": 100 * c["rewards"]["selector"] + 7}}
         for c in row["candidates"]]} for row in rows]
-    gains = curves_by_judge(gain_rows({("sft", 0.6): scaled}), "sft")
+    gains = curves_by_judge(gain_rows({("sft", 0.6): scaled}, ROLES), "sft")
     values = [[row["value"] for row in gains[judge]] for judge in ("selector", "judge")]
     assert values[0] == pytest.approx(values[1])
     assert values[0][0] == pytest.approx(0)
     assert values[0] == sorted(values[0])
     flat = [{**row, "candidates": [row["candidates"][0]] * 4} for row in rows]
-    assert gain_rows({("sft", 0.6): flat}) == []
+    assert gain_rows({("sft", 0.6): flat}, ROLES) == []
 
 
 def test_rules_lie_between_random_and_best_and_agreement_breaks_ties() -> None:
@@ -112,48 +116,41 @@ def test_agreement_prefers_the_answer_that_resembles_the_others() -> None:
     assert rates["MBR best of n, beta = 8"] == 1
 
 
-def test_costs_are_a_prompts_and_what_was_not_measured_is_null(tmp_path: Path) -> None:
-    study = open_study("smoke", str(tmp_path), {"evaluation.temperatures": [0.6]})
-    systems = {"sft+bon4@0.6": pool(7), "dpo+bon4@0.6": pool(8, shift=1.0)}
+def test_costs_are_a_prompts_and_what_was_not_measured_is_null() -> None:
+    pools = {("sft", 0.6): pool(7), ("dpo", 0.6): pool(8, shift=1.0)}
+    opponents = pools["sft", 0.6]
     costs = [{"policy": policy, "temperature": 0.6, "prompts": PROMPTS, "candidates": 4,
               "tokens": 46 * PROMPTS, "sampling_seconds": seconds, "scoring_seconds": 20.0}
              for policy, seconds in (("sft", None), ("dpo", 80.0))]
-    write_json(study.path("responses", "costs.json"), costs)
-    sft, dpo = cost_rows(study, systems)
+    sft, dpo = cost_rows(pools, opponents, costs)
     assert (sft["tokens"], sft["sampling_seconds"], sft["scoring_seconds"]) == (46, None, 0.5)
     assert (dpo["sampling_seconds"], dpo["n"], sft["n"]) == (2.0, 4, 3)
-    wins = win_curves(systems["dpo+bon4@0.6"], systems["sft+bon4@0.6"], "judge").mean(0)
+    wins = win_curves(pools["dpo", 0.6], opponents, "judge").mean(0)
     assert dpo["gain"] == pytest.approx(wins[3] - wins[0])
     assert dpo["ci_low"] <= dpo["gain"] <= dpo["ci_high"]
     assert "46 new tokens a prompt buy" in best_of_n_findings([], costs=[sft, dpo])
 
 
-def test_a_long_curve_is_reported_at_doublings_up_to_half_the_pool() -> None:
-    pools = {("sft", 0.6): pool(9, size=16), ("dpo", 0.6): pool(10, size=16, shift=0.3)}
-    curves = deep_curves(pools)
-    for rows in curves.values():
-        assert [row["n"] for row in curves_by_judge(rows, "dpo")["judge"]] == [1, 2, 4, 8]
-    assert deep_curves({}) == {"win_rates": [], "gains": []}
-
-
-def test_the_long_curve_is_off_by_default_and_does_not_make_another_study(tmp_path: Path) -> None:
-    assert deep_pools(open_study("smoke", str(tmp_path))) == {}
-    long = load_profile("laptop", {"evaluation.deep_samples": 64}).evaluation
-    assert without_deep(long) == load_profile("laptop").evaluation
-    with pytest.raises(ProfileError, match="deep_samples is 1 and deep_prompts 16; use 0 for no"):
-        load_profile("laptop", {"evaluation.deep_samples": 1})
+def test_candidates_with_the_opponents_text_tie_whatever_their_scores_say() -> None:
+    def row(*candidates: tuple[str, float]) -> Row:
+        return {"candidates": [{"text": text, "rewards": {"selector": score, "judge": score}}
+                               for text, score in candidates]}
+    ours, theirs = row(("the same", 2.0), ("other", 1.0)), row(("the same ", 5.0))
+    assert win_curves([ours], [theirs], "judge").tolist() == [[0.25, 0.5]]
+    rates = {found["rule"]: found["value"] for found in pool_rule_rows([ours], [theirs], "judge")}
+    assert rates["best of n"] == 0.5
 
 
 def test_figures_say_in_their_titles_what_the_rows_say() -> None:
     sft = pool(11)
     pools = {("dpo", heat): pool(12 + place, shift=1 - heat)
              for place, heat in enumerate((0.1, 1.0))}
-    gains = curves_by_judge(gain_rows(pools), "dpo")
+    gains = curves_by_judge(gain_rows(pools, ROLES), "dpo")
     title = parting_figure(gains).layout.title.text
     ends = [gains[judge][-1]["value"] for judge in ("selector", "judge")]
     assert f"gains {ends[0]:.2f} by its own selector and {ends[1]:.2f} by" in title.replace(
         "<br>", " ")
-    rows = win_rate_rows(pools, sft)
+    rows = win_rate_rows(pools, sft, ROLES)
     figure = surface_figure(rows)
     best = max((row for row in rows if row["judge"] == "judge"), key=lambda row: row["value"])
     assert f"({best['value']:.0%}) with the best of {best['n']} at" in figure.layout.title.text

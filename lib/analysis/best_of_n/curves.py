@@ -1,4 +1,4 @@
-"""Best-of-N curves of a run: what picking the best of n buys, by the selector and by the judge.
+"""Best-of-N curves: what picking the best of n buys, by the selector and by the judge.
 
 The opponent is always one SFT answer drawn independently. For DPO's pool that is any of SFT's
 candidates; for SFT's own pool each candidate in turn is the opponent of the others, so that equal
@@ -7,41 +7,24 @@ policies under the selector's own eye give n / (n + 1). Every row has its number
 counted.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lib.analysis.best_of_n.selection_effects import pool_scores
+from lib.analysis.comparisons.scoreboard import outcome
 from lib.analysis.statistics.clusters import clustered_mean_interval, clustered_share_interval
 from lib.inference.best_of_n import best_of_n_curve, kl_bound
-from lib.runtime.files import Row, read_json
-from lib.study.run import Study
-from lib.study.stages.responses import reranked_pools
-from lib.study.stages.rewards import ROLES
+from lib.runtime.files import Row
 
+Floats = NDArray[np.float64]
 Pools = Mapping[tuple[str, float], Sequence[Row]]  # (policy, temperature) -> rows with candidates
+Match = tuple[NDArray[np.bool_], Floats]
+SELECTOR = "selector"
 
 
-def pools_of(study: Study, systems: Mapping[str, list[Row]]) -> Pools:
-    """The pools from which a best answer was picked, by policy and temperature."""
-    n = study.profile.sampling.samples
-    return {(policy, temperature): systems[f"{policy}+bon{n}@{temperature:g}"]
-            for policy, temperature in reranked_pools(study)}
-
-
-def opponents_of(study: Study, pools: Pools) -> Sequence[Row]:
-    """SFT's candidates at the main temperature, of which the opponent is drawn."""
-    return pools["sft", study.profile.sampling.temperature]
-
-
-def best_of_n_curves(study: Study, systems: Mapping[str, list[Row]]) -> list[Row]:
-    """Win-rate curves of every pool; rows as `win_rate_rows` has them."""
-    pools = pools_of(study, systems)
-    return win_rate_rows(pools, opponents_of(study, pools))
-
-
-def win_rate_rows(pools: Pools, opponents: Sequence[Row], most: int | None = None) -> list[Row]:
+def win_rate_rows(pools: Pools, opponents: Sequence[Row], judges: Sequence[str],
+                  most: int | None = None) -> list[Row]:
     """Rows {"policy", "temperature", "judge", "n", "kl_bound", "prompts", "left_out", "value",
     "ci_low", "ci_high"}: how often the selector's best of n beats one SFT answer.
 
@@ -50,46 +33,63 @@ def win_rate_rows(pools: Pools, opponents: Sequence[Row], most: int | None = Non
     """
     rows = []
     for (policy, temperature), pool in pools.items():
-        for judge in ROLES:
-            values = win_curves(pool, None if pool is opponents else opponents, judge)
+        for judge in judges:
+            values = win_curves(pool, opponents, judge)
             rows += [{"policy": policy, "temperature": temperature, "judge": judge,
                       "left_out": len(pool) - len(values)} | row
                      for row in _summary(values, most, share_row)]
     return rows
 
 
-def win_curves(pool: Sequence[Row], opponents: Sequence[Row] | None, judge: str) -> np.ndarray:
+def win_curves(pool: Sequence[Row], opponents: Sequence[Row], judge: str) -> Floats:
     """Chance that the selector's best of n beats one opponent by `judge`: [prompts, n].
 
-    opponents None: each candidate of the pool in turn is the opponent of the others. Prompts in
-    which an answer could not be scored are left out.
+    opponents: rows of the same prompts; where they are the pool itself, each candidate in turn is
+    the opponent of the others. Prompts in which an answer could not be scored are left out.
     """
-    proxies, golds = pool_scores(pool, "selector"), pool_scores(pool, judge)
-    rivals = golds if opponents is None else pool_scores(opponents, judge)
-    curves = [_win_curve(*scores, opponents is None)
-              for scores in zip(proxies, golds, rivals, strict=True)
-              if not any(np.isnan(part).any() for part in scores)]
-    return np.array(curves)
+    return np.array([
+        np.mean([best_of_n_curve(proxy[plays], wins) for plays, wins in matches], axis=0)
+        for _, proxy, matches in scored_matches(pool, opponents, judge)])
 
 
-def _win_curve(proxy: np.ndarray, gold: np.ndarray, against: np.ndarray,
-               same: bool) -> np.ndarray:
-    return np.mean([best_of_n_curve(proxy[kept], wins)
-                    for kept, wins in wins_against(gold, against, same)], axis=0)
+def scored_matches(pool: Sequence[Row], opponents: Sequence[Row],
+                   judge: str) -> Iterator[tuple[list[str], Floats, list[Match]]]:
+    """Yield the texts [N], the selector's scores [N] and the matches of each prompt.
 
-
-def wins_against(gold: np.ndarray, against: np.ndarray,
-                 same: bool) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """For each opponent: which candidates play, and 1, half or 0 for each of these.
-
-    gold, against: scores [N]. same: the opponents are the candidates, and none plays itself.
+    A match with an opponent says which candidates play, [N] (none plays itself), and 1, half or 0
+    for each of these by `judge`. Prompts in which an answer could not be scored are passed over.
     """
-    for place, opponent in enumerate(against):
-        kept = np.arange(len(gold)) != place if same else np.full(len(gold), True)
-        yield kept, (np.sign(gold[kept] - opponent) + 1) / 2
+    scores = zip(pool, opponents, pool_scores(pool, SELECTOR), pool_scores(pool, judge),
+                 pool_scores(opponents, judge), strict=True)
+    for row, rivals, proxy, gold, against in scores:
+        if not any(np.isnan(part).any() for part in (proxy, gold, against)):
+            yield ([candidate["text"] for candidate in row["candidates"]], proxy,
+                   list(_matches(gold, against, _texts(row), _texts(rivals), pool is opponents)))
 
 
-def gain_rows(pools: Pools, most: int | None = None) -> list[Row]:
+def _matches(gold: Floats, against: Floats, texts: NDArray, rivals: NDArray,
+             same: bool) -> Iterator[Match]:
+    for place, (score, text) in enumerate(zip(against, rivals, strict=True)):
+        plays = np.arange(len(gold)) != place if same else np.full(len(gold), True)
+        yield plays, outcome(gold[plays], np.full(plays.sum(), score), texts[plays] == text)
+
+
+def _texts(row: Row) -> NDArray[np.object_]:
+    return np.array([candidate["text"].strip() for candidate in row["candidates"]], dtype=object)
+
+
+def pool_scores(rows: Sequence[Row], judge: str) -> Floats:
+    """A judge's scores of all candidates, [prompts, candidates]; NaN where there is none."""
+    width = max(len(row["candidates"]) for row in rows)
+    scores = np.full((len(rows), width), np.nan)
+    for place, row in enumerate(rows):
+        for column, candidate in enumerate(row["candidates"]):
+            score = candidate.get("rewards", {}).get(judge)
+            scores[place, column] = np.nan if score is None else score
+    return scores
+
+
+def gain_rows(pools: Pools, judges: Sequence[str], most: int | None = None) -> list[Row]:
     """How much higher the best of n scores than one draw, by the selector and by the judge.
 
     `value` is in standard deviations of that reward model's scores within a prompt, so that the two
@@ -98,8 +98,8 @@ def gain_rows(pools: Pools, most: int | None = None) -> list[Row]:
     """
     rows = []
     for (policy, temperature), pool in pools.items():
-        proxies = pool_scores(pool, "selector")
-        for judge in ROLES:
+        proxies = pool_scores(pool, SELECTOR)
+        for judge in judges:
             values = gain_curves(proxies, pool_scores(pool, judge))
             rows += [{"policy": policy, "temperature": temperature, "judge": judge,
                       "left_out": len(pool) - len(values)} | row
@@ -107,7 +107,7 @@ def gain_rows(pools: Pools, most: int | None = None) -> list[Row]:
     return rows
 
 
-def gain_curves(proxy: np.ndarray, gold: np.ndarray) -> np.ndarray:
+def gain_curves(proxy: Floats, gold: Floats) -> Floats:
     """Gold score of the proxy's best of n minus the mean draw's, in its own spread: [prompts, n].
 
     proxy, gold: [prompts, N]; the spread is the root of the mean variance within a prompt.
@@ -122,8 +122,7 @@ def gain_curves(proxy: np.ndarray, gold: np.ndarray) -> np.ndarray:
     return (best_of_n_curve(proxy, gold) - gold.mean(1, keepdims=True)) / spread
 
 
-def _summary(values: np.ndarray, most: int | None,
-             summary: Callable[[np.ndarray], Row]) -> list[dict[str, Any]]:
+def _summary(values: Floats, most: int | None, summary: Callable[[Floats], Row]) -> list[Row]:
     """Mean and interval of each column of [prompts, n]."""
     if not len(values):
         return []
@@ -135,17 +134,17 @@ def _doublings(available: int, most: int) -> list[int]:
     return [2**power for power in range(available.bit_length()) if 2**power <= min(available, most)]
 
 
-def mean_row(values: np.ndarray) -> Row:
+def mean_row(values: Floats) -> Row:
     """{"prompts", "value", "ci_low", "ci_high"} of one number a prompt, [prompts]."""
     return _row(values, clustered_mean_interval(values))
 
 
-def share_row(values: np.ndarray) -> Row:
+def share_row(values: Floats) -> Row:
     """The same for one chance of winning a prompt, 0 to 1: its interval stays in there too."""
     return _row(values, clustered_share_interval(values))
 
 
-def _row(values: np.ndarray, ends: tuple[float, float]) -> Row:
+def _row(values: Floats, ends: tuple[float, float]) -> Row:
     return {"prompts": len(values), "value": float(values.mean()), "ci_low": ends[0],
             "ci_high": ends[1]}
 
@@ -156,26 +155,25 @@ def curves_by_judge(curves: Sequence[Row], policy: str,
     rows = [row for row in curves if row["policy"] == policy]
     wanted = rows[0]["temperature"] if temperature is None and rows else temperature
     chosen = [row for row in rows if row["temperature"] == wanted]
-    return {judge: [row for row in chosen if row["judge"] == judge] for judge in ROLES}
+    return {judge: [row for row in chosen if row["judge"] == judge]
+            for judge in dict.fromkeys(row["judge"] for row in chosen)}
 
 
-def cost_rows(study: Study, systems: Mapping[str, list[Row]]) -> list[Row]:
+def cost_rows(pools: Pools, opponents: Sequence[Row], costs: Sequence[Row],
+              judge: str = "judge") -> list[Row]:
     """What each pool costs a prompt, and what that buys by the judge.
 
-    Rows {"pool", "prompts", "candidates", "tokens", "sampling_seconds", "scoring_seconds" (all a
-    prompt, null where not measured), "distinct" candidates, "at_limit" share, "n", "gain",
-    "ci_low", "ci_high"}: gain is the judge's win rate of the best of n minus that of one draw.
+    costs: rows of costs.json. Rows {"pool", "prompts", "candidates", "tokens", "sampling_seconds",
+    "scoring_seconds" (all a prompt, null where not measured), "distinct" candidates, "at_limit"
+    share, "n", "gain", "ci_low", "ci_high"}: gain is the judge's win rate of the best of n minus
+    that of one draw.
     """
-    pools = pools_of(study, systems)
-    opponents = opponents_of(study, pools)
-    costs = {(row["policy"], row["temperature"]): row
-             for row in read_json(study.path("responses", "costs.json"))}
-    return [_cost_row(key, pool, costs[key], win_curves(
-                pool, None if pool is opponents else opponents, "judge"))
+    known = {(row["policy"], row["temperature"]): row for row in costs}
+    return [_cost_row(key, pool, known[key], win_curves(pool, opponents, judge))
             for key, pool in pools.items()]
 
 
-def _cost_row(key: tuple[str, float], pool: Sequence[Row], cost: Row, wins: np.ndarray) -> Row:
+def _cost_row(key: tuple[str, float], pool: Sequence[Row], cost: Row, wins: Floats) -> Row:
     candidates = [candidate for row in pool for candidate in row["candidates"]]
     row = {"policy": key[0], "temperature": key[1], "pool": f"{key[0]} at T = {key[1]:g}",
            "prompts": len(pool), "candidates": cost["candidates"],

@@ -1,0 +1,129 @@
+"""The policies of a run, the pools of candidates drawn from them, and the systems that pick.
+
+A pool holds candidates and their scores; a system is a pool and its picks. Three read one pool: the
+policy itself (first candidate, at the main temperature), Best-of-N (the selector's argmax) and its
+control (a random candidate).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lib.inference.best_of_n import best_of_n, random_of_n
+from lib.inference.systems import BEST, RANDOM, System
+from lib.runtime.files import Row, read_json, read_jsonl
+from lib.study.pools.pool import Pool, pool_file
+from lib.study.profiles import Profile
+from lib.study.run import Study
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+POLICIES = ("base", "sft", "dpo")
+Picks = dict[str, int | None]  # prompt id -> place of the candidate; None: none could be scored
+Pools = dict[Pool, list[Row]]
+
+
+def load_policy(study: Study,
+                policy: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """A policy's model in the run's compute precision, and the tokenizer."""
+    from lib.modeling.loading import load_model, load_tokenizer  # seconds that no plan should take
+    profile, device = study.profile, study.device
+    trained = policy != "base"
+    name = str(study.path(policy, "model")) if trained else profile.model.name
+    revision = None if trained else profile.model.revision
+    return load_model(name, device.dtype, device.device, revision), load_tokenizer(name, revision)
+
+
+def planned_pools(profile: Profile) -> list[Pool]:
+    """Every pool: DPO's at each temperature, the others' at the main one."""
+    main = profile.sampling.temperature
+    extra = [t for t in profile.evaluation.temperatures if t != main]
+    return [Pool(policy, temperature, candidates_of(profile, policy)) for policy, temperature in
+            (*((policy, main) for policy in POLICIES), *(("dpo", t) for t in extra))]
+
+
+def planned_deep_pools(profile: Profile) -> list[Pool]:
+    """The pools of the long curve, which only `evaluation.deep_samples` asks for."""
+    samples = profile.evaluation.deep_samples
+    return [Pool(policy, profile.sampling.temperature, samples)
+            for policy in ("sft", "dpo")] if samples else []
+
+
+def reranked_pools(profile: Profile) -> list[Pool]:
+    """The pools from which a best candidate is picked."""
+    return [pool for pool in planned_pools(profile) if pool.samples > 1]
+
+
+def candidates_of(profile: Profile, policy: str) -> int:
+    """Candidates a prompt: N, and one for the base unless the profile reranks it too."""
+    alone = policy == "base" and not profile.evaluation.rerank_base
+    return 1 if alone else profile.sampling.samples
+
+
+def system_at_main(profile: Profile, policy: str, rule: str = BEST) -> System:
+    """A policy's Best-of-N, or its control, at the main temperature."""
+    return System(policy, rule, profile.sampling.samples, profile.sampling.temperature)
+
+
+def systems_by_pool(profile: Profile) -> dict[Pool, list[System]]:
+    """The systems that read each pool; the plain policy only at the main temperature."""
+    main = profile.sampling.temperature
+    return {pool: [System(pool.policy)] * (pool.temperature == main)
+            + [pool.picked_by(rule) for rule in (BEST, RANDOM)] * (pool.samples > 1)
+            for pool in planned_pools(profile)}
+
+
+def system_names(profile: Profile) -> list[str]:
+    """Names of all systems of the run, in the order of the story: the plain policies first."""
+    systems = [system for group in systems_by_pool(profile).values() for system in group]
+    return [system.name for system in sorted(systems, key=lambda system: system.rule is not None)]
+
+
+def picks_of(system: System, rows: Sequence[Row], seed: int) -> Picks:
+    """Which candidate of each prompt the system answers with."""
+    return {row["id"]: _pick(system, row, seed) for row in rows}
+
+
+def _pick(system: System, row: Row, seed: int) -> int | None:
+    if system.rule is None:
+        return 0
+    if system.rule == RANDOM:
+        return random_of_n(len(row["candidates"]), row["id"], seed)
+    return best_of_n([candidate["rewards"]["selector"] for candidate in row["candidates"]])
+
+
+def picked_rows(system: System, rows: Sequence[Row], picks: Picks) -> list[Row]:
+    """The system's lines as responses/<system>.jsonl has them; candidates are those of the pool.
+
+    Where the selector scored nothing the first candidate stands in for readers and no score is
+    left, so that no judge counts it: see `lib.analysis.comparisons.scoreboard`.
+    """
+    offered = slice(0, 1) if system.rule is None else slice(None)
+    return [_unscored(row) if picks[row["id"]] is None else
+            {**row, "candidates": row["candidates"][offered], "chosen": picks[row["id"]]}
+            for row in rows]
+
+
+def _unscored(row: Row) -> Row:
+    return {**row, "chosen": 0, "candidates": [
+        {**candidate, "rewards": dict.fromkeys(candidate["rewards"])}
+        for candidate in row["candidates"]]}
+
+
+def load_pools(study: Study) -> Pools:
+    """Every pool's candidates with their scores, from the run's files."""
+    return {pool: read_jsonl(pool_file(study.path("responses", "pools"), pool))
+            for pool in planned_pools(study.profile)}
+
+
+def systems_of(study: Study, pools: Mapping[Pool, list[Row]]) -> dict[str, list[Row]]:
+    """Response rows by system, in the order of `system_names`: the pools and picks.json."""
+    picks = read_json(study.path("responses", "picks.json"))
+    rows = {system.name: picked_rows(system, pools[pool], picks[system.name])
+            for pool, systems in systems_by_pool(study.profile).items() for system in systems}
+    return {name: rows[name] for name in system_names(study.profile)}
+
+
+def load_systems(study: Study) -> dict[str, list[Row]]:
+    """Response rows by system, from the run's files; systems of one pool share its candidates."""
+    return systems_of(study, load_pools(study))

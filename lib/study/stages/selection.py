@@ -1,0 +1,52 @@
+"""Notebook 04's numbers: what picking among the run's candidates buys, computed once.
+
+Stage `selection` reads the pools and writes selection.json, which notebook 04 shows and
+`lib.study.stages.results` takes over. It takes seconds, so that other code makes it again.
+"""
+
+from pathlib import Path
+
+from lib.analysis.best_of_n.curves import cost_rows, gain_rows, win_rate_rows
+from lib.analysis.best_of_n.selection_effects import selection_effects
+from lib.analysis.best_of_n.selection_rules import rule_rows
+from lib.analysis.comparisons.scoreboard import scoreboard
+from lib.runtime.files import Row, read_json, sha256_of_value, write_json
+from lib.runtime.manifest import code_hash
+from lib.study.policies import load_pools, reranked_pools, systems_of
+from lib.study.run import Study, run_stage, stage_inputs
+from lib.study.stages.deep_pools import deep_curves, load_deep_pools, sample_deep_pools
+from lib.study.stages.rewards import ROLES
+
+
+def measure_selection(study: Study) -> Row:
+    """Compute or find Best-of-N's numbers, under the names that results.json gives them.
+
+    {"best_of_n_curves", "best_of_n_gains", "best_of_n_rules", "best_of_n_costs", "best_of_n_deep",
+    "selection_effects"}: lists of rows, and the long curves by kind, for which the long pools are
+    sampled where the profile asks for them.
+    """
+    sample_deep_pools(study)
+    inputs = stage_inputs(study, "selection") | {
+        "code": code_hash("analysis", "inference", "study"),
+        "settings": sha256_of_value([study.profile.sampling.samples,
+                                     study.profile.sampling.temperature])}
+    folder = run_stage(study, "selection", {}, inputs, outputs=["selection.json"],
+                       work=lambda folder: _measure(study, folder))
+    return read_json(folder / "selection.json")
+
+
+def _measure(study: Study, folder: Path) -> None:
+    everything = load_pools(study)
+    pools = {pool.key: everything[pool] for pool in reranked_pools(study.profile)}
+    main = study.profile.sampling.temperature
+    opponents = pools["sft", main]
+    write_json(folder / "selection.json", {
+        "best_of_n_curves": win_rate_rows(pools, opponents, ROLES),
+        "best_of_n_gains": gain_rows(pools, ROLES),
+        "best_of_n_rules": rule_rows({key: pool for key, pool in pools.items() if key[1] == main},
+                                     opponents, ROLES),
+        "best_of_n_costs": cost_rows(pools, opponents,
+                                     read_json(study.path("responses", "costs.json"))),
+        "best_of_n_deep": deep_curves(load_deep_pools(study)),
+        "selection_effects": selection_effects(scoreboard(systems_of(study, everything), ROLES),
+                                               pools, "selector", seed=study.profile.seed)})

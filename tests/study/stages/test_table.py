@@ -1,0 +1,74 @@
+"""One table says what each stage reads; the runner, the notebooks and the results follow it."""
+
+from pathlib import Path
+
+import pytest
+
+from lib.runtime.files import write_json
+from lib.study import notebooks
+from lib.study.notebooks import NOTEBOOKS, notebook_paths
+from lib.study.run import Study, StudyError, open_study, stage_inputs
+from lib.study.stages.table import STAGES, stages_before
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """A run in which the stages that every run has are finished."""
+    study = open_study("smoke", str(tmp_path / "run"))
+    for name in ("data", "sft", "dpo", "responses", "selection", "movement"):
+        finish(study, name)
+    return study
+
+
+def finish(study: Study, stage: str, output: str = "first") -> None:
+    write_json(study.path(stage, "manifest.json"), {"outputs": {"metrics.jsonl": output}})
+
+
+def test_a_warning_run_that_was_made_again_makes_the_results_and_notebook_05_again(
+        study: Study) -> None:
+    [analysis] = notebook_paths(["05"])
+    seen = [(stage_inputs(study, "results"), notebooks._key(analysis, study.folder, {}))]
+    assert "dpo_other" not in seen[0][0]
+    for output in ("first", "second"):
+        finish(study, "dpo_other", output)
+        seen.append((stage_inputs(study, "results"), notebooks._key(analysis, study.folder, {})))
+    assert len({inputs.get("dpo_other") for inputs, _ in seen}) == 3
+    assert len({key for _, key in seen}) == 3
+
+
+@pytest.mark.parametrize(("stage", "read"), [
+    ("dpo", "rewards"), ("dpo_other", "rewards"), ("responses", "rewards"), ("deep", "rewards"),
+    ("selection", "deep"), ("results", "rewards"), ("results", "deep")])
+def test_a_stage_that_a_run_need_not_have_is_an_input_where_it_is_there(
+        study: Study, stage: str, read: str) -> None:
+    assert read not in stage_inputs(study, stage)
+    finish(study, read)
+    assert read in stage_inputs(study, stage)
+
+
+def test_notebook_06_depends_on_nothing_but_the_profile(study: Study) -> None:
+    [beyond] = notebook_paths(["06"])
+    before = notebooks._key(beyond, study.folder, {})
+    for name in STAGES:
+        finish(study, name, "other")
+    assert notebooks._key(beyond, study.folder, {}) == before
+    assert notebooks._key(beyond, study.folder, {"profile": "paper"}) != before
+
+
+def test_a_notebook_reads_the_stages_of_the_notebooks_before_it() -> None:
+    assert [stages_before(number) for number in ("01", "02")] == [[], ["data"]]
+    assert stages_before("03") == ["data", "sft", "rewards"]
+    assert stages_before("04") == ["data", "sft", "dpo"]
+    assert {"responses", "selection", "dpo_other", "rewards"} <= set(stages_before("05"))
+
+
+def test_every_stage_reads_known_stages_and_is_made_by_a_notebook() -> None:
+    for stage in STAGES.values():
+        assert {*stage.inputs, *stage.where_made} <= set(STAGES)
+        assert (NOTEBOOKS / f"{stage.notebook}.ipynb").exists()
+
+
+def test_a_stage_that_is_missing_names_its_notebook(study: Study) -> None:
+    study.path("movement", "manifest.json").unlink()
+    with pytest.raises(StudyError, match="movement is not finished; run notebook 05_analysis"):
+        stage_inputs(study, "results")
