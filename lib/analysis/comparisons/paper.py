@@ -5,14 +5,13 @@ eight published rates are multiples of .005, and the paper names no n. Rates hav
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from lib.analysis.statistics.intervals import Interval, wilson_interval
 from lib.analysis.statistics.selection_null import selection_win_rate
 from lib.analysis.statistics.significance import mcnemar, sign_test
 from lib.inference.systems import System
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
 PROMPTS = 200
 
 
@@ -81,17 +80,18 @@ def claims() -> list[Row]:
         {"claim": "SFT beats the base model", "survives": "yes",
          "why": f"{_with_interval(beaten)}, by one judge"},
         {"claim": "DPO beats SFT", "survives": "yes",
-         "why": f"{_with_interval(dpo)}, sign test p = {sign_test(dpo.wins, 200 - dpo.wins):.4f}, "
+         "why": f"{_with_interval(dpo)}, sign test p = "
+                f"{_number(sign_test(dpo.wins, 200 - dpo.wins), 4)}, "
                 "by one judge and one training seed"},
         {"claim": "Best-of-4 lifts SFT from .945 to .970 over the base",
          "survives": "cannot be told",
-         "why": f"five prompts of 200: McNemar p = {mcnemar(5, 0).exact_p:.3f} at best; the "
+         "why": f"five prompts of 200: McNemar p = {_number(mcnemar(5, 0).exact_p)} at best; the "
                 "selector is the judge, and selection alone predicts "
-                f"{selection_win_rate(4, single=beaten.rate):.3f}"},
+                f"{_number(selection_win_rate(4, single=beaten.rate))}"},
         {"claim": "Best-of-4 lifts DPO to .93 over SFT", "survives": "cannot be told",
-         "why": f"the selector is the judge: selection alone predicts {alone:.3f} from a single "
-                f"win rate of .62, and {selection_win_rate(4):.2f} for equal policies; the "
-                "decoding changed too"},
+         "why": f"the selector is the judge: selection alone predicts {_number(alone)} from a "
+                f"single win rate of .62, and {_number(selection_win_rate(4), 2)} for equal "
+                "policies; the decoding changed too"},
         {"claim": "Best-of-N and DPO complement each other", "survives": "cannot be told",
          "why": "SFT+BoN met only the base and DPO+BoN only SFT; no common opponent, no "
                 "DPO+BoN against SFT+BoN"},
@@ -100,7 +100,8 @@ def claims() -> list[Row]:
                 f"{mcnemar(1, 0).exact_p:.1f} at best; three temperatures were tried"},
         {"claim": "Best-of-N is robust to the temperature", "survives": "cannot be told",
          "why": "T = 1.0 lies 12 prompts below T = 0.6; paired p is anywhere between "
-                f"{mcnemar(12, 0).exact_p:.4f} and {mcnemar(25, 13).exact_p:.2f}"},
+                f"{_number(mcnemar(12, 0).exact_p, 4)} and "
+                f"{_number(mcnemar(25, 13).exact_p, 2)}"},
         {"claim": "A falling reward of rejected answers shows success", "survives": "no",
          "why": "only the margin is trained; both log-probabilities may fall while it grows"},
         {"claim": "Best-of-N follows instructions more reliably", "survives": "no",
@@ -132,5 +133,10 @@ INCONSISTENCIES = (
 
 
 def _with_interval(rate: PaperRate) -> str:
-    low, high = rate.interval
-    return f"{rate.rate:.3f} [{low:.3f}, {high:.3f}] at n = {PROMPTS}"
+    low, high = map(_number, rate.interval)
+    return f"{_number(rate.rate)} [{low}, {high}] at n = {PROMPTS}"
+
+
+def _number(value: float, digits: int = 3) -> str:
+    """In the tables' style, without a zero before the point."""
+    return f"{value:.{digits}f}".removeprefix("0")

@@ -7,15 +7,12 @@ refused; the order of rows does not matter.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lib.analysis.statistics import compare_scores
-
-Row = dict[str, Any]
-Floats = NDArray[np.float64]
+from lib.analysis.statistics.outcomes import Floats, compare_scores
+from lib.runtime.files import Row
 
 
 def outcome(first: ArrayLike, second: ArrayLike, same_text: ArrayLike = False) -> Floats:

@@ -6,14 +6,12 @@ prompts together, so it is the one to quote for "would this come out again".
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
 from lib.analysis.comparisons.scoreboard import Scoreboard, scoreboard
 from lib.analysis.statistics.clusters import seed_spread
-
-Row = dict[str, Any]
+from lib.runtime.files import Row
 
 
 def win_rates_over_seeds(runs: Sequence[Mapping[str, Sequence[Row]]], judges: Sequence[str],

@@ -1,4 +1,4 @@
-"""Who wins how often, by each judge, with everything that a sceptical reader asks for.
+"""Win rates by each judge, with counts, intervals, tests and length control.
 
 In: response rows of systems that answered the same prompts. Out: the rows of `results.json`'s
 `win_rates`. A tie is half a win; identical texts are ties by definition; a prompt without both
@@ -10,20 +10,18 @@ near one; Wilson's (wins + ties / 2) and the bootstrap's stand beside it.
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import combinations, product
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lib.analysis.comparisons.scoreboard import Scoreboard
 from lib.analysis.statistics.bootstrap import bootstrap_intervals
-from lib.analysis.statistics.bradley_terry import ELO_PER_NAT, Ratings, rate
+from lib.analysis.statistics.bradley_terry import ELO_PER_NAT, Ratings, fit_ratings
 from lib.analysis.statistics.intervals import score_interval, wilson_interval
 from lib.analysis.statistics.length_control import length_controlled_win_rate
-from lib.analysis.statistics.significance import McNemar, holm, mcnemar, prompts_needed, sign_test
+from lib.analysis.statistics.outcomes import Floats
+from lib.analysis.statistics.significance import holm, mcnemar, prompts_needed, sign_test
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
-Floats = NDArray[np.float64]
 Pair = tuple[str, str]
 
 
@@ -71,7 +69,7 @@ def rate_systems(board: Scoreboard, judge: str, *, resamples: int = 1000,
     """Bradley-Terry ratings of all systems from their full round robin by one judge."""
     columns = list(combinations(range(len(board.systems)), 2))
     outcomes = _outcomes(board, judge, combinations(board.systems, 2))
-    return rate(board.systems, columns, outcomes, resamples, seed)
+    return fit_ratings(board.systems, columns, outcomes, resamples, seed)
 
 
 def ratings_rows(ratings: Ratings, judge: str) -> list[Row]:
@@ -86,7 +84,7 @@ def ratings_rows(ratings: Ratings, judge: str) -> list[Row]:
 
 
 def same_opponent(board: Scoreboard, first: str, second: str, opponent: str, judge: str) -> Row:
-    """McNemar: which of two systems does better against the same opponent on more prompts?
+    """McNemar's test: which of two systems does better against the same opponent on more prompts.
 
     b and c count the prompts on which only the first, or only the second, does better (a win is
     better than a tie, a tie better than a loss; without ties this is McNemar's test as it stands).
@@ -97,9 +95,8 @@ def same_opponent(board: Scoreboard, first: str, second: str, opponent: str, jud
     if n == 0:
         raise ValueError(f"{judge} scored no prompt of {first}, {second} and {opponent} together; "
                          "score the responses first")
-    result: McNemar = mcnemar(b, c)
     return {"first": first, "second": second, "opponent": opponent, "judge": judge, "n": n} \
-        | asdict(result) | {"prompts_needed": prompts_needed((1 + (b - c) / n) / 2,
+        | asdict(mcnemar(b, c)) | {"prompts_needed": prompts_needed((1 + (b - c) / n) / 2,
                                                              tie_share=1 - (b + c) / n)}
 
 
@@ -146,13 +143,13 @@ def _counts(outcomes: Floats, confidence: float) -> Row:
     n = wins + ties + losses
     if n == 0:
         raise ValueError("no prompt has a score for both answers; score the responses first")
-    rate_, low_high = (wins + ties / 2) / n, score_interval(wins, ties, losses, confidence)
+    rate, ends = (wins + ties / 2) / n, score_interval(wins, ties, losses, confidence)
     wilson = wilson_interval(wins + ties / 2, n, confidence)
     return {"n": n, "missing": len(outcomes) - n, "wins": wins, "ties": ties, "losses": losses,
-            "win_rate": rate_, "ci_low": float(low_high[0]), "ci_high": float(low_high[1]),
+            "win_rate": rate, "ci_low": float(ends[0]), "ci_high": float(ends[1]),
             "wilson_low": wilson.low, "wilson_high": wilson.high,
             "p_value": sign_test(wins, losses),
-            "prompts_needed": prompts_needed(rate_, tie_share=ties / n)}
+            "prompts_needed": prompts_needed(rate, tie_share=ties / n)}
 
 
 def _lengths(board: Scoreboard, i: int, j: int, outcomes: Floats) -> Row:

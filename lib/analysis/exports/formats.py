@@ -7,7 +7,6 @@ the only ones that touch the world.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +15,8 @@ from huggingface_hub import HfApi
 
 from lib.analysis.comparisons.scoreboard import chosen, scoreboard
 from lib.analysis.statistics.intervals import wilson_interval
-from lib.runtime.files import atomic_write
-
-Row = dict[str, Any]
+from lib.data.parquet import to_trl
+from lib.runtime.files import Row, atomic_write
 
 
 def leaderboard_rows(rows: Sequence[Row], model: str, dataset: str = "ultrafeedback",
@@ -70,23 +68,13 @@ def alpaca_eval_outputs(rows: Sequence[Row], generator: str) -> list[Row]:
              "dataset": row.get("source", "")} for row in rows]
 
 
-def trl_preferences(rows: Sequence[Row]) -> list[Row]:
-    """Preference rows in TRL's conversational schema: prompt, chosen, rejected as messages."""
-    def said(text: str) -> list[Row]:
-        return [{"role": "assistant", "content": text}]
-
-    return [{"prompt": row["prompt"], "chosen": said(row["chosen"]),
-             "rejected": said(row["rejected"]), "score_chosen": row.get("score_chosen"),
-             "score_rejected": row.get("score_rejected")} for row in rows]
-
-
 def write_preferences(path: Path | str, rows: Sequence[Row]) -> None:
     """Write preference rows as a Parquet file that TRL's trainers load as it is, atomically."""
     message = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
     schema = pa.schema([("prompt", message), ("chosen", message), ("rejected", message),
                         ("score_chosen", pa.float64()), ("score_rejected", pa.float64())])
     with atomic_write(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(trl_preferences(rows), schema=schema), temporary)
+        pq.write_table(pa.Table.from_pylist(to_trl(rows), schema=schema), temporary)
 
 
 def push_to_hub(folder: Path | str, repo_id: str, private: bool = True) -> str:

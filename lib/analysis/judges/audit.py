@@ -1,4 +1,4 @@
-"""The blind reader's verdicts: what the systems are worth, and what the judges are worth.
+"""The blind reader's scores: what the systems are worth, and what the judges are worth.
 
 `audit.jsonl` holds five answers to each of 120 held-out prompts, scored by a reader who saw neither
 system nor selection. The answers come from earlier trials of the same recipe, so the reader's win
@@ -8,19 +8,18 @@ rates stand beside this run's and measure its judges; nothing is ever fitted on 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from scipy.stats import kendalltau
 
 from lib.analysis.comparisons.scoreboard import Scoreboard, scoreboard
 from lib.analysis.comparisons.win_rates import Pair, rate_systems, round_robin
-from lib.analysis.judges.quality import agreement_row, pair_accuracy, verdicts
+from lib.analysis.judges.quality import agreement_row, outcome_labels, pair_accuracy
 from lib.analysis.statistics.intervals import mean_interval
 from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
 from lib.inference.systems import System
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
 Scores = Sequence[Sequence[float | None]]
 READER = "blind reader"
 POLICIES = ("base", "sft", "dpo")
@@ -68,7 +67,7 @@ def judge_quality(audit_rows: Sequence[Row], judge: str, scores: Scores,
     """How often a judge orders two answers to one prompt as the reader does, by the reader's gap.
 
     Rows {"judge", "gap", "n", "accuracy", "ci_low", "ci_high", "agreement", "kappa", "ac1"}: pairs
-    at least `gap` points apart; the interval is that of clusters, the prompts.
+    at least `gap` points apart; the interval counts prompts.
     """
     pairs = answer_pairs(audit_rows, scores)
     return [{"judge": judge, "gap": gap} | _quality([pair for pair in pairs if pair[1] >= gap])
@@ -76,10 +75,10 @@ def judge_quality(audit_rows: Sequence[Row], judge: str, scores: Scores,
 
 
 def system_order(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
-    """Does the judge order whole systems as the reader does?
+    """The judge's order of whole systems beside the reader's.
 
     Both orders (best first, by Bradley-Terry rating), Kendall's tau between them, and the pairs of
-    systems that the two put the other way round: `turned`, of which `turned_surely` are those that
+    systems that the two order differently: `turned`, of which `turned_surely` are those that
     the reader is sure of (the 95 % interval leaves out one half).
     """
     board = scoreboard(audit_systems(audit_rows, {judge: scores}), [READER, judge])
@@ -97,15 +96,16 @@ def system_order(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
 
 
 def audit_agreement(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -> list[Row]:
-    """Agreement, kappa and AC1 of the reader and the judges, each two, on the audit's comparisons.
+    """Agreement, kappa and AC1 of each two raters, reader and judges, on the audit's comparisons.
 
-    All pairs of systems on all prompts together, each as a win, a tie or a loss.
+    All pairs of systems on all prompts together, each a win, a tie or a loss by the rule of
+    `Scoreboard.outcomes`: equal texts tie, otherwise scores decide.
     """
     systems, judges = audit_systems(audit_rows, judge_scores), [READER, *judge_scores]
     board = scoreboard(systems, judges)
-    said = {judge: [verdict for a, b in combinations(systems, 2)
-                    for verdict in verdicts(board, judge, b, a)] for judge in judges}
-    return [{"judge_a": one, "judge_b": other} | agreement_row(said[one], said[other])
+    labels = {judge: [label for a, b in combinations(systems, 2)
+                      for label in outcome_labels(board, judge, b, a)] for judge in judges}
+    return [{"judge_a": one, "judge_b": other} | agreement_row(labels[one], labels[other])
             for one, other in combinations(judges, 2)]
 
 
@@ -119,10 +119,10 @@ def corrected_win_rate(systems: Mapping[str, Sequence[Row]], audit_rows: Sequenc
                        scores: Scores, a: str, b: str) -> Row | None:
     """A run's win rate of a over b by a judge, corrected by the audit, with its wider interval.
 
-    Rests on the judge erring on this run's answers as on the audit's. `win_rate`, `low`, `high`:
-    the judge's rate less its mean error. `pooled_*`: weighted for the shortest interval, which also
-    assumes that the audit's answers are worth what this run's are. None for fewer than two scored
-    prompts on either side, which no spread can be told from.
+    It assumes that the judge errs on this run's answers as on the audit's. `win_rate`, `low`,
+    `high`: the judge's rate minus its mean error. `pooled_*`: weighted for the shortest interval,
+    which also assumes that the audit's answers are as good as this run's. None for fewer than two
+    scored prompts on either side, which have no spread.
     """
     board = scoreboard({a: systems[a], b: systems[b]}, [judge])
     labelled = audit_systems(audit_rows, {judge: scores})

@@ -1,12 +1,11 @@
-"""Where a judge goes wrong, measured on answers that a trusted reader scored too.
+"""Where a judge errs, measured on answers that the blind reader scored too.
 
-Calibration of its score gaps, its taste for length beside the reader's own, and win rates corrected
-for its errors. In: the audit's rows and a judge's scores of its answers. Out: plain rows.
+Calibration of its score gaps, its taste for length beside the reader's, and win rates corrected for
+its errors. In: the audit's rows and a judge's scores of its answers. Out: plain rows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 from lib.analysis.judges.audit import (
     READER,
@@ -17,15 +16,14 @@ from lib.analysis.judges.audit import (
 )
 from lib.analysis.judges.quality import length_preference
 from lib.analysis.statistics.calibration import calibration
-
-Row = dict[str, Any]
+from lib.runtime.files import Row
 
 
 def judge_calibration(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
-    """Do the judge's score gaps mean what they say? On all pairs that the reader separates.
+    """Calibration of the judge's score gaps on all pairs that the reader scores differently.
 
     {"judge", "n", "accuracy", "ece", "nll", "brier", "temperature", "nll_at_temperature", "bins"};
-    pairs of one prompt hang together, so n overstates how much is known.
+    pairs of one prompt are correlated, so n overstates how much is known.
     """
     gaps = [gap for _, apart, gap in answer_pairs(audit_rows, scores) if apart > 0]
     return {"judge": judge} | calibration(gaps).row()
@@ -34,8 +32,8 @@ def judge_calibration(audit_rows: Sequence[Row], judge: str, scores: Scores) -> 
 def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -> list[Row]:
     """How often each judge prefers the longer of two answers, the reader's own taste first.
 
-    Pairs that differ in length; a judge above the reader's share likes length for its own sake.
-    Lengths are in characters; intervals are those of clusters, the prompts.
+    Pairs that differ in length; a judge above the reader's share prefers length for its own sake.
+    Lengths are in characters; intervals count prompts.
     """
     reader = [[answer["score"] for answer in row["answers"]] for row in audit_rows]
     return [{"judge": judge} | _length_row(audit_rows, scores)

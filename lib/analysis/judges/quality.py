@@ -1,4 +1,4 @@
-"""How good a judge is: right on pairs of known order, at one with other judges, fair to length.
+"""How good a judge is: its accuracy on pairs of known order, its agreement, its taste for length.
 
 In: score differences of pairs, or response rows scored by several judges. Out: plain rows with n
 and an interval.
@@ -6,7 +6,6 @@ and an interval.
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,8 +14,9 @@ from lib.analysis.comparisons.scoreboard import Scoreboard
 from lib.analysis.statistics.agreement import agreement
 from lib.analysis.statistics.clusters import clustered_share_interval
 from lib.analysis.statistics.intervals import mean_interval
+from lib.analysis.statistics.outcomes import compare_gaps
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
 LABELS = {1.0: "a", 0.5: "tie", 0.0: "b"}
 
 
@@ -24,14 +24,15 @@ def pair_accuracy(differences: ArrayLike, prompts: ArrayLike | None = None,
                   confidence: float = 0.95) -> Row:
     """Share of pairs that a judge orders rightly; differences are score(better) - score(worse).
 
-    Equal scores count half, NaN is missing. With `prompts` (one a pair) the interval is that of
-    clusters, since pairs of one prompt hang together. Raises ValueError when no pair is left.
+    By the rule of `outcomes.compare_gaps`: scores alone count, an equal score is half right, NaN is
+    missing. With `prompts` (one a pair) the interval counts prompts, because pairs of one prompt
+    are correlated. Raises ValueError when no pair is left.
     """
     gaps = np.asarray(differences, dtype=float)
-    kept = ~np.isnan(gaps)
+    kept, right = ~np.isnan(gaps), compare_gaps(gaps)
     if not kept.any():
         raise ValueError("no pair has both scores; an accuracy needs at least one")
-    right = (np.sign(gaps[kept]) + 1) / 2
+    right = right[kept]
     low, high = mean_interval(right, confidence) if prompts is None else \
         clustered_share_interval(right, np.asarray(prompts)[kept], confidence)
     return {"n": int(kept.sum()), "missing": int((~kept).sum()), "accuracy": float(right.mean()),
@@ -55,15 +56,16 @@ def length_preference(score_differences: ArrayLike, length_differences: ArrayLik
 def judge_agreement(board: Scoreboard, pairs: Iterable[tuple[str, str]]) -> list[Row]:
     """Agreement, kappa and AC1 of each two judges on win, tie or loss of each pair of systems.
 
-    kappa is None where both judges always say the same one thing.
+    By the rule of `Scoreboard.outcomes`: equal texts tie, otherwise scores decide. kappa is None
+    where both judges always give one and the same label.
     """
     return [{"judge_a": one, "judge_b": other, "a": a, "b": b}
-            | agreement_row(verdicts(board, one, a, b), verdicts(board, other, a, b))
+            | agreement_row(outcome_labels(board, one, a, b), outcome_labels(board, other, a, b))
             for one, other in combinations(board.judges, 2) for a, b in pairs]
 
 
-def verdicts(board: Scoreboard, judge: str, a: str, b: str) -> list[str | None]:
-    """A judge's verdict a prompt: "a", "tie", "b", or None where it could not score."""
+def outcome_labels(board: Scoreboard, judge: str, a: str, b: str) -> list[str | None]:
+    """Who wins each prompt by a judge: "a", "tie", "b", or None where it could not score."""
     return [LABELS.get(float(outcome)) for outcome in board.outcomes(judge, a, b)]
 
 

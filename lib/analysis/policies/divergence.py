@@ -5,14 +5,11 @@ With d = log pi(y) - log ref(y) summed over a sampled answer: k1 = d is unbiased
 be drawn from the policy at the temperature at which both are scored.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lib.analysis.statistics.bootstrap import paired_bootstrap
-
-Row = dict[str, Any]
+from lib.runtime.files import Row
 
 
 def kl_terms(policy_logps: ArrayLike, reference_logps: ArrayLike) -> dict[str, NDArray]:

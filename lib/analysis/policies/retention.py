@@ -1,4 +1,4 @@
-"""What a policy keeps: its loss on held-out conversations, before and after each training step.
+"""What a policy keeps: its loss on held-out conversations, before and after each training stage.
 
 In: summed negative log-likelihoods of the same conversations under several policies. Out: loss a
 token with its interval, and the change from the policy before, paired by conversation. Loss on
@@ -8,15 +8,13 @@ for a multiple choice: how often is the true continuation the likeliest?
 
 from collections.abc import Mapping, Sequence
 from math import exp
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lib.analysis.statistics.bootstrap import resample_counts
 from lib.analysis.statistics.intervals import mean_interval
-
-Row = dict[str, Any]
+from lib.runtime.files import Row
 
 
 def retention(nll: Mapping[str, ArrayLike], tokens: Sequence[int], resamples: int = 10_000,

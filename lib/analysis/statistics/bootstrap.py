@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from lib.analysis.statistics.outcomes import Floats
+
 CHUNK_CELLS = 4_000_000  # counts held at a time: 16 MB in float32
 
 
@@ -93,12 +94,11 @@ def interaction_test(both: ArrayLike, first_only: ArrayLike, second_only: ArrayL
                      neither: ArrayLike, resamples: int = 10_000, seed: int = 0) -> Bootstrap:
     """Does one treatment help more with the other? Mean of (both - first) - (second - neither).
 
-    Per-prompt scores of one judge, e.g. DPO+BoN, DPO, SFT+BoN, SFT; zero means that DPO and BoN
-    simply add up, above zero that they are complementary, below that they overlap.
+    Per-prompt scores of one judge, e.g. DPO+BoN, DPO, SFT+BoN, SFT, [prompts]. Zero means that the
+    gains of DPO and BoN add up; above zero they complement each other, below zero they overlap.
     """
-    with_first = _paired(both, first_only)
-    without_first = _paired(second_only, neither)
-    return paired_bootstrap(with_first, without_first, resamples, seed)
+    return paired_bootstrap(_paired(both, first_only), _paired(second_only, neither), resamples,
+                            seed)
 
 
 def _paired(a: ArrayLike, b: ArrayLike) -> Floats:

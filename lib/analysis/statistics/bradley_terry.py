@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from lib.analysis.statistics.bootstrap import bootstrap_means
+from lib.analysis.statistics.outcomes import Floats
 
-Floats = NDArray[np.float64]
 ELO_PER_NAT = 400 / log(10)
 HALF_WIN = 0.5
 NEWTON_STEPS = 200
-SETTLED = 1e-8  # steps shrink to their square: this one leaves 1e-16, the next is rounding
+TOLERANCE = 1e-8  # Newton is quadratic: the next step is below float64
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ def expected_wins(strengths: Floats) -> Floats:
     return expit(strengths[..., :, None] - strengths[..., None, :])
 
 
-def rate(systems: Sequence[str], pairs: Sequence[tuple[int, int]], outcomes: ArrayLike,
-         resamples: int = 1000, seed: int = 0, confidence: float = 0.95) -> Ratings:
-    """Rate systems from outcomes [prompts, pairs]; column k is systems[i] against systems[j].
+def fit_ratings(systems: Sequence[str], pairs: Sequence[tuple[int, int]], outcomes: ArrayLike,
+                resamples: int = 1000, seed: int = 0, confidence: float = 0.95) -> Ratings:
+    """Ratings from outcomes [prompts, pairs]; column k is systems[i] against systems[j].
 
     (i, j) = pairs[k]; an outcome is 1, 0.5, 0 or NaN (missing). Intervals resample prompts, the
     same for all pairs.
@@ -101,6 +101,7 @@ def wins_matrix(won: ArrayLike, counts: ArrayLike, pairs: Sequence[tuple[int, in
 
 
 def _newton(wins: Floats) -> Floats:
+    """All resamples at once, which no library's fit does: [..., systems]."""
     games = wins + np.swapaxes(wins, -1, -2)
     size = wins.shape[-1]
     strengths = np.zeros(wins.shape[:-1])
@@ -111,7 +112,7 @@ def _newton(wins: Floats) -> Floats:
         curvature = np.eye(size) * weight.sum(axis=-1)[..., None] - weight
         step = np.linalg.solve(curvature + 1 / size, gradient[..., None])[..., 0]  # keeps sum zero
         strengths = strengths + np.clip(step, -1, 1)  # a full step may overshoot far from the top
-        if np.max(np.abs(step), initial=0) < SETTLED:
+        if np.max(np.abs(step), initial=0) < TOLERANCE:
             break
     return strengths - strengths.mean(axis=-1, keepdims=True)
 

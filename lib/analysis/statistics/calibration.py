@@ -1,18 +1,21 @@
 """Does a reward gap mean what it says? A gap d claims that chosen wins with chance sigmoid(d).
 
 Chosen always comes first in preference data, so confidence is folded: sigmoid(|d|) against whether
-d is positive. The same code calibrates a reward model and DPO's implicit reward.
+d is positive. Who is right follows `outcomes.compare_gaps` (an equal score is half right), which is
+why scikit-learn's curve of yes-or-no labels does not fit. The same code calibrates a reward model
+and DPO's implicit reward.
 """
 
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import expit
 
-Floats = NDArray[np.float64]
+from lib.analysis.statistics.outcomes import Floats, compare_gaps
+
 TEMPERATURES = (0.01, 1000.0)
 
 
@@ -44,7 +47,7 @@ class Calibration:
     bins: tuple[Bin, ...]
 
     def row(self) -> dict[str, Any]:
-        """All of it ready for JSON, each bin a row by itself."""
+        """The same as a plain row for JSON, each bin a row of its own."""
         return asdict(self) | {"bins": [part._asdict() for part in self.bins]}
 
 
@@ -62,7 +65,7 @@ def expected_calibration_error(differences: ArrayLike, bins: int = 5) -> float:
 def reliability(differences: ArrayLike, bins: int = 5) -> list[Bin]:
     """The bins, of `bins` equal ones between 0.5 and 1, that hold at least one pair."""
     gaps = _present(differences)
-    confidence, hit = expit(np.abs(gaps)), (np.sign(gaps) + 1) / 2
+    confidence, hit = expit(np.abs(gaps)), compare_gaps(gaps)
     place = np.minimum((confidence - 0.5) * 2 * bins, bins - 1).astype(int)
     width = 0.5 / bins
     rows = []
@@ -82,7 +85,7 @@ def fit_temperature(differences: ArrayLike) -> float:
     gaps = _present(differences)
 
     def slope(log_t: float) -> float:
-        """How the likelihood falls with the temperature; it is zero once."""
+        """Derivative of the likelihood up to a positive factor; it is zero at one temperature."""
         return float(np.mean(gaps * expit(-gaps / np.exp(log_t))))
 
     coldest, warmest = np.log(TEMPERATURES)
@@ -95,7 +98,7 @@ def calibration(differences: ArrayLike, bins: int = 5) -> Calibration:
     """Accuracy (ties half), ECE, negative log-likelihood, Brier score and fitted temperature."""
     gaps = _present(differences)
     temperature = fit_temperature(gaps)
-    return Calibration(len(gaps), float(np.mean((np.sign(gaps) + 1) / 2)),
+    return Calibration(len(gaps), float(compare_gaps(gaps).mean()),
                        expected_calibration_error(gaps, bins), _nll(gaps),
                        float(np.mean((1 - expit(gaps)) ** 2)), temperature,
                        _nll(gaps / temperature), tuple(reliability(gaps, bins)))

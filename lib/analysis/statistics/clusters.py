@@ -1,19 +1,19 @@
-"""Intervals for means of values that hang together: pairs of one prompt, answers of one seed.
+"""Intervals for means of correlated values: pairs of one prompt, answers of one seed.
 
-Counting such values as independent makes an interval too short. Everything here is a formula, so
-nothing depends on a seed; what a simulation of their coverage gives stands beside each.
+An interval that counts such values as independent is too short. Every interval here is a formula
+without a seed; its docstring states the coverage that a simulation found.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import norm, t
 from statsmodels.stats.proportion import proportion_confint
 
 from lib.analysis.statistics.intervals import Interval
+from lib.analysis.statistics.outcomes import Floats
 
-Floats = NDArray[np.float64]
 ROUNDING = 1e-9  # a mean of shares may come out as 1 + 2e-16
 
 

@@ -11,13 +11,14 @@ from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import elementwise
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
-Floats = NDArray[np.float64]
-APART = 1e-13  # the ends lie beside the estimate, where all-equal outcomes have a false root
+from lib.analysis.statistics.outcomes import Floats
+
+OFFSET = 1e-13  # start just off the estimate: with identical outcomes the score is 0 there
 
 
 class Interval(NamedTuple):
@@ -78,8 +79,8 @@ def score_interval(wins: ArrayLike, ties: ArrayLike, losses: ArrayLike,
         raise ValueError("no compared prompt is left; an interval needs at least one")
     z = norm.ppf(0.5 + confidence / 2)
     difference = (won - lost) / n
-    low = _root(z, -np.ones_like(n), difference - APART, won, lost, n)
-    high = _root(-z, difference + APART, np.ones_like(n), won, lost, n)
+    low = _root(z, -np.ones_like(n), difference - OFFSET, won, lost, n)
+    high = _root(-z, difference + OFFSET, np.ones_like(n), won, lost, n)
     return (1 + low) / 2, (1 + high) / 2
 
 

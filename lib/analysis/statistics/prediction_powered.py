@@ -9,12 +9,11 @@ saw answers of the same systems; it falls back on the reader alone when the judg
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from lib.analysis.statistics.clusters import clustered_mean_interval
 from lib.analysis.statistics.intervals import difference_interval, mean_interval
-
-Floats = NDArray[np.float64]
+from lib.analysis.statistics.outcomes import Floats
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,8 @@ class Corrected:
     """A win rate that a biased judge cannot move, with its 95 % interval (cut to 0..1).
 
     judge_rate and reader_rate are the two uncorrected means, the reader's with its own interval;
-    weight (0 to 1) is how far the judge was trusted; judged prompts beyond the labelled ones lower
-    the spread only if it is above 0.
+    weight (0 to 1) is how far the judge was trusted; the judged prompts narrow
+    the interval only where it is above 0.
     """
 
     win_rate: float

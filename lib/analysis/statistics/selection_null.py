@@ -10,8 +10,10 @@ from functools import cache
 from math import pi, sqrt
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
+
+from lib.analysis.statistics.outcomes import Floats
 
 NODES = 200  # quadrature points of a smooth integrand: twelve digits
 POOL_NODES = 60  # points a dimension where it is steep at the edges: five digits
@@ -26,7 +28,7 @@ def best_of_n_null(n: int) -> float:
 
 
 def selection_win_rate(n: int, correlation: ArrayLike = 1.0,
-                       single: ArrayLike = 0.5) -> float | NDArray[np.float64]:
+                       single: ArrayLike = 0.5) -> float | Floats:
     """Win rate that selection alone predicts, with normal scores within a prompt.
 
     correlation: between the selecting and the judging score; single: win rate of one draw against
@@ -64,18 +66,18 @@ def same_pool_win_rate(n: int, correlation: float = 1.0) -> float:
     return float(0.5 / n + (n - 1) / n * (weights @ chance @ weights))
 
 
-def same_pool_win_rates(n: int, correlations: ArrayLike) -> NDArray[np.float64]:
+def same_pool_win_rates(n: int, correlations: ArrayLike) -> Floats:
     """`same_pool_win_rate` of many correlations at once, interpolated between 81 of them."""
     return np.interp(correlations, GRID, _same_pool_line(n))
 
 
 @cache
-def _same_pool_line(n: int) -> NDArray[np.float64]:
+def _same_pool_line(n: int) -> Floats:
     return np.array([same_pool_win_rate(n, correlation) for correlation in GRID])
 
 
-def within_prompt_products(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
-    """What a correlation within prompts is made of, [prompts, 3]: sums of ab, aa and bb.
+def within_prompt_products(first: ArrayLike, second: ArrayLike) -> Floats:
+    """The sums of a correlation within prompts, [prompts, 3]: of ab, aa and bb.
 
     first, second: two scores of the same candidates, [prompts, candidates]; each prompt's mean is
     taken out first, NaN candidates count for neither, a prompt without any is NaN.
@@ -91,7 +93,7 @@ def within_prompt_products(first: ArrayLike, second: ArrayLike) -> NDArray[np.fl
     return np.where(counts > 0, products, np.nan)
 
 
-def correlation_of(products: ArrayLike) -> NDArray[np.float64]:
+def correlation_of(products: ArrayLike) -> Floats:
     """Correlation from sums (or means) of ab, aa and bb, [..., 3]; NaN where one never varies."""
     ab, aa, bb = np.moveaxis(np.asarray(products, dtype=float), -1, 0)
     scale = np.sqrt(aa * bb)

@@ -1,13 +1,14 @@
-"""Tests of win rates, correction for many of them, and how many prompts would settle one."""
+"""Tests of win rates, correction for many of them, and the number of prompts that settles one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 
 import numpy as np
-from scipy.stats import binom, binomtest, norm
+from scipy.stats import binom, binomtest
 from statsmodels.stats import contingency_tables
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import normal_sample_size_one_tail
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,14 @@ def prompts_needed(win_rate: float, power: float = 0.8, alpha: float = 0.05,
     Ties carry no noise, so a known tie share lowers the number. None for a win rate of exactly one
     half, which no number of prompts can settle. Raises ValueError for shares outside [0, 1].
     """
-    _check_shares(win_rate, tie_share)
+    if not 0 <= win_rate <= 1 or not 0 <= tie_share <= 1:
+        raise ValueError(f"win_rate {win_rate} and tie_share {tie_share} must lie in 0 to 1")
     if win_rate == 0.5:
         return None
     null = sqrt(max((1 - tie_share) / 4, 0))
     alternative = sqrt(max(win_rate * (1 - win_rate) - tie_share / 4, 0))
-    reach = norm.ppf(1 - alpha / 2) * null + norm.ppf(power) * alternative
-    return max(1, ceil((reach / (win_rate - 0.5)) ** 2))
+    return max(1, ceil(normal_sample_size_one_tail(
+        abs(win_rate - 0.5), power, alpha / 2, std_null=null, std_alternative=alternative)))
 
 
 def exact_power(n: int, win_rate: float, alpha: float = 0.05) -> float:
@@ -91,8 +93,3 @@ def exact_prompts_needed(win_rate: float, power: float = 0.8, alpha: float = 0.0
                          f"{win_rate}; raise at_most")
     first = int(np.argmax(powers >= power)) + 1
     return first, int(short[-1]) + 1 if len(short) else 1
-
-
-def _check_shares(win_rate: float, tie_share: float) -> None:
-    if not 0 <= win_rate <= 1 or not 0 <= tie_share <= 1:
-        raise ValueError(f"win_rate {win_rate} and tie_share {tie_share} must lie in 0 to 1")

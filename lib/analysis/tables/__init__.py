@@ -1,6 +1,9 @@
-"""All tables of notebook 05 and the README by name: rows of `results.json` in, Markdown out.
+"""All tables of the notebooks and the README by name: rows of `results.json` in, Markdown out.
 
 Every share has its n and interval beside it; nothing is computed here but wording.
+`data`: rows kept and overlap. `comparisons`: what each system is, who wins.
+`judges`: what the judges are worth. `policies`: what became of texts and policies.
+`findings`: sentences. `formatting`: how numbers and text are written.
 """
 
 from lib.analysis.tables.comparisons import (
@@ -12,6 +15,15 @@ from lib.analysis.tables.comparisons import (
     seeds_table,
     selection_table,
     sources_table,
+    systems_table,
+)
+from lib.analysis.tables.data import kept_rows_table, overlap_table
+from lib.analysis.tables.formatting import (
+    claims_table,
+    html_table,
+    markdown_table,
+    paper_table,
+    win_rate_table,
 )
 from lib.analysis.tables.judges import (
     audit_agreement_table,
@@ -22,6 +34,7 @@ from lib.analysis.tables.judges import (
     length_bias_table,
     reference_table,
     reward_models_table,
+    slices_table,
     system_order_table,
 )
 from lib.analysis.tables.policies import (
@@ -35,10 +48,12 @@ from lib.analysis.tables.policies import (
 )
 
 __all__ = [
-    "audit_agreement_table", "calibration_table", "choices_table", "complementarity_table",
-    "constraints_table", "corrected_table", "displacement_table", "divergence_table",
-    "dpo_paper_table", "intervals_table", "judge_agreement_table", "judge_quality_table",
-    "length_bias_table", "power_table", "ratings_table", "reference_table", "retention_table",
-    "reward_models_table", "same_opponent_table", "seeds_table", "selection_table",
-    "sources_table", "system_order_table", "text_table",
+    "audit_agreement_table", "calibration_table", "choices_table", "claims_table",
+    "complementarity_table", "constraints_table", "corrected_table", "displacement_table",
+    "divergence_table", "dpo_paper_table", "html_table", "intervals_table",
+    "judge_agreement_table", "judge_quality_table", "kept_rows_table", "length_bias_table",
+    "markdown_table", "overlap_table", "paper_table", "power_table", "ratings_table",
+    "reference_table", "retention_table", "reward_models_table", "same_opponent_table",
+    "seeds_table", "selection_table", "slices_table", "sources_table", "system_order_table",
+    "systems_table", "text_table", "win_rate_table",
 ]

@@ -1,52 +1,67 @@
-"""Tables of who wins: power, intervals, ratings, one opponent, sources, selection, seeds.
+"""Tables of who wins: systems, power, intervals, ratings, one opponent, sources, selection, seeds.
 
 Rows of `results.json` in, Markdown out; nothing is computed here but wording.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from lib.analysis.best_of_n.selection_effects import excess_of
 from lib.analysis.tables.formatting import (
+    format_number,
+    format_rate,
     interval,
+    interval_of,
     length_controlled,
     markdown_table,
-    number,
+    number_of,
     p_value,
-    rate,
-    settle,
+    prompts_to_settle,
     versus,
     with_n,
 )
+from lib.inference.systems import BEST, System
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
+POLICIES = {"base": "the model before training", "sft": "the model after supervised fine-tuning",
+            "dpo": "the SFT model after Direct Preference Optimization"}
+
+
+def systems_table(names: Iterable[str]) -> str:
+    """The systems by name: look at which policy answers, and who picks one of its answers."""
+    return markdown_table([{"system": name} for name in names], {
+        "system": "system", "its answer is": lambda row: _meaning(System.parse(row["system"]))})
 
 
 def power_table(rows: Sequence[Row]) -> str:
-    """Undecided comparisons with the prompts that would settle them (power .8, two-sided .05)."""
+    """Undecided comparisons: look at how many prompts would settle them (power .8, level .05)."""
     undecided = [row for row in rows if row["ci_low"] <= 0.5 <= row["ci_high"]]
     if not undecided:
         return "No comparison is undecided."
     return markdown_table(undecided, {
-        "undecided comparison": versus, "judge": "judge", "win rate [95 %]": rate, "n": "n",
-        "what would settle it": settle})
+        "undecided comparison": versus, "judge": "judge", "win rate [95 %]": format_rate, "n": "n",
+        "what would settle it": prompts_to_settle})
 
 
 def intervals_table(rows: Sequence[Row]) -> str:
-    """The three intervals of each comparison, and what length does to its judge."""
+    """Three intervals of each comparison: look at how little the method matters, and length more.
+
+    A positive length coefficient says that the judge prefers the longer answer.
+    """
     return markdown_table(rows, {
-        "comparison": versus, "n": "n", "score interval (reported)": rate,
-        "Wilson": lambda row: interval(row, "win_rate", "wilson_low", "wilson_high"),
-        "bootstrap over prompts": lambda row: interval(row, "win_rate", "bootstrap_low",
-                                                       "bootstrap_high"),
+        "comparison": versus, "n": "n", "score interval (reported)": format_rate,
+        "Wilson": interval_of("win_rate", "wilson"),
+        "bootstrap over prompts": interval_of("win_rate", "bootstrap"),
         "tokens, a / b": lambda row: " / ".join(
-            number(row[key], 0) for key in ("mean_tokens_a", "mean_tokens_b")),
-        "length coefficient": lambda row: number(row["length_coefficient"]),
+            format_number(row[key], 0) for key in ("mean_tokens_a", "mean_tokens_b")),
+        "length coefficient": number_of("length_coefficient"),
         "length-controlled [95 %]": length_controlled})
 
 
 def ratings_table(rows: Sequence[Row]) -> str:
-    """Bradley-Terry strengths of all systems, a column a judge, in the order of the first judge."""
+    """Bradley-Terry ratings by judge: look at whether the judges put the systems in one order.
+
+    On Elo's scale; rows in the order of the first judge; * marks ratings that needed a prior.
+    """
     judges = list(dict.fromkeys(row["judge"] for row in rows))
     found = {(row["judge"], row["system"]): row for row in rows}
     names = [row["system"] for row in rows if row["judge"] == judges[0]]
@@ -56,20 +71,20 @@ def ratings_table(rows: Sequence[Row]) -> str:
 
 
 def same_opponent_table(rows: Sequence[Row]) -> str:
-    """McNemar's tests: prompts on which one of two systems does better against one opponent."""
+    """McNemar's tests: look at the prompts on which one of two systems alone does better."""
     return markdown_table(rows, {
         "first": "first", "second": "second", "against": "opponent", "judge": "judge",
         "first does better": "b", "second does better": "c",
         "mid-p": lambda row: p_value(row["mid_p"]), "Holm p": lambda row: p_value(row["holm_p"]),
-        "power": _settled_by})
+        "what would settle it": _settled_by})
 
 
 def sources_table(rows: Sequence[Row], a: str, b: str) -> str:
-    """One comparison within each source of prompts, a column a judge."""
+    """One comparison by source of prompts: look for a source in which the other system wins."""
     chosen = [row for row in rows if (row["a"], row["b"]) == (a, b)]
-    judges = list(dict.fromkeys(row["judge"] for row in chosen))
+    judges = dict.fromkeys(row["judge"] for row in chosen)
     found = {(row["judge"], row["source"]): row for row in chosen}
-    sources = list(dict.fromkeys(row["source"] for row in chosen))
+    sources = dict.fromkeys(row["source"] for row in chosen)
     return markdown_table([{"source": source} for source in sources], {
         "source": "source",
         **{f"{a} over {b}, {judge} [95 %]": lambda row, judge=judge: with_n(
@@ -77,45 +92,55 @@ def sources_table(rows: Sequence[Row], a: str, b: str) -> str:
 
 
 def selection_table(rows: Sequence[Row]) -> str:
-    """Observed Best-of-N rates beside what selection alone predicts, and the excess of the two."""
+    """Best-of-N beside what selection alone predicts: look at whether the excess leaves out 0."""
     known = all("excess" in row for row in rows)  # not in results of earlier versions
-    null = {"equal policies, judged by the selector": lambda row: number(row["null"])}
-    excess = {"excess [95 %]": lambda row: interval(row, "excess", "excess_low", "excess_high")}
+    null = {"equal policies, judged by the selector": number_of("null")}
     return markdown_table(rows, {
         "Best-of-N": "system", "over": "opponent", "judge": "judge", **(null if known else {}),
-        "one random draw wins": lambda row: number(row["single"]),
-        "follows the selector by": lambda row: number(row["correlation"]),
-        "selection alone predicts": lambda row: number(row["predicted"]),
-        "observed [95 %]": lambda row: with_n(row, "observed"), **(excess if known else {}),
+        "one random draw wins": number_of("single"),
+        "correlation with the selector": number_of("correlation"),
+        "selection alone predicts": number_of("predicted"),
+        "observed [95 %]": lambda row: with_n(row, "observed"),
+        **({"excess [95 %]": interval_of("excess", "excess")} if known else {}),
         "reading": _selection_reading})
 
 
 def complementarity_table(rows: Sequence[Row]) -> str:
-    """The interaction of DPO and Best-of-N on each judge's own scale."""
+    """What Best-of-N adds with and without DPO: look at whether the difference leaves out 0.
+
+    On each judge's own scale.
+    """
     return markdown_table(rows, {
-        "judge": "judge", "n": "n",
-        "Best-of-N adds to DPO": lambda row: number(row["gain_with"]),
-        "Best-of-N adds to SFT": lambda row: number(row["gain_without"]),
+        "judge": "judge", "n": "n", "Best-of-N adds to DPO": number_of("gain_with"),
+        "Best-of-N adds to SFT": number_of("gain_without"),
         "difference [95 %]": lambda row: interval(row, "mean", "low", "high"),
         "reading": _interaction_reading})
 
 
 def seeds_table(rows: Sequence[Row]) -> str:
-    """Each comparison over seeds: every seed's rate, their spread, and the interval over both."""
+    """Each comparison over seeds: look at how much wider the interval over seeds is than one's."""
     if not rows:
         return "One seed was run; `--seeds 3` trains and samples again and adds the spread."
     return markdown_table(rows, {
         "comparison": versus, "judge": "judge", "n": "n",
-        "rate of each seed": lambda row: ", ".join(number(value) for value in row["per_seed"]),
-        "spread over seeds (sd)": lambda row: number(row["between_seeds"], 3),
-        "first seed [95 %, prompts alone]": lambda row: interval(row, "first", "first_low",
-                                                                 "first_high"),
+        "rate of each seed": lambda row: ", ".join(map(format_number, row["per_seed"])),
+        "spread over seeds (sd)": number_of("between_seeds", 3),
+        "first seed [95 %, prompts alone]": interval_of("first", "first"),
         "mean [95 %, seeds and prompts]": lambda row: interval(row, "mean", "low", "high")})
+
+
+def _meaning(system: System) -> str:
+    policy = POLICIES.get(system.policy, system.policy)
+    if system.rule is None:
+        return f"one answer of {policy}"
+    pick = "the one that the selector scores highest" if system.rule == BEST else (
+        "one picked at random, as a control")
+    return f"of {system.n} answers of {policy}, sampled at T = {system.temperature:g}, {pick}"
 
 
 def _strength(row: Row | None) -> str:
     if row is None:
-        return number(None)
+        return format_number(None)
     mark = " *" if row["prior"] else ""
     return f"{row['elo']:+.0f} [{row['elo_low']:+.0f}, {row['elo_high']:+.0f}]{mark}"
 
@@ -133,7 +158,7 @@ def _settled_by(row: Row) -> str:
     """The prompts that would settle a test that found nothing; results before may have none."""
     if row["mid_p"] < 0.05:
         return "settled, but not after Holm's correction" if row["holm_p"] >= 0.05 else "settled"
-    return settle(row) if "prompts_needed" in row else number(None)
+    return prompts_to_settle(row) if "prompts_needed" in row else format_number(None)
 
 
 def _interaction_reading(row: Row) -> str:

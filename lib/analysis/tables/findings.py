@@ -3,25 +3,28 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lib.analysis.tables.formatting import number, rate, sentence
-
-Row = dict[str, Any]
+from lib.analysis.tables.data import PARTS, dropped
+from lib.analysis.tables.formatting import (
+    as_markdown,
+    bullets,
+    format_number,
+    format_rate,
+    interval,
+    sentence,
+)
+from lib.runtime.files import Row
 
 
 def data_findings(report: Mapping[str, Any]) -> str:
     """Notebook 01: rows kept, dropped, truncated, overlapping."""
-    lines = []
-    for part in ("sft", "preferences", "heldout"):
-        found = report[part]
-        dropped = ", ".join(f"{count} {reason.replace('_', ' ')}"
-                            for reason, count in found["dropped"].items()) or "none"
-        lines.append(f"**{part}**: {found['kept']} of {found['rows']} rows kept ({dropped} "
-                     f"dropped), {found['truncated']} truncated, {found['lost_end']} without their "
-                     "end-of-turn token.")
+    lines = [f"**{name}**: {found['kept']:,} of {found['rows']:,} rows were kept; dropped: "
+             f"{dropped(found['dropped'])}; cut at the limit: {found['truncated']:,}; without "
+             f"their end-of-turn token: {found['lost_end']:,}."
+             for name, found in ((name, report[part]) for part, name in PARTS.items())]
     overlap = report["overlap"]
-    lines.append(f"Overlap of {overlap['train']} training prompts with {overlap['heldout']} "
-                 f"held-out ones: {len(overlap['exact'])} exact, {len(overlap['near'])} near.")
-    return _bullets(lines)
+    return bullets([*lines, (
+        f"Between {overlap['train']:,} training and {overlap['heldout']:,} held-out prompts there "
+        f"are {len(overlap['exact']):,} exact and {len(overlap['near']):,} near matches.")])
 
 
 def sft_findings(metrics: Sequence[Row]) -> str:
@@ -30,23 +33,34 @@ def sft_findings(metrics: Sequence[Row]) -> str:
     steps = [row for row in metrics if row["split"] == "train"]
     if not losses or not steps:
         return "No validation rows were set aside, so there is no loss to report."
-    word = "fell" if losses[-1] < losses[0] else "did not fall"
-    return _bullets([
-        f"Validation loss {word}: {losses[0]:.3f} to {losses[-1]:.3f} nats a response token.",
-        f"{steps[-1]['num_tokens']:,} tokens in {len(steps)} optimizer steps."])
+    return bullets([
+        f"The validation loss {_change(losses[0], losses[-1], 3)} nats a response token.",
+        f"Training read {steps[-1]['num_tokens']:,} tokens in {len(steps):,} optimizer steps."])
 
 
-def dpo_findings(metrics: Sequence[Row], accuracy: Row | None = None) -> str:
-    """Notebook 03: accuracy with its interval, and what became of the answers meanwhile."""
+def dpo_findings(metrics: Sequence[Row], accuracy: Row | None = None, heading: str = "") -> str:
+    """Notebook 03: what DPO reached, the accuracy's interval, and what became of the answers.
+
+    accuracy: of `policies.displacement.reward_accuracy`. heading: whose findings these are, where
+    two runs are shown.
+    """
     last = [row for row in metrics if row["split"] == "validation"][-1]
-    lines = [f"Loss {last['loss']:.3f} (ln 2 = 0.693 at the start), margin "
-             f"{last['rewards/margins']:.3f}, chosen reward {last['rewards/chosen']:.3f}, rejected "
-             f"{last['rewards/rejected']:.3f}, on {last['n']} validation pairs."]
+    loss, margin, chosen, rejected = (format_number(last[key], 3) for key in (
+        "loss", "rewards/margins", "rewards/chosen", "rewards/rejected"))
+    lines = [f"On {last['n']:,} validation pairs the loss ends at {loss} (it starts at ln 2 = "
+             f".693) and the margin at {margin}; the chosen answers' reward is {chosen}, the "
+             f"rejected ones' {rejected}."]
     if accuracy:
-        clear = "excludes" if accuracy["ci_low"] > 0.5 else "includes"
-        lines.append(f"Reward accuracy {_interval(accuracy, 'accuracy')} on {accuracy['n']} pairs "
-                     f"(pairs of a prompt hang together): the interval {clear} .5.")
-    return _bullets([*lines, *_sample_lines(metrics)])
+        verb = "excludes" if accuracy["ci_low"] > 0.5 else "includes"
+        lines.append(f"The reward accuracy is {accuracy_words(accuracy)}; the interval counts "
+                     f"prompts, because pairs of one prompt are correlated, and {verb} .50.")
+    found = bullets([*lines, *_sample_lines(metrics)])
+    return f"**{as_markdown(heading)}**\n\n{found}" if heading else found
+
+
+def accuracy_words(accuracy: Row) -> str:
+    """`.63 [.53, .73] on 138 pairs`, from a row of `policies.displacement.reward_accuracy`."""
+    return f"{interval(accuracy, 'accuracy')} on {accuracy['n']:,} pairs"
 
 
 def _sample_lines(metrics: Sequence[Row]) -> list[str]:
@@ -54,25 +68,26 @@ def _sample_lines(metrics: Sequence[Row]) -> list[str]:
     if len(samples) < 2:
         return []
     first, last = samples[0], samples[-1]
-    word = "fell" if last["judge_score"] < first["judge_score"] else "did not fall"
-    repeated = "rose" if last["repetition"] > first["repetition"] else "did not rise"
-    return [f"The judge's mean score of {last['n']} fresh validation answers {word}: "
-            f"{first['judge_score']:.2f} to {last['judge_score']:.2f}; repetition {repeated}: "
-            f"{first['repetition']:.3f} to {last['repetition']:.3f} of 4-grams."]
+    score = _change(first["judge_score"], last["judge_score"])
+    repetition = _change(first["repetition"], last["repetition"], 3)
+    return [f"The judge's mean score of {last['n']:,} fresh validation answers {score}; the share "
+            f"of repeated 4-grams {repetition}."]
 
 
 def best_of_n_findings(curves: Sequence[Row], gains: Sequence[Row] = (),
                        rules: Sequence[Row] = (), costs: Sequence[Row] = ()) -> str:
     """Notebook 04: each curve's end by both judges, what the judge confirms, rules, and costs."""
     lines = []
-    for key in dict.fromkeys((row["policy"], row["temperature"]) for row in curves):
-        ends = {row["judge"]: row for row in curves if (row["policy"], row["temperature"]) == key}
-        shown = ", ".join(f"{_interval(row, 'value')} by the {judge}"
+    for policy, heat in dict.fromkeys((row["policy"], row["temperature"]) for row in curves):
+        ends = {row["judge"]: row for row in curves
+                if (row["policy"], row["temperature"]) == (policy, heat)}
+        shown = ", ".join(f"{interval(row, 'value')} of prompts by the {judge}"
                           for judge, row in ends.items())
         n = next(iter(ends.values()))["n"]
-        lines.append(f"{key[0]} at T = {key[1]:g}, best of {n} against one SFT answer: {shown}; "
-                     f"selection alone from equal policies: {number(n / (n + 1))}.")
-    return _bullets([*lines, *_confirmed(gains), *_rule_lines(rules), *_cost_lines(costs)])
+        lines.append(f"The best of {n} answers of {policy} at T = {heat:g} beats one SFT answer in "
+                     f"{shown}; selection among equal policies alone gives "
+                     f"{format_number(n / (n + 1))}.")
+    return bullets([*lines, *_confirmed(gains), *_rule_lines(rules), *_cost_lines(costs)])
 
 
 def _confirmed(gains: Sequence[Row]) -> list[str]:
@@ -81,8 +96,8 @@ def _confirmed(gains: Sequence[Row]) -> list[str]:
     shares = [ends[policy, heat, "judge"]["value"] / row["value"]
               for (policy, heat, judge), row in ends.items()
               if judge == "selector" and row["value"] > 0 and (policy, heat, "judge") in ends]
-    return [f"Of what the selector believes to gain, in its own spread, the judge confirms "
-            f"{min(shares):.0%} to {max(shares):.0%}."] if shares else []
+    return [f"Of the gain that the selector sees, in units of its spread, the judge confirms "
+            f"{format_number(min(shares))} to {format_number(max(shares))}."] if shares else []
 
 
 def _rule_lines(rules: Sequence[Row], judge: str = "judge") -> list[str]:
@@ -91,11 +106,10 @@ def _rule_lines(rules: Sequence[Row], judge: str = "judge") -> list[str]:
         rated = [row for row in rules if (row["policy"], row["judge"]) == (policy, judge)]
         if rated:
             best = max(rated, key=lambda row: row["value"])
-            against = "" if best["rule"] == "best of n" else (
-                f", {best['lead']:+.2f} [{best['lead_low']:+.2f}, {best['lead_high']:+.2f}] beside "
-                "plain best of n")
+            ahead = "" if best["rule"] == "best of n" else (
+                f", {interval(best, 'lead', 'lead_low', 'lead_high')} more than plain best of n")
             lines.append(f"{policy}: of {len(rated)} ways to pick, \"{best['rule']}\" does best by "
-                         f"the {judge}: {_interval(best, 'value')}{against}.")
+                         f"the {judge}: {interval(best, 'value')}{ahead}.")
     return lines
 
 
@@ -103,28 +117,27 @@ def _cost_lines(costs: Sequence[Row]) -> list[str]:
     """The cheapest and the dearest pool by new tokens, with what they gain."""
     known = sorted((row for row in costs if row["tokens"] is not None and row["gain"] is not None),
                    key=lambda row: row["tokens"])
-    return [f"{row['pool']}: {row['tokens']:.0f} new tokens a prompt buy {row['gain']:+.2f} "
-            f"[{row['ci_low']:+.2f}, {row['ci_high']:+.2f}] of win rate by the judge, from one "
-            f"candidate to {row['n']}." for row in known[:1] + known[1:][-1:]]
+    return [f"{row['pool']}: {row['tokens']:,.0f} new tokens a prompt buy {interval(row, 'gain')} "
+            f"of win rate by the judge, from one candidate to {row['n']}."
+            for row in known[:1] + known[1:][-1:]]
 
 
 def analysis_findings(win_rates: Sequence[Row], judge: str = "judge") -> str:
     """Notebook 05: every comparison by the judge in a sentence, null results included."""
-    return _bullets([sentence(row) for row in win_rates if row["judge"] == judge])
+    return bullets([sentence(row) for row in win_rates if row["judge"] == judge])
 
 
 def confound(win_rates: Sequence[Row], audit: Sequence[Row], a: str, b: str) -> str:
     """One comparison by the selector, the judge and the blind reader: who flatters whom."""
-    found = {row["judge"]: rate(row) for row in win_rates if (row["a"], row["b"]) == (a, b)}
-    found |= {row["judge"]: rate(row) for row in audit
+    found = {row["judge"]: format_rate(row) for row in win_rates if (row["a"], row["b"]) == (a, b)}
+    found |= {row["judge"]: format_rate(row) for row in audit
               if (row["a"], row["b"], row["judge"]) == (a, b, "blind reader")}
     shown = "; ".join(f"{who}: {value}" for who, value in found.items())
-    return f"**{a} over {b}**: {shown}."
+    return as_markdown(f"**{a} over {b}**: {shown}.")
 
 
-def _interval(row: Row, key: str) -> str:
-    return rate({"win_rate": row[key], "ci_low": row["ci_low"], "ci_high": row["ci_high"]})
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
+def _change(before: float, after: float, digits: int = 2) -> str:
+    """`falls from .71 to .63`; as far as the digits show."""
+    first, last = format_number(before, digits), format_number(after, digits)
+    verb = "stays at" if first == last else "rises from" if after > before else "falls from"
+    return f"{verb} {first}" + ("" if first == last else f" to {last}")

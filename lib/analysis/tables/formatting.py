@@ -1,74 +1,99 @@
 """Results as tables and sentences for notebooks and the README: rows in, text out.
 
-A comparison whose interval includes one half is called undecided, with how many prompts would
-settle it; no number appears without its n and interval.
+One style of number: no zero before the point (`.62`), two decimals for a rate, none and thousands
+commas for a count. A comparison whose interval includes one half is called undecided, with the
+prompts that would settle it. `as_markdown` makes any text safe inside Markdown.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import Any
+from numbers import Integral, Real
 
 from lib.analysis.comparisons.paper import paper_rate
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
-Columns = Mapping[str, str | Callable[[Row], object]]
+Cell = Callable[[Row], object]
+Columns = Mapping[str, str | Cell]
 MISSING = "–"
 DOUBTFUL = ("† a correction for length to read with care: it is extreme, or length alone tells "
             "wins from losses.")
+MAIL_ADDRESS = re.compile(r"(?<![`\w.+/-])[\w.+/-]+@[\w.+/-]*\w")
+TAG = re.compile(r"<(?=[A-Za-z/!?])")
+LEFT, RIGHT = ' style="text-align: left; white-space: pre-wrap"', ' style="text-align: right"'
 
 
 def markdown_table(rows: Sequence[Row], columns: Columns) -> str:
     """A Markdown table; columns: heading -> key of the row, or a function of the row."""
-    lines = [list(columns), ["---"] * len(columns)]
-    lines += [[_markdown(_cell(row, column)) for column in columns.values()] for row in rows]
+    lines = [[as_markdown(heading) for heading in columns], ["---"] * len(columns)]
+    lines += [[as_markdown(_cell(row, column)) for column in columns.values()] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def html_table(rows: Sequence[Row], columns: Columns) -> str:
-    """The same as HTML, every cell escaped."""
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(_cell(row, column))}</td>" for column in columns.values())
-        + "</tr>" for row in rows)
+    """The same as HTML, every cell escaped; prose starts on the left, numbers end on the right."""
+    head = "".join(f"<th{LEFT}>{escape(heading)}</th>" for heading in columns)
+    body = "".join("<tr>" + "".join(_html_cell(row, column) for column in columns.values())
+                   + "</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def as_markdown(text: str) -> str:
+    """Text that Markdown shows as it is, on one line and inside a table.
+
+    A system's name (`dpo+bon4@0.6`) becomes code, or renderers make a mail link of it; tags and
+    links that hostile text may hold stay text.
+    """
+    text = TAG.sub("&lt;", text).replace("](", "]\\(").replace("|", "\\|").replace("\n", " ")
+    return MAIL_ADDRESS.sub(lambda match: f"`{match[0]}`", text)
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """Sentences as a Markdown list."""
+    return "\n".join(f"- {as_markdown(line)}" for line in lines)
+
+
+def shown_answer(candidate: Row) -> str:
+    """A candidate's text; one that the token limit cut ends with "…" and says so."""
+    if candidate.get("finish") != "length":
+        return candidate["text"]
+    return f"{candidate['text'].rstrip()}… (cut at {candidate['tokens']} tokens)"
+
+
 def win_rate_table(rows: Sequence[Row]) -> str:
-    """Markdown: every comparison with counts, interval, Holm's p and the length-controlled rate."""
+    """Every comparison: look at whether the interval leaves out .50, and then at Holm's p."""
     return markdown_table(rows, {
         "comparison": versus, "judge": "judge", "n": "n",
         "wins / ties / losses": lambda row: f"{row['wins']} / {row['ties']} / {row['losses']}",
-        "win rate [95 %]": rate, "Holm p": lambda row: p_value(row.get("holm_p")),
+        "win rate [95 %]": format_rate, "Holm p": lambda row: p_value(row.get("holm_p")),
         "length-controlled": length_controlled,
-        "verdict": verdict})
+        "conclusion": conclusion})
 
 
 def paper_table(rows: Sequence[Row], judges: Sequence[str]) -> str:
-    """Markdown: the paper's comparisons, its rate at n = 200 and ours by each of `judges`."""
+    """The paper's comparisons: look at how far apart its rate and ours by each of `judges` lie."""
     pairs = [pair for pair in dict.fromkeys((row["a"], row["b"]) for row in rows)
              if paper_rate(*pair)]
     by_key = {(row["a"], row["b"], row["judge"]): row for row in rows}
-    columns: dict[str, Callable[[Row], object]] = {
+    return markdown_table([{"a": a, "b": b} for a, b in pairs], {
         "comparison": versus,
-        "paper, n = 200 [95 %]": lambda pair: _paper_cell(pair["a"], pair["b"])}
-    for judge in judges:
-        columns[f"ours, {judge} [95 %]"] = (
-            lambda pair, judge=judge: with_n(by_key.get((pair["a"], pair["b"], judge))))
-    return markdown_table([{"a": a, "b": b} for a, b in pairs], columns)
+        "paper, n = 200 [95 %]": lambda pair: _paper_cell(pair["a"], pair["b"]),
+        **{f"ours, {judge} [95 %]": lambda pair, judge=judge: with_n(
+            by_key.get((pair["a"], pair["b"], judge))) for judge in judges}})
 
 
 def claims_table(claims: Sequence[Row]) -> str:
-    """Markdown: which of the paper's claims its own numbers support (rows of `paper.claims`)."""
+    """The paper's claims: look at which of them its own numbers support, and why."""
     return markdown_table(claims, {"claim of the paper": "claim", "survives": "survives",
                                    "why": "why"})
 
 
-def verdict(row: Row) -> str:
-    """Who wins (and whether it outlasts Holm's correction), or what would settle it."""
+def conclusion(row: Row) -> str:
+    """Who wins (and whether that outlasts Holm's correction), or what would settle it."""
     if row["ci_low"] > 0.5 or row["ci_high"] < 0.5:
         winner = row["a"] if row["ci_low"] > 0.5 else row["b"]
         return f"{winner} wins{_unless_corrected(row)}"
-    return f"undecided at n = {row['n']}; {settle(row)}"
+    return f"undecided at n = {row['n']:,}; {prompts_to_settle(row)}"
 
 
 def _unless_corrected(row: Row) -> str:
@@ -77,28 +102,27 @@ def _unless_corrected(row: Row) -> str:
     return ", but not after Holm's correction" if alone else ""
 
 
-def settle(row: Row) -> str:
-    """How many prompts would settle a comparison if its rate is the observed one."""
+def prompts_to_settle(row: Row) -> str:
+    """How many prompts would settle a comparison if its true rate is the observed one."""
     needed = row.get("prompts_needed")
     if needed is None:
         return "no number of prompts settles an even result"
-    return f"about {_round(needed):,} prompts would settle it"
+    return f"about {_two_digits(needed):,} prompts would settle it"
 
 
 def sentence(row: Row) -> str:
     """One comparison in words, null results included."""
-    shown = f"{rate(row)} of {row['n']} prompts by {row['judge']}"
     if row["ci_low"] > 0.5 or row["ci_high"] < 0.5:
-        word = "beats" if row["ci_low"] > 0.5 else "loses to"
-        return f"{row['a']} {word} {row['b']}{_unless_corrected(row)}: {shown}."
-    return (f"{row['a']} against {row['b']} is undecided at n = {row['n']}: {rate(row)} by "
-            f"{row['judge']}; {settle(row)}.")
+        verb = "beats" if row["ci_low"] > 0.5 else "loses to"
+        return (f"{row['a']} {verb} {row['b']}{_unless_corrected(row)}: {format_rate(row)} of "
+                f"{row['n']:,} prompts by the {row['judge']}.")
+    return (f"{row['a']} against {row['b']} is undecided at n = {row['n']:,}: {format_rate(row)} "
+            f"by the {row['judge']}; {prompts_to_settle(row)}.")
 
 
-def rate(row: Row, digits: int = 2) -> str:
+def format_rate(row: Row, digits: int = 2) -> str:
     """`.62 [.55, .68]`."""
-    value, low, high = (number(row[key], digits) for key in ("win_rate", "ci_low", "ci_high"))
-    return f"{value} [{low}, {high}]"
+    return interval(row, "win_rate", digits=digits)
 
 
 def length_controlled(row: Row) -> str:
@@ -112,14 +136,27 @@ def interval(row: Row, key: str, low: str = "ci_low", high: str = "ci_high",
     """`.62 [.55, .68]` from three keys of a row; the value alone where its ends are not known, an
     en dash where there is none.
     """
+    value = format_number(row.get(key), digits)
     if row.get(key) is None or row.get(low) is None:
-        return number(row.get(key), digits)
-    return rate({"win_rate": row[key], "ci_low": row[low], "ci_high": row[high]}, digits)
+        return value
+    return f"{value} [{format_number(row[low], digits)}, {format_number(row[high], digits)}]"
 
 
 def with_n(row: Row | None, key: str = "win_rate") -> str:
     """`.62 [.55, .68], n = 200`; an en dash for no row."""
-    return MISSING if row is None else f"{interval(row, key)}, n = {row['n']}"
+    return MISSING if row is None or row.get(key) is None else (
+        f"{interval(row, key)}, n = {row['n']:,}")
+
+
+def number_of(key: str, digits: int | None = None) -> Cell:
+    """A column that shows one key of its rows by `format_number`."""
+    return lambda row: format_number(row[key], digits)
+
+
+def interval_of(key: str, prefix: str | None = None, digits: int = 2) -> Cell:
+    """A column that shows one key with its interval: `<prefix>_low` and `_high`, or the row's."""
+    ends = ("ci_low", "ci_high") if prefix is None else (f"{prefix}_low", f"{prefix}_high")
+    return lambda row: interval(row, key, *ends, digits)
 
 
 def versus(row: Row) -> str:
@@ -127,39 +164,42 @@ def versus(row: Row) -> str:
     return f"{row['a']} over {row['b']}"
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """A share without its leading zero; an en dash for None."""
+def format_number(value: float | None, digits: int | None = None) -> str:
+    """`.62`: no zero before the point; a count with thousands commas; an en dash for None.
+
+    digits: decimals; None for two, or none for a count and for anything of 100 or more.
+    """
     if value is None:
         return MISSING
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+    if isinstance(value, Integral) or (digits is None and abs(value) >= 100):
+        return f"{value:,.0f}"
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:z.{2 if digits is None else digits}f}")
 
 
 def p_value(value: float | None) -> str:
     """`.031`, or `< .001`."""
-    if value is None:
-        return MISSING
-    return "< .001" if value < 0.001 else number(value, 3)
+    return "< .001" if value is not None and value < 0.001 else format_number(value, 3)
 
 
-def _cell(row: Row, column: str | Callable[[Row], object]) -> str:
+def _cell(row: Row, column: str | Cell) -> str:
     value = column(row) if callable(column) else row.get(column)
-    if value is None:
-        return MISSING
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    is_number = value is None or (isinstance(value, Real) and not isinstance(value, bool))
+    return format_number(value) if is_number else str(value)
 
 
-def _markdown(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _html_cell(row: Row, column: str | Cell) -> str:
+    text = _cell(row, column)
+    prose = any(letter.isalpha() for letter in text)
+    return f"<td{LEFT if prose else RIGHT}>{escape(text)}</td>"
 
 
 def _paper_cell(a: str, b: str) -> str:
     found = paper_rate(a, b)
-    return MISSING if found is None else rate(
+    return MISSING if found is None else format_rate(
         {"win_rate": found.rate, "ci_low": found.interval.low, "ci_high": found.interval.high}, 3)
 
 
-def _round(n: int) -> int:
+def _two_digits(n: int) -> int:
     """Two significant digits: power calculations are no more exact than that."""
     scale = 10 ** max(len(str(n)) - 2, 0)
     return round(n / scale) * scale

@@ -3,35 +3,58 @@
 Rows of `results.json` in, Markdown out; nothing is computed here but wording.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lib.analysis.tables.formatting import interval, markdown_table, number, versus, with_n
+from lib.analysis.tables.formatting import (
+    format_number,
+    interval,
+    interval_of,
+    markdown_table,
+    number_of,
+    versus,
+    with_n,
+)
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
+NOT_FITTED = "The reward models of this run were not fitted here, so no unseen pairs are known."
+AGREEMENT = {"agree": number_of("agreement"), "kappa": number_of("kappa"), "AC1": number_of("ac1")}
 
 
 def reward_models_table(rows: Sequence[Row]) -> str:
-    """Accuracy of each reward model on pairs of answers that it was not fitted on."""
-    if not rows:
-        return "The reward models of this run were not fitted here, so no unseen pairs are known."
+    """Accuracy of each reward model on pairs that it was not fitted on: look for more than .50."""
     return markdown_table(rows, {
         "model": "model", "tested on": "tested_on", "pairs": "pairs",
-        "accuracy [95 %]": lambda row: with_n(row, "accuracy")})
+        "accuracy [95 %]": lambda row: with_n(row, "accuracy")}) if rows else NOT_FITTED
+
+
+def slices_table(reports: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Accuracy of reward models by score gap and source: look at what length alone would get.
+
+    reports: {model: {test set: report of `judges.reward_models.head_report`}}, a column a test. The
+    temperature is what differences are best divided by.
+    """
+    columns = {f"{model} on {name}": dict(_slices(report))
+               for model, tested in reports.items() for name, report in tested.items()}
+    labels = dict.fromkeys(label for cells in columns.values() for label in cells)
+    rows = [{"pairs": label} | {heading: cells.get(label) for heading, cells in columns.items()}
+            for label in labels]
+    return markdown_table(rows, {heading: heading for heading in ("pairs", *columns)}) \
+        if reports else NOT_FITTED
 
 
 def judge_quality_table(rows: Sequence[Row]) -> str:
-    """A judge's accuracy on the reader's pairs, by how far apart the reader saw them."""
+    """A judge's accuracy on the reader's pairs: look at how it grows with the reader's gap."""
     return markdown_table(rows, {
         "judge": "judge", "reader's gap of at least": lambda row: f"{row['gap']:g}", "pairs": "n",
-        "accuracy [95 %]": lambda row: interval(row, "accuracy"),
-        "kappa": lambda row: number(row["kappa"]), "AC1": lambda row: number(row["ac1"])})
+        "accuracy [95 %]": interval_of("accuracy"), "kappa": AGREEMENT["kappa"],
+        "AC1": AGREEMENT["AC1"]})
 
 
 def system_order_table(rows: Sequence[Row]) -> str:
-    """Whole systems in the order of the reader and of each judge."""
+    """Orders of the systems, by reader and judge: look at the pairs that the judge turns round."""
     return markdown_table(rows, {
-        "judge": "judge", "Kendall's tau": lambda row: number(row["kendall_tau"]),
+        "judge": "judge", "Kendall's tau": number_of("kendall_tau"),
         "reader, best first": lambda row: ", ".join(row["reader_order"]),
         "judge, best first": lambda row: ", ".join(row["judge_order"]),
         "the other way round": lambda row: _pairs(row["turned"]),
@@ -39,64 +62,68 @@ def system_order_table(rows: Sequence[Row]) -> str:
 
 
 def judge_agreement_table(rows: Sequence[Row]) -> str:
-    """Agreement of two judges on the verdict of each comparison."""
-    return markdown_table(rows, {
-        "comparison": versus, "judges": lambda row: f"{row['judge_a']}, {row['judge_b']}",
-        "n": "n", "agree": lambda row: number(row["agreement"]),
-        "kappa": lambda row: number(row["kappa"]), "AC1": lambda row: number(row["ac1"])})
+    """Agreement of two judges on wins, ties and losses: look at kappa, which takes chance out."""
+    return markdown_table(rows, {"comparison": versus, "judges": _judges, "n": "n"} | AGREEMENT)
 
 
 def audit_agreement_table(rows: Sequence[Row]) -> str:
-    """Agreement of the reader and the judges, each two, on all comparisons of the audit."""
+    """Agreement of reader and judges on the audit: look at whether kappa is well above 0."""
     if not rows:
         return "This run did not ask how far reader and judges agree on the audit's comparisons."
-    return markdown_table(rows, {
-        "on the audit": lambda row: f"{row['judge_a']}, {row['judge_b']}", "verdicts": "n",
-        "agree": lambda row: number(row["agreement"]),
-        "kappa": lambda row: number(row["kappa"]), "AC1": lambda row: number(row["ac1"])})
+    return markdown_table(rows, {"on the audit": _judges, "comparisons": "n"} | AGREEMENT)
 
 
 def calibration_table(rows: Sequence[Row]) -> str:
-    """Calibration of each judge's score gaps; a temperature above 1 is over-confidence."""
+    """Calibration of each judge's score gaps: look for a temperature above 1, over-confidence."""
     return markdown_table(rows, {
-        "judge": "judge", "pairs": "n", "accuracy": lambda row: number(row["accuracy"]),
-        "expected calibration error": lambda row: number(row["ece"], 3),
-        "Brier": lambda row: number(row["brier"], 3),
-        "log loss": lambda row: number(row["nll"], 3),
-        "temperature": lambda row: f"{row['temperature']:.2f}",
-        "log loss there": lambda row: number(row["nll_at_temperature"], 3)})
+        "judge": "judge", "pairs": "n", "accuracy": number_of("accuracy"),
+        "expected calibration error": number_of("ece", 3), "Brier": number_of("brier", 3),
+        "log loss": number_of("nll", 3), "temperature": number_of("temperature", 2),
+        "log loss there": number_of("nll_at_temperature", 3)})
 
 
 def length_bias_table(rows: Sequence[Row]) -> str:
-    """How often each judge, and the reader, prefers the longer answer."""
+    """How often each judge prefers the longer answer: look at who lies above the reader."""
     return markdown_table(rows, {"judge": "judge", "pairs of unequal length": "n",
-                                 "prefers the longer [95 %]": lambda row: interval(
-                                     row, "prefers_longer")})
+                                 "prefers the longer [95 %]": interval_of("prefers_longer")})
 
 
 def corrected_table(rows: Sequence[Row], win_rates: Sequence[Row]) -> str:
-    """Win rates by a judge, by the reader, and by the judge corrected for its known errors."""
+    """Win rates corrected for the judge's errors: look at which intervals still leave out .50."""
     raw = {(row["a"], row["b"], row["judge"]): row for row in win_rates}
     if not rows:
         return "No comparison of this run was read by the blind reader."
     return markdown_table(rows, {
         "comparison": versus, "judge": "judge",
         "as judged [95 %]": lambda row: with_n(raw.get((row["a"], row["b"], row["judge"]))),
-        "less its mean error [95 %]": lambda row: interval(row, "win_rate", "low", "high"),
-        "reader, earlier answers [95 %]": lambda row: interval(row, "reader_rate", "reader_low",
-                                                               "reader_high"),
-        "pooled with the reader [95 %]": lambda row: interval(row, "pooled_rate", "pooled_low",
-                                                              "pooled_high"),
-        "judge's weight there": lambda row: number(row["pooled_weight"])})
+        "minus the judge's mean error [95 %]": lambda row: interval(row, "win_rate", "low", "high"),
+        "reader, earlier answers [95 %]": interval_of("reader_rate", "reader"),
+        "pooled with the reader [95 %]": interval_of("pooled_rate", "pooled"),
+        "judge's weight there": number_of("pooled_weight")})
 
 
 def reference_table(rows: Sequence[Row]) -> str:
-    """Reconstructed leaderboard score: how often a judge ranks the answer above the reference."""
+    """Reconstructed leaderboard score: look at how often answers beat the reference by a judge."""
     if not rows:
         return "The held-out prompts of this run carry no reference answers."
     return markdown_table(rows, {
         "system": "system", "judge": "judge",
-        "above the reference [95 %]": lambda row: interval(row, "reconstructed_score"), "n": "n"})
+        "above the reference [95 %]": interval_of("reconstructed_score"), "n": "n"})
+
+
+def _slices(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(label, cell) of each line of one report's column."""
+    for row in report["by_gap"]:
+        yield f"a gap of {row['gap_at_least']:g} or more", with_n(row, "value")
+    for row in report["by_source"]:
+        yield row["source"], with_n(row, "value")
+    yield "by length alone", with_n(report["length_alone"], "value")
+    yield "calibration error", format_number(report["calibration"]["ece"])
+    yield "temperature", format_number(report["calibration"]["temperature"])
+
+
+def _judges(row: Row) -> str:
+    return f"{row['judge_a']}, {row['judge_b']}"
 
 
 def _pairs(pairs: Sequence[Sequence[str]]) -> str:

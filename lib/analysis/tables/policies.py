@@ -4,12 +4,18 @@ Rows of `results.json` in, Markdown out; nothing is computed here but wording.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from lib.analysis.comparisons.paper import DPO_EVAL
-from lib.analysis.tables.formatting import interval, markdown_table, number, with_n
+from lib.analysis.tables.formatting import (
+    format_number,
+    interval,
+    interval_of,
+    markdown_table,
+    number_of,
+    with_n,
+)
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
 TEXT_COLUMNS = {
     "mean_tokens": "mean tokens", "stopped_at_limit": "stopped at the limit",
     "seq_rep_4": "repeated 4-grams", "loop_rate": "answers that loop", "distinct_1": "distinct-1",
@@ -22,7 +28,7 @@ SHARES = ("stopped_at_limit", "loop_rate")
 
 
 def constraints_table(rows: Sequence[Row]) -> str:
-    """Strict and loose accuracy of each system on constraints that a program checks."""
+    """Constraints that a program checks: look at whether training raised the strict accuracy."""
     found = {(row["system"], row["level"], row["mode"]): row for row in rows}
     names = list(dict.fromkeys(row["system"] for row in rows))
     if not names:
@@ -34,65 +40,65 @@ def constraints_table(rows: Sequence[Row]) -> str:
 
 
 def text_table(metrics: Mapping[str, Row]) -> str:
-    """Length, repetition and variety of each system's answers, and of its candidates."""
+    """Each system's answers and candidates: look for loops, and for answers cut at the limit."""
     rows = [{"system": name} | row for name, row in metrics.items()]
     return markdown_table(rows, {"system": "system", "n": "n"} | {
         title: lambda row, key=key: _metric(row, key) for key, title in TEXT_COLUMNS.items()})
 
 
 def retention_table(rows: Sequence[Row]) -> str:
-    """Loss of each policy on conversations that it was not trained on."""
+    """Loss on conversations that no policy was trained on: look at whether DPO raises it again."""
     return markdown_table(rows, {
-        "policy": "policy", "conversations": "n", "tokens": lambda row: f"{row['tokens']:,}",
-        "loss, nats a token [95 %]": lambda row: interval(row, "loss", digits=3),
-        "perplexity": lambda row: f"{row['perplexity']:.2f}",
-        "change from the policy above [95 %]": lambda row: interval(
-            row, "change", "change_low", "change_high", 3)})
+        "policy": "policy", "conversations": "n", "tokens": "tokens",
+        "loss, nats a token [95 %]": interval_of("loss", digits=3),
+        "perplexity": number_of("perplexity"),
+        "change from the policy above [95 %]": interval_of("change", "change", 3)})
 
 
 def choices_table(rows: Sequence[Row]) -> str:
-    """How often each policy finds the true continuation among several."""
+    """How often each policy finds the true continuation: look at how far it lies above guessing."""
     if not rows:
         return "No choice among continuations was measured in this run."
     return markdown_table(rows, {
-        "policy": "policy", "questions": "n", "by guessing": lambda row: number(row["chance"]),
-        "right [95 %]": lambda row: interval(row, "accuracy"),
-        "change from the policy above [95 %]": lambda row: interval(
-            row, "change", "change_low", "change_high")})
+        "policy": "policy", "questions": "n", "by guessing": number_of("chance"),
+        "right [95 %]": interval_of("accuracy"),
+        "change from the policy above [95 %]": interval_of("change", "change")})
 
 
 def divergence_table(kl: Row) -> str:
-    """KL of DPO from SFT on DPO's own answers, beside the most that Best-of-N adds."""
+    """KL of DPO from SFT on DPO's own answers: look at it beside the most that Best-of-N adds."""
     return markdown_table([kl], {
         "answers": "n", "drawn at": lambda row: f"T = {row['temperature']:g}, top-k {row['top_k']}",
-        "mean tokens": lambda row: f"{row['mean_tokens']:.0f}",
-        "KL(DPO, SFT), nats an answer [95 %]": lambda row: interval(row, "kl"),
-        "nats a token": lambda row: number(row["kl_per_token"], 4),
-        "from sampled tokens alone [95 %]": lambda row: interval(row, "k1", "k1_low", "k1_high"),
-        "best of n, at most": lambda row: f"{row['best_of_n_bound']:.2f} (n = {row['best_of_n']})"})
+        "mean tokens": number_of("mean_tokens", 0),
+        "KL(DPO, SFT), nats an answer [95 %]": interval_of("kl"),
+        "nats a token": number_of("kl_per_token", 4),
+        "from sampled tokens alone [95 %]": interval_of("k1", "k1"),
+        "best of n, at most": lambda row: (
+            f"{format_number(row['best_of_n_bound'])} (n = {row['best_of_n']})")})
 
 
 def displacement_table(rows: Sequence[Row]) -> str:
-    """Log-probability of chosen and rejected validation answers before and after DPO."""
+    """Log-probability of validation answers before and after DPO: look whether chosen falls too."""
     if not rows:
         return "DPO was not evaluated twice, so no change can be shown."
     return markdown_table(rows, {
-        "answers": "side", "n": "n", "before, nats": lambda row: f"{row['before']:.2f}",
-        "after, nats": lambda row: f"{row['after']:.2f}",
-        "change [95 %]": lambda row: interval(row, "change", "change_low", "change_high")})
+        "answers": "side", "n": "n", "before, nats": number_of("before", 2),
+        "after, nats": number_of("after", 2),
+        "change [95 %]": interval_of("change", "change")})
 
 
 def dpo_paper_table(dpo_eval: Row) -> str:
-    """DPO's validation figures beside the paper's; intervals count prompts."""
-    ends = dict(dpo_eval.get("intervals", {}))
-    ends["rewards/accuracies"] = [dpo_eval["accuracy"][end] for end in ("ci_low", "ci_high")]
-    rows = [{"metric": name, "paper": paper, "ours": dpo_eval.get(name)}
+    """DPO's validation beside the paper's: look at the interval of its accuracy."""
+    accuracy = dpo_eval["accuracy"]  # of `displacement.reward_accuracy`, as everywhere
+    ours = dict(dpo_eval) | {"rewards/accuracies": accuracy["accuracy"]}
+    ends = dpo_eval.get("intervals", {}) | {
+        "rewards/accuracies": [accuracy["ci_low"], accuracy["ci_high"]]}
+    rows = [{"metric": name, "paper": paper, "ours": ours.get(name)}
             | dict(zip(("ci_low", "ci_high"), ends.get(name, ()), strict=False))
             for name, paper in DPO_EVAL.items()]
     return markdown_table(rows, {
-        "metric": "metric", "paper": lambda row: number(row["paper"], 4),
-        f"ours, {dpo_eval['n']} validation pairs [95 %]": lambda row: interval(row, "ours",
-                                                                               digits=3)})
+        "metric": "metric", "paper": number_of("paper", 4),
+        f"ours, {dpo_eval['n']:,} validation pairs [95 %]": interval_of("ours", digits=3)})
 
 
 def _metric(row: Row, key: str) -> str:

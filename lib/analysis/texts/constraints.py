@@ -8,7 +8,6 @@ the answer as it is; *loose* forgives a first or last line and asterisks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from if_verifiable.common import evaluate_instructions
 from if_verifiable.ifeval import INSTRUCTION_DICT
@@ -16,8 +15,7 @@ from if_verifiable.ifeval import INSTRUCTION_DICT
 from lib.analysis.comparisons.scoreboard import chosen
 from lib.analysis.statistics.clusters import clustered_share_interval
 from lib.analysis.statistics.intervals import Interval, wilson_interval
-
-Row = dict[str, Any]
+from lib.runtime.files import Row
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,8 @@ def constraint_accuracy(rows: Sequence[Row], heldout_rows: Sequence[Row]) -> lis
     """Accuracy of one system: strict and loose, by prompt (all kept) and by instruction.
 
     Four rows {"level", "mode", "n", "passed", "accuracy", "ci_low", "ci_high"}; by instruction the
-    interval counts prompts, since a prompt's instructions hang together. None when no answered
-    prompt carries a constraint.
+    interval counts prompts, because instructions of one prompt are correlated. Empty when no
+    answered prompt carries a constraint.
     """
     checks = constraint_checks(rows, heldout_rows)
     table: list[Row] = []

@@ -5,7 +5,6 @@ what whitespace separates, so the figures compare systems on one prompt set, not
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -20,8 +19,8 @@ from lib.analysis.texts.variety import (
     self_bleu,
     word_similarity,
 )
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -86,7 +85,7 @@ def _variety(texts: Sequence[str], word_budget: int | None) -> Row:
 
 
 def _candidates(rows: Sequence[Row]) -> Row:
-    """How much choice Best-of-N had; None for systems with a single candidate a prompt."""
+    """Variety of the candidates that Best-of-N picks from; None for one candidate a prompt."""
     pools = [[candidate["text"].strip() for candidate in row["candidates"]] for row in rows]
     several = [pool for pool in pools if len(pool) > 1]
     if not several:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lib.analysis.tables.formatting import shown_answer
 from lib.data.chat import encode_conversation
 from lib.inference.sampling import sample
 from lib.modeling.loading import load_tokenizer
@@ -50,5 +51,5 @@ def answers_side_by_side(study: Study, policies: Sequence[str], prompts: int = 3
         model, tokenizer = load_policy(study, policy)
         answers = sample(model, tokenizer, asked, settings, description=f"{policy} answers")
         for row, answer in zip(rows, answers, strict=True):
-            row[policy] = answer["candidates"][0]["text"]
+            row[policy] = shown_answer(answer["candidates"][0])
     return rows

@@ -12,14 +12,13 @@ from typing import Any
 
 from lib import ROOT
 from lib.analysis import tables
-from lib.analysis.tables.findings import confound
+from lib.analysis.tables.findings import accuracy_words, confound
 from lib.analysis.tables.formatting import (
     DOUBTFUL,
+    format_number,
     interval,
     markdown_table,
-    number,
     paper_table,
-    rate,
     win_rate_table,
 )
 from lib.runtime.files import read_json, write_text
@@ -74,16 +73,17 @@ def _of_confounds(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def training_lines(results: Mapping[str, Any]) -> str:
     """Validation loss of SFT, reward accuracy of DPO, and the warning run, in three sentences."""
     sft, dpo, other = results["sft_eval"], results["dpo_eval"], results["dpo_other_eval"]
-    lines = [f"- SFT: validation loss {sft['loss_before']:.3f} to {sft['loss_after']:.3f} nats a "
-             f"token (n = {sft['n']} conversations)."]
+    loss = " to ".join(format_number(sft[key], 3) for key in ("loss_before", "loss_after"))
+    lines = [f"- SFT: validation loss {loss} nats a token (n = {sft['n']} conversations)."]
     for name, found in (("DPO", dpo), ("The warning run of notebook 03", other)):
         if found:
             first, last = found["samples"][0], found["samples"][-1]
+            score, repeated = (" to ".join(format_number(row[key], digits) for row in (first, last))
+                               for key, digits in (("judge_score", 2), ("repetition", 3)))
             lines.append(
-                f"- {name}: validation reward accuracy {_accuracy(found['accuracy'])}, margin "
-                f"{found['rewards/margins']:.3f}; judge's mean score of {last['n']} fresh "
-                f"validation answers {first['judge_score']:.2f} to {last['judge_score']:.2f}, "
-                f"repeated 4-grams {first['repetition']:.3f} to {last['repetition']:.3f}.")
+                f"- {name}: validation reward accuracy {accuracy_words(found['accuracy'])}, margin "
+                f"{format_number(found['rewards/margins'], 3)}; judge's mean score of {last['n']} "
+                f"fresh validation answers {score}, repeated 4-grams {repeated}.")
     return "\n".join(["**Training**, on validation prompts:", "", *lines,
                       *movement_lines(results["movement"])])
 
@@ -97,7 +97,7 @@ def movement_lines(movement: Mapping[str, Any]) -> list[str]:
         for row in changes)
     return [f"- KL of DPO from SFT on {kl['n']} of DPO's own answers at T = {kl['temperature']:g}: "
             f"{interval(kl, 'kl')} nats an answer; Best-of-{kl['best_of_n']} adds at most "
-            f"{number(kl['best_of_n_bound'])} without training.",
+            f"{format_number(kl['best_of_n_bound'])} without training.",
             f"- Loss on {changes[0]['n']} held-out conversations, nats a token: {steps}.",
             *choice_lines(movement.get("choices", []))]
 
@@ -106,14 +106,9 @@ def choice_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """How often each policy picks the true continuation; nothing for runs that did not ask."""
     shown = "; ".join(f"{row['policy']} {interval(row, 'accuracy')}" for row in rows)
     return [f"- True continuation found among openings of other answers, {rows[0]['n']} "
-            f"questions (guessing gets {number(rows[0]['chance'])}): {shown}; DPO's change from "
-            f"SFT {interval(rows[-1], 'change', 'change_low', 'change_high')}."
+            f"questions (guessing gets {format_number(rows[0]['chance'])}): {shown}; DPO's change "
+            f"from SFT {interval(rows[-1], 'change', 'change_low', 'change_high')}."
             ] if rows else []
-
-
-def _accuracy(row: Mapping[str, Any]) -> str:
-    shown = rate({"win_rate": row["accuracy"], "ci_low": row["ci_low"], "ci_high": row["ci_high"]})
-    return f"{shown} on {row['n']} pairs"
 
 
 def timings_table(results: Mapping[str, Any]) -> str:

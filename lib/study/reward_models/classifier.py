@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lib.analysis.judges.quality import pair_accuracy
-from lib.analysis.tables.formatting import rate
+from lib.analysis.tables.findings import accuracy_words
 from lib.modeling.loading import load_scalar_model, load_tokenizer
 from lib.runtime.files import FileError, read_json, write_json, write_jsonl
 from lib.runtime.progress import say
@@ -86,8 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ProfileError, StudyError, FileError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    say(f"validation accuracy {rate({'win_rate': report['accuracy'], **report})} on "
-        f"{report['n']} pairs; use it with --set rewards.selector="
+    say(f"validation accuracy {accuracy_words(report)}; use it with --set rewards.selector="
         f"{study.path('reward_model', 'model')}")
     return 0
 

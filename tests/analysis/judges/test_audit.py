@@ -18,6 +18,8 @@ from lib.analysis.judges.audit import (
     system_order,
 )
 from lib.analysis.judges.quality import judge_agreement, length_preference, pair_accuracy
+from lib.analysis.statistics.calibration import calibration
+from lib.analysis.statistics.outcomes import compare_gaps, win_rate
 from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
 from lib.analysis.tables import judges as judge_tables
 from lib.runtime.files import read_jsonl
@@ -68,7 +70,7 @@ def test_a_judge_that_turns_the_readers_order_round_is_caught_where_the_reader_i
     assert ["base", "dpo+bon4@0.6"] in order["turned_surely"]
     assert ["sft", "dpo"] not in order["turned_surely"]  # .52 of 120: the reader is not sure
     table = judge_tables.system_order_table([order])
-    assert "base / dpo+bon4@0.6" in table
+    assert "base / `dpo+bon4@0.6`" in table
 
 
 def test_the_reader_and_the_judges_are_compared_with_each_other_on_the_same_verdicts() -> None:
@@ -78,7 +80,7 @@ def test_the_reader_and_the_judges_are_compared_with_each_other_on_the_same_verd
     assert rows[0]["kappa"] == 1
     assert rows[1]["kappa"] == rows[2]["kappa"] < 0.8
     assert {row["n"] for row in rows} == {10 * len(AUDIT)}
-    assert "| blind reader, twin | 1200 | 1.00 | 1.00 | 1.00 |" in \
+    assert "| blind reader, twin | 1,200 | 1.00 | 1.00 | 1.00 |" in \
         judge_tables.audit_agreement_table(rows)
 
 
@@ -158,6 +160,13 @@ def test_pair_accuracy_counts_ties_half_and_resamples_prompts() -> None:
     assert wide["ci_high"] - wide["ci_low"] > 2 * (narrow["ci_high"] - narrow["ci_low"])
     with pytest.raises(ValueError, match="needs at least one"):
         pair_accuracy([np.nan])
+
+
+def test_one_rule_says_who_is_right_in_accuracy_calibration_and_win_rate() -> None:
+    gaps = [1.0, -2.0, 0.0, 1e-12, 0.5]
+    assert compare_gaps([*gaps, np.nan]).tolist()[:-1] == [1, 0, 0.5, 1, 1]
+    assert pair_accuracy(gaps)["accuracy"] == calibration(gaps).accuracy == \
+        win_rate(gaps, np.zeros(5)) == 0.7
 
 
 def test_a_judge_that_counts_words_prefers_the_longer_answer() -> None:

@@ -13,6 +13,8 @@ from lib.analysis import tables
 from lib.analysis.policies.displacement import displacement, reward_accuracy, reward_intervals
 from lib.analysis.policies.divergence import kl_divergence
 from lib.analysis.policies.retention import choice_accuracy, retention
+from lib.analysis.statistics import wilson_interval
+from lib.analysis.tables.findings import accuracy_words, dpo_findings
 from lib.modeling.packed.attention import choose_method, use_packed_attention
 from lib.modeling.packed.divergence import answer_divergence
 from lib.modeling.packed.packing import SharedPrompt, collate
@@ -95,6 +97,21 @@ def test_rewards_of_validation_pairs_have_intervals_that_count_prompts() -> None
     table = tables.dpo_paper_table(evaluation)
     assert "| loss | .5630 | .600 |" in table
     assert "| rewards/margins | .5798 | .270 [-" in table
+
+
+def test_accuracy_has_one_value_and_one_interval_wherever_it_is_stated() -> None:
+    pairs = [{"prompt": place // 6, "chosen": gap, "rejected": 0.0} for place, gap in
+             enumerate([0.2] * 12 + [-0.1] * 6 + [0.0] * 6)]  # equal rewards are half right
+    accuracy = reward_accuracy(pairs)
+    shown = tables.formatting.interval(accuracy, "accuracy", digits=3)
+    assert shown.startswith(".625 [")
+    low, high = wilson_interval(15, 24)
+    assert accuracy["ci_low"] < low < high < accuracy["ci_high"]  # four prompts, not 24 pairs
+    last = {"split": "validation", "step": 1, "n": 24, "loss": 0.6, "rewards/margins": 0.1,
+            "rewards/chosen": 0.1, "rewards/rejected": 0.0, "rewards/accuracies": 0.5}
+    evaluation = last | {"accuracy": accuracy, "intervals": reward_intervals(pairs)}
+    assert f"| rewards/accuracies | .6923 | {shown} |" in tables.dpo_paper_table(evaluation)
+    assert f"The reward accuracy is {accuracy_words(accuracy)};" in dpo_findings([last], accuracy)
 
 
 def test_retention_weighs_tokens_and_pairs_the_change_by_conversation() -> None:

@@ -1,4 +1,4 @@
-"""Intervals of values that hang together cover the truth, and the two that others are made of."""
+"""Intervals of correlated values cover the truth, and the two that others are made of."""
 
 import numpy as np
 import pytest

@@ -5,17 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
+from scipy.stats import t
+from statsmodels.genmod.families import Binomial
+from statsmodels.genmod.generalized_linear_model import GLM
 
-from lib.analysis.statistics import bradley_terry as ratings
 from lib.analysis.statistics import (
-    calibration,
     expected_calibration_error,
     exponential_moving_average,
-    holm,
     mcnemar,
     paired_bootstrap,
     prompts_needed,
-    sign_test,
     win_rate,
 )
 from lib.analysis.statistics.agreement import agreement, cohen_kappa
@@ -25,9 +24,11 @@ from lib.analysis.statistics.bootstrap import (
     interaction_test,
     resample_counts,
 )
-from lib.analysis.statistics.bradley_terry import bradley_terry, rate
+from lib.analysis.statistics.bradley_terry import bradley_terry, fit_ratings
+from lib.analysis.statistics.calibration import calibration
 from lib.analysis.statistics.length_control import length_controlled_win_rate
 from lib.analysis.statistics.selection_null import selection_win_rate
+from lib.analysis.statistics.significance import holm, sign_test
 
 SCORES = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=1, max_size=60)
 
@@ -136,9 +137,8 @@ def test_ratings_are_finite_sum_to_zero_and_follow_a_renaming(
 def test_many_prompts_take_no_more_steps_to_rate_than_few(
         monkeypatch: pytest.MonkeyPatch) -> None:
     """With thousands of wins a step of Newton's method cannot shrink below rounding."""
-    steps = []
-    monkeypatch.setattr(ratings, "expected_wins", lambda strengths: steps.append(1) or expit(
-        strengths[..., :, None] - strengths[..., None, :]))
+    steps, solve = [], np.linalg.solve
+    monkeypatch.setattr(np.linalg, "solve", lambda *given: steps.append(1) or solve(*given))
     wins = np.random.default_rng(0).integers(20, 80, size=(500, 12, 12))
     counts = []
     for prompts in (1, 10, 1000):
@@ -150,7 +150,7 @@ def test_many_prompts_take_no_more_steps_to_rate_than_few(
 
 def test_a_system_that_never_loses_gets_a_finite_rating_and_the_prior_is_named() -> None:
     outcomes = np.column_stack([np.ones(40), np.ones(40), [1, 0] * 20])
-    ratings = rate(["best", "x", "y"], [(0, 1), (0, 2), (1, 2)], outcomes, resamples=50)
+    ratings = fit_ratings(["best", "x", "y"], [(0, 1), (0, 2), (1, 2)], outcomes, resamples=50)
     assert ratings.prior == 0.5
     assert ratings.strengths[0] == max(ratings.strengths) < 10
     assert all(low <= value <= high for low, value, high in
@@ -160,7 +160,8 @@ def test_a_system_that_never_loses_gets_a_finite_rating_and_the_prior_is_named()
 
 def test_a_ring_of_wins_shows_as_misfit() -> None:
     outcomes = np.column_stack([[1] * 9 + [0], [1] * 9 + [0], [0] * 9 + [1]])
-    ratings = rate(["rock", "paper", "scissors"], [(0, 1), (1, 2), (0, 2)], outcomes, resamples=20)
+    ratings = fit_ratings(["rock", "paper", "scissors"], [(0, 1), (1, 2), (0, 2)], outcomes,
+                          resamples=20)
     assert ratings.misfit == pytest.approx(0.4)
 
 
@@ -190,6 +191,20 @@ def test_length_control_finds_a_judge_that_only_counts_words() -> None:
     found = length_controlled_win_rate(wins, lengths_a, lengths_b)
     assert found.raw > 0.65
     assert found.win_rate == pytest.approx(0.5, abs=0.08)
+
+
+def test_length_control_is_the_binomial_glm_of_statsmodels_with_its_robust_covariance() -> None:
+    random = np.random.default_rng(0)
+    wins = random.choice([0, 0.5, 1], size=60, p=[0.3, 0.2, 0.5])
+    lengths = random.normal(100, 30, size=(2, 60))
+    found = length_controlled_win_rate(wins, *lengths)
+    difference = lengths[0] - lengths[1]
+    columns = np.column_stack([np.ones(60), np.tanh(difference / difference.std(ddof=1))])
+    fit = GLM(wins, columns, Binomial()).fit(tol=1e-12, tol_criterion="params", cov_type="HC0")
+    assert [found.theta, found.length_coefficient] == pytest.approx(fit.params, abs=1e-9)
+    spread = np.sqrt(fit.cov_params()[0, 0] * 60 / 58)  # HC1
+    ends = expit(fit.params[0] + t.ppf(0.975, 58) * spread * np.array([-1, 1]))
+    assert (found.low, found.high) == pytest.approx(ends, abs=1e-9)
 
 
 def test_judges_of_one_mind_have_no_kappa_but_an_ac1_of_one() -> None:

@@ -8,9 +8,7 @@ import pytest
 
 from lib import ROOT
 from lib.analysis.statistics import (
-    agreement,
     bradley_terry,
-    clopper_pearson,
     cohen_kappa,
     compare_scores,
     expected_calibration_error,
@@ -19,15 +17,17 @@ from lib.analysis.statistics import (
     mcnemar,
     paired_bootstrap,
     prompts_needed,
-    sign_test,
     significance,
     wilson_interval,
     win_rate,
 )
-from lib.analysis.statistics import calibration as calibrated
+from lib.analysis.statistics.agreement import agreement
 from lib.analysis.statistics.bootstrap import bootstrap_means
 from lib.analysis.statistics.bradley_terry import ELO_PER_NAT, expected_wins
+from lib.analysis.statistics.calibration import calibration
+from lib.analysis.statistics.intervals import clopper_pearson
 from lib.analysis.statistics.selection_null import selection_win_rate
+from lib.analysis.statistics.significance import sign_test
 
 VECTORS = json.loads((ROOT / "tests" / "methods_vectors.json").read_text())
 
@@ -140,7 +140,7 @@ def test_kappa_with_and_without_ties() -> None:
 def test_calibration_of_reward_differences() -> None:
     given, expected = vector("5_ece")
     gaps = given["reward_diff_chosen_minus_rejected"]
-    found = calibrated.calibration(gaps)
+    found = calibration(gaps)
     assert expected_calibration_error(gaps, bins=5) == exactly(expected["ece"])
     assert found.accuracy == exactly(expected["accuracy"])
     assert (found.nll, found.brier) == exactly((expected["nll"], expected["brier"]))

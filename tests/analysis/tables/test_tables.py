@@ -26,22 +26,23 @@ from tests.analysis.analysis_rows import compare, response, system
 
 def test_an_undecided_comparison_says_so_and_what_would_settle_it() -> None:
     row = compare(system([2] * 11 + [0] * 9), system([1] * 20, "b"), "judge", "dpo", "sft")
-    assert formatting.verdict(row) == "undecided at n = 20; about 780 prompts would settle it"
+    assert formatting.conclusion(row) == "undecided at n = 20; about 780 prompts would settle it"
     assert formatting.sentence(row) == ("dpo against sft is undecided at n = 20: .55 [.34, .74] by "
-                                     "judge; about 780 prompts would settle it.")
+                                     "the judge; about 780 prompts would settle it.")
 
 
 def test_an_even_comparison_is_settled_by_no_number_of_prompts() -> None:
     row = compare(system([2, 0]), system([1, 1], "b"), "judge")
-    assert "no number of prompts" in formatting.verdict(row)
+    assert "no number of prompts" in formatting.conclusion(row)
 
 
 def test_decided_comparisons_name_the_winner_and_whether_it_outlasts_holm() -> None:
     row = compare(system([0] * 20), system([1] * 20, "b"), "judge", "dpo", "sft")
-    assert formatting.verdict(row) == "sft wins"
+    assert formatting.conclusion(row) == "sft wins"
     assert formatting.sentence(row).startswith("dpo loses to sft: .00 [.00, .16] of 20 prompts")
-    assert formatting.verdict(row | {"holm_p": 0.2}) == "sft wins, but not after Holm's correction"
-    assert formatting.sentence(row | {"holm_p": 0.2}).startswith(
+    doubtful = row | {"holm_p": 0.2}
+    assert formatting.conclusion(doubtful) == "sft wins, but not after Holm's correction"
+    assert formatting.sentence(doubtful).startswith(
         "dpo loses to sft, but not after Holm's correction: .00 [.00, .16]")
 
 
@@ -49,7 +50,8 @@ def test_a_length_controlled_rate_has_its_interval_and_a_mark_where_it_is_doubtf
     row = {"length_controlled": 0.62, "length_controlled_low": 0.5, "length_controlled_high": 0.7}
     assert formatting.length_controlled(row) == ".62 [.50, .70]"
     assert formatting.length_controlled(row | {"length_extreme": True}) == ".62 [.50, .70] †"
-    assert formatting.length_controlled({"length_controlled": 0.62, "length_penalty": 0.1}) == ".62 †"
+    row = {"length_controlled": 0.62, "length_penalty": 0.1}
+    assert formatting.length_controlled(row) == ".62 †"
 
 
 def test_a_value_without_ends_or_without_itself_is_shown_as_it_is() -> None:
@@ -62,8 +64,8 @@ def test_a_value_without_ends_or_without_itself_is_shown_as_it_is() -> None:
 def test_tables_escape_what_would_break_them() -> None:
     rows = [{"name": "a|b\nc", "x": 0.5}, {"name": "<b>", "x": None}]
     columns = {"name": "name", "x": "x"}
-    assert formatting.markdown_table(rows, columns).splitlines()[2] == "| a\\|b c | 0.500 |"
-    assert "<td>&lt;b&gt;</td><td>–</td>" in formatting.html_table(rows, columns)
+    assert formatting.markdown_table(rows, columns).splitlines()[2] == "| a\\|b c | .50 |"
+    assert ">&lt;b&gt;</td>" in formatting.html_table(rows, columns)
 
 
 def test_the_papers_rates_stand_beside_ours() -> None:
@@ -128,8 +130,9 @@ def test_preferences_come_back_from_parquet_as_messages(tmp_path: object) -> Non
              "rejected": "No", "score_chosen": None, "score_rejected": 2.0, "source": "s"}]
     formats.write_preferences(tmp_path / "pairs.parquet", rows)
     [row] = pq.read_table(tmp_path / "pairs.parquet").to_pylist()
-    assert row == formats.trl_preferences(rows)[0]
+    assert list(row) == ["prompt", "chosen", "rejected", "score_chosen", "score_rejected"]
     assert row["chosen"] == [{"role": "assistant", "content": "Hello"}]
+    assert (row["score_chosen"], row["score_rejected"]) == (None, 2.0)
 
 
 def test_a_model_card_states_data_results_limits_and_provenance() -> None:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import pytest
 
 from lib import ROOT
-from lib.analysis.tables.formatting import number, settle
+from lib.analysis.tables.formatting import format_number, prompts_to_settle
 from lib.runtime.files import read_json
 from lib.study.publish.readme import BEGIN, END, results_section
 from tests.bench import readme as speeds
@@ -144,9 +144,9 @@ def renderings(value: Any) -> Iterator[str]:
 def _written(value: float) -> Iterator[str]:
     if isinstance(value, int):
         yield from (str(value), f"{value:,}")
-        yield from numbers(settle({"prompts_needed": value}))
+        yield from numbers(prompts_to_settle({"prompts_needed": value}))
     for digits in range(5):
-        yield from (number(value, digits), f"{value:.{digits}f}", f"{value:+.{digits}f}",
+        yield from (format_number(value, digits), f"{value:.{digits}f}", f"{value:+.{digits}f}",
                     f"{value:.{digits}%}")
     yield f"{value:g}"
     if 0 <= value < 0.001:

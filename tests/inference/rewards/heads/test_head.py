@@ -8,7 +8,8 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from lib import ROOT
-from lib.analysis.judges.reward_models import clustered_share, head_report, slices_table
+from lib.analysis.judges.reward_models import clustered_share, head_report
+from lib.analysis.tables import slices_table
 from lib.inference.rewards.heads.answers import ScoredAnswers, scored_answers
 from lib.inference.rewards.heads.bradley_terry import bradley_terry_loss, fit_weights, group_folds
 from lib.inference.rewards.heads.head import Head, HeadOptions, fit_head, load_head, save_head

@@ -1,0 +1,44 @@
+"""Tables of the data: what was kept of each part, and what training and held-out prompts share.
+
+The report of `lib.study.stages.data.prepare_data` in, Markdown out.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lib.analysis.tables.formatting import markdown_table
+
+PARTS = {"sft": "SFT conversations", "preferences": "preference pairs",
+         "heldout": "held-out prompts"}
+
+
+def kept_rows_table(report: Mapping[str, Any]) -> str:
+    """Rows kept by part: look at how many were dropped and why, and how many lost their end."""
+    rows = [{"part": name, "used": _used(report["rows"], part)} | report[part]
+            for part, name in PARTS.items()]
+    return markdown_table(rows, {
+        "part": "part", "rows read": "rows", "kept": "kept",
+        "dropped, and why": lambda row: dropped(row["dropped"]), "cut at the limit": "truncated",
+        "without their end-of-turn token": "lost_end", "used by this run": "used"})
+
+
+def overlap_table(overlap: Mapping[str, Any]) -> str:
+    """Prompts that training shares with the held-out set: look for zeros."""
+    return markdown_table([{
+        "train": overlap["train"], "heldout": overlap["heldout"], "exact": len(overlap["exact"]),
+        "near": len(overlap["near"])}], {
+            "training prompts": "train", "held-out prompts": "heldout",
+            "the same": "exact", "nearly the same": "near"})
+
+
+def dropped(reasons: Mapping[str, int]) -> str:
+    """`3 duplicate, 1 tie`, or `none`."""
+    return ", ".join(f"{count:,} {reason.replace('_', ' ')}"
+                     for reason, count in reasons.items()) or "none"
+
+
+def _used(rows: Mapping[str, int], part: str) -> str:
+    """How many rows train, and how many validate."""
+    validation = rows.get(f"{part}_validation")
+    return f"{rows[part]:,}" + ("" if validation is None else
+                                f" to train, {validation:,} to validate")
