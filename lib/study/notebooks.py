@@ -16,6 +16,7 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from lib import ROOT
+from lib.analysis.figures.files import draw_figures
 from lib.runtime.files import read_json, sha256_of, sha256_of_value, write_json, write_text
 from lib.runtime.manifest import code_hash, outputs_hash
 from lib.runtime.progress import duration, say
@@ -102,6 +103,7 @@ def export_html(notebook: Path) -> Path:
     """The executed notebook as one HTML file that asks nothing of the network."""
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
     executed = nbformat.read(notebook, as_version=4)
+    draw_figures(executed)
     executed.metadata.pop("widgets", None)  # of dead progress bars; would load a widget manager
     body, _ = exporter.from_notebook_node(executed)
     target = notebook.with_suffix(".html")

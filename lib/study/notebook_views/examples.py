@@ -13,17 +13,19 @@ from lib.study.stages.probe import probe_prompts
 from lib.study.stages.responses import load_policy
 
 
-def token_lengths(study: Study) -> dict[str, list[int]]:
-    """Tokens of every conversation and of every prompt with one of its answers, by part."""
+def token_lengths(study: Study) -> dict[str, tuple[list[int], int]]:
+    """Tokens of every conversation, and of every prompt with one answer, with the limit of each."""
     tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
-    lengths = {"SFT conversations": [
+    limits = study.profile.data
+    lengths = {"SFT conversations": ([
         len(encode_conversation(tokenizer, row["messages"], None).input_ids)
-        for row in load_part(study, "sft")]}
+        for row in load_part(study, "sft")], limits.max_length)}
     pairs = load_part(study, "preferences")
     for side in ("chosen", "rejected"):
-        lengths[f"prompts with {side} answer"] = [
+        lengths[f"prompts with {side} answer"] = ([
             len(encode_prompt(tokenizer, row["prompt"]))
-            + len(encode_response(tokenizer, row["prompt"], row[side])) for row in pairs]
+            + len(encode_response(tokenizer, row["prompt"], row[side])) for row in pairs],
+            limits.max_pair_length)
     return lengths
 
 
