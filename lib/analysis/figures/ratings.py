@@ -50,20 +50,21 @@ def round_robin_figure(rows: Sequence[Row], systems: Sequence[str], judge: str) 
     mirrored = {(b, a): 1 - row["win_rate"] for (a, b), row in rates.items()}
     cells = {pair: row["win_rate"] for pair, row in rates.items()} | mirrored
     values = [[cells.get((row, column)) for column in systems] for row in systems]
-    names = [in_two_lines(name) for name in systems]
     figure = go.Figure(go.Heatmap(
-        z=values, x=names, y=names, zmin=0, zmax=1, colorscale=WINS_GREEN, showscale=False,
-        texttemplate="%{z:.2f}", hovertemplate="%{y} over %{x}: %{z:.3f}<extra></extra>"))
+        z=values, x=[readable(name) for name in systems],
+        y=[in_two_lines(name) for name in systems], zmin=0, zmax=1, colorscale=WINS_GREEN,
+        showscale=False, texttemplate="%{z:.2f}",
+        hovertemplate="%{y} over %{x}: %{z:.3f}<extra></extra>"))
     decided = sum(row["ci_low"] > 0.5 or row["ci_high"] < 0.5 for row in rates.values())
     n = sorted({row["n"] for row in rates.values()})
     style_figure(figure, f"{decided} of {len(rates)} comparisons by the {judge} have an interval "
                  "that leaves out one half",
                  "share of prompts that the row's system wins over the column's: green wins, "
-                 f"purple loses; n = {n[-1]} prompts a cell; not corrected for so many questions", "", "",
-                 plot_height=36 * len(systems))
+                 f"purple loses; n = {n[-1]} prompts a cell; not corrected for so many questions",
+                 "", "", plot_height=36 * len(systems))
     figure.update_xaxes(tickangle=-90, side="bottom", ticks="")
     figure.update_yaxes(autorange="reversed", ticks="")
-    return figure.update_layout(height=figure.layout.height + 60)
+    return figure.update_layout(height=figure.layout.height + 100)
 
 
 def _best_by_judge(rows: Sequence[Row], judges: Sequence[str]) -> str:

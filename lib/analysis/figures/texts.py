@@ -35,7 +35,7 @@ def text_metrics_figure(metrics: Mapping[str, Row]) -> go.Figure:
                  "shares are 95 % intervals; distinct 2-grams at one word budget", "", "",
                  plot_height=36 * len(names))
     figure.update_annotations(font_size=13)
-    figure.update_xaxes(tickformat=".0%", nticks=3, rangemode="tozero", tickangle=0)
+    figure.update_xaxes(tickformat=".0%", nticks=2, rangemode="tozero", tickangle=0)
     figure.update_yaxes(autorange="reversed")
     return figure.update_layout(margin_t=figure.layout.margin.t + 40,
                                 height=figure.layout.height + 40)

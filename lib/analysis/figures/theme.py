@@ -30,9 +30,9 @@ EVEN_LINE = {"dash": "dot", "color": GREY, "width": 1.5}
 
 TITLE_WIDTH, SUBTITLE_WIDTH, AXIS_WIDTH = 66, 88, 30  # characters that fit into 600 pixels, or 240
 LINE, SUBLINE = 22, 17  # pixels of a line of the title and of the subtitle
-SHIFT = 11  # by which plotly.js lifts a title for each further line
+SHIFT = 12  # by which plotly.js lifts a title of several lines
 LEGEND_ROW, LEGEND_WIDTH, BOTTOM = 22, 78, 62
-CONFIG = {"displaylogo": False, "responsive": True}  # of plotly.js, wherever it draws
+CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False}  # of plotly.js
 GRID = "rgba(128,128,128,0.25)"
 AXIS = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GREY, "ticks": "outside",
         "tickcolor": GREY, "automargin": True, "title": {"standoff": 12, "font": {"size": 13}}}
@@ -82,7 +82,7 @@ def style_figure(figure: go.Figure, finding: str, subtitle: str, x: str, y: str,
     bottom = BOTTOM + LEGEND_ROW * _legend_rows(figure)
     figure.update_layout(
         template=TEMPLATE, margin={"t": top, "b": bottom}, height=top + plot_height + bottom,
-        title={"text": title, "pad_t": 12 + SHIFT * title.count("<br>"),
+        title={"text": title, "pad_t": 12 + SHIFT * ("<br>" in title),
                "subtitle": {"text": small}})
     figure.update_xaxes(title_text=x)
     figure.update_yaxes(title_text=side)

@@ -206,6 +206,7 @@ def test_a_saved_page_shares_plotly_and_needs_no_network(
     [page] = figures.save_figure(figures.dpo_loss_figure(metrics()), tmp_path, "loss")
     text = page.read_text(encoding="utf-8")
     assert 'src="plotly.min.js"' in text
+    assert '"showSendToCloud": false' in text  # no button that would upload a figure
     assert "https://" not in text.replace("https://plot.ly", "")
     assert (tmp_path / "plotly.min.js").exists()
     assert len(text) < 100_000
