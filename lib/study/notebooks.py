@@ -16,7 +16,6 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from lib import ROOT
-from lib.analysis.figures.files import draw_figures
 from lib.runtime.files import read_json, sha256_of, sha256_of_value, write_json, write_text
 from lib.runtime.manifest import code_hash, outputs_hash
 from lib.runtime.progress import duration, say
@@ -101,6 +100,8 @@ def _refuse_unknown(path: Path, parameters: Mapping[str, Any]) -> None:
 
 def export_html(notebook: Path) -> Path:
     """The executed notebook as one HTML file that asks nothing of the network."""
+    from lib.analysis.figures.files import draw_figures  # seconds that --help need not wait
+
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
     executed = nbformat.read(notebook, as_version=4)
     draw_figures(executed)

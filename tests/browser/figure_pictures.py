@@ -1,4 +1,4 @@
-"""Pictures of every figure, to be looked at: `python tests/browser/figure_pictures.py RUN OUT`.
+"""Pictures of every figure, to be looked at: `python -m tests.browser.figure_pictures RUN OUT`.
 
 Writes PNGs into OUT: `lab-<width>-<theme>/`, each figure as the output of its cell in JupyterLab
 in a window of 1,400 and 1,000 pixels, light and dark; `export/`, as in the exported page, offline;
@@ -58,7 +58,7 @@ def all_figures(run: Path, results_file: Path) -> Iterator[tuple[str, go.Figure]
              for name in ("sft", "preferences", "heldout")}
     yield "data_mix", figures.data_mix_figure(parts)
     yield "token_lengths", figures.token_lengths_figure({
-        "SFT conversations": ([characters(row["messages"]) // 4 for row in parts["sft"]], 256),
+        "SFT conversations": ([characters(row["messages"]) // 4 for row in parts["sft"]], 128),
         "prompts with chosen answer": ([characters(row["prompt"]) // 4 + len(row["chosen"]) // 4
                                         for row in parts["preferences"]], 1024)})
     yield "packed_row", figures.packed_row_figure([(6, [5, 7]), (4, [3, 6, 4])])
