@@ -27,6 +27,5 @@ def token_lengths_figure(lengths: Mapping[str, tuple[Sequence[int], int]]) -> go
                       "and cut" for part, count in cut.items() if count)
     style_figure(figure, parts or "Every row is shorter than the limit of its kind: none is cut",
                  "a dotted line is a limit; limits to the right of the axis are not drawn", "",
-                 "rows", plot_height=130 * len(lengths))
-    figure.update_layout(margin_t=figure.layout.margin.t + 20, height=figure.layout.height + 20)
+                 "rows", plot_height=130 * len(lengths), head=20)
     return figure.update_xaxes(title_text="tokens a row", row=len(lengths), col=1)

@@ -61,10 +61,9 @@ def round_robin_figure(rows: Sequence[Row], systems: Sequence[str], judge: str) 
                  "that leaves out one half",
                  "share of prompts that the row's system wins over the column's: green wins, "
                  f"purple loses; n = {n[-1]} prompts a cell; not corrected for so many questions",
-                 "", "", plot_height=36 * len(systems))
+                 "", "", plot_height=100 + 36 * len(systems))  # the names below take the 100
     figure.update_xaxes(tickangle=-90, side="bottom", ticks="")
-    figure.update_yaxes(autorange="reversed", ticks="")
-    return figure.update_layout(height=figure.layout.height + 100)
+    return figure.update_yaxes(autorange="reversed", ticks="")
 
 
 def _best_by_judge(rows: Sequence[Row], judges: Sequence[str]) -> str:

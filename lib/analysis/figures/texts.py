@@ -33,12 +33,10 @@ def text_metrics_figure(metrics: Mapping[str, Row]) -> go.Figure:
                        error_x=_share_bars(metrics, key))
     style_figure(figure, _most_repetitive(metrics), f"n = {_n(metrics)} answers a system; bars of "
                  "shares are 95 % intervals; distinct 2-grams at one word budget", "", "",
-                 plot_height=36 * len(names))
+                 plot_height=36 * len(names), head=40)
     figure.update_annotations(font_size=13)
     figure.update_xaxes(tickformat=".0%", nticks=2, rangemode="tozero", tickangle=0)
-    figure.update_yaxes(autorange="reversed")
-    return figure.update_layout(margin_t=figure.layout.margin.t + 40,
-                                height=figure.layout.height + 40)
+    return figure.update_yaxes(autorange="reversed")
 
 
 def data_mix_figure(datasets: Mapping[str, Sequence[Row]]) -> go.Figure:

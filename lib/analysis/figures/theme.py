@@ -70,15 +70,16 @@ def use_study_renderer() -> None:
 
 
 def style_figure(figure: go.Figure, finding: str, subtitle: str, x: str, y: str,
-                 plot_height: int = 300) -> go.Figure:
+                 plot_height: int = 300, head: int = 0) -> go.Figure:
     """Give a figure the study's look: title (the finding), subtitle (with n), axes with units.
 
-    Call it after the traces are there: the legend's rows are counted. plot_height: pixels between
-    title and axis; the whole height is fixed, because JupyterLab gives 360 to a figure without one.
+    Call it after the traces are there: the legend's rows are counted. plot_height: pixels from the
+    title to the axis; head: more of them, for titles of panels. The whole height is fixed, because
+    JupyterLab gives 360 to a figure without one.
     """
     title, small, side = (_wrapped(text, width) for text, width in (
         (finding, TITLE_WIDTH), (subtitle, SUBTITLE_WIDTH), (y, AXIS_WIDTH)))
-    top = 34 + LINE * (title.count("<br>") + 1) + SUBLINE * (small.count("<br>") + 1)
+    top = head + 34 + LINE * (title.count("<br>") + 1) + SUBLINE * (small.count("<br>") + 1)
     bottom = BOTTOM + LEGEND_ROW * _legend_rows(figure)
     figure.update_layout(
         template=TEMPLATE, margin={"t": top, "b": bottom}, height=top + plot_height + bottom,

@@ -99,9 +99,7 @@ def accuracy_figure(rows: Sequence[Row], accuracy: Row | None = None) -> go.Figu
         value, low, high = (accuracy[key] for key in ("accuracy", "ci_low", "ci_high"))
         verdict = "above chance" if low > 0.5 else "below chance" if high < 0.5 else \
             "not told apart from chance"
-        figure.add_scatter(x=steps[-1:], y=[value], mode="markers", name="95 % interval",
-                           marker={"color": colour, "symbol": symbol, "size": 9}, showlegend=False,
-                           error_y=error_bars([value], [low], [high]))
+        _interval(figure, steps[-1], value, low, high, "accuracy")
         finding = f"DPO: validation accuracy ends at {value:.2f} [{low:.2f}, {high:.2f}], {verdict}"
     figure.add_hline(y=0.5, line=EVEN_LINE, annotation={"text": "chance", "font_color": GREY},
                      annotation_position="top left")
@@ -121,13 +119,10 @@ def displacement_figure(rows: Sequence[Row], changes: Sequence[Row] = ()) -> go.
         steps, values = curve(rows, "validation", f"logps/{name}")
         moved[name] = [value - values[0] for value in values]
         colour, symbol = ROLES[name]
-        ends = [(row["change_low"], row["change_high"]) for row in changes if row["side"] == name]
-        bars = [(value, value) for value in moved[name]]
-        bars[-1:] = ends or bars[-1:]
         figure.add_scatter(x=steps, y=moved[name], mode="lines+markers", name=name,
-                           line_color=colour, marker={"symbol": symbol, "size": 9},
-                           error_y=error_bars(moved[name], *zip(*bars, strict=True))
-                           if ends else None)
+                           line_color=colour, marker={"symbol": symbol, "size": 9})
+        for row in (row for row in changes if row["side"] == name):
+            _interval(figure, steps[-1], row["change"], row["change_low"], row["change_high"], name)
     figure.add_hline(y=0, line=EVEN_LINE)
     finding = "DPO: no validation log-probabilities were recorded"
     if moved["chosen"]:
@@ -204,6 +199,15 @@ def _training_and_validation(figure: go.Figure, rows: Sequence[Row], key: str, r
     figure.add_scatter(x=steps, y=values, mode="lines+markers", name=f"{role} (validation)",
                        line={"color": colour, "dash": "dash"},
                        marker={"symbol": symbol, "size": 9})
+
+
+def _interval(figure: go.Figure, step: int, value: float, low: float, high: float,
+              role: str) -> None:
+    """One value with its interval, in its role's colour."""
+    colour, symbol = ROLES[role]
+    figure.add_scatter(x=[step], y=[value], mode="markers", name="95 % interval", showlegend=False,
+                       marker={"color": colour, "symbol": symbol, "size": 9},
+                       error_y=error_bars([value], [low], [high]))
 
 
 def _extent(rows: Sequence[Row]) -> str:

@@ -91,11 +91,11 @@ def test_the_legend_says_how_much_a_curve_is_smoothed() -> None:
 
 
 def test_displacement_is_drawn_as_a_change_with_an_interval_at_the_end() -> None:
-    changes = [{"side": "chosen", "change_low": -5.0, "change_high": -3.5},
-               {"side": "rejected", "change_low": -9.5, "change_high": -8.0}]
-    chosen, rejected = figures.displacement_figure(metrics(), changes).data
+    changes = [{"side": "chosen", "change": -4.0, "change_low": -5.0, "change_high": -3.5},
+               {"side": "rejected", "change": -9.0, "change_low": -9.5, "change_high": -8.0}]
+    chosen, _, _, end = figures.displacement_figure(metrics(), changes).data
     assert list(chosen.y) == pytest.approx([0, -1, -2, -3, -4])
-    assert list(rejected.error_y.array) == pytest.approx([0, 0, 0, 0, 1])
+    assert (end.x[0], end.y[0], end.error_y.array[0]) == (4, -9, 1)
 
 
 def test_each_kind_of_rows_has_its_own_panel_and_only_its_own_limit_cuts_it() -> None:
