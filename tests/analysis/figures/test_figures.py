@@ -290,6 +290,7 @@ def test_plotly_keeps_the_renderer_it_chose_for_the_place(monkeypatch: pytest.Mo
     bundle = pio.renderers["plotly_mimetype"].to_mimebundle(
         figures.sft_loss_figure(metrics()).to_dict())
     assert list(bundle) == [MIME]
+    assert bundle[MIME]["config"]["showSendToCloud"] is False
 
 
 def test_an_exported_notebook_draws_its_figures_with_one_plotly(tmp_path: Path) -> None:
