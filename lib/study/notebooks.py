@@ -112,8 +112,11 @@ def export_html(notebook: Path) -> Path:
     """The executed notebook as one HTML file that asks nothing of the network."""
     import nbformat
     from nbconvert import HTMLExporter
+
+    from lib.analysis.figures.files import draw_figures
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
     executed = nbformat.read(notebook, as_version=4)
+    draw_figures(executed)
     executed.metadata.pop("widgets", None)  # of dead progress bars; would load a widget manager
     body, _ = exporter.from_notebook_node(executed)
     target = notebook.with_suffix(".html")

@@ -15,6 +15,7 @@ from typing import Any
 
 from IPython.display import HTML, DisplayHandle, display
 
+from lib.analysis.figures.training import smoothing_for
 from lib.analysis.statistics import exponential_moving_average
 from lib.runtime.files import parse_jsonl
 from lib.viewers import render
@@ -29,7 +30,6 @@ CHARTS = {
     "reward accuracy": ("rewards/accuracies",),
     "rewards": ("rewards/chosen", "rewards/rejected"),
 }
-SMOOTHING = 0.9
 SECONDS_BETWEEN_PICTURES = 1.0
 WIDTH, HEIGHT = 300, 150  # of a chart, in SVG units
 
@@ -107,7 +107,8 @@ def _points(rows: Sequence[Row], split: str, key: str) -> list[Point]:
 def _smoothed(points: Sequence[Point]) -> list[Point]:
     if not points:
         return []
-    values = exponential_moving_average([value for _, value in points], SMOOTHING)
+    values = exponential_moving_average([value for _, value in points],
+                                        smoothing_for(len(points)))
     return [(step, float(value)) for (step, _), value in zip(points, values, strict=True)]
 
 

@@ -35,9 +35,10 @@ def win_rate_rows(pools: Pools, opponents: Sequence[Row], judges: Sequence[str],
     for (policy, temperature), pool in pools.items():
         for judge in judges:
             values = win_curves(pool, opponents, judge)
+            summary = counted_row if pool is opponents else share_row
             rows += [{"policy": policy, "temperature": temperature, "judge": judge,
                       "left_out": len(pool) - len(values)} | row
-                     for row in _summary(values, most, share_row)]
+                     for row in _summary(values, most, summary)]
     return rows
 
 
@@ -142,6 +143,17 @@ def mean_row(values: Floats) -> Row:
 def share_row(values: Floats) -> Row:
     """The same for one chance of winning a prompt, 0 to 1: its interval stays in there too."""
     return _row(values, clustered_share_interval(values))
+
+
+def counted_row(values: Floats) -> Row:
+    """The same where a pool is its own opponent: what every prompt gives alike is arithmetic.
+
+    One draw wins half against another, whoever judges, and the selector's own pick n / (n + 1).
+    Neither has been sampled, so neither has an interval.
+    """
+    if np.ptp(values) < 1e-9:
+        return _row(values, (float(values.mean()),) * 2)
+    return share_row(values)
 
 
 def _row(values: Floats, ends: tuple[float, float]) -> Row:

@@ -11,19 +11,18 @@ import plotly.graph_objects as go
 
 from lib.analysis.comparisons.paper import PROMPTS, paper_rate
 from lib.analysis.figures.theme import (
-    GREY,
-    INK,
-    PALETTE,
-    SYMBOLS,
-    colours,
+    EVEN_LINE,
+    Look,
     error_bars,
-    framed,
+    looks,
+    readable,
+    style_figure,
 )
 from lib.inference.systems import BEST, System
 
 Row = dict[str, Any]
 APART = 0.006  # lines of several judges stand a little beside each other
-EVEN_LINE = {"dash": "dot", "color": GREY}
+PAPER = "the paper"
 
 
 def win_rates_figure(rows: Sequence[Row], judge: str = "judge",
@@ -33,22 +32,25 @@ def win_rates_figure(rows: Sequence[Row], judge: str = "judge",
     judge and selector name the two of which the title tells the difference.
     """
     pairs = list(dict.fromkeys((row["a"], row["b"]) for row in rows))
-    judges = list(dict.fromkeys(row["judge"] for row in rows))
-    figure, shade = go.Figure(), colours(judges)
+    papers = [{"a": a, "b": b, "judge": PAPER, "n": PROMPTS, "win_rate": rate.rate,
+               "ci_low": rate.interval.low, "ci_high": rate.interval.high}
+              for a, b in pairs if (rate := paper_rate(a, b))]
+    judges = list(dict.fromkeys(row["judge"] for row in [*rows, *papers]))
+    figure = go.Figure()
     for place, name in enumerate(judges):
-        _judge_marks(figure, [row for row in rows if row["judge"] == name], pairs, name,
-                     (place - (len(judges) - 1) / 2) * 0.16, shade[name], SYMBOLS[place % 7])
-    _paper_marks(figure, pairs)
+        _judge_marks(figure, [row for row in [*rows, *papers] if row["judge"] == name], pairs,
+                     name, looks(judges)[name], (place - (len(judges) - 1) / 2) * 0.2)
     figure.add_vline(x=0.5, line=EVEN_LINE)
     counts = sorted({row["n"] for row in rows})
     n = "n = " + (f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}")
-    framed(figure, _judge_against_selector(rows, judge, selector),
-           f"{n} held-out prompts, ties half, 95 % intervals; paper at n = {PROMPTS}, another "
-           "model and judge", "share of prompts won", "")
-    figure.update_xaxes(range=[0, 1], tickformat=".0%")
-    figure.update_yaxes(tickvals=list(range(len(pairs))), range=[len(pairs) - 0.5, -0.5],
-                        ticktext=[f"{a} over {b}" for a, b in pairs], zeroline=False)
-    return figure.update_layout(height=240 + 46 * len(pairs))
+    style_figure(figure, _judge_against_selector(rows, judge, selector),
+                 f"{n} held-out prompts, ties half, 95 % intervals; the paper: n = {PROMPTS}, "
+                 "another model, its selector is its judge", "share of prompts won", "",
+                 plot_height=50 * len(pairs))
+    figure.update_xaxes(tickformat=".0%")
+    return figure.update_yaxes(
+        tickvals=list(range(len(pairs))), range=[len(pairs) - 0.5, -0.5], zeroline=False,
+        ticktext=[f"{readable(a)}<br>over {readable(b)}" for a, b in pairs])
 
 
 def temperature_figure(rows: Sequence[Row], n: int = 4, opponent: str = "sft") -> go.Figure:
@@ -57,17 +59,19 @@ def temperature_figure(rows: Sequence[Row], n: int = 4, opponent: str = "sft") -
     chosen = [row | {"temperature": System.parse(row["a"]).temperature} for row in rows
               if System.parse(row["a"]).family == policy and row["b"] == opponent]
     figure = go.Figure()
-    for place, judge in enumerate(dict.fromkeys(row["judge"] for row in chosen)):
+    judges = list(dict.fromkeys(row["judge"] for row in chosen))
+    for place, judge in enumerate(judges):
         rows_of_judge = sorted((row for row in chosen if row["judge"] == judge),
                                key=lambda row: row["temperature"])
-        _line(figure, rows_of_judge, "temperature", judge, place, apart=APART * place)
+        _line(figure, rows_of_judge, "temperature", judge, looks(judges)[judge], APART * place)
     _paper_line(figure, {row["temperature"]: row["a"] for row in chosen}, opponent)
     figure.add_hline(y=0.5, line=EVEN_LINE)
     prompts = f"n = {chosen[0]['n']} prompts" if chosen else "no rows"
-    framed(figure, _temperature_finding(chosen, policy, opponent),
-           f"{prompts}, ties half, 95 % intervals", "sampling temperature", "share of prompts won")
+    style_figure(figure, _temperature_finding(chosen, policy, opponent),
+                 f"{prompts}, ties half, 95 % intervals", "sampling temperature",
+                 "share of prompts won")
     figure.update_xaxes(tickvals=sorted({row["temperature"] for row in chosen}))
-    return figure.update_yaxes(range=[0, 1], tickformat=".0%")
+    return figure.update_yaxes(tickformat=".0%")
 
 
 def best_of_n_figure(curves: Mapping[str, Sequence[Row]], selector: str = "selector",
@@ -79,38 +83,30 @@ def best_of_n_figure(curves: Mapping[str, Sequence[Row]], selector: str = "selec
     an opponent drawn independently, not one of the n.
     """
     figure = go.Figure()
-    for place, (name, rows) in enumerate(curves.items()):
+    for name, rows in curves.items():
         label = f"{name} (picked them itself)" if name == selector else name
         renamed = [{"win_rate": row["value"], **row} for row in rows]
-        _line(figure, renamed, "n", label, place)
+        _line(figure, renamed, "n", label, looks(list(curves))[name])
     sizes = sorted({row["n"] for rows in curves.values() for row in rows})
     figure.add_scatter(x=sizes, y=[n / (n + 1) for n in sizes], mode="lines", line=EVEN_LINE,
                        name="n / (n + 1): selection alone")
-    framed(figure, _best_of_n_finding(curves, selector), "unbiased over all subsets of each "
-           "prompt's candidates; ties half", "candidates n", y)
+    style_figure(figure, _best_of_n_finding(curves, selector),
+                 "unbiased over all subsets of each prompt's candidates; ties half; a value that "
+                 "counting alone gives has no interval",
+                 "candidates n", y)
+    figure.update_yaxes(tickformat=".0%")
     return figure.update_xaxes(type="log", tickvals=sizes)
 
 
 def _judge_marks(figure: go.Figure, rows: Sequence[Row], pairs: Sequence[tuple[str, str]],
-                 name: str, offset: float, colour: str, symbol: str) -> None:
+                 name: str, look: Look, offset: float) -> None:
     values = [row["win_rate"] for row in rows]
     bars = error_bars(values, [row["ci_low"] for row in rows], [row["ci_high"] for row in rows])
     figure.add_scatter(
         x=values, y=[pairs.index((row["a"], row["b"])) + offset for row in rows], name=name,
-        mode="markers", error_x=bars, marker={"color": colour, "symbol": symbol, "size": 9},
+        mode="markers", error_x=bars, marker=_marker(look),
         customdata=[[row["n"], row["ci_low"], row["ci_high"]] for row in rows],
         hovertemplate="%{x:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}], n = %{customdata[0]}")
-
-
-def _paper_marks(figure: go.Figure, pairs: Sequence[tuple[str, str]]) -> None:
-    found = [(place, rate) for place, (a, b) in enumerate(pairs) if (rate := paper_rate(a, b))]
-    if found:
-        values = [rate.rate for _, rate in found]
-        bars = error_bars(values, [rate.interval.low for _, rate in found],
-                          [rate.interval.high for _, rate in found])
-        figure.add_scatter(x=values, y=[place + 0.36 for place, _ in found], mode="markers",
-                           name="the paper", error_x=bars,
-                           marker={"color": INK, "symbol": "diamond-open", "size": 9})
 
 
 def _paper_line(figure: go.Figure, systems: Mapping[float, str], opponent: str) -> None:
@@ -118,17 +114,20 @@ def _paper_line(figure: go.Figure, systems: Mapping[float, str], opponent: str) 
     if rates:
         rows = [{"temperature": t, "win_rate": rate.rate, "ci_low": rate.interval.low,
                  "ci_high": rate.interval.high} for t, rate in rates]
-        _line(figure, rows, "temperature", "the paper", 6, -APART, "diamond-open")
+        _line(figure, rows, "temperature", PAPER, looks([])[PAPER], -APART)
 
 
-def _line(figure: go.Figure, rows: Sequence[Row], x: str, name: str, place: int,
-          apart: float = 0.0, symbol: str | None = None) -> None:
+def _line(figure: go.Figure, rows: Sequence[Row], x: str, name: str, look: Look,
+          apart: float = 0.0) -> None:
     values = [row["win_rate"] for row in rows]
     bars = error_bars(values, [row.get("ci_low", row["win_rate"]) for row in rows],
                       [row.get("ci_high", row["win_rate"]) for row in rows])
     figure.add_scatter(x=[row[x] + apart for row in rows], y=values, name=name, error_y=bars,
-                       mode="lines+markers", line_color=PALETTE[place % 7],
-                       marker={"symbol": symbol or SYMBOLS[place % 7], "size": 9})
+                       mode="lines+markers", line_color=look[0], marker=_marker(look))
+
+
+def _marker(look: Look) -> dict[str, object]:
+    return {"color": look[0], "symbol": look[1], "size": 9}
 
 
 def _judge_against_selector(rows: Sequence[Row], judge: str, selector: str) -> str:
@@ -139,8 +138,8 @@ def _judge_against_selector(rows: Sequence[Row], judge: str, selector: str) -> s
     if not both:
         return "Win rates with their intervals"
     _, a, b = max(both)
-    return (f"{a} wins {rates[a, b, selector]:.0%} against {b} by its own selector and "
-            f"{rates[a, b, judge]:.0%} by a judge that did not select")
+    return (f"{readable(a)} wins {rates[a, b, selector]:.0%} against {readable(b)} by its own "
+            f"selector and {rates[a, b, judge]:.0%} by a judge that did not select")
 
 
 def _temperature_finding(rows: Sequence[Row], policy: str, opponent: str) -> str:
@@ -153,14 +152,14 @@ def _temperature_finding(rows: Sequence[Row], policy: str, opponent: str) -> str
     rivals = [row for row in first if row["ci_high"] < best["ci_low"]]
     verdict = "its interval overlaps all others" if not rivals else \
         f"clear of {len(rivals)} of {len(first) - 1} others"
-    return (f"{policy} does best at T = {best['temperature']:g}: {best['win_rate']:.0%} over "
-            f"{opponent} by {best['judge']}, {verdict}")
+    return (f"{readable(best['a'])} does best of {len(first)} temperatures: "
+            f"{best['win_rate']:.0%} over {readable(opponent)} by the {best['judge']}, {verdict}")
 
 
 def _best_of_n_finding(curves: Mapping[str, Sequence[Row]], selector: str) -> str:
     ends = {name: max(rows, key=lambda row: row["n"]) for name, rows in curves.items() if rows}
-    parts = [f"{end['value']:.0%} by {name}{' itself' if name == selector else ''}"
+    parts = [f"{end['value']:.0%} by the {name}{' itself' if name == selector else ''}"
              for name, end in ends.items()]
     largest = max((end["n"] for end in ends.values()), default=0)
-    return (f"The best of {largest} wins {', '.join(parts)}; selection alone gives "
+    return (f"The best of {largest} wins {' and '.join(parts)}; selection alone gives "
             f"{largest / (largest + 1):.0%}") if parts else "Best-of-N: no curve"

@@ -1,23 +1,31 @@
-"""How long the rows of each data set are, in tokens."""
+"""How long the rows of each data set are, in tokens, each beside the limit that cuts it."""
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
-from lib.analysis.figures.theme import PALETTE, framed
+from lib.analysis.figures.theme import GREY, looks, style_figure
 
 
-def token_lengths_figure(lengths: Mapping[str, Sequence[int]], limit: int) -> go.Figure:
-    """Histogram of row lengths by part; `limit` is the longest that training keeps whole."""
-    figure = go.Figure()
-    for place, (part, values) in enumerate(lengths.items()):
-        figure.add_histogram(x=list(values), name=f"{part} (n = {len(values)})", opacity=0.65,
-                             xbins={"size": 16}, marker_color=PALETTE[place % len(PALETTE)])
-    figure.add_vline(x=limit, line={"dash": "dot"}, annotation={"text": f"limit {limit}"})
-    everything = np.concatenate([np.asarray(values) for values in lengths.values()])
-    over = int((everything > limit).sum())
-    figure.update_layout(barmode="overlay")
-    finding = f"Half of the {len(everything)} rows have {np.median(everything):.0f} tokens or fewer"
-    subtitle = f"{over} of {len(everything)} rows exceed the limit of {limit} tokens"
-    return framed(figure, finding, subtitle, "tokens a row", "rows")
+def token_lengths_figure(lengths: Mapping[str, tuple[Sequence[int], int]]) -> go.Figure:
+    """Histograms of row lengths; lengths: part -> (tokens of each of its rows, its limit)."""
+    cut = {part: sum(value > limit for value in values)
+           for part, (values, limit) in lengths.items()}
+    figure = make_subplots(
+        rows=len(lengths), cols=1, shared_xaxes=True, vertical_spacing=0.12,
+        subplot_titles=[f"{part}: n = {len(values)}, limit {limit:,}, {cut[part]} longer"
+                        for part, (values, limit) in lengths.items()])
+    longest = max(max(values) for values, _ in lengths.values())
+    for row, (part, (values, limit)) in enumerate(lengths.items(), start=1):
+        figure.add_histogram(x=list(values), name=part, xbins={"start": 0, "size": 16}, row=row,
+                             col=1, marker_color=looks(list(lengths))[part][0], showlegend=False)
+        if limit <= longest:
+            figure.add_vline(x=limit, line={"dash": "dot", "color": GREY}, row=row, col=1)
+    figure.update_annotations(x=0, xanchor="left", font_size=13)
+    parts = "; ".join(f"{count} of {len(lengths[part][0])} {part} are longer than their limit "
+                      "and cut" for part, count in cut.items() if count)
+    style_figure(figure, parts or "Every row is shorter than the limit of its kind: none is cut",
+                 "a dotted line is a limit; limits to the right of the axis are not drawn", "",
+                 "rows", plot_height=130 * len(lengths), head=20)
+    return figure.update_xaxes(title_text="tokens a row", row=len(lengths), col=1)

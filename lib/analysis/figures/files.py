@@ -1,16 +1,20 @@
-"""Figures as files: a page that works offline, and a picture where a browser can draw one."""
+"""Figures as files: pages that work offline, and pictures where a browser can draw them."""
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import kaleido
 import plotly.graph_objects as go
+import plotly.io as pio
 
+from lib.analysis.figures.theme import CONFIG
 from lib.runtime.files import atomic_write
 from lib.runtime.progress import say
 
 PICTURES = ("svg", "png")
 SCALE = {"svg": 1, "png": 2}  # pixels per figure unit
+MIME = "application/vnd.plotly.v1+json"
 OFFLINE = {"mathjax": False}  # kaleido would fetch MathJax from a server
 
 
@@ -22,10 +26,24 @@ def save_figure(figure: go.Figure, folder: Path | str, name: str, width: int = 9
     """
     page = Path(folder) / f"{name}.html"
     with atomic_write(page) as temporary:
-        figure.write_html(temporary, include_plotlyjs="directory", full_html=True)
+        figure.write_html(temporary, include_plotlyjs="directory", full_html=True,
+                          config=CONFIG)
     if not browser_ready():
         return [page]
     return [page, *(_picture(figure, Path(folder), name, kind, width) for kind in PICTURES)]
+
+
+def draw_figures(notebook: Any) -> None:
+    """Give an executed notebook's figures the HTML that draws them, plotly.js before the first.
+
+    nbconvert would leave them out: it does not know their MIME type.
+    """
+    outputs = [output.data for cell in notebook.cells for output in cell.get("outputs", ())
+               if MIME in output.get("data", {})]
+    for place, data in enumerate(outputs):
+        data["text/html"] = pio.to_html(
+            {key: data[MIME][key] for key in ("data", "layout")}, config=CONFIG, full_html=False,
+            include_plotlyjs=place == 0, validate=False)
 
 
 @cache
@@ -47,7 +65,7 @@ def browser_ready() -> bool:
 
 def _picture(figure: go.Figure, folder: Path, name: str, kind: str, width: int) -> Path:
     path = folder / f"{name}.{kind}"
-    size = {"width": width, "height": figure.layout.height or figure.layout.template.layout.height}
+    size = {"width": width, "height": figure.layout.height}
     picture = kaleido.calc_fig_sync(figure, opts={"format": kind, "scale": SCALE[kind]} | size)
     with atomic_write(path) as temporary:
         temporary.write_bytes(picture)

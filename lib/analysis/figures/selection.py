@@ -1,7 +1,7 @@
 """What selecting does to scores: where selector and judge part, and temperature against n.
 
-In: rows of `lib.study.stages.curves` with n, value, ci_low, ci_high, prompts; out: figures whose titles
-say what the rows say.
+In: rows of `lib.study.stages.curves` with n, value, ci_low, ci_high, prompts; out: figures whose
+titles say what the rows say.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from lib.analysis.figures.theme import GREY, PALETTE, SYMBOLS, error_bars, framed
+from lib.analysis.figures.theme import EVEN_LINE, error_bars, looks, readable, style_figure
 
 Row = dict[str, Any]
-SHADES = [[0.0, "#FFFFFF"], [1.0, "#56B4E9"]]
+SHADES = [[0.0, "#FFFFFF"], [1.0, "#5FB58F"]]  # green wins, as in the round robin
 
 
 def parting_figure(gains: Mapping[str, Sequence[Row]], selector: str = "selector",
@@ -22,25 +22,24 @@ def parting_figure(gains: Mapping[str, Sequence[Row]], selector: str = "selector
     gains: reward model -> rows {"n", "kl_bound", "value", "ci_low", "ci_high", "prompts"}, in
     standard deviations of that model's scores within a prompt.
     """
-    figure = go.Figure()
-    for place, (name, rows) in enumerate(gains.items()):
+    figure, shown = go.Figure(), looks(list(gains))
+    for name, rows in gains.items():
         values = [row["value"] for row in rows]
         bars = error_bars(values, [row["ci_low"] for row in rows],
                           [row["ci_high"] for row in rows])
         label = f"{name} (picked them itself)" if name == selector else name
         figure.add_scatter(x=[row["kl_bound"] for row in rows], y=values, error_y=bars, name=label,
-                           mode="lines+markers", line_color=PALETTE[place % 7],
-                           marker={"symbol": SYMBOLS[place % 7], "size": 9},
+                           mode="lines+markers", line_color=shown[name][0],
+                           marker={"symbol": shown[name][1], "size": 9},
                            customdata=[row["n"] for row in rows],
                            hovertemplate="best of %{customdata}: %{y:.2f}")
-    figure.add_hline(y=0, line={"dash": "dot", "color": GREY})
+    figure.add_hline(y=0, line=EVEN_LINE)
     rows = next((rows for rows in gains.values() if rows), [])
     prompts = rows[0]["prompts"] if rows else 0
-    framed(figure, _parting(gains.get(selector, ()), gains.get(judge, ()), judge),
-           f"{prompts} prompts, 95 % intervals; the KL from the sampled answers is at most "
-           "log n - (n - 1) / n, and less where candidates repeat",
-           "candidates n, spaced by the bound on KL in nats",
-           "gain in standard deviations")
+    style_figure(figure, _parting(gains.get(selector, ()), gains.get(judge, ()), judge),
+                 f"n = {prompts} prompts, 95 % intervals; the KL from the sampled answers is at "
+                 "most log\u00a0n\u00a0-\u00a0(n-1)/n, and less where candidates repeat",
+                 "candidates n, spaced by the bound on KL in nats", "gain (standard deviations)")
     return figure.update_xaxes(tickvals=[row["kl_bound"] for row in rows],
                                ticktext=[str(row["n"]) for row in rows])
 
@@ -57,9 +56,9 @@ def surface_figure(rows: Sequence[Row], policy: str = "dpo", judge: str = "judge
         text=[[_cell_text(cell) for cell in line] for line in table], texttemplate="%{text}",
         colorscale=SHADES, showscale=False, xgap=3, ygap=3, hoverinfo="x+y+text"))
     prompts = max((cell["prompts"] for cell in cells.values()), default=0)
-    framed(figure, _best_cell(cells, policy, judge),
-           f"share won against one SFT answer by {judge}, {prompts} prompts, 95 % intervals",
-           "candidates n", "sampling temperature")
+    style_figure(figure, _best_cell(cells, policy, judge),
+                 f"share won against one SFT answer by the {judge}; n = {prompts} prompts, 95 % "
+                 "intervals", "candidates n", "", plot_height=20 + 60 * max(1, len(heats)))
     return figure.update_xaxes(type="category").update_yaxes(type="category")
 
 
@@ -85,13 +84,13 @@ def _parting(picked: Sequence[Row], judged: Sequence[Row], judge: str) -> str:
 
 def _best_cell(cells: Mapping[tuple[float, int], Row], policy: str, judge: str) -> str:
     if not cells:
-        return f"No pool of {policy} that {judge} scored"
+        return f"No pool of {readable(policy)} was scored by the {judge}"
     (heat, n), best = max(cells.items(), key=lambda item: item[1]["value"])
     most = {each: max(size for warm, size in cells if warm == each)
             for each in {warm for warm, _ in cells}}
     gains = {each: cells[each, size]["value"] - cells[each, 1]["value"]
              for each, size in most.items() if (each, 1) in cells}
     warmest = max(gains, key=gains.get)
-    return (f"By the {judge}, {policy} wins most ({best['value']:.0%}) with the best of {n} at "
-            f"T = {heat:g}; more candidates change most at T = {warmest:g} "
+    return (f"By the {judge}, {readable(policy)} wins most ({best['value']:.0%}) with the best of "
+            f"{n} at T = {heat:g}; more candidates change most at T = {warmest:g} "
             f"({100 * gains[warmest]:+.0f} points from one to {most[warmest]})")

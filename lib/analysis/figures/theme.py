@@ -1,74 +1,138 @@
-"""How every figure of the study looks, and how it reaches the page.
+"""How every figure of the study looks: one colour a role, a title that fits, a page that follows.
 
-Okabe and Ito's palette (readable with any colour vision), a title that states the finding, a
-subtitle with n, axes with units. Plain `go.Figure` only: live figure widgets break in exports.
+A figure is a white card with dark text, so that it reads anywhere: in a saved notebook, in a file,
+in a README on a dark page. On the dark pages of JupyterLab and VS Code `STYLE` takes the card away
+and makes the text light; the colours of the data read on white and on black (contrast over 3).
 """
 
-import os
+from collections.abc import Sequence
 from html import escape
 from textwrap import wrap
 
 import plotly.graph_objects as go
 import plotly.io as pio
+from IPython.display import HTML, display
 
+from lib.inference.systems import BEST, System
+
+# Okabe and Ito's palette, readable with any colour vision; the two light ones are darkened
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-SKY, AMBER, GREY, INK = "#56B4E9", "#E69F00", "#8A8A8A", "#222222"
-PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, AMBER, INK)
-SYMBOLS = ("circle", "square", "triangle-up", "cross", "pentagon", "star", "hexagon")
-TITLE_WIDTH = 96
-RENDERER = "plotly_mimetype+notebook"
+SKY, AMBER, PURPLE, GREY, INK = "#2F97D0", "#B8860B", "#8069C9", "#808080", "#222222"
+Look = tuple[str, str]  # colour and symbol
+ROLES: dict[str, Look] = {
+    "selector": (BLUE, "circle"), "judge": (ORANGE, "square"), "blind reader": (GREEN, "star"),
+    "the paper": (GREY, "diamond-open"),
+    "chosen": (SKY, "circle"), "rejected": (AMBER, "square"), "margin": (PINK, "triangle-up"),
+    "loss": (PURPLE, "circle"), "accuracy": (PURPLE, "circle")}
+OTHERS: tuple[Look, ...] = ((PURPLE, "pentagon"), (AMBER, "cross"), (SKY, "triangle-down"),
+                            (PINK, "hexagon"), (GREY, "x"))
+EVEN_LINE = {"dash": "dot", "color": GREY, "width": 1.5}
 
+TITLE_WIDTH, SUBTITLE_WIDTH, AXIS_WIDTH = 66, 88, 30  # characters that fit into 600 pixels, or 240
+LINE, SUBLINE = 22, 17  # pixels of a line of the title and of the subtitle
+SHIFT = 12  # by which plotly.js lifts a title of several lines
+LEGEND_ROW, LEGEND_WIDTH, BOTTOM = 22, 78, 62
+CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False}  # of plotly.js
+GRID = "rgba(128,128,128,0.25)"
+AXIS = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GREY, "ticks": "outside",
+        "tickcolor": GREY, "automargin": True, "title": {"standoff": 12, "font": {"size": 13}}}
 TEMPLATE = go.layout.Template(layout=go.Layout(
-    font={"family": "Segoe UI, Helvetica Neue, Arial, sans-serif", "size": 14, "color": INK},
-    title={"x": 0.01, "xanchor": "left", "yref": "container", "y": 1, "yanchor": "top",
-           "pad": {"t": 18}, "font": {"size": 18},
-           "subtitle": {"font": {"size": 13, "color": "#555555"}}},
-    colorway=list(PALETTE), paper_bgcolor="white", plot_bgcolor="white",
-    margin={"l": 70, "r": 30, "t": 80, "b": 100}, height=440,
-    xaxis={"gridcolor": "#E6E6E6", "zerolinecolor": "#BBBBBB", "linecolor": "#888888",
-           "ticks": "outside", "automargin": True},
-    yaxis={"gridcolor": "#E6E6E6", "zerolinecolor": "#BBBBBB", "linecolor": "#888888",
-           "ticks": "outside", "automargin": True},
-    legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom", "x": 0},
+    font={"family": "Helvetica Neue, Arial, Liberation Sans, sans-serif", "size": 13,
+          "color": INK},
+    title={"x": 0, "xanchor": "left", "yref": "container", "y": 1, "yanchor": "top",
+           "pad": {"l": 12}, "font": {"size": 17}, "subtitle": {"font": {"size": 12.5}}},
+    paper_bgcolor="white", plot_bgcolor="rgba(0,0,0,0)", margin={"l": 72, "r": 44},
+    xaxis=AXIS, yaxis=AXIS,
+    legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
+            "bgcolor": "rgba(0,0,0,0)", "traceorder": "normal"},
+    modebar={"orientation": "v", "bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": GREY,
+             "remove": ["zoom", "pan", "select", "lasso", "zoomin", "zoomout", "autoscale"]},
     hoverlabel={"namelength": -1}))
+
+STYLE = """<style>
+.jp-RenderedPlotly .plot-img { max-width: 100%; height: auto; }
+:is([data-jp-theme-light="false"], .vscode-dark) .js-plotly-plot .main-svg {
+  background: transparent !important; }
+:is([data-jp-theme-light="false"], .vscode-dark) .js-plotly-plot
+  :is(.g-gtitle, [class^="g-x"], [class^="g-y"], [class$="tick"], .legend, .annotation) text {
+  fill: #e2e2e2 !important; }
+</style>"""
 
 
 def use_study_renderer() -> None:
-    """Make figures show in JupyterLab and in exported HTML alike, without a network.
+    """Let figures follow the page's theme and width, and plotly choose its renderer for the place.
 
-    Takes PLOTLY_RENDERER from the environment where it is set. JupyterLab reads the MIME bundle;
-    nbconvert needs the HTML with plotly.js inside, or it drops the figure.
+    In Jupyter that is the MIME type alone: a saved notebook holds figures without plotly.js. Such a
+    notebook becomes a page by `lib.study.notebooks.export_html`.
     """
-    pio.renderers.default = os.environ.setdefault("PLOTLY_RENDERER", RENDERER)
+    pio.renderers["plotly_mimetype"].config = CONFIG
+    display(HTML(STYLE))
 
 
-def framed(figure: go.Figure, finding: str, subtitle: str, x: str, y: str) -> go.Figure:
-    """Give a figure the study's look: title (the finding), subtitle (with n), axes with units."""
-    title = "<br>".join(wrap(escape(finding, quote=False), TITLE_WIDTH))
-    extra_lines = title.count("<br>")
-    figure.update_layout(template=TEMPLATE, margin_t=80 + 24 * extra_lines,
-                         title={"text": title, "pad_t": 18 + 14 * extra_lines,
-                                "subtitle": {"text": escape(subtitle, quote=False)}})
+def style_figure(figure: go.Figure, finding: str, subtitle: str, x: str, y: str,
+                 plot_height: int = 300, head: int = 0) -> go.Figure:
+    """Give a figure the study's look: title (the finding), subtitle (with n), axes with units.
+
+    Call it after the traces are there: the legend's rows are counted. plot_height: pixels from the
+    title to the axis; head: more of them, for titles of panels. The whole height is fixed, because
+    JupyterLab gives 360 to a figure without one.
+    """
+    title, small, side = (_wrapped(text, width) for text, width in (
+        (finding, TITLE_WIDTH), (subtitle, SUBTITLE_WIDTH), (y, AXIS_WIDTH)))
+    top = head + 34 + LINE * (title.count("<br>") + 1) + SUBLINE * (small.count("<br>") + 1)
+    bottom = BOTTOM + LEGEND_ROW * _legend_rows(figure)
+    figure.update_layout(
+        template=TEMPLATE, margin={"t": top, "b": bottom}, height=top + plot_height + bottom,
+        title={"text": title, "pad_t": 12 + SHIFT * ("<br>" in title),
+               "subtitle": {"text": small}})
     figure.update_xaxes(title_text=x)
-    figure.update_yaxes(title_text=y)
+    figure.update_yaxes(title_text=side)
     return figure
 
 
-def colours(names: list[str]) -> dict[str, str]:
-    """A colour for each name, in order, starting over after seven."""
-    return {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}
+def readable(name: str) -> str:
+    """A system's name in words: `dpo+bon4@0.6` is "DPO best of 4 (T 0.6)"."""
+    system = System.parse(name)
+    policy = system.policy.upper() if system.policy in ("sft", "dpo") else escape(system.policy)
+    if system.rule is None:
+        return policy
+    picks = "best" if system.rule == BEST else f"{system.rule} pick"
+    return f"{policy} {picks} of {system.n} (T\u00a0{system.temperature:g})"
 
 
-def error_bars(values: list[float], low: list[float], high: list[float]) -> dict[str, object]:
+def in_two_lines(name: str) -> str:
+    """The same broken before the number of candidates, for narrow places."""
+    return readable(name).replace(" of ", "<br>of ")
+
+
+def looks(names: Sequence[str]) -> dict[str, Look]:
+    """Colour and symbol of each name: a role's own, the others' in order of their names here."""
+    others = [name for name in dict.fromkeys(names) if name not in ROLES]
+    return ROLES | {name: OTHERS[place % len(OTHERS)] for place, name in enumerate(others)}
+
+
+def error_bars(values: Sequence[float], low: Sequence[float],
+               high: Sequence[float]) -> dict[str, object]:
     """Plotly's asymmetric error bars from interval ends."""
     return {"type": "data", "symmetric": False, "thickness": 1.5, "width": 4,
             "array": [top - value for value, top in zip(values, high, strict=True)],
             "arrayminus": [value - bottom for value, bottom in zip(values, low, strict=True)]}
 
 
-def direction(before: float, after: float, rises: str = "rises", falls: str = "falls",
-              stays: str = "stays") -> str:
+def direction(before: float, after: float) -> str:
     """The verb for a change: by less than a thousandth of the start it stays."""
     if abs(after - before) <= 1e-3 * max(abs(before), 1e-9):
-        return stays
-    return rises if after > before else falls
+        return "stays"
+    return "rises" if after > before else "falls"
+
+
+def _wrapped(text: str, width: int) -> str:
+    lines = wrap(text, width, break_on_hyphens=False)
+    return "<br>".join(escape(line, quote=False) for line in lines)
+
+
+def _legend_rows(figure: go.Figure) -> int:
+    """Rows that the legend fills in a narrow window; a single trace has no legend."""
+    named = [len(trace.name) + 6 for trace in figure.data
+             if trace.name and trace.showlegend is not False]
+    return -(-sum(named) // LEGEND_WIDTH) if len(figure.data) > 1 else 0

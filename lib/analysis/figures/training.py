@@ -1,117 +1,156 @@
-"""Learning curves from `metrics.jsonl`: raw values pale, smoothed ones and validation in front."""
+"""Learning curves from `metrics.jsonl`: raw values pale, smoothed ones solid, validation dashed."""
 
 from collections.abc import Mapping, Sequence
 from math import exp, log
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lib.analysis.figures.theme import (
-    BLUE,
-    GREEN,
+    EVEN_LINE,
     GREY,
-    ORANGE,
-    PALETTE,
-    SYMBOLS,
+    OTHERS,
+    ROLES,
     direction,
     error_bars,
-    framed,
+    looks,
+    style_figure,
 )
 from lib.analysis.statistics import exponential_moving_average
-from lib.analysis.statistics.intervals import wilson_interval
 
 Row = dict[str, Any]
-SMOOTHING = 0.95
+PAPER_SMOOTHING = 0.95
 STEP = "optimizer step"
 
 
-def sft_loss_figure(rows: Sequence[Row], smoothing: float = SMOOTHING) -> go.Figure:
-    """Loss of response tokens over SFT: train raw and smoothed, validation."""
+def smoothing_for(steps: int) -> float:
+    """A smoothing that lags at most a fifth of the run; from 95 steps on the paper's .95.
+
+    An exponential average lags s / (1 - s) steps; s is rounded down to two digits.
+    """
+    lag = steps / 5
+    return min(PAPER_SMOOTHING, int(100 * lag / (1 + lag) + 1e-9) / 100)
+
+
+def sft_loss_figure(rows: Sequence[Row]) -> go.Figure:
+    """Loss of response tokens over SFT, in training and on validation rows."""
     figure = go.Figure()
-    _raw_and_smoothed(figure, rows, "loss", "training", BLUE, smoothing)
-    _validation(figure, rows, "loss", "validation", ORANGE)
-    steps, losses = curve(rows, "validation", "loss")
+    _training_and_validation(figure, rows, "loss", "loss")
+    _, losses = curve(rows, "validation", "loss")
     finding = "SFT: no validation loss was recorded"
     if losses:
         finding = (f"SFT: validation loss {direction(losses[0], losses[-1])} from {losses[0]:.2f} "
                    f"to {losses[-1]:.2f} nats a token (perplexity {exp(losses[0]):.1f} to "
                    f"{exp(losses[-1]):.1f})")
-    return framed(figure, finding, f"{_extent(rows)}; response tokens only; smoothing "
-                  f"{smoothing:g}", STEP, "loss (nats a response token)")
+    return style_figure(figure, finding, f"{_extent(rows)}; response tokens only", STEP,
+                        "loss (nats a response token)")
 
 
-def dpo_loss_figure(rows: Sequence[Row], smoothing: float = SMOOTHING) -> go.Figure:
-    """DPO loss, raw and smoothed, with ln 2, where every run starts."""
+def dpo_loss_figure(rows: Sequence[Row]) -> go.Figure:
+    """DPO loss in training and on validation pairs, with ln 2, where every run starts."""
     figure = go.Figure()
-    _raw_and_smoothed(figure, rows, "loss", "training", BLUE, smoothing)
-    _validation(figure, rows, "loss", "validation", ORANGE)
-    figure.add_hline(y=log(2), line={"dash": "dot", "color": GREY},
-                     annotation={"text": "ln 2: no preference learnt", "font_color": GREY})
+    _training_and_validation(figure, rows, "loss", "loss")
+    figure.add_hline(y=log(2), line=EVEN_LINE, annotation={
+        "text": "ln 2: no preference learnt", "font_color": GREY})
     _, losses = curve(rows, "validation", "loss")
     finding = "DPO: no validation loss was recorded"
     if losses:
         finding = (f"DPO: validation loss {direction(losses[0], losses[-1])} from {losses[0]:.3f} "
                    f"to {losses[-1]:.3f} (ln 2 = {log(2):.3f})")
-    return framed(figure, finding, f"{_extent(rows)}; smoothing {smoothing:g}", STEP,
-                  "DPO loss (nats a pair)")
+    return style_figure(figure, finding, _extent(rows), STEP, "DPO loss (nats a pair)")
 
 
-def rewards_figure(rows: Sequence[Row], smoothing: float = SMOOTHING) -> go.Figure:
+def rewards_figure(rows: Sequence[Row]) -> go.Figure:
     """Implicit rewards of chosen and rejected answers and their margin."""
     figure = go.Figure()
-    for name, colour in (("chosen", BLUE), ("rejected", ORANGE), ("margins", GREEN)):
-        key, label = f"rewards/{name}", name.removesuffix("s")
-        _raw_and_smoothed(figure, rows, key, f"{label}, training", colour, smoothing)
-        _validation(figure, rows, key, f"{label}, validation", colour)
+    for name, key in (("chosen", "chosen"), ("rejected", "rejected"), ("margin", "margins")):
+        _training_and_validation(figure, rows, f"rewards/{key}", name)
+    for trace in figure.data[2::3]:  # the subtitle names them, and three names fit into one row
+        trace.showlegend = False
     ends = [curve(rows, "validation", f"rewards/{name}")[1] for name in ("chosen", "rejected")]
     finding = "DPO: no validation rewards were recorded"
     if all(ends):
         chosen, rejected = (values[-1] for values in ends)
         finding = (f"DPO: the margin reaches {chosen - rejected:.3f}, with chosen at {chosen:+.3f} "
                    f"and rejected at {rejected:+.3f}")
-    return framed(figure, finding, f"{_extent(rows)}; beta times the log-ratio to the reference; "
-                  f"smoothing {smoothing:g}", STEP, "implicit reward")
+    return style_figure(figure, finding,
+                        f"{_extent(rows)} (dashed); beta times the log-ratio to the reference",
+                        STEP,
+                        "implicit reward")
 
 
-def accuracy_figure(rows: Sequence[Row]) -> go.Figure:
-    """Share of validation pairs whose chosen answer gets the higher implicit reward."""
-    trained = [row for row in rows if row["step"] > 0]  # at step 0 both rewards are 0
-    steps, values = curve(trained, "validation", "rewards/accuracies")
-    counts = [row.get("n", 0) for row in trained if row.get("split") == "validation"
-              and "rewards/accuracies" in row]
+def accuracy_figure(rows: Sequence[Row], accuracy: Row | None = None) -> go.Figure:
+    """Share of validation pairs whose chosen answer gets the higher implicit reward.
+
+    accuracy: the final one as `displacement.reward_accuracy` gives it, whose interval counts
+    prompts. Earlier evaluations have none: their pairs' rewards are not kept, and an interval that
+    takes pairs of one prompt for independent is too short.
+    """
+    steps, values = curve(rows, "validation", "rewards/accuracies")
     figure, finding = go.Figure(), "DPO: no validation accuracy was recorded"
-    if values and all(counts):
-        ends = [wilson_interval(value * n, n) for value, n in zip(values, counts, strict=True)]
-        bars = error_bars(values, [low for low, _ in ends], [high for _, high in ends])
-        figure.add_scatter(x=steps, y=values, mode="lines+markers", name="validation accuracy",
-                           error_y=bars, line_color=BLUE)
-        low, high = ends[-1]
+    colour, symbol = ROLES["accuracy"]
+    figure.add_scatter(x=steps, y=values, mode="lines+markers", name="validation accuracy",
+                       line_color=colour, marker={"symbol": symbol, "size": 9}, showlegend=False)
+    if values:
+        finding = f"DPO: validation accuracy ends at {values[-1]:.2f}, without an interval"
+    if values and accuracy:
+        value, low, high = (accuracy[key] for key in ("accuracy", "ci_low", "ci_high"))
         verdict = "above chance" if low > 0.5 else "below chance" if high < 0.5 else \
             "not told apart from chance"
-        finding = (f"DPO: validation accuracy ends at {values[-1]:.2f} [{low:.2f}, {high:.2f}], "
-                   f"{verdict}")
-    figure.add_hline(y=0.5, line={"dash": "dot", "color": GREY},
-                     annotation={"text": "chance", "font_color": GREY})
-    return framed(figure, finding, f"n = {counts[-1] if counts else 0} pairs, 95 % intervals; "
-                  "before training both rewards are 0", STEP, "reward accuracy")
+        _interval(figure, steps[-1], value, low, high, "accuracy")
+        finding = f"DPO: validation accuracy ends at {value:.2f} [{low:.2f}, {high:.2f}], {verdict}"
+    figure.add_hline(y=0.5, line=EVEN_LINE, annotation={"text": "chance", "font_color": GREY},
+                     annotation_position="top left")
+    style_figure(figure, finding, f"{_extent(rows)}; the 95 % interval counts prompts, not pairs; "
+                 "at step 0 both rewards are 0 and no pair counts as right", STEP,
+                 "reward accuracy")
+    return figure.update_yaxes(range=[-0.03, 1.03])
 
 
-def displacement_figure(rows: Sequence[Row], smoothing: float = SMOOTHING) -> go.Figure:
-    """Log-probabilities of both answers: does the margin grow while chosen becomes less likely?"""
-    figure = go.Figure()
-    for name, colour in (("chosen", BLUE), ("rejected", ORANGE)):
-        _raw_and_smoothed(figure, rows, f"logps/{name}", f"{name}, training", colour, smoothing)
-        _validation(figure, rows, f"logps/{name}", f"{name}, validation", colour)
-    _, chosen = curve(rows, "validation", "logps/chosen")
+def displacement_figure(rows: Sequence[Row], changes: Sequence[Row] = ()) -> go.Figure:
+    """How far the validation answers' log-probabilities move: does chosen become less likely?
+
+    changes: rows of `displacement.displacement`, for the intervals of the last evaluation.
+    """
+    figure, moved = go.Figure(), {}
+    for name in ("chosen", "rejected"):
+        steps, values = curve(rows, "validation", f"logps/{name}")
+        moved[name] = [value - values[0] for value in values]
+        colour, symbol = ROLES[name]
+        figure.add_scatter(x=steps, y=moved[name], mode="lines+markers", name=name,
+                           line_color=colour, marker={"symbol": symbol, "size": 9})
+        for row in (row for row in changes if row["side"] == name):
+            _interval(figure, steps[-1], row["change"], row["change_low"], row["change_high"], name)
+    figure.add_hline(y=0, line=EVEN_LINE)
     finding = "DPO: no validation log-probabilities were recorded"
-    if chosen:
-        change = chosen[-1] - chosen[0]
-        word = "more" if change > 0 else "less"
-        finding = (f"DPO makes the chosen validation answers {word} likely "
-                   f"({change:+.1f} nats an answer)")
-    return framed(figure, finding, f"{_extent(rows)}; sums over response tokens; training batches "
-                  "differ in length", STEP, "log-probability (nats an answer)")
+    if moved["chosen"]:
+        likely = " and ".join(
+            f"the {name} ones {'more' if values[-1] > 0 else 'less'} likely "
+            f"({values[-1]:+.1f} nats)" for name, values in moved.items())
+        finding = f"Of the validation answers, DPO makes {likely}"
+    return style_figure(figure, finding, f"{_extent(rows)}; sums over response tokens, from step 0"
+                        + ("; 95 % intervals count prompts" if changes else ""), STEP,
+                        "change of log-probability (nats an answer)")
+
+
+def dpo_gradient_weight_figure(betas: Sequence[float] = (0.05, 0.1, 0.5)) -> go.Figure:
+    """Weight sigmoid(-beta m) that DPO's gradient gives a pair whose log-ratios differ by m nats.
+
+    A pair that is ordered wrongly weighs up to 1, a pair in order hardly anything (Rafailov et al.
+    2023, section 4).
+    """
+    margins, figure = np.linspace(-40, 40, 161), go.Figure()
+    for beta, (colour, _) in zip(betas, OTHERS, strict=False):
+        figure.add_scatter(x=margins, y=1 / (1 + np.exp(beta * margins)), mode="lines",
+                           name=f"beta = {beta:g}", line={"color": colour, "width": 2.5})
+    figure.add_vline(x=0, line=EVEN_LINE)
+    weights = ", ".join(f"{1 / (1 + exp(10 * beta)):.2f} at beta {beta:g}" for beta in betas)
+    return style_figure(figure, f"A pair that is ahead by 10 nats still weighs {weights}",
+                        "computed, no data; every pair starts at margin 0 with weight one half",
+                        "margin: log-ratio of chosen minus that of rejected (nats)",
+                        "weight in the gradient")
 
 
 def sample_quality_figure(runs: Mapping[str, Sequence[Row]], score: str = "judge_score",
@@ -125,19 +164,18 @@ def sample_quality_figure(runs: Mapping[str, Sequence[Row]], score: str = "judge
     panels = (("validation", "rewards/accuracies", "reward<br>accuracy"),
               ("samples", score, "judge's<br>score"),
               ("samples", repetition, "repeated<br>4-grams"))
-    for place, (label, rows) in enumerate(runs.items()):
+    shown = looks(list(runs))
+    for label, rows in runs.items():
         for panel, (split, key, _) in enumerate(panels, start=1):
             steps, values = curve(rows, split, key)
-            if key == "rewards/accuracies" and steps[:1] == [0]:
-                steps, values = steps[1:], values[1:]  # both rewards are 0 before training
             figure.add_scatter(x=steps, y=values, name=label, legendgroup=label, row=panel, col=1,
                                showlegend=panel == 1, mode="lines+markers",
-                               line_color=PALETTE[place], marker_symbol=SYMBOLS[place])
-    framed(figure, _warning(runs, score), _samples(runs), "", "")
+                               line_color=shown[label][0],
+                               marker={"symbol": shown[label][1], "size": 9})
+    style_figure(figure, _warning(runs, score), _samples(runs), "", "", plot_height=420)
     for panel, (_, _, title) in enumerate(panels, start=1):
         figure.update_yaxes(title_text=title, row=panel, col=1)
-    figure.update_xaxes(title_text=STEP, row=3, col=1)
-    return figure.update_layout(height=640)
+    return figure.update_xaxes(title_text=STEP, row=3, col=1)
 
 
 def curve(rows: Sequence[Row], split: str, key: str) -> tuple[list[int], list[float]]:
@@ -147,19 +185,29 @@ def curve(rows: Sequence[Row], split: str, key: str) -> tuple[list[int], list[fl
     return [step for step, _ in points], [value for _, value in points]
 
 
-def _raw_and_smoothed(figure: go.Figure, rows: Sequence[Row], key: str, name: str, colour: str,
-                      smoothing: float) -> None:
+def _training_and_validation(figure: go.Figure, rows: Sequence[Row], key: str, role: str) -> None:
+    """One metric in its role's colour: raw and pale, smoothed, and validation dashed."""
+    colour, symbol = ROLES[role]
     steps, values = curve(rows, "train", key)
-    figure.add_scatter(x=steps, y=values, mode="lines", opacity=0.25, showlegend=False,
-                       line={"color": colour, "width": 1}, name=f"{name}, raw")
+    smoothing = smoothing_for(len(steps))
+    figure.add_scatter(x=steps, y=values, mode="lines", opacity=0.4, showlegend=False,
+                       line={"color": colour, "width": 1}, name=f"{role}, training, raw")
     figure.add_scatter(x=steps, y=exponential_moving_average(values, smoothing), mode="lines",
-                       line={"color": colour, "width": 2.5}, name=f"{name}, smoothed")
-
-
-def _validation(figure: go.Figure, rows: Sequence[Row], key: str, name: str, colour: str) -> None:
+                       line={"color": colour, "width": 2.5},
+                       name=f"{role} (training, smoothed by {smoothing:g})")
     steps, values = curve(rows, "validation", key)
-    figure.add_scatter(x=steps, y=values, mode="lines+markers", name=name,
-                       line={"color": colour, "dash": "dash"}, marker={"size": 8})
+    figure.add_scatter(x=steps, y=values, mode="lines+markers", name=f"{role} (validation)",
+                       line={"color": colour, "dash": "dash"},
+                       marker={"symbol": symbol, "size": 9})
+
+
+def _interval(figure: go.Figure, step: int, value: float, low: float, high: float,
+              role: str) -> None:
+    """One value with its interval, in its role's colour."""
+    colour, symbol = ROLES[role]
+    figure.add_scatter(x=[step], y=[value], mode="markers", name="95 % interval", showlegend=False,
+                       marker={"color": colour, "symbol": symbol, "size": 9},
+                       error_y=error_bars([value], [low], [high]))
 
 
 def _extent(rows: Sequence[Row]) -> str:

@@ -14,21 +14,16 @@ from lib.study.stages.data import load_part
 from lib.study.stages.probe import probe_prompts
 
 
-def token_limits(study: Study) -> dict[str, int]:
-    """The longest that training keeps whole, in tokens, by the parts of `token_lengths`."""
-    data = study.profile.data
-    return {"SFT conversations": data.max_length,
-            **{f"prompts with {side} answer": data.max_pair_length
-               for side in ("chosen", "rejected")}}
-
-
-def token_lengths(study: Study) -> dict[str, list[int]]:
-    """Tokens of every conversation and of every prompt with one of its answers, by part, uncut."""
-    pairs = load_part(study, "preferences")
-    return {"SFT conversations": [len(row["input_ids"]) for row in load_part(study, "sft")],
-            **{f"prompts with {side} answer": [
-                len(row["prompt_ids"]) + len(row[f"{side}_ids"]) for row in pairs]
-               for side in ("chosen", "rejected")}}
+def token_lengths(study: Study) -> dict[str, tuple[list[int], int]]:
+    """Tokens of every conversation and of every prompt with one answer, uncut, and their limit."""
+    pairs, limits = load_part(study, "preferences"), study.profile.data
+    lengths = {"SFT conversations": ([len(row["input_ids"]) for row in load_part(study, "sft")],
+                                     limits.max_length)}
+    for side in ("chosen", "rejected"):
+        lengths[f"prompts with {side} answer"] = (
+            [len(row["prompt_ids"]) + len(row[f"{side}_ids"]) for row in pairs],
+            limits.max_pair_length)
+    return lengths
 
 
 def masked_example(study: Study, turns: int = 2) -> tuple[list[str], list[int]]:

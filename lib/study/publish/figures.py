@@ -7,6 +7,7 @@ from typing import Any
 from lib.analysis import figures
 from lib.runtime.files import Row, read_jsonl
 from lib.study.run import Study
+from lib.study.stages.results import validation_accuracy
 
 
 def readers_rows(results: Mapping[str, Any]) -> list[Row]:
@@ -23,7 +24,7 @@ def save_figures(study: Study, results: Mapping[str, Any]) -> list[Path]:
     n = study.profile.sampling.samples
     made = {"sft_loss": figures.sft_loss_figure(sft), "dpo_loss": figures.dpo_loss_figure(dpo),
             "dpo_rewards": figures.rewards_figure(dpo),
-            "dpo_accuracy": figures.accuracy_figure(dpo),
+            "dpo_accuracy": figures.accuracy_figure(dpo, validation_accuracy(study, "dpo")),
             "sample_quality": figures.sample_quality_figure(_runs(study, dpo)),
             "win_rates": figures.win_rates_figure(readers_rows(results)),
             "temperature": figures.temperature_figure(results["win_rates"], n),

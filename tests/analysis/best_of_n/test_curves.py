@@ -50,6 +50,18 @@ def test_equal_policies_by_the_selectors_own_eye_win_n_of_n_plus_one() -> None:
     assert win_curves(rows, rows, "selector").mean(0) == pytest.approx([1 / 2, 2 / 3, 3 / 4])
 
 
+def test_a_rate_that_counting_alone_gives_has_no_interval() -> None:
+    rows = [{**row, "candidates": [{**c, "rewards": {"selector": a, "judge": b}} for c, a, b in zip(
+        row["candidates"], *np.random.default_rng(place).normal(size=(2, 4)), strict=True)]}
+        for place, row in enumerate(pool(1))]
+    curves = curves_by_judge(win_rate_rows({("sft", 0.6): rows}, rows), "sft")
+    width = {(judge, row["n"]): row["ci_high"] - row["ci_low"]
+             for judge, found in curves.items() for row in found}
+    assert [width["selector", n] for n in (1, 2, 3)] == pytest.approx([0, 0, 0])
+    assert width["judge", 1] == pytest.approx(0)
+    assert width["judge", 3] > 0.01
+
+
 def test_a_curve_is_the_mean_over_all_subsets_whatever_the_order_of_tied_candidates() -> None:
     dpo, sft = pool(2, shift=0.5), pool(3)
     curve = win_curves(dpo, sft, "judge")

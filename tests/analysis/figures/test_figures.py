@@ -2,18 +2,27 @@
 
 import json
 from math import log
+from pathlib import Path
 
+import nbformat
 import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from lib.analysis import figures
 from lib.analysis.comparisons.paper import paper_rate
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import round_robin
 from lib.analysis.figures import files
-from lib.analysis.figures.theme import framed
+from lib.analysis.figures.files import MIME
+from lib.analysis.figures.theme import OTHERS, ROLES, readable, style_figure
+from lib.analysis.figures.training import smoothing_for
+from lib.analysis.policies.displacement import reward_accuracy
+from lib.analysis.statistics.intervals import wilson_interval
+from lib.analysis.tables.findings import dpo_findings
 from lib.analysis.texts.metrics import text_metrics_by_system
+from lib.study.notebooks import export_html
 from tests.analysis.analysis_rows import response, system
 
 
@@ -41,8 +50,70 @@ def test_titles_state_what_the_curves_did() -> None:
     assert "rises from 0.693 to 0.800 (ln 2 = 0.693)" in title(
         figures.dpo_loss_figure(metrics(0.8)))
     assert "margin reaches 0.200, with chosen at -0.100" in title(figures.rewards_figure(metrics()))
-    assert "above chance" in title(figures.accuracy_figure(metrics()))
-    assert "less likely (-4.0 nats" in title(figures.displacement_figure(metrics()))
+    assert "the chosen ones less likely (-4.0 nats)" in title(
+        figures.displacement_figure(metrics()))
+
+
+def test_the_accuracy_in_the_figure_is_the_one_in_the_text_with_an_interval_of_prompts() -> None:
+    rewards = [{"prompt": pair // 10, "chosen": float(pair // 10 < 7), "rejected": 0.5}
+               for pair in range(100)]  # ten prompts, whose pairs all go one way
+    accuracy = reward_accuracy(rewards)
+    figure = figures.accuracy_figure(metrics(), accuracy)
+    line, end = figure.data
+    assert line.error_y.array is None  # earlier evaluations kept no rewards of single pairs
+    assert end.y[0] - end.error_y.arrayminus[0] == pytest.approx(accuracy["ci_low"])
+    assert accuracy["ci_low"] < 0.5 < wilson_interval(70, 100)[0]
+    assert "0.70 [0.34, 0.91], not told apart from chance" in title(figure)
+    assert ".70 [.34, .91]" in dpo_findings(metrics(), accuracy)
+
+
+def test_an_accuracy_without_the_rewards_of_its_pairs_has_no_interval() -> None:
+    figure = figures.accuracy_figure(metrics())
+    assert "ends at 0.70, without an interval" in title(figure)
+    assert all(trace.error_y.array is None for trace in figure.data)
+
+
+@pytest.mark.parametrize("figure", [
+    figures.accuracy_figure(metrics()), figures.sample_quality_figure({"a run": metrics()})])
+def test_accuracy_is_shown_from_step_0_where_it_is_0(figure: go.Figure) -> None:
+    assert (figure.data[0].x[0], figure.data[0].y[0]) == (0, 0)
+
+
+@pytest.mark.parametrize(("steps", "smoothing"), [(0, 0), (5, 0.5), (18, 0.78), (95, 0.95),
+                                                  (2000, 0.95)])
+def test_smoothing_lags_at_most_a_fifth_of_the_run_and_is_the_papers_where_that_allows(
+        steps: int, smoothing: float) -> None:
+    assert smoothing_for(steps) == smoothing
+    assert smoothing / (1 - smoothing) <= steps / 5 + 1e-9
+
+
+def test_the_legend_says_how_much_a_curve_is_smoothed() -> None:
+    assert figures.dpo_loss_figure(metrics()).data[1].name == "loss (training, smoothed by 0.5)"
+
+
+def test_displacement_is_drawn_as_a_change_with_an_interval_at_the_end() -> None:
+    changes = [{"side": "chosen", "change": -4.0, "change_low": -5.0, "change_high": -3.5},
+               {"side": "rejected", "change": -9.0, "change_low": -9.5, "change_high": -8.0}]
+    chosen, _, _, end = figures.displacement_figure(metrics(), changes).data
+    assert list(chosen.y) == pytest.approx([0, -1, -2, -3, -4])
+    assert (end.x[0], end.y[0], end.error_y.array[0]) == (4, -9, 1)
+
+
+def test_each_kind_of_rows_has_its_own_panel_and_only_its_own_limit_cuts_it() -> None:
+    figure = figures.token_lengths_figure({"SFT conversations": ([100, 300, 600], 512),
+                                           "pairs": ([600, 700, 900], 1024)})
+    assert title(figure) == "1 of 3 SFT conversations are longer than their limit and cut"
+    assert [trace.xaxis for trace in figure.data] == ["x", "x2"]
+    assert "n = 3, limit 1,024, 0 longer" in figure.layout.annotations[1].text
+    [line] = figure.layout.shapes
+    assert (line.x0, line.xref) == (512, "x")
+
+
+def test_dpos_gradient_weighs_a_new_pair_one_half_whatever_beta() -> None:
+    for line in figures.dpo_gradient_weight_figure((0.1, 1.0)).data:
+        assert dict(zip(line.x, line.y, strict=True))[0.0] == 0.5
+    assert line.y[0] == pytest.approx(1)
+    assert line.y[-1] == pytest.approx(0)
 
 
 def test_the_warning_figure_shows_a_falling_score_beside_a_good_accuracy() -> None:
@@ -95,7 +166,7 @@ def test_win_rates_stand_beside_the_selectors_and_the_papers() -> None:
 
 def test_the_temperature_curve_names_the_best_and_whether_it_is_clear() -> None:
     figure = figures.temperature_figure(win_rows())
-    assert "does best at T = 0.25" in title(figure)
+    assert "DPO best of 4 (T\u00a00.25) does best of 2 temperatures" in title(figure)
     assert "overlaps all others" in title(figure)
     assert figure.data[-1].name == "the paper"
     assert "No comparison" in title(figures.temperature_figure([]))
@@ -106,18 +177,26 @@ def test_the_best_of_n_figure_has_the_line_that_selection_alone_draws() -> None:
               "judge": [{"n": n, "value": 0.5, "ci_low": 0.4, "ci_high": 0.6} for n in (1, 2, 4)]}
     figure = figures.best_of_n_figure(curves)
     assert list(figure.data[-1].y) == pytest.approx([0.5, 2 / 3, 0.8])
-    assert "80% by selector itself, 50% by judge; selection alone gives 80%" in title(figure)
+    assert ("80% by the selector itself and 50% by the judge; selection alone gives 80%"
+            in title(figure))
 
 
-def test_text_figures_name_the_most_repetitive_and_the_longest() -> None:
+def test_a_picker_of_noise_is_drawn_beside_what_selection_alone_gives() -> None:
+    wins = [{"n": n, "value": 0.5} for n in (1, 2, 4)]
+    figure = figures.best_of_n_figure({"picker of noise": wins})
+    assert [trace.name for trace in figure.data] == ["picker of noise",
+                                                     "n / (n + 1): selection alone"]
+    assert "wins 50% by the picker of noise; selection alone gives 80%" in title(figure)
+
+
+def test_text_figures_name_the_most_repetitive() -> None:
     systems = {"loopy": [response(0, "again " * 40, 1.0)], "terse": [response(0, "Yes.", 1.0)]}
     assert title(figures.text_metrics_figure(text_metrics_by_system(systems))).startswith("loopy")
-    assert "loopy answers longest (40 tokens" in title(figures.length_figure(systems, limit=64))
     assert title(figures.data_mix_figure(systems)) == "2 rows from 1 sources"
 
 
 def test_names_with_markup_are_shown_not_run() -> None:
-    figure = framed(go.Figure(), "<script>alert(1)</script>", "n < 3", "x", "y")
+    figure = style_figure(go.Figure(), "<script>alert(1)</script>", "n < 3", "x", "y")
     assert "&lt;script&gt;" in figure.layout.title.text
     assert figure.layout.title.subtitle.text == "n &lt; 3"
 
@@ -128,6 +207,7 @@ def test_a_saved_page_shares_plotly_and_needs_no_network(
     [page] = figures.save_figure(figures.dpo_loss_figure(metrics()), tmp_path, "loss")
     text = page.read_text(encoding="utf-8")
     assert 'src="plotly.min.js"' in text
+    assert '"showSendToCloud": false' in text  # no button that would upload a figure
     assert "https://" not in text.replace("https://plot.ly", "")
     assert (tmp_path / "plotly.min.js").exists()
     assert len(text) < 100_000
@@ -156,14 +236,76 @@ def test_pictures_are_drawn_where_a_browser_is(tmp_path: object) -> None:
     assert paths[2].read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_renderer_carries_plotly_into_exported_notebooks(
-        monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PLOTLY_RENDERER", raising=False)
+def test_a_role_has_one_colour_in_every_figure() -> None:
+    rows = win_rows()
+    ratings = [{"system": "sft", "judge": judge, "elo": 1, "elo_low": 0, "elo_high": 2}
+               for judge in ("judge", "selector")]
+    curves = {judge: [{"n": 1, "value": 0.5}] for judge in ("judge", "selector")}
+    for figure in (figures.win_rates_figure(rows), figures.ratings_figure(ratings),
+                   figures.temperature_figure(rows), figures.best_of_n_figure(curves)):
+        colours = {trace.name.split(" (")[0]: trace.marker.color for trace in figure.data}
+        assert {name: colours[name] for name in ("judge", "selector")} == {
+            name: ROLES[name][0] for name in ("judge", "selector")}
+
+
+@pytest.mark.parametrize("page", ["#FFFFFF", "#111111"])
+def test_the_colours_of_data_stand_out_on_a_white_and_on_a_black_page(page: str) -> None:
+    for colour, _ in (*ROLES.values(), *OTHERS):
+        light, dark = sorted((luminance(colour), luminance(page)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) > 3, colour
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rrggbb (WCAG 2.2)."""
+    parts = [int(colour[place:place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+              for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_every_figure_says_how_high_it_is_and_titles_fit_a_narrow_window() -> None:
+    finding = "A finding that goes on and on " * 6
+    short, long = (style_figure(go.Figure(), text, "n", "x", "y") for text in ("A", finding))
+    assert long.layout.height - long.layout.margin.t == short.layout.height - short.layout.margin.t
+    lines = long.layout.title.text.split("<br>")
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 66
+    assert long.layout.margin.t > short.layout.margin.t
+
+
+def test_names_of_systems_can_be_read() -> None:
+    assert readable("dpo") == "DPO"
+    assert readable("dpo+bon4@0.6") == "DPO best of 4 (T\u00a00.6)"
+    assert readable("sft+random4@1") == "SFT random pick of 4 (T\u00a01)"
+    assert readable("<b>") == "&lt;b&gt;"
+
+
+def test_plotly_keeps_the_renderer_it_chose_for_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    monkeypatch.setattr("lib.analysis.figures.theme.display", shown.append)
+    monkeypatch.setattr(pio.renderers["plotly_mimetype"], "config", {})
     before = pio.renderers.default
     figures.use_study_renderer()
-    assert pio.renderers.default == "plotly_mimetype+notebook"
-    pio.renderers.default = before
-    monkeypatch.delenv("PLOTLY_RENDERER")
+    assert pio.renderers.default == before
+    assert "<style>" in shown[0].data
+    bundle = pio.renderers["plotly_mimetype"].to_mimebundle(
+        figures.sft_loss_figure(metrics()).to_dict())
+    assert list(bundle) == [MIME]
+    assert bundle[MIME]["config"]["showSendToCloud"] is False
+
+
+def test_an_exported_notebook_draws_its_figures_with_one_plotly(tmp_path: Path) -> None:
+    outputs = [new_output("display_data", {MIME: json.loads(figure.to_json())})
+               for figure in (figures.sft_loss_figure(metrics()),
+                              figures.rewards_figure(metrics()))]
+    notebook = new_notebook(cells=[new_code_cell(outputs=[output]) for output in outputs])
+    path = tmp_path / "n.ipynb"
+    nbformat.write(notebook, path)
+    assert path.stat().st_size < 50_000
+    text = export_html(path).read_text(encoding="utf-8")
+    assert text.count('class="plotly-graph-div"') == 2
+    assert text.count("* plotly.js v") == 1
+    assert text.index("* plotly.js v") < text.index('class="plotly-graph-div"')
 
 
 def test_figures_are_plain_json() -> None:

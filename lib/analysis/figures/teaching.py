@@ -1,7 +1,7 @@
 """Pictures that explain: which tokens carry the loss, and what a packed row looks like.
 
-Used by notebooks 01 to 03 on examples small enough to check by eye. Text is escaped; colours come
-with a second mark (underline, border), so that they are not the only carrier of meaning.
+Notebooks 01 to 03 draw them of examples small enough to check by eye. Text is escaped; a colour
+comes with a second mark (an underline), so that it is not the only carrier of meaning.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,13 @@ from html import escape
 import plotly.graph_objects as go
 import torch
 
-from lib.analysis.figures.theme import framed
+from lib.analysis.figures.theme import BLUE, GREY, style_figure
 from lib.modeling.packed.attention import dense_mask
 from lib.modeling.packed.packing import Layout, Span
 
-RESPONSE = "background:#0072b233;border-bottom:2px solid #0072b2"
-PROMPT = "color:#8a8a8a"
+RESPONSE = f"background:{BLUE}33;border-bottom:2px solid {BLUE}"
+PROMPT = "opacity:0.75"  # of whatever the page writes in
+HIDDEN = f"{GREY}26"
 
 
 def token_mask_html(tokens: Sequence[str], mask: Sequence[int]) -> str:
@@ -44,13 +45,13 @@ def packed_row_figure(trees: Sequence[tuple[int, Sequence[int]]]) -> go.Figure:
                    for _ in range(length)]
     mask = dense_mask(Layout(tuple(spans), start), None, torch.device("cpu"))
     figure = go.Figure(go.Heatmap(
-        z=mask.int().numpy(), colorscale=[[0, "#f2f2f2"], [1, "#0072b2"]], showscale=False, xgap=1,
+        z=mask.int().numpy(), colorscale=[[0, HIDDEN], [1, BLUE]], showscale=False, xgap=1,
         ygap=1, text=[[f"{row} sees {column}" for column in labels] for row in labels],
         hovertemplate="%{text}<extra></extra>"))
     share = mask.float().mean().item()
-    framed(figure, f"Only {share:.0%} of all pairs of positions are computed",
-           f"{start} tokens of {len(trees)} prompts side by side; blue: the query sees the key",
-           "is seen (key position)", "sees (query position)")
-    figure.update_layout(width=560, height=600)
-    figure.update_yaxes(autorange="reversed", scaleanchor="x")
-    return figure
+    style_figure(figure, f"Only {share:.0%} of all pairs of positions are computed",
+                 f"{start} tokens of {len(trees)} prompts in a row; blue: the query sees the key",
+                 "is seen (key position)", "sees (query position)", plot_height=400)
+    figure.update_xaxes(constrain="domain", constraintoward="left", showgrid=False)
+    return figure.update_yaxes(autorange="reversed", scaleanchor="x", constrain="domain",
+                               showgrid=False)
