@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import Tensor
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -25,6 +24,7 @@ from lib.modeling.packed.attention import (
 from lib.modeling.packed.hidden import hidden_states
 from lib.modeling.packed.logps import response_logps, token_logps
 from lib.modeling.packed.packing import ROW_MULTIPLE, Tree, collate, pack
+from lib.training.plain import Tokens, answer_logps
 
 SMALL = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
@@ -64,41 +64,21 @@ def trees() -> list[Tree]:
             Tree(ids(12), (ids(5), ids(8), ids(3)))]
 
 
-def one_by_one(model: PreTrainedModel, trees: list[Tree]) -> Tensor:
-    """Summed response log-probs, each answer alone, with the model's own eager attention."""
-    model.set_attn_implementation("eager")
-    sums = []
-    for tree in trees:
-        for number, answer in enumerate(tree.branches):
-            tokens = torch.tensor([tree.prompt + answer])
-            logps = model(tokens).logits[0].log_softmax(-1)
-            mask = (0,) * len(tree.prompt) + (tree.masks[number] if tree.masks
-                                              else (1,) * len(answer))
-            sums.append(sum(logps[i - 1, tokens[0, i]] for i in range(1, len(mask)) if mask[i]))
-    return torch.stack(sums)
-
-
-def padded(model: PreTrainedModel, trees: list[Tree]) -> Tensor:
-    """The same in one right-padded batch with an attention mask."""
-    model.set_attn_implementation("eager")
-    rows = [(tree.prompt + answer, (0,) * len(tree.prompt) + (tree.masks[n] if tree.masks
+def sequences(trees: list[Tree]) -> list[Tokens]:
+    """Every answer behind its own copy of the prompt, as the plain functions take them."""
+    return [(tree.prompt + answer, (0,) * len(tree.prompt) + (tree.masks[number] if tree.masks
                                                               else (1,) * len(answer)))
-            for tree in trees for n, answer in enumerate(tree.branches)]
-    width = max(len(tokens) for tokens, _ in rows)
-    tokens = torch.tensor([t + (0,) * (width - len(t)) for t, _ in rows])
-    attention = torch.tensor([[1] * len(t) + [0] * (width - len(t)) for t, _ in rows])
-    mask = torch.tensor([m + (0,) * (width - len(m)) for _, m in rows])
-    logps = model(tokens, attention_mask=attention).logits[:, :-1].log_softmax(-1)
-    return (logps.gather(2, tokens[:, 1:, None])[..., 0] * mask[:, 1:]).sum(1)
+            for tree in trees for number, answer in enumerate(tree.branches)]
 
 
 @pytest.mark.parametrize("method", ["segments", "masked"])
 def test_packed_rows_give_the_log_probs_and_gradients_of_single_and_padded_sequences(
         model: PreTrainedModel, trees: list[Tree], method: str) -> None:
-    expected = one_by_one(model, trees)
+    model.set_attn_implementation("eager")
+    expected = torch.cat([answer_logps(model, [one]) for one in sequences(trees)])
     expected.sum().backward()
     expected_grads = {n: p.grad.clone() for n, p in model.named_parameters()}
-    torch.testing.assert_close(padded(model, trees), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(answer_logps(model, sequences(trees)), expected, atol=1e-4, rtol=0)
     model.zero_grad()
     use_packed_attention(model, method)
     packed = response_logps(model, collate(trees))
