@@ -61,16 +61,17 @@ def dpo_batch_loss(policy: nn.Module, reference: nn.Module, chosen: Sequence[Tok
 
 def sft_step(model: nn.Module, optimizer: Optimizer, sequences: Sequence[Tokens]) -> float:
     """One step of supervised fine-tuning; returns the loss before it."""
-    return _descend(sft_batch_loss(model, sequences), optimizer)
+    return descend(sft_batch_loss(model, sequences), optimizer)
 
 
 def dpo_step(policy: nn.Module, reference: nn.Module, optimizer: Optimizer,
              chosen: Sequence[Tokens], rejected: Sequence[Tokens], beta: float) -> float:
     """One step of Direct Preference Optimization; returns the loss before it."""
-    return _descend(dpo_batch_loss(policy, reference, chosen, rejected, beta), optimizer)
+    return descend(dpo_batch_loss(policy, reference, chosen, rejected, beta), optimizer)
 
 
-def _descend(loss: Tensor, optimizer: Optimizer) -> float:
+def descend(loss: Tensor, optimizer: Optimizer) -> float:
+    """Take one optimizer step down the gradient of the loss; returns the loss."""
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
