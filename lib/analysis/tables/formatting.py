@@ -25,10 +25,12 @@ def markdown_table(rows: Sequence[Row], columns: Columns) -> str:
 
 
 def html_table(rows: Sequence[Row], columns: Columns) -> str:
-    """The same as HTML, every cell escaped."""
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in columns)
+    """The same as HTML, every cell escaped; words stand left and numbers right."""
+    head = "".join(_html_cell("th", heading, _is_text(rows, column))
+                   for heading, column in columns.items())
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(_cell(row, column))}</td>" for column in columns.values())
+        "<tr>" + "".join(_html_cell("td", _cell(row, column), _is_text(rows, column))
+                         for column in columns.values())
         + "</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -147,6 +149,17 @@ def _cell(row: Row, column: str | Callable[[Row], object]) -> str:
     if value is None:
         return MISSING
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _is_text(rows: Sequence[Row], column: str | Callable[[Row], object]) -> bool:
+    """Whether a column holds words, which JupyterLab would align right like numbers."""
+    values = [column(row) if callable(column) else row.get(column) for row in rows]
+    return any(isinstance(value, str) for value in values)
+
+
+def _html_cell(tag: str, text: str, is_text: bool) -> str:
+    side = "left;white-space:pre-wrap" if is_text else "right"
+    return f'<{tag} style="vertical-align:top;text-align:{side}">{escape(text)}</{tag}>'
 
 
 def _markdown(text: str) -> str:

@@ -62,7 +62,15 @@ def test_tables_escape_what_would_break_them() -> None:
     rows = [{"name": "a|b\nc", "x": 0.5}, {"name": "<b>", "x": None}]
     columns = {"name": "name", "x": "x"}
     assert formatting.markdown_table(rows, columns).splitlines()[2] == "| a\\|b c | 0.500 |"
-    assert "<td>&lt;b&gt;</td><td>–</td>" in formatting.html_table(rows, columns)
+    assert ">&lt;b&gt;</td>" in formatting.html_table(rows, columns)
+
+
+def test_words_stand_left_in_an_html_table_and_numbers_right() -> None:
+    table = formatting.html_table([{"name": "a\nb", "x": 0.5}], {"name": "name", "x": "x"})
+    words, numbers = table.split("<tr>")[2].split("</td>")[:2]
+    assert "text-align:left" in words
+    assert "pre-wrap" in words  # line breaks of an answer stay
+    assert "text-align:right" in numbers
 
 
 def test_the_papers_rates_stand_beside_ours() -> None:
