@@ -19,6 +19,7 @@ from lib import ROOT
 from lib.runtime.files import read_json, sha256_of, sha256_of_value, write_json, write_text
 from lib.runtime.manifest import code_hash, outputs_hash
 from lib.runtime.progress import duration, say
+from lib.study.notebook_views.formulas import typeset
 from lib.study.run import StudyError
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -103,7 +104,7 @@ def export_html(notebook: Path) -> Path:
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
     executed = nbformat.read(notebook, as_version=4)
     executed.metadata.pop("widgets", None)  # of dead progress bars; would load a widget manager
-    body, _ = exporter.from_notebook_node(executed)
+    body, _ = exporter.from_notebook_node(typeset(executed))
     target = notebook.with_suffix(".html")
     write_text(target, REMOTE_SCRIPT.sub("", body))
     return target
