@@ -18,7 +18,7 @@ from lib.study.notebooks import notebook_paths, run_notebook
 from lib.study.planning.access import check_access
 from lib.study.planning.plan import plan_text
 from lib.study.planning.preflight import refusals
-from lib.study.profiles import ProfileError, parse_setting
+from lib.study.profiles import ProfileError, load_profile, parse_setting
 from lib.study.run import Study, StudyError, open_study
 from lib.study.seeds import seed_runs, summarise_seeds
 from lib.study.workers.processes import use_processes
@@ -84,8 +84,11 @@ def _run(options: argparse.Namespace) -> int:
 def _run_notebooks(study: Study, paths: Sequence[Path], options: argparse.Namespace,
                    settings: dict) -> float:
     """Seconds taken; notebooks that are up to date are skipped."""
-    parameters = {"profile": options.profile, "run": str(study.folder), "force": options.force,
-                  "settings": settings | {"seed": study.profile.seed}}
+    asked = load_profile(options.profile, settings).seed
+    other = {} if study.profile.seed == asked else {"seed": study.profile.seed}  # of --seeds
+    parameters = {"profile": options.profile, "run": str(study.folder)}
+    parameters |= {"force": True} if options.force else {}
+    parameters |= {"settings": settings | other} if settings or other else {}
     times = [run_notebook(path, study.folder, parameters, options.force) for path in paths]
     return sum(taken or 0.0 for taken in times)
 
