@@ -19,7 +19,7 @@ STYLES = {
     Keyword: "color:var(--jp-mirror-editor-keyword-color,inherit);font-weight:600",
     Operator.Word: "color:var(--jp-mirror-editor-keyword-color,inherit);font-weight:600",
     String: "color:var(--jp-mirror-editor-string-color,inherit)",
-    Comment: "color:var(--jp-mirror-editor-comment-color,inherit);font-style:italic",
+    Comment: "font-style:italic;opacity:0.8",
     Number: "color:var(--jp-mirror-editor-number-color,inherit)",
 }
 FRAME = ("font-family:var(--jp-code-font-family,monospace);font-size:var(--jp-code-font-size,13px);"
