@@ -21,6 +21,7 @@ from lib.runtime.files import (
 )
 from lib.runtime.manifest import code_hash, outputs_hash
 from lib.runtime.progress import duration, say
+from lib.study.notebook_views.formulas import typeset
 from lib.study.run import StudyError
 from lib.study.stages.table import stages_before
 
@@ -118,7 +119,7 @@ def export_html(notebook: Path) -> Path:
     executed = nbformat.read(notebook, as_version=4)
     draw_figures(executed)
     executed.metadata.pop("widgets", None)  # of dead progress bars; would load a widget manager
-    body, _ = exporter.from_notebook_node(executed)
+    body, _ = exporter.from_notebook_node(typeset(executed))
     target = notebook.with_suffix(".html")
     write_text(target, REMOTE_SCRIPT.sub("", body))
     return target

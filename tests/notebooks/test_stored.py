@@ -12,6 +12,7 @@ import pytest
 from lib import ROOT
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LESSONS = PATHS[:3]
 COMMON = {"profile", "run", "settings", "force"}
 
 
@@ -28,7 +29,16 @@ def source(cell: dict[str, Any]) -> str:
     return "".join(cell["source"])
 
 
-def test_there_are_five_numbered_notebooks() -> None:
+@pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
+def lesson(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return json.loads(request.param.read_text(encoding="utf-8"))
+
+
+def tagged(notebook: dict[str, Any], tag: str) -> list[dict[str, Any]]:
+    return [cell for cell in notebook["cells"] if tag in cell["metadata"].get("tags", [])]
+
+
+def test_the_notebooks_are_numbered_in_the_order_of_the_story() -> None:
     assert [path.stem for path in PATHS][:5] == ["01_data", "02_sft", "03_dpo", "04_best_of_n",
                                                  "05_analysis"]
 
@@ -42,21 +52,27 @@ def test_a_notebook_is_stored_without_outputs_counts_and_widget_state(
 
 def test_one_parameters_cell_of_typed_literals_each_with_a_help_comment(
         notebook: dict[str, Any]) -> None:
-    tagged = [cell for cell in code(notebook)
-              if "parameters" in cell["metadata"].get("tags", [])]
-    assert len(tagged) == 1
-    for node, line in zip(ast.parse(source(tagged[0])).body, source(tagged[0]).splitlines(),
-                          strict=True):
+    cell, = tagged(notebook, "parameters")
+    for node, line in zip(ast.parse(source(cell)).body, source(cell).splitlines(), strict=True):
         assert isinstance(node, ast.AnnAssign)
         ast.literal_eval(node.value)
         assert "  # " in line
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_papermill_sees_the_common_parameters_with_help(path: Path) -> None:
-    known = papermill.inspect_notebook(path)
+def test_papermill_sees_every_parameter_with_help(path: Path) -> None:
+    cell, = tagged(json.loads(path.read_text(encoding="utf-8")), "parameters")
+    known = papermill.inspect_notebook(path)  # does not know `str | None`
+    assert list(known) == [node.target.id for node in ast.parse(source(cell)).body]
     assert set(known) >= COMMON
     assert all(parameter["help"] for parameter in known.values())
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_parameters_value_has_the_type_that_it_declares(path: Path) -> None:
+    cell, = tagged(json.loads(path.read_text(encoding="utf-8")), "parameters")
+    for node in ast.parse(source(cell)).body:
+        assert type(ast.literal_eval(node.value)).__name__ == node.annotation.id, node.target.id
 
 
 def test_code_has_prose_above_it_and_stays_short(notebook: dict[str, Any]) -> None:
@@ -65,7 +81,39 @@ def test_code_has_prose_above_it_and_stays_short(notebook: dict[str, Any]) -> No
         if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
             assert before["cell_type"] == "markdown", source(cell)
             assert len(source(cell).splitlines()) <= 25
-        assert "def " not in source(cell) if cell["cell_type"] == "code" else True
+
+
+def test_no_function_longer_than_five_lines_is_defined(notebook: dict[str, Any]) -> None:
+    for cell in code(notebook):
+        for node in ast.walk(ast.parse(source(cell))):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 5, node.name
+
+
+def test_a_lesson_computes_its_idea_by_hand(lesson: dict[str, Any]) -> None:
+    assert [cell for cell in tagged(lesson, "by-hand") if cell["cell_type"] == "code"]
+
+
+def test_a_lesson_has_one_exercise_with_a_solution_that_unfolds_and_a_check(
+        lesson: dict[str, Any]) -> None:
+    cells = lesson["cells"]
+    exercise, = tagged(lesson, "exercise")
+    place = cells.index(exercise)
+    assert "### Exercise" in source(cells[place - 1])
+    assert "<details><summary>Solution</summary>" in source(cells[place + 1])
+    name = ast.parse(source(exercise)).body[0].name
+    assert re.search(rf"check_\w+\({name}\b", source(cells[place + 2]))
+
+
+def test_each_question_of_a_lesson_has_a_hint_that_unfolds(lesson: dict[str, Any]) -> None:
+    last = source(lesson["cells"][-1])
+    assert len(re.findall(r"^\d\. ", last, re.MULTILINE)) == 3
+    assert len(re.findall(r"<details><summary>Hint</summary>.+</details>", last)) == 3
+
+
+def test_cell_ids_are_their_places(lesson: dict[str, Any]) -> None:
+    assert [cell["id"] for cell in lesson["cells"]] == [
+        f"cell-{place:02d}" for place in range(len(lesson["cells"]))]
 
 
 def test_a_notebook_ends_with_questions_and_what_should_be_visible(

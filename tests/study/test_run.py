@@ -13,7 +13,6 @@ from lib.runtime import manifest
 from lib.runtime.files import FileError, read_json, write_json, write_text
 from lib.study import __main__ as runner
 from lib.study.__main__ import main
-from lib.study.notebook_views.examples import token_limits
 from lib.study.notebooks import NOTEBOOKS, _key, notebook_paths
 from lib.study.run import Study, StudyError, open_study, run_stage, stage_hash
 from lib.study.stages.dpo import train_dpo_on_other_pairs
@@ -172,12 +171,6 @@ def test_the_warning_run_is_a_setting_and_trains_nothing_when_it_is_off(tmp_path
     study = open_study("smoke", str(tmp_path), {"evaluation.warning_run": False})
     assert train_dpo_on_other_pairs(study) == []
     assert not study.path("dpo_other").exists()
-
-
-def test_each_kind_of_rows_has_the_limit_that_cuts_it(tmp_path: Path) -> None:
-    study = open_study("smoke", str(tmp_path), {"data.max_length": 99, "data.max_pair_length": 200})
-    assert token_limits(study) == {"SFT conversations": 99, "prompts with chosen answer": 200,
-                                   "prompts with rejected answer": 200}
 
 
 def test_the_plan_names_stages_downloads_disk_memory_keys_and_minutes(

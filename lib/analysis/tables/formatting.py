@@ -20,7 +20,6 @@ DOUBTFUL = ("† a correction for length to read with care: it is extreme, or le
             "wins from losses.")
 MAIL_ADDRESS = re.compile(r"(?<![`\w.+/-])[\w.+/-]+@[\w.+/-]*\w")
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
-LEFT, RIGHT = ' style="text-align: left; white-space: pre-wrap"', ' style="text-align: right"'
 
 
 def markdown_table(rows: Sequence[Row], columns: Columns) -> str:
@@ -31,10 +30,16 @@ def markdown_table(rows: Sequence[Row], columns: Columns) -> str:
 
 
 def html_table(rows: Sequence[Row], columns: Columns) -> str:
-    """The same as HTML, every cell escaped; prose starts on the left, numbers end on the right."""
-    head = "".join(f"<th{LEFT}>{escape(heading)}</th>" for heading in columns)
-    body = "".join("<tr>" + "".join(_html_cell(row, column) for column in columns.values())
-                   + "</tr>" for row in rows)
+    """The same as HTML, every cell escaped; columns of words stand left, of numbers right."""
+    parts = []
+    for heading, column in columns.items():
+        texts = [_cell(row, column) for row in rows]
+        side = "left;white-space:pre-wrap" if any(map(_has_words, texts)) else "right"
+        style = f' style="vertical-align:top;text-align:{side}"'
+        parts.append([f"<th{style}>{escape(heading)}</th>",
+                      *(f"<td{style}>{escape(text)}</td>" for text in texts)])
+    head, *body = ("".join(cells) for cells in zip(*parts, strict=True))
+    body = "".join(f"<tr>{row}</tr>" for row in body)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -187,10 +192,8 @@ def _cell(row: Row, column: str | Cell) -> str:
     return format_number(value) if is_number else str(value)
 
 
-def _html_cell(row: Row, column: str | Cell) -> str:
-    text = _cell(row, column)
-    prose = any(letter.isalpha() for letter in text)
-    return f"<td{LEFT if prose else RIGHT}>{escape(text)}</td>"
+def _has_words(text: str) -> bool:
+    return any(letter.isalpha() for letter in text)
 
 
 def _paper_cell(a: str, b: str) -> str:

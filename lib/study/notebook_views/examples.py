@@ -6,10 +6,11 @@ from dataclasses import replace
 from lib.analysis.tables.formatting import shown_answer
 from lib.data.chat import encode_conversation
 from lib.inference.sampling import sample
-from lib.modeling.loading import load_tokenizer
-from lib.runtime.files import Row
+from lib.inference.sampling_settings import SamplingSettings
+from lib.modeling.loading import load_tokenizer, model_hash, resolve_model
+from lib.runtime.files import Row, read_json, sha256_of_value, write_json
 from lib.study.policies import load_policy
-from lib.study.run import Study
+from lib.study.run import Study, stage_hash
 from lib.study.stages.data import load_part
 from lib.study.stages.probe import probe_prompts
 
@@ -37,14 +38,38 @@ def masked_example(study: Study, turns: int = 2) -> tuple[list[str], list[int]]:
 
 
 def answers_side_by_side(study: Study, policies: Sequence[str], prompts: int = 3) -> list[Row]:
-    """Greedy answers of several policies to a few validation prompts: {"prompt", policy: text}."""
+    """Greedy answers of several policies to a few validation prompts: {"prompt", policy: text}.
+
+    They are kept in the run folder (examples.json) until the model, the prompts or the settings
+    change. An answer that was cut off ends in an ellipsis.
+    """
     asked = probe_prompts(study)[:prompts]
     settings = replace(study.profile.sampling, samples=1, temperature=0.0, max_new_tokens=min(
         80, study.profile.sampling.max_new_tokens))
     rows = [{"prompt": prompt["prompt"]} for prompt in asked]
     for policy in policies if asked else ():
-        model, tokenizer = load_policy(study, policy)
-        answers = sample(model, tokenizer, asked, settings, description=f"{policy} answers")
-        for row, answer in zip(rows, answers, strict=True):
-            row[policy] = shown_answer(answer["candidates"][0])
+        for row, text in zip(rows, _answers(study, policy, asked, settings), strict=True):
+            row[policy] = text
     return rows
+
+
+def _answers(study: Study, policy: str, asked: Sequence[Row],
+             settings: SamplingSettings) -> list[str]:
+    """One policy's answers, sampled or as examples.json has them."""
+    path, dtype = study.path("examples.json"), str(study.device.dtype)
+    known = read_json(path) if path.exists() else {}
+    key = sha256_of_value([_weights(study, policy), dtype, settings.deciding(), list(asked)])
+    if known.get(policy, {}).get("key") != key:
+        model, tokenizer = load_policy(study, policy)
+        rows = sample(model, tokenizer, asked, settings, description=f"{policy} answers")
+        texts = [shown_answer(answer) for row in rows for answer in row["candidates"]]
+        known |= {policy: {"key": key, "texts": texts}}
+        write_json(path, known)
+    return known[policy]["texts"]
+
+
+def _weights(study: Study, policy: str) -> str:
+    """What tells a policy's weights from others'."""
+    model = study.profile.model
+    return (sha256_of_value([model_hash(resolve_model(model.name)), model.revision])
+            if policy == "base" else stage_hash(study, policy))

@@ -68,6 +68,14 @@ def test_tables_escape_what_would_break_them() -> None:
     assert ">&lt;b&gt;</td>" in formatting.html_table(rows, columns)
 
 
+def test_words_stand_left_in_an_html_table_and_numbers_right() -> None:
+    table = formatting.html_table([{"name": "a\nb", "x": 0.5}], {"name": "name", "x": "x"})
+    words, numbers = table.split("<tr>")[2].split("</td>")[:2]
+    assert "text-align:left" in words
+    assert "pre-wrap" in words  # line breaks of an answer stay
+    assert "text-align:right" in numbers
+
+
 def test_the_papers_rates_stand_beside_ours() -> None:
     systems = {"base": system([1, 1, 1]), "sft": system([2, 2, 0], "b")}
     rows = round_robin(scoreboard(systems, ["judge"]), resamples=20)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import Tensor
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -23,6 +22,7 @@ from lib.modeling.packed.attention import (
 from lib.modeling.packed.hidden import hidden_states
 from lib.modeling.packed.logps import response_logps, token_logps
 from lib.modeling.packed.packing import ROW_MULTIPLE, Layout, SharedPrompt, Span, collate, pack
+from lib.training.plain import Tokens, answer_logps
 
 SMALL = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
@@ -62,41 +62,21 @@ def prompts() -> list[SharedPrompt]:
             SharedPrompt(ids(12), (ids(5), ids(8), ids(3)))]
 
 
-def one_by_one(model: PreTrainedModel, prompts: list[SharedPrompt]) -> Tensor:
-    """Summed response log-probs, each answer alone, with the model's own eager attention."""
-    model.set_attn_implementation("eager")
-    sums = []
-    for shared in prompts:
-        for number, answer in enumerate(shared.answers):
-            tokens = torch.tensor([shared.prompt + answer])
-            logps = model(tokens).logits[0].log_softmax(-1)
-            mask = (0,) * len(shared.prompt) + (shared.masks[number] if shared.masks
-                                              else (1,) * len(answer))
-            sums.append(sum(logps[i - 1, tokens[0, i]] for i in range(1, len(mask)) if mask[i]))
-    return torch.stack(sums)
-
-
-def padded(model: PreTrainedModel, prompts: list[SharedPrompt]) -> Tensor:
-    """The same in one right-padded batch with an attention mask."""
-    model.set_attn_implementation("eager")
-    rows = [(shared.prompt + answer, (0,) * len(shared.prompt) + (shared.masks[n] if shared.masks
-                                                              else (1,) * len(answer)))
-            for shared in prompts for n, answer in enumerate(shared.answers)]
-    width = max(len(tokens) for tokens, _ in rows)
-    tokens = torch.tensor([t + (0,) * (width - len(t)) for t, _ in rows])
-    attention = torch.tensor([[1] * len(t) + [0] * (width - len(t)) for t, _ in rows])
-    mask = torch.tensor([m + (0,) * (width - len(m)) for _, m in rows])
-    logps = model(tokens, attention_mask=attention).logits[:, :-1].log_softmax(-1)
-    return (logps.gather(2, tokens[:, 1:, None])[..., 0] * mask[:, 1:]).sum(1)
+def sequences(prompts: list[SharedPrompt]) -> list[Tokens]:
+    """Every answer behind its own copy of the prompt, as the plain functions take them."""
+    return [(shared.prompt + answer, (0,) * len(shared.prompt)
+             + (shared.masks[number] if shared.masks else (1,) * len(answer)))
+            for shared in prompts for number, answer in enumerate(shared.answers)]
 
 
 @pytest.mark.parametrize("method", ["segments", "masked"])
 def test_packed_rows_give_the_log_probs_and_gradients_of_single_and_padded_sequences(
         model: PreTrainedModel, prompts: list[SharedPrompt], method: str) -> None:
-    expected = one_by_one(model, prompts)
+    model.set_attn_implementation("eager")
+    expected = torch.cat([answer_logps(model, [one]) for one in sequences(prompts)])
     expected.sum().backward()
     expected_grads = {n: p.grad.clone() for n, p in model.named_parameters()}
-    torch.testing.assert_close(padded(model, prompts), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(answer_logps(model, sequences(prompts)), expected, atol=1e-4, rtol=0)
     model.zero_grad()
     use_packed_attention(model, method)
     packed = response_logps(model, collate(prompts))

@@ -1,0 +1,208 @@
+"""What notebooks 01 to 03 need beside the plain functions: models, small tables, exercise checks.
+
+A `check_...` function runs a student's function on real numbers, compares it with the study's own,
+and says in a sentence whether it is right or what it computed instead.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from math import ceil
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from IPython.display import Markdown
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from lib.data.chat import encode_conversation
+from lib.modeling.packed.attention import choose_method, use_packed_attention
+from lib.modeling.packed.logps import response_logps
+from lib.modeling.packed.packing import Tree, collate
+from lib.runtime.files import Row
+from lib.study.run import Study
+from lib.study.stages.data import load_part
+from lib.study.stages.responses import load_policy
+from lib.training.losses import dpo_loss, sft_loss
+from lib.training.objective import step_batches
+from lib.training.plain import Tokens, answer_logps
+from lib.training.settings import DPOSettings
+
+Pieces = list[tuple[str, list[int]]]  # ("prompt" | "answer" | "end of turn", token ids)
+UNANSWERED = Markdown("*Yours to write: put code in place of the three dots, run that cell, then "
+                      "this one.*")
+CONVERSATION = [{"role": "user", "content": "Name a prime number."},
+                {"role": "assistant", "content": "Seven."},
+                {"role": "user", "content": "And a larger one?"},
+                {"role": "assistant", "content": "Eleven is larger than seven."}]
+
+
+def load_plain_model(study: Study, policy: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A policy (base, sft or dpo) in float32 with transformers' own attention, and its tokenizer.
+
+    This is the model as `lib.training.plain` takes it: padded batches, no packed rows.
+    """
+    exact = replace(study.profile.model, precision="float32")
+    model, tokenizer = load_policy(
+        replace(study, profile=replace(study.profile, model=exact)), policy)
+    model.set_attn_implementation("eager")
+    return model, tokenizer
+
+
+def packed_answer_logps(model: PreTrainedModel, sequences: Sequence[Tokens]) -> Tensor:
+    """What `plain.answer_logps` gives, computed on one packed row as training does it, [batch]."""
+    row = collate([Tree((), (tuple(ids),), (tuple(mask),)) for ids, mask in sequences],
+                  model.device)
+    use_packed_attention(model, choose_method(model.device)[0])
+    try:
+        return response_logps(model, row)
+    finally:
+        model.set_attn_implementation("eager")
+
+
+def token_rows(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], mask: Sequence[int],
+               **columns: Sequence[float]) -> list[Row]:
+    """One row a token: its place, id, text and mask, and further columns of the same length."""
+    values = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [{"place": place, "id": token, "token": repr(tokenizer.decode([token])), "mask": learned}
+            | more for place, (token, learned, more) in enumerate(zip(
+                ids, mask, values or [{}] * len(ids), strict=True))]
+
+
+def log_ratios(policy: nn.Module, reference: nn.Module,
+               answers: Mapping[str, Tokens]) -> list[Row]:
+    """Log-probability of each answer under policy and reference, and what the policy gained."""
+    with torch.no_grad():
+        both = {name: [answer_logps(model, [answer]).item() for model in (policy, reference)]
+                for name, answer in answers.items()}
+    return [{"answer": name, "policy": ours, "reference": theirs, "gained": ours - theirs}
+            for name, (ours, theirs) in both.items()]
+
+
+def training_rows(study: Study, stage: str, part: str) -> list[Row]:
+    """The hyper-parameters of a stage: {"setting", "value", "meaning"}.
+
+    stage: sft, dpo or dpo_other. part: the data part that it trains on.
+    """
+    settings, rows = getattr(study.profile, stage), len(load_part(study, part))
+    each_alone = SimpleNamespace(groups=[[row] for row in range(rows)])
+    steps = len(step_batches(each_alone, settings, study.profile.seed))
+    shown = [
+        ("training rows", f"{rows:,} ({part})", "conversations (SFT) or pairs (DPO)"),
+        ("passes", f"{settings.epochs:g}", "how often each row is seen (epochs)"),
+        ("rows a step", settings.examples_per_step, "the batch behind one optimizer step"),
+        ("optimizer steps", steps, "rows x passes / rows a step, rounded up in each pass"),
+        ("learning rate", f"{settings.learning_rate:g}", "AdamW's, at its peak"),
+        ("schedule", f"up for {ceil(settings.warmup_share * steps)} of {steps} steps, then "
+                     f"{settings.schedule}", "small changes first, and small ones last"),
+        ("gradient norm", f"at most {settings.max_grad_norm:g}", "longer gradients are cut to it"),
+        ("weights", f"LoRA of rank {settings.lora_rank}" if settings.lora_rank else "all",
+         "what is trained; master weights stay in float32")]
+    if isinstance(settings, DPOSettings):
+        shown += [("beta", f"{settings.beta:g}", "pull towards the reference"),
+                  ("loss", settings.loss, "which member of the DPO family")]
+    return [dict(zip(("setting", "value", "meaning"), row, strict=True)) for row in shown]
+
+
+def differing_rows(first: Sequence[Row], second: Sequence[Row]) -> list[Row]:
+    """Settings that two stages do not share: {"setting", "first", "second"}."""
+    return [{"setting": one["setting"], "first": one["value"], "second": other["value"]}
+            for one, other in zip(first, second, strict=True) if one["value"] != other["value"]]
+
+
+def check_response_mask(function: Callable[[Pieces], Sequence[int] | None],
+                        tokenizer: PreTrainedTokenizerBase) -> Markdown:
+    """Exercise of notebook 01: the mask of a conversation with two answers, from its pieces."""
+    encoded = encode_conversation(tokenizer, CONVERSATION, None)
+    expected = encoded.response_mask
+    pieces = _pieces(encoded.input_ids, expected)
+    found = function(pieces)
+    if found is None:
+        return UNANSWERED
+    found = [int(value) for value in found]
+    if len(found) != len(expected):
+        return _wrong(f"the mask has {len(found)} entries, the conversation {len(expected)} tokens")
+    endless = [int(kind == "answer") for kind, ids in pieces for _ in ids]
+    if found == endless:
+        return _wrong("the end-of-turn token is not learned; such a model never stops")
+    if found == [1 - value for value in expected]:
+        return _wrong("it is the other way round: the prompt is read, the answer is learned")
+    if found != expected:
+        place = next(i for i, value in enumerate(expected) if found[i] != value)
+        token = tokenizer.decode([encoded.input_ids[place]])
+        return _wrong(f"token {place}, {token!r}, should have {expected[place]}")
+    return _right(f"{sum(expected)} of {len(expected)} tokens carry the loss, as in training")
+
+
+def _pieces(ids: Sequence[int], mask: Sequence[int]) -> Pieces:
+    """A conversation cut where reading turns to answering, each answer's end by itself."""
+    pieces: Pieces = []
+    for learned, run in groupby(zip(ids, mask, strict=True), key=lambda pair: pair[1]):
+        tokens = [token for token, _ in run]
+        pieces += ([("answer", tokens[:-1]), ("end of turn", tokens[-1:])] if learned
+                   else [("prompt", tokens)])
+    return pieces
+
+
+def check_window_loss(
+        function: Callable[[list[tuple[np.ndarray, np.ndarray]]], float | None]) -> Markdown:
+    """Exercise of notebook 02: one loss of several micro-batches, every token weighing the same."""
+    batches = [(np.array([-2.3, -1.7, -3.1, -9.9]), np.array([1, 1, 1, 0])),
+               (np.array([-9.9, -0.4]), np.array([0, 1]))]
+    found = function(batches)
+    if found is None:
+        return UNANSWERED
+    logps, mask = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    right = sft_loss(logps, mask).item()
+    return _compared(found, right, "as in training, a token weighs the same wherever it stands", {
+        "it averages the micro-batches' averages, so that the lonely token counts as three":
+            np.mean([sft_loss(*batch) for batch in batches]),
+        "the sign is wrong: the loss is minus the log-probability": -right,
+        "it is the sum; divide by the number of response tokens": right * mask.sum(),
+        "it averages over all tokens; prompt tokens carry no loss": right * mask.mean()})
+
+
+def check_dpo_loss(function: Callable[..., ArrayLike | None]) -> Markdown:
+    """Exercise of notebook 03: the loss of each of four pairs from log-probabilities and beta."""
+    chosen, rejected = np.array([-20.0, -18.0, -22.0, -30.0]), np.array([-20.0, -22, -18, -45])
+    four = (chosen, rejected, np.array([-20.0, -19, -21, -24]), np.array([-21.0, -20, -20, -26]))
+    beta, zeros = 0.1, np.zeros(4)
+    found = function(*four, beta)
+    if found is None:
+        return UNANSWERED
+    right = dpo_loss(*four, beta)
+    return _compared(found, right, "as in training, one loss a pair", {
+        "the reference is left out; take what the policy gained over it":
+            dpo_loss(chosen, rejected, zeros, zeros, beta),
+        "chosen and rejected are exchanged": dpo_loss(*(four[i] for i in (1, 0, 3, 2)), beta),
+        "beta is left out": dpo_loss(*four, 1.0),
+        "the logarithm is left out": np.exp(-right),
+        "the sign is wrong: the loss is minus the log-sigmoid": -right,
+        "it is the mean; give one loss a pair": right.mean()})
+
+
+def _compared(found: ArrayLike, right: ArrayLike, praise: str,
+              mistakes: Mapping[str, ArrayLike]) -> Markdown:
+    """Right, a mistake that is known by its numbers, or the numbers themselves."""
+    found = np.asarray(found, dtype=float)
+    if _same(found, right):
+        return _right(f"{np.round(right, 3)}, {praise}")
+    for mistake, value in mistakes.items():
+        if _same(found, value):
+            return _wrong(mistake)
+    return _wrong(f"it gives {found.round(3)}, the study's own function {np.round(right, 3)}")
+
+
+def _same(found: np.ndarray, other: Any) -> bool:
+    return found.shape == np.shape(other) and np.allclose(found, other, atol=1e-6)
+
+
+def _right(why: str) -> Markdown:
+    return Markdown(f"**Right:** {why}.")
+
+
+def _wrong(why: str) -> Markdown:
+    return Markdown(f"**Not yet:** {why}.")

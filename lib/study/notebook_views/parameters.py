@@ -1,0 +1,36 @@
+"""A misspelt parameter that papermill was given stops the notebook in its first cell.
+
+papermill puts its values into a cell of their own behind the notebook's parameters. Of a name that
+the notebook does not have it only warns; the notebook would then run with the default.
+"""
+
+import ast
+from collections.abc import Sequence
+
+from lib.study.run import StudyError
+
+INJECTED = "# Parameters\n"  # papermill's first line
+
+
+def refuse_misspelt(cells: Sequence[str]) -> None:
+    """Raise StudyError for a name that papermill set and the cell before it does not declare.
+
+    cells: the code run so far, IPython's `In`.
+    """
+    for before, cell in zip(cells, cells[1:], strict=False):
+        known = _names(before) if cell.startswith(INJECTED) else []
+        unknown = [name for name in _names(cell) if name not in known] if known else []
+        if unknown:
+            raise StudyError(f"this notebook has no parameter {unknown[0]!r}; it takes "
+                             f"{', '.join(known)}")
+
+
+def _names(cell: str) -> list[str]:
+    """Names that a cell of plain assignments sets; none for other code."""
+    try:
+        nodes = ast.parse(cell).body
+    except SyntaxError:
+        return []
+    targets = [target for node in nodes if isinstance(node, ast.Assign | ast.AnnAssign)
+               for target in (node.targets if isinstance(node, ast.Assign) else [node.target])]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
