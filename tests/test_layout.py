@@ -1,4 +1,4 @@
-"""The house keeps its order: imports run one way, no circle, no crowded folder, tests mirror lib."""
+"""The house keeps its order: imports run one way, no circle, no crowded folder, mirrored tests."""
 
 import ast
 from collections.abc import Iterator

@@ -18,6 +18,12 @@ def show_sentences() -> None:
         shell.set_custom_exc((Exception, KeyboardInterrupt), _show)
 
 
+def cells_so_far() -> list[str]:
+    """The code that this notebook has run; none outside IPython."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return list(shell.user_ns.get("In", ())) if shell else []
+
+
 def sentence(error: BaseException) -> str | None:
     """What a reader needs to know of an error; None for one that only its traceback explains."""
     if isinstance(error, KeyboardInterrupt):

@@ -16,10 +16,11 @@ from typing import Any
 
 from lib import ROOT
 from lib.runtime.devices import Device, choose_device, release_memory
-from lib.runtime.errors import show_sentences
+from lib.runtime.errors import cells_so_far, show_sentences
 from lib.runtime.files import read_json, shown, write_json
 from lib.runtime.lock import HeldError, held
 from lib.runtime.manifest import dotted, outputs_hash, read_manifest, write_manifest
+from lib.runtime.parameters import misspelt
 from lib.runtime.progress import say
 from lib.study.profiles import Profile, ProfileError, load_profile
 from lib.study.stages.table import STAGES
@@ -52,9 +53,12 @@ def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, An
     """A notebook's first call: profile and settings checked, run folder named, device printed.
 
     settings: dotted keys, as `--set` gives them. knobs: a notebook's own parameters with `__` for
-    the dot (`dpo__beta=0.2`); None keeps the profile's value. Raises ProfileError.
+    the dot (`dpo__beta=0.2`); None keeps the profile's value. Raises ProfileError, and StudyError
+    for a parameter that papermill set and the notebook does not have.
     """
     show_sentences()
+    if unknown := misspelt(cells_so_far()):
+        raise StudyError(unknown)
     given = {key.replace("__", "."): value for key, value in knobs.items() if value is not None}
     chosen = load_profile(profile, {**(settings or {}), **given})
     folder = Path(run) if run else Path("runs") / chosen.name

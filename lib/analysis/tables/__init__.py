@@ -8,9 +8,11 @@ Every share has its n and interval beside it; nothing is computed here but wordi
 
 from lib.analysis.tables.comparisons import (
     complementarity_table,
+    costs_table,
     intervals_table,
     power_table,
     ratings_table,
+    rules_table,
     same_opponent_table,
     seeds_table,
     selection_table,
@@ -18,6 +20,7 @@ from lib.analysis.tables.comparisons import (
     systems_table,
 )
 from lib.analysis.tables.data import kept_rows_table, overlap_table
+from lib.analysis.tables.findings import analysis_findings, best_of_n_findings, confound
 from lib.analysis.tables.formatting import (
     claims_table,
     html_table,
@@ -48,12 +51,13 @@ from lib.analysis.tables.policies import (
 )
 
 __all__ = [
-    "audit_agreement_table", "calibration_table", "choices_table", "claims_table",
-    "complementarity_table", "constraints_table", "corrected_table", "displacement_table",
+    "analysis_findings", "audit_agreement_table", "best_of_n_findings", "calibration_table",
+    "choices_table", "claims_table", "complementarity_table", "confound", "constraints_table",
+    "corrected_table", "costs_table", "displacement_table",
     "divergence_table", "dpo_paper_table", "html_table", "intervals_table",
     "judge_agreement_table", "judge_quality_table", "kept_rows_table", "length_bias_table",
     "markdown_table", "overlap_table", "paper_table", "power_table", "ratings_table",
-    "reference_table", "retention_table", "reward_models_table", "same_opponent_table",
+    "reference_table", "retention_table", "reward_models_table", "rules_table", "same_opponent_table",
     "seeds_table", "selection_table", "slices_table", "sources_table", "system_order_table",
     "systems_table", "text_table", "win_rate_table",
 ]

@@ -32,6 +32,24 @@ def systems_table(names: Iterable[str]) -> str:
         "system": "system", "its answer is": lambda row: _meaning(System.parse(row["system"]))})
 
 
+def costs_table(rows: Sequence[Row]) -> str:
+    """What each pool costs a prompt: look at the tokens beside the win rate that they buy."""
+    return markdown_table(rows, {
+        "pool": "pool", "candidates": "candidates", "new tokens": number_of("tokens", 0),
+        "seconds of sampling": number_of("sampling_seconds"),
+        "seconds of scoring": number_of("scoring_seconds"), "distinct": number_of("distinct", 1),
+        "cut at the limit": number_of("at_limit"), "n": "n",
+        "judge's gain, from one to n [95 %]": interval_of("gain")})
+
+
+def rules_table(rows: Sequence[Row], judge: str = "judge") -> str:
+    """Ways to pick from one pool, by one judge: look at the lead over plain best of n."""
+    return markdown_table([row for row in rows if row["judge"] == judge], {
+        "pool": "policy", "rule": "rule", "n": "n", "prompts": "prompts",
+        "wins [95 %]": interval_of("value"),
+        "lead [95 %]": lambda row: interval(row, "lead", "lead_low", "lead_high")})
+
+
 def power_table(rows: Sequence[Row]) -> str:
     """Undecided comparisons: look at how many prompts would settle them (power .8, level .05)."""
     undecided = [row for row in rows if row["ci_low"] <= 0.5 <= row["ci_high"]]

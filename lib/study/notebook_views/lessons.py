@@ -1,4 +1,4 @@
-"""What notebooks 01 to 03 need beside the plain functions: models, small tables, exercise checks.
+"""What notebooks 01 to 05 need beside the plain functions: models, small tables, exercise checks.
 
 A `check_...` function runs a student's function on real numbers, compares it with the study's own,
 and says in a sentence whether it is right or what it computed instead.
@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from math import ceil
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,17 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from lib.analysis.comparisons.scoreboard import scoreboard
+from lib.analysis.statistics import win_rate
 from lib.data.chat import encode_conversation
+from lib.inference.best_of_n import best_of_n_curve
 from lib.modeling.packed.attention import choose_method, use_packed_attention
 from lib.modeling.packed.logps import response_logps
-from lib.modeling.packed.packing import Tree, collate
+from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.runtime.files import Row
+from lib.study.policies import load_policy, load_systems
 from lib.study.run import Study
 from lib.study.stages.data import load_part
-from lib.study.stages.responses import load_policy
 from lib.training.losses import dpo_loss, sft_loss
 from lib.training.objective import step_batches
 from lib.training.plain import Tokens, answer_logps
@@ -54,7 +56,7 @@ def load_plain_model(study: Study, policy: str) -> tuple[PreTrainedModel, PreTra
 
 def packed_answer_logps(model: PreTrainedModel, sequences: Sequence[Tokens]) -> Tensor:
     """What `plain.answer_logps` gives, computed on one packed row as training does it, [batch]."""
-    row = collate([Tree((), (tuple(ids),), (tuple(mask),)) for ids, mask in sequences],
+    row = collate([SharedPrompt((), (tuple(ids),), (tuple(mask),)) for ids, mask in sequences],
                   model.device)
     use_packed_attention(model, choose_method(model.device)[0])
     try:
@@ -88,12 +90,11 @@ def training_rows(study: Study, stage: str, part: str) -> list[Row]:
     stage: sft, dpo or dpo_other. part: the data part that it trains on.
     """
     settings, rows = getattr(study.profile, stage), len(load_part(study, part))
-    each_alone = SimpleNamespace(groups=[[row] for row in range(rows)])
-    steps = len(step_batches(each_alone, settings, study.profile.seed))
+    steps = len(step_batches([[row] for row in range(rows)], settings, study.profile.seed))
     shown = [
         ("training rows", f"{rows:,} ({part})", "conversations (SFT) or pairs (DPO)"),
         ("passes", f"{settings.epochs:g}", "how often each row is seen (epochs)"),
-        ("rows a step", settings.examples_per_step, "the batch behind one optimizer step"),
+        ("rows a step", settings.batch_size, "the batch behind one optimizer step"),
         ("optimizer steps", steps, "rows x passes / rows a step, rounded up in each pass"),
         ("learning rate", f"{settings.learning_rate:g}", "AdamW's, at its peak"),
         ("schedule", f"up for {ceil(settings.warmup_share * steps)} of {steps} steps, then "
@@ -184,6 +185,47 @@ def check_dpo_loss(function: Callable[..., ArrayLike | None]) -> Markdown:
         "it is the mean; give one loss a pair": right.mean()})
 
 
+def check_curve(function: Callable[[np.ndarray, np.ndarray], ArrayLike | None]) -> Markdown:
+    """Exercise of notebook 04: the unbiased curve of the best of n, from scores of six answers."""
+    proxy = np.array([0.4, -1.2, 2.0, 0.1, -0.3, 1.1])
+    gold = np.array([0.2, -0.4, 1.3, 0.9, -1.5, 0.3])
+    found = function(proxy, gold)
+    if found is None:
+        return UNANSWERED
+    return _compared(found, best_of_n_curve(proxy, gold), "the mean over all subsets of each n", {
+        "gold is not sorted by the proxy": best_of_n_curve(np.arange(6.0), gold),
+        "it is sorted by gold; the selector sees the proxy only": best_of_n_curve(gold, gold),
+        "it picks the lowest proxy; sort from the lowest to the highest":
+            best_of_n_curve(-proxy, gold),
+        "it takes the first n answers; average over all subsets":
+            [gold[:n][proxy[:n].argmax()] for n in range(1, 7)]})
+
+
+def check_win_rate(function: Callable[[np.ndarray, np.ndarray], float | None]) -> Markdown:
+    """Exercise of notebook 05: a win rate with a tie and with answers that were not scored."""
+    ours = np.array([2.1, 0.3, 1.0, -0.2, np.nan, 0.8])
+    theirs = np.array([1.4, 0.9, 1.0, np.nan, -0.5, 0.1])
+    found = function(ours, theirs)
+    if found is None:
+        return UNANSWERED
+    kept = ~np.isnan(ours + theirs)
+    wins, ties = (ours > theirs).sum(), (ours == theirs).sum()
+    return _compared(found, win_rate(ours, theirs), "two wins, one tie and a loss of four", {
+        "a tie counts half a win, not nothing": wins / kept.sum(),
+        "a tie counts half a win, not a whole one": (wins + ties) / kept.sum(),
+        "prompts without both scores are missing; it counts them as losses":
+            (wins + ties / 2) / len(ours),
+        "a score that is missing makes the mean missing; leave such prompts out": np.nan,
+        "it is the other system's win rate": win_rate(theirs, ours)})
+
+
+def judged_outcomes(study: Study, a: str, b: str) -> np.ndarray:
+    """The judge's outcome on each prompt: 1 where system `a` wins, 0.5 for a tie, 0; [prompts]."""
+    systems = load_systems(study)
+    outcomes = scoreboard({name: systems[name] for name in (a, b)}, ["judge"]).outcomes("judge", a, b)
+    return outcomes[~np.isnan(outcomes)]
+
+
 def _compared(found: ArrayLike, right: ArrayLike, praise: str,
               mistakes: Mapping[str, ArrayLike]) -> Markdown:
     """Right, a mistake that is known by its numbers, or the numbers themselves."""
@@ -197,7 +239,7 @@ def _compared(found: ArrayLike, right: ArrayLike, praise: str,
 
 
 def _same(found: np.ndarray, other: Any) -> bool:
-    return found.shape == np.shape(other) and np.allclose(found, other, atol=1e-6)
+    return found.shape == np.shape(other) and np.allclose(found, other, atol=1e-6, equal_nan=True)
 
 
 def _right(why: str) -> Markdown:

@@ -8,21 +8,20 @@ import pytest
 from papermill.exceptions import PapermillExecutionError
 
 from lib import ROOT
+from lib.runtime.parameters import misspelt
 from lib.study import __main__ as command
-from lib.study.notebook_views.parameters import refuse_misspelt
-from lib.study.run import StudyError
 
 DECLARED = 'profile: str = "laptop"  # a preset\nbeta: float = 0.0  # pull'
 
 
 def test_a_name_that_the_notebook_does_not_declare_is_refused() -> None:
-    with pytest.raises(StudyError, match="no parameter 'betta'; it takes profile, beta"):
-        refuse_misspelt(["", DECLARED, "# Parameters\nprofile = 'smoke'\nbetta = 0.2\n", "x"])
+    said = misspelt(["", DECLARED, "# Parameters\nprofile = 'smoke'\nbetta = 0.2\n", "x"])
+    assert said == "this notebook has no parameter 'betta'; it takes profile, beta"
 
 
 def test_known_names_and_notebooks_without_papermill_pass() -> None:
-    refuse_misspelt(["", DECLARED, "# Parameters\nbeta = 0.2\n"])
-    refuse_misspelt(["", DECLARED, "%timeit no python at all", "betta = 1"])
+    assert misspelt(["", DECLARED, "# Parameters\nbeta = 0.2\n"]) is None
+    assert misspelt(["", DECLARED, "%timeit no python at all", "betta = 1"]) is None
 
 
 @pytest.mark.slow

@@ -7,13 +7,11 @@ the notebook does not have it only warns; the notebook would then run with the d
 import ast
 from collections.abc import Sequence
 
-from lib.study.run import StudyError
-
 INJECTED = "# Parameters\n"  # papermill's first line
 
 
-def refuse_misspelt(cells: Sequence[str]) -> None:
-    """Raise StudyError for a name that papermill set and the cell before it does not declare.
+def misspelt(cells: Sequence[str]) -> str | None:
+    """A sentence on a name that papermill set and the cell before it does not declare, or None.
 
     cells: the code run so far, IPython's `In`.
     """
@@ -21,8 +19,8 @@ def refuse_misspelt(cells: Sequence[str]) -> None:
         known = _names(before) if cell.startswith(INJECTED) else []
         unknown = [name for name in _names(cell) if name not in known] if known else []
         if unknown:
-            raise StudyError(f"this notebook has no parameter {unknown[0]!r}; it takes "
-                             f"{', '.join(known)}")
+            return f"this notebook has no parameter {unknown[0]!r}; it takes {', '.join(known)}"
+    return None
 
 
 def _names(cell: str) -> list[str]:
