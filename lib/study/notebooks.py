@@ -62,8 +62,8 @@ def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bo
     _refuse_unknown(path, parameters)
     run.mkdir(parents=True, exist_ok=True)
     started = os.times().elapsed
-    os.environ["PYTHONPATH"] = os.pathsep.join(  # kernels start in notebooks/
-        dict.fromkeys([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    places = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(places))  # for a kernel in notebooks/
     try:
         papermill.execute_notebook(
             path, output, dict(parameters), kernel_name="python3", cwd=NOTEBOOKS, log_output=False,
