@@ -38,8 +38,8 @@ def test_a_notebook_is_given_only_what_was_asked_for(monkeypatch: pytest.MonkeyP
     given: list[dict[str, Any]] = []
     monkeypatch.setattr(command, "run_notebook",
                         lambda path, folder, parameters, force: given.append(parameters))
-    monkeypatch.setattr(command, "check_access", lambda study: None)
-    monkeypatch.setattr(command, "refusals", lambda *_: [])
+    monkeypatch.setattr("lib.study.planning.access.check_access", lambda study: None)
+    monkeypatch.setattr("lib.study.planning.preflight.blockers", lambda *_: [])
     run = str(tmp_path)
     assert command.main(["--profile", "smoke", "--run", run, "--only", "01"]) == 0
     assert command.main(["--profile", "smoke", "--run", run, "--only", "01", "--force", "--set",

@@ -171,7 +171,8 @@ def test_every_parameter_of_a_notebook_is_a_setting_of_the_profile(path: Path) -
     parameters = {line.target.id for line in ast.parse(code[0]).body}
     call = next(node for text in code for node in ast.walk(ast.parse(text))
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "open_study")
-    knobs = {keyword.arg: keyword.value.id for keyword in call.keywords}
+    knobs = {keyword.arg: next(node.id for node in ast.walk(keyword.value)
+                               if isinstance(node, ast.Name)) for keyword in call.keywords}
     assert {argument.id for argument in call.args} | set(knobs.values()) == parameters
     values = asdict(load_profile("laptop"))
     for knob in knobs:

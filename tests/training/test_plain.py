@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.logps import response_logps
-from lib.modeling.packed.packing import Tree, collate
+from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.modeling.smoke import smoke_model
 from lib.training.dpo import DPOObjective, Pair
 from lib.training.losses import dpo_loss, sft_loss
@@ -151,7 +151,8 @@ def test_in_bfloat16_both_are_as_close_to_float32_as_its_rounding_allows(
 def packed_sft(model: PreTrainedModel, conversations: list[Tokens]) -> float:
     """Loss of the training engine; its gradients are left on the model."""
     use_packed_attention(model, "segments")
-    objective = SFTObjective([Tree((), (tokens,), (mask,)) for tokens, mask in conversations], 4096)
+    objective = SFTObjective([SharedPrompt((), (tokens,), (mask,))
+                              for tokens, mask in conversations], 4096)
     everything = range(len(conversations))
     row, = objective.rows(everything, torch.device("cpu"))
     loss = objective.loss(model, row)[0] / objective.weight(everything)
@@ -163,7 +164,7 @@ def packed_dpo(policy: PreTrainedModel, reference: PreTrainedModel, pairs: list[
     """Loss of the training engine; its gradients are left on the policy."""
     for model in (policy, reference):
         use_packed_attention(model, "segments")
-    trees = [Tree(pair.prompt, (pair.chosen, pair.rejected)) for pair in pairs]
+    trees = [SharedPrompt(pair.prompt, (pair.chosen, pair.rejected)) for pair in pairs]
     with torch.no_grad():
         logps = response_logps(reference, collate(trees)).view(-1, 2)
     objective = DPOObjective(pairs, logps, DPOSettings(beta=BETA))

@@ -53,11 +53,11 @@ from lib.analysis.tables.policies import (
 __all__ = [
     "analysis_findings", "audit_agreement_table", "best_of_n_findings", "calibration_table",
     "choices_table", "claims_table", "complementarity_table", "confound", "constraints_table",
-    "corrected_table", "costs_table", "displacement_table",
-    "divergence_table", "dpo_paper_table", "html_table", "intervals_table",
-    "judge_agreement_table", "judge_quality_table", "kept_rows_table", "length_bias_table",
-    "markdown_table", "overlap_table", "paper_table", "power_table", "ratings_table",
-    "reference_table", "retention_table", "reward_models_table", "rules_table", "same_opponent_table",
+    "corrected_table", "costs_table", "displacement_table", "divergence_table",
+    "dpo_paper_table", "html_table", "intervals_table", "judge_agreement_table",
+    "judge_quality_table", "kept_rows_table", "length_bias_table", "markdown_table",
+    "overlap_table", "paper_table", "power_table", "ratings_table", "reference_table",
+    "retention_table", "reward_models_table", "rules_table", "same_opponent_table",
     "seeds_table", "selection_table", "slices_table", "sources_table", "system_order_table",
     "systems_table", "text_table", "win_rate_table",
 ]

@@ -222,7 +222,8 @@ def check_win_rate(function: Callable[[np.ndarray, np.ndarray], float | None]) -
 def judged_outcomes(study: Study, a: str, b: str) -> np.ndarray:
     """The judge's outcome on each prompt: 1 where system `a` wins, 0.5 for a tie, 0; [prompts]."""
     systems = load_systems(study)
-    outcomes = scoreboard({name: systems[name] for name in (a, b)}, ["judge"]).outcomes("judge", a, b)
+    board = scoreboard({name: systems[name] for name in (a, b)}, ["judge"])
+    outcomes = board.outcomes("judge", a, b)
     return outcomes[~np.isnan(outcomes)]
 
 

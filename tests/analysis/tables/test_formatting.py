@@ -91,12 +91,6 @@ def test_hostile_text_in_a_cell_stays_text(hostile: str) -> None:
         assert alive not in html_table(rows, {"x": "x"})
 
 
-def test_prose_starts_on_the_left_and_numbers_end_on_the_right() -> None:
-    table = html_table([{"answer": "Two\nlines", "score": 7.5}], {"answer": "answer", "s": "score"})
-    assert '<td style="text-align: left; white-space: pre-wrap">Two\nlines</td>' in table
-    assert '<td style="text-align: right">7.50</td>' in table
-
-
 def test_an_answer_that_was_cut_ends_with_an_ellipsis_and_says_so() -> None:
     answer = {"text": "It is the ", "tokens": 80, "finish": "length"}
     assert shown_answer(answer) == "It is the… (cut at 80 tokens)"
@@ -120,6 +114,7 @@ def test_the_table_of_systems_says_whose_answer_it_is_and_who_picked_it() -> Non
 
 
 def test_every_table_says_in_its_first_line_what_to_look_at() -> None:
-    general = {"markdown_table", "html_table"}
-    for name in set(tables.__all__) - general:
+    for name in tables.__all__:
+        if not name.endswith("_table") or name in ("markdown_table", "html_table"):
+            continue
         assert "look" in getattr(tables, name).__doc__.splitlines()[0], name

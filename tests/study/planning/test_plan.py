@@ -166,5 +166,6 @@ def test_an_unknown_model_in_the_cost_table_is_named() -> None:
         cost_row("3B", GPUS[0])
 
 
-def test_the_readmes_cost_tables_are_those_that_the_command_prints() -> None:
-    assert cost_tables() in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_pages_cost_tables_are_those_that_the_command_prints() -> None:
+    page = ROOT / "lib" / "study" / "planning" / "README.md"
+    assert cost_tables() in page.read_text(encoding="utf-8")
