@@ -223,7 +223,7 @@ def test_two_tabs_do_not_overwrite_each_others_votes(page: object, path: Path) -
     other.goto(path.as_uri() + "#a=sft&b=dpo&mode=vote")
     other.wait_for_selector("body[data-ready=yes]")
     press(page, "v1")
-    press(other, "1")
+    press(other, "s1")
     page.reload()
     page.wait_for_selector("body[data-ready=yes]")
     assert "Download 2 votes" in page.locator("#voter").inner_text()

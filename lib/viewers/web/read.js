@@ -1,28 +1,4 @@
-// One pair side by side: the same elements as comparison.html.jinja.
-
-function drawPrompt(prompt, search, flags = []) {
-  const reference =
-    prompt.reference &&
-    h(
-      "details",
-      { class: "reference" },
-      h("summary", {}, "Reference answer"),
-      drawText(prompt.reference, [], "", search),
-    );
-  return h(
-    "section",
-    { class: "prompt" },
-    h(
-      "header",
-      {},
-      h("span", { class: "id" }, prompt.id),
-      tag(prompt.source),
-      flags.map((flag) => tag(flag, "warn")),
-    ),
-    drawText(prompt.text, [], "", search),
-    reference || null,
-  );
-}
+// One pair side by side.
 
 function drawComparison(pair, names, data, search, diff) {
   const marks = diff
@@ -51,7 +27,7 @@ function drawStrip(figures, remark) {
 }
 
 function legendOf(marks, pair) {
-  if (pair.a.text === pair.b.text) return "The two answers are identical.";
+  if (pair.identical) return "The two answers are identical.";
   if (marks.kind === "too long") {
     return "These answers are too long and repetitive to compare word by word.";
   }
@@ -76,11 +52,12 @@ function drawVerdicts(pair, names, data) {
 function drawVerdict(pair, names, model, data) {
   const gap = gapOf(pair, model);
   const winner = winnerOf(pair, model);
-  const width = gap == null ? 0 : 100 * shareOfReach(Math.abs(gap), 0, model, data);
+  const [low, high] = data.reach[model] || [0, 0];
+  const width = gap == null || high <= low ? 0 : (100 * Math.abs(gap)) / (high - low);
   const words =
     {
       a: `${names[0]} by ${number(Math.abs(gap))}`,
-      tie: "a tie",
+      tie: gap === 0 ? "a tie" : "a tie: equal texts",
       b: `${names[1]} by ${number(Math.abs(gap))}`,
     }[winner] || "not scored";
   return h(
@@ -108,72 +85,3 @@ function drawVerdict(pair, names, model, data) {
   );
 }
 
-function roleOf(model, data) {
-  const role = data.judges.includes(model) ? "judge" : "selector";
-  return model.includes(role) ? "" : role;
-}
-
-function shareOfReach(score, from, model, data) {
-  const [low, high] = data.reach[model] || [0, 0];
-  return high > low ? (score - from) / (high - low) : 0;
-}
-
-function factsOf(answer) {
-  const ended = answer.cutOff ? "cut off at the limit" : "stopped by itself";
-  return `${answer.tokens} token${answer.tokens === 1 ? "" : "s"}, ${ended}`;
-}
-
-function drawCard(name, answer, side, data, text, badges = []) {
-  const tags = answer.loop ? [tag(`repeats itself for ${answer.loop} words`, "warn")] : [];
-  const checks = Object.entries(answer.checks).map(([check, kept]) =>
-    tag(`${kept ? "keeps" : "breaks"} ${check}`, kept ? "kept" : "broken"),
-  );
-  return h(
-    "article",
-    { class: `answer ${side}`, "aria-label": `Answer of ${name}` },
-    h(
-      "header",
-      {},
-      h("strong", { class: "name" }, name),
-      badges.map((badge) => tag(badge.label, badge.kind)),
-      h("span", { class: "facts" }, factsOf(answer)),
-    ),
-    data.models.length
-      ? h(
-          "dl",
-          { class: "scores" },
-          data.models.map((model) => drawScore(answer, model, side, data)),
-        )
-      : null,
-    text,
-    tags.length + checks.length ? h("footer", {}, tags, checks) : null,
-  );
-}
-
-function drawScore(answer, model, side, data) {
-  const score = answer.rewards[model];
-  const low = (data.reach[model] || [0])[0];
-  const width = score == null ? 0 : 100 * shareOfReach(score, low, model, data);
-  return h(
-    "div",
-    {},
-    h("dt", {}, model),
-    h("dd", {}, number(score)),
-    h(
-      "dd",
-      { class: "bar" },
-      svg(
-        "svg",
-        {
-          viewBox: "0 0 100 6",
-          width: 100,
-          height: 6,
-          "aria-hidden": "true",
-          preserveAspectRatio: "none",
-        },
-        svg("rect", { class: "track", x: 0, y: 0, width: 100, height: 6, rx: 3 }),
-        svg("rect", { class: side, x: 0, y: 0, width, height: 6, rx: 3 }),
-      ),
-    ),
-  );
-}
