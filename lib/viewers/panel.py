@@ -28,8 +28,15 @@ NOTE = """<style>.jp-OutputArea-child:has(+ .jp-OutputArea-child .viewer-note)
 
 def panel_script() -> str:
     """One ES module: the page's scripts and styles, and what ties them to the widget."""
-    style = json.dumps(read_web(STYLES))
-    return f"{read_web((*SCRIPTS, 'playground.js', 'panel.js'))}\nconst STYLE = {style};\n"
+    style = json.dumps(_lean(read_web(STYLES)))
+    script = _lean(read_web((*SCRIPTS, "playground.js", "panel.js")))
+    return f"{script}\nconst STYLE = {style};\n"
+
+
+def _lean(text: str) -> str:
+    """Without indentation and comment lines: a notebook that saves widgets holds it once a panel."""
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 class Panel(anywidget.AnyWidget):

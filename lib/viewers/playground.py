@@ -123,6 +123,9 @@ class PlaygroundPanel(Panel):
             self._say(f"{verb} after {time.monotonic() - started:.1f} s", running=False)
         except EXPECTED as error:
             self._say(f"That did not work: {error}", running=False)
+        finally:
+            if self.picture["running"]:
+                self._say("That failed; the kernel's log has the reason.", running=False)
 
     def _answer_one(self, players: Players, question: Question, system: str) -> None:
         if not self._goes_on(f"{system}: loading the model…"):

@@ -3,7 +3,7 @@
 Comes in: response rows per system (`responses/<system>.jsonl`) and, if wanted, the held-out rows
 with references and constraints. Goes out: one frozen `Collection`. Systems that drew from one pool
 (`sft`, `sft+bon4@0.6`, `sft+random4@0.6`) share it, so that a page carries each text once.
-All text is made visible on the way in (`visible.py`). Who won is decided by `web/rows.js` and by the
+All text is made visible on the way in (`visible.py`). Who won is decided by `web/rows.js`, by the
 rule of `lib.analysis.comparisons.scoreboard`: equal stripped texts tie, else the higher score wins.
 """
 

@@ -1,8 +1,9 @@
 """Blind votes on disk: one JSON object a line, appended, never rewritten.
 
 An append in a single write survives a kill after the click, and two tabs or processes cannot
-overwrite each other. What a rater takes back is a further line (`undo`). The page's downloads have
-the same lines and may lie beside. A damaged line (a full disk, a hand edit) is told and passed over.
+overwrite each other. What a rater takes back is a further line (`undo`). Downloads of the
+page have the same lines and may lie beside. A damaged line (a full disk, a hand edit) is reported
+and passed over.
 """
 
 import json

@@ -150,7 +150,8 @@ def unmarked(text: str, ranges: list[list[int]]) -> list[str]:
 
 
 @pytest.mark.parametrize(("a", "b", "kind", "marked"), [
-    ("The cat sat on the mat.", "The dog sat on the big mat.", "changed", (["cat"], ["dog", "big"])),
+    ("The cat sat on the mat.", "The dog sat on the big mat.", "changed",
+     (["cat"], ["dog", "big"])),
     ("Yes, it is.", "Yes it is!", "changed", ([",", "."], ["!"])),
     ("Same words.", "Same words.", "changed", ([], [])),
     ("我喜欢红茶", "我喜欢绿茶", "changed", (["红"], ["绿"])),

@@ -7,8 +7,10 @@ import pytest
 
 from lib.viewers.page_data import page_data
 from lib.viewers.panel import AnswersPanel
+from lib.viewers.playground import PlaygroundPanel
 from lib.viewers.rows import join
 from lib.viewers.votes import Vote, append_vote, read_votes
+from tests.viewers.test_playground import Endless, Players
 from tests.viewers.viewer_rows import HOSTILE, hostile_systems, small_systems
 
 pytestmark = pytest.mark.browser
@@ -161,3 +163,48 @@ def test_axe_finds_nothing_to_complain_about(
             details.click()
     assert complaints(page, "#output") == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_playground_clears_old_answers_at_once_and_marks_the_chosen_one(
+    open_panel: Callable, complaints: Callable
+) -> None:
+    page = open_panel(PlaygroundPanel(Players(), ["sft", "dpo"]), "<h1>Notebook</h1>").page
+    page.get_by_role("button", name="Answer").click()
+    page.get_by_text("Type a prompt and choose at least one system.").wait_for()
+    page.get_by_label("Prompt").fill("hello")
+    page.get_by_label("sft").check()
+    page.get_by_role("button", name="Answer").click()
+    page.get_by_text("done after").wait_for()
+    assert page.locator(".answer").count() == 8
+    assert page.get_by_text("chosen", exact=True).count() == 2
+    assert page.get_by_text("sft ␛ says xxxxxxxx").count() == 1
+    assert complaints(page, "#output") == []
+    page.evaluate("window.dead = true")  # a kernel that does not answer yet
+    page.get_by_role("button", name="Answer").click()
+    page.get_by_text("asking the kernel…").wait_for()
+    assert page.locator(".answer").count() == 0
+
+
+def test_the_playground_stops(open_panel: Callable) -> None:
+    page = open_panel(PlaygroundPanel(Endless(), ["dpo"])).page
+    page.get_by_label("Prompt").fill("hello")
+    page.get_by_role("button", name="Answer").click()
+    page.get_by_text("still talking").wait_for()
+    assert page.get_by_role("button", name="Answer").is_disabled()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("stopped after").wait_for()
+    assert page.get_by_text("chosen", exact=True).count() == 0
+    assert page.get_by_role("button", name="Answer").is_enabled()
+
+
+def test_hostile_answers_stay_text_while_they_stream(open_panel: Callable) -> None:
+    players = Players()
+    players.stream = lambda *_: iter(enumerate(HOSTILE.values()))
+    watched = open_panel(PlaygroundPanel(players, ["dpo"]))
+    page = watched.page
+    page.get_by_label("Prompt").fill(HOSTILE["script"])
+    page.get_by_role("button", name="Answer").click()
+    page.get_by_text("done after").wait_for()
+    assert page.locator(".answer").count() == len(HOSTILE)
+    assert page.evaluate("document.body.dataset.planted") is None
+    assert (watched.requests, watched.errors) == ([], [])

@@ -56,7 +56,8 @@ function drawPlayground({ systems, temperature, top_k, n }, start, stop) {
     const input = h("input", { type: "checkbox", value, checked: place === systems.length - 1 });
     return h("label", {}, input, ` ${value}`);
   };
-  const numeric = (id, label, value, limits) => field(id, label, { type: "number", value, ...limits });
+  const numeric = (id, label, value, limits) =>
+    h("span", {}, field(id, label, { type: "number", value, ...limits }));
   return [
     h(
       "div",
