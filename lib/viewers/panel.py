@@ -34,7 +34,7 @@ def panel_script() -> str:
 
 
 def _lean(text: str) -> str:
-    """Without indentation and comment lines: a notebook that saves widgets holds it once a panel."""
+    """Without indentation and comments: a notebook that saves widgets holds it once a panel."""
     lines = (line.strip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
 

@@ -1,5 +1,5 @@
-// Order and sides of a blind comparison. The draw is a hash (FNV-1a with murmur3's finaliser) of seed
-// and prompt id, so that a vote can be traced back to what the rater saw.
+// Order and sides of a blind comparison, drawn by a hash (FNV-1a, murmur3's finaliser) of seed and
+// prompt id, so that a vote can be traced back to what the rater saw.
 
 function drawOf(text) {
   let state = 0x811c9dc5;

@@ -37,18 +37,13 @@ function drawPools(page, prompt) {
     pools.find(([, one]) => one.chosen.has(state.a)) ||
     pools.find(([, one]) => one.chosen.has(state.b)) ||
     pools[0];
+  const degrees = pools.map(([one]) => inDegrees(one));
   const choose = (name) => (value) => page.change({ [name]: value });
   return [
-    h(
-      "div",
-      { class: "picks" },
+    div(
+      "picks",
       drawPicks("Policy", policies, policy, choose("policy")),
-      drawPicks(
-        "Temperature",
-        pools.map(([one]) => inDegrees(one)),
-        inDegrees(temperature),
-        choose("temperature"),
-      ),
+      drawPicks("Temperature", degrees, inDegrees(temperature), choose("temperature")),
     ),
     ...drawCandidates(prompt, pool, data, state.search),
   ];
@@ -78,18 +73,12 @@ function drawCandidates(prompt, pool, data, search) {
     drawPrompt(prompt, search),
     drawStrip(
       pool.curve ? drawCurve(pool.curve, rankedBy, data) : null,
-      h(
-        "p",
-        { class: "legend" },
+      legend(
         `${count(places.length, "candidate")}, best by ${rankedBy || "no score"} first; ` +
           `${percent(pool.diversity)} of their word pairs are distinct.`,
       ),
     ),
-    h(
-      "div",
-      { class: "pool" },
-      places.map((place) => drawCandidate(pool, place, data, search)),
-    ),
+    div("pool", places.map((place) => drawCandidate(pool, place, data, search))),
   ];
 }
 

@@ -1,26 +1,16 @@
 // The pieces of every view: a prompt, an answer with its scores, what marks them.
 
 function drawPrompt(prompt, search, flags = []) {
-  const reference =
-    prompt.reference &&
-    h(
-      "details",
-      { class: "reference" },
-      h("summary", {}, "Reference answer"),
-      drawText(prompt.reference, [], "", search),
-    );
+  const text = (words) => drawText(words, [], "", search);
+  const id = h("span", { class: "id" }, prompt.id);
+  const flagged = flags.map((flag) => tag(flag, "warn"));
+  const folded = [h("summary", {}, "Reference answer"), text(prompt.reference || "")];
   return h(
     "section",
     { class: "prompt" },
-    h(
-      "header",
-      {},
-      h("span", { class: "id" }, prompt.id),
-      tag(prompt.source),
-      flags.map((flag) => tag(flag, "warn")),
-    ),
-    drawText(prompt.text, [], "", search),
-    reference || null,
+    h("header", {}, id, tag(prompt.source), flagged),
+    text(prompt.text),
+    prompt.reference ? h("details", { class: "reference" }, folded) : null,
   );
 }
 
@@ -48,7 +38,7 @@ function drawCard(name, answer, side, data, text, badges = []) {
 function drawFrame(name, side, badges, facts, scores, text, footer = []) {
   return h(
     "article",
-    { class: `answer ${side}`, "aria-label": `Answer ${name}` },
+    { class: `answer ${side}`, "aria-label": `Answer: ${name}` },
     h(
       "header",
       {},
@@ -66,20 +56,12 @@ function drawScore(model, score, [low, high], side) {
   const width = score == null || high <= low ? 0 : (100 * (score - low)) / (high - low);
   const shape = { x: 0, y: 0, height: 6, rx: 3 };
   const bar = { viewBox: "0 0 100 6", height: 6, preserveAspectRatio: "none" };
-  return h(
-    "div",
-    {},
-    h("dt", {}, model),
-    h("dd", {}, number(score)),
-    h(
-      "dd",
-      { class: "bar" },
-      svg(
-        "svg",
-        { ...bar, "aria-hidden": "true" },
-        svg("rect", { ...shape, class: "track", width: 100 }),
-        svg("rect", { ...shape, class: side, width }),
-      ),
-    ),
+  const drawn = svg(
+    "svg",
+    { ...bar, "aria-hidden": "true" },
+    svg("rect", { ...shape, class: "track", width: 100 }),
+    svg("rect", { ...shape, class: side, width }),
   );
+  const value = h("dd", {}, number(score));
+  return h("div", {}, h("dt", {}, model), value, h("dd", { class: "bar" }, drawn));
 }

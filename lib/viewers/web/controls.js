@@ -52,7 +52,7 @@ function showControls({ state, byId, root }) {
   }
 }
 
-// Presets keep the two systems, the scores, the view and the search; “everything” clears that too.
+// Presets keep systems, scores, view and search; “everything” clears the search too.
 function presetChange(name, { start, state }) {
   const [flags, order] = PRESETS[name];
   const search = name === "everything" ? "" : state.search;
@@ -128,9 +128,7 @@ function drawSlice({ slice, state }) {
   return [
     h("p", {}, h("strong", {}, inWords(found, state.a, state.b)), ` by ${state.score}`),
     bar,
-    h(
-      "p",
-      { class: "legend" },
+    legend(
       `n = ${found.n}: left wins ${found.wins}, right ${found.losses}, ` +
         `${count(found.ties, "tie")}; mean length ${number(found.tokensA, 0)} ` +
         `and ${number(found.tokensB, 0)} tokens`,

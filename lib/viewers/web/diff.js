@@ -1,5 +1,5 @@
-// Which words two answers share, by the matching blocks of Python's difflib on words. Near-identical
-// answers are best read by what differs, unrelated ones by what they share: `kind` says which.
+// Which words two answers share, by the matching blocks of Python's difflib. Near-identical answers
+// are best read by what differs, unrelated ones by what they share: `kind` says which.
 
 const WORD = /[\u3040-\u30ff\u3400-\u9fff]|[.,;:!?()"]|[^\s.,;:!?()"\u3040-\u30ff\u3400-\u9fff]+/g;
 const MOST_COMPARISONS = 400000; // beyond it looping texts take seconds

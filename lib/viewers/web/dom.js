@@ -18,7 +18,10 @@ function fill(element, attributes, children) {
   return element;
 }
 
-const button = (attributes, ...children) => h("button", { type: "button", ...attributes }, children);
+const button = (attributes, ...children) =>
+  h("button", { type: "button", ...attributes }, children);
+const div = (name, ...children) => h("div", { class: name }, children);
+const legend = (...children) => h("p", { class: "legend" }, children);
 const key = (letter) => h("kbd", {}, letter);
 const tag = (label, kind = "") =>
   label ? h("span", { class: `tag ${kind}`.trim() }, label) : null;

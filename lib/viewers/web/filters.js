@@ -104,9 +104,9 @@ function summaryOf(pairs, score) {
 
 // From the winner's side: who wins, how often, the interval, against whom.
 function inWords({ rate, low, high }, a, b) {
-  const [one, other, share, from, to] = rate < 0.5 ? [b, a, 1 - rate, 1 - high, 1 - low] : [a, b, rate, low, high];
+  if (rate < 0.5) return inWords({ rate: 1 - rate, low: 1 - high, high: 1 - low }, b, a);
   const verb = rate === 0.5 ? "draws" : "wins";
-  return `${one} ${verb} ${number(share, 3)} [${number(from, 3)}, ${number(to, 3)}] against ${other}`;
+  return `${a} ${verb} ${number(rate, 3)} [${number(low, 3)}, ${number(high, 3)}] against ${b}`;
 }
 
 const Z = 1.959963984540054; // of a 95 % interval

@@ -4,13 +4,13 @@ function drawLegend(data) {
   const named = (rule) => [...data.parsed].find(([, system]) => system.rule === rule);
   const plain = [...data.parsed].filter(([, system]) => !system.rule).map(([name]) => name);
   const [best, random] = ["bon", "random"].map(named);
-  const pool = ([, { n, temperature }]) => `${n} answers that it drew at temperature ${temperature}`;
+  const pool = ([, { n, temperature }]) => `${n} answers drawn at temperature ${temperature}`;
   const entries = [
     plain.length && [plain.join(", "), "a policy (a language model) and its single answer."],
     best && [best[0], `the best of ${pool(best)}: the selector picked it.`],
     random && [
       random[0],
-      `one of the ${pool(random)}, picked at random: what picking well adds is measured against it.`,
+      `one of ${pool(random)}, picked at random: what picking well adds is measured against it.`,
     ],
     data.judges.length && [
       data.judges.join(", "),
@@ -18,19 +18,25 @@ function drawLegend(data) {
     ],
     selectorsOf(data).length && [
       selectorsOf(data).join(", "),
-      "a selector: the reward model that picks for Best-of-N. It likes what it picked, so it is no " +
-        "fair judge of it.",
+      "a selector: the reward model that picks for Best-of-N. It favours what it picked: " +
+        "it is no fair judge of it.",
     ],
-    ["wins", "the share of scored prompts that a system wins, a tie counts half; in brackets the 95 % " +
-      "interval. Equal texts tie."],
+    [
+      "wins",
+      "the share of scored prompts that a system wins, a tie counts half; in brackets the 95 % " +
+        "interval. Equal texts tie.",
+    ],
     ["gap", "the left answer's score minus the right one's."],
-    ["text", "answers stand as the model wrote them: Markdown such as **bold** is not rendered, and " +
-      "characters that hide or reorder text are shown by their code."],
-  ];
+    [
+      "text",
+      "answers stand as the model wrote them: Markdown such as **bold** is not rendered, and " +
+        "characters that hide or reorder text are shown by their code.",
+    ],
+  ].filter(Boolean);
   return h(
     "details",
     { class: "words" },
     h("summary", {}, "What the words mean"),
-    h("dl", {}, entries.filter(Boolean).map(([term, words]) => [h("dt", {}, term), h("dd", {}, words)])),
+    h("dl", {}, entries.map(([term, words]) => [h("dt", {}, term), h("dd", {}, words)])),
   );
 }

@@ -34,7 +34,7 @@ function drawList(page) {
   });
   whole.checked = state.full;
   return [
-    h("p", { class: "whole" }, h("label", {}, whole, " whole answers of every row, as for printing")),
+    div("whole", h("label", {}, whole, " whole answers of every row, as for printing")),
     h(
       "div",
       { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rows" },
@@ -53,13 +53,14 @@ function drawList(page) {
 function drawHead([label, order], page) {
   const { state, change } = page;
   const sorted = state.order === order;
+  const arrow = (down) => (down ? " ↓" : " ↑");
   const down = sorted && ["prompt", "source"].includes(order) === state.reverse;
   const turn = () => change({ order, reverse: sorted && !state.reverse });
   const words = order.startsWith("tokens") ? `Sort by the length of ${label}` : `Sort by ${label}`;
   return h(
     "th",
     { scope: "col", "aria-sort": sorted ? (down ? "descending" : "ascending") : null },
-    button({ class: "head", title: words, onclick: turn }, label, sorted ? (down ? " ↓" : " ↑") : ""),
+    button({ class: "head", title: words, onclick: turn }, label, sorted ? arrow(down) : ""),
   );
 }
 

@@ -1,6 +1,6 @@
 // Ties the parts together: state in, view out; keys and buttons ask for changes of the state.
 //
-// `place` is where the viewer stands: a document of its own (standalone.js) or a panel of a notebook
+// `place` is where the viewer stands: a document of its own (standalone.js) or a notebook's panel
 // (panel.js). It gives root (document or shadow root), body, store of votes, memory from visit to
 // visit, address of the view, and what the surroundings say of dark and light.
 
@@ -74,7 +74,7 @@ function drawView(page) {
   const { data, state, slice } = page;
   if (state.mode === "vote") return page.ballot.draw();
   if (!slice.length) {
-    return [h("p", { class: "legend" }, "No prompt passes the filters. Choose “everything”.")];
+    return [legend("No prompt passes the filters. Choose “everything”.")];
   }
   if (state.mode === "list") return drawList(page);
   page.byId("place").value = placeOf(page) + 1;

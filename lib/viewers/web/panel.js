@@ -1,9 +1,10 @@
-// The viewer as a panel of a notebook (anywidget): data come from the kernel when the panel is shown,
-// votes go to it one by one, the view is the widget's `view`. A shadow root keeps the notebook's
-// styles and ids apart from the panel's.
+// The viewer as a notebook's panel (anywidget): the kernel sends the data when the panel is shown and
+// takes votes one by one; the view is the widget's `view`. A shadow root keeps the notebook's styles
+// and ids apart from the panel's.
 
 const WAITING =
-  "Waiting for the kernel. It answers when the running cell ends; if there is none, run this cell again.";
+  "Waiting for the kernel. It answers when the running cell ends. " +
+  "If none is connected, connect one and run this cell again.";
 const GONE = "The kernel that made this panel is gone: run the cell again. ";
 
 function render({ model, el, signal }) {
@@ -25,7 +26,10 @@ function render({ model, el, signal }) {
     observer.observe(target, { attributes: true, ...options });
     signal?.addEventListener("abort", () => observer.disconnect());
   };
-  const follow = () => (panel.open?.theme ? panel.open.theme.show() : (body.dataset.theme = theme()));
+  const follow = () => {
+    if (panel.open?.theme) panel.open.theme.show();
+    else body.dataset.theme = theme();
+  };
   observe(document.body, {}, follow);
   observe(document.documentElement, {}, follow);
   observe(el, { attributeFilter: ["class"] }, () => watchKernel(panel, el));
@@ -35,8 +39,8 @@ function render({ model, el, signal }) {
   model.send({ kind: "ready" });
 }
 
-// No notebook hears what is typed in a panel, but for combinations such as Ctrl-S. JupyterLab listens
-// before the panel can, and leaves alone what has this mark.
+// No notebook hears what is typed in a panel, but for combinations such as Ctrl-S. JupyterLab
+// listens before the panel can, and leaves alone what has this mark.
 function keepKeys(host, signal) {
   const plain = (event) => !event.ctrlKey && !event.metaKey;
   const mark = (event) => host.toggleAttribute("data-lm-suppress-shortcuts", plain(event));
@@ -87,8 +91,9 @@ function placeOfPanel(panel) {
     body,
     theme,
     store: storeOfKernel(panel),
+    // the theme is the notebook's, not that of the last visit
     memory: {
-      get: (name) => (name === "theme" ? "" : browser.get(name)), // the notebook's, not the last one
+      get: (name) => (name === "theme" ? "" : browser.get(name)),
       set: (name, value) => name !== "theme" && browser.set(name, value),
     },
     address: {

@@ -29,7 +29,8 @@ function startPlayground(panel) {
     }
     ask = Date.now();
     show(ASKING, true, []);
-    const [temperature, top_k, n] = ["temperature", "top-k", "n"].map((id) => Number(byId(id).value));
+    const knob = (id) => Number(byId(id).value);
+    const [temperature, top_k, n] = [knob("temperature"), knob("top-k"), knob("n")];
     model.send({ kind: "ask", ask, prompt, systems, temperature, top_k, n });
   }
 
@@ -59,29 +60,24 @@ function drawPlayground({ systems, temperature, top_k, n }, start, stop) {
   const numeric = (id, label, value, limits) =>
     h("span", {}, field(id, label, { type: "number", value, ...limits }));
   return [
-    h(
-      "div",
-      { class: "play" },
+    div(
+      "play",
       h("label", { for: "prompt" }, "Prompt"),
       h("textarea", { id: "prompt", rows: 3, placeholder: "Type a prompt" }),
       h("fieldset", { id: "players" }, h("legend", {}, "Systems"), systems.map(box)),
-      h(
-        "div",
-        { class: "knobs" },
+      div(
+        "knobs",
         numeric("temperature", "Temperature", temperature, { min: 0, max: 2, step: 0.1 }),
         numeric("top-k", "Top-k (0: all words)", top_k, { min: 0, max: 100000 }),
         numeric("n", "N", n, { min: 1, max: 64 }),
       ),
-      h(
-        "div",
-        { class: "aside" },
+      div(
+        "aside",
         button({ id: "go", onclick: start }, "Answer"),
         button({ id: "stop", onclick: stop }, "Stop"),
         h("span", { id: "doing", role: "status" }),
       ),
-      h(
-        "p",
-        { class: "legend" },
+      legend(
         "Answers appear side by side as they are written, as plain text; the one that Best-of-N " +
           "takes is marked as chosen, an empty one never is.",
       ),
@@ -107,6 +103,6 @@ function drawColumn({ system, texts, scores, chosen, note }) {
     { "aria-label": `Answers of ${system}` },
     h("strong", { class: "name" }, system),
     note ? h("p", { class: "legend warn" }, note) : null,
-    h("div", { class: "pool" }, cards.length ? cards : h("p", { class: "legend" }, "waiting…")),
+    div("pool", cards.length ? cards : legend("waiting…")),
   );
 }

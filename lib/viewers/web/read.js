@@ -8,13 +8,9 @@ function drawComparison(pair, names, data, search, diff) {
   const text = (side) => drawText(pair[side].text, marks[side], marks.kind, search);
   return [
     drawPrompt(pair.prompt, search, flags),
-    drawStrip(
-      drawVerdicts(pair, names, data),
-      diff ? h("p", { class: "legend" }, legendOf(marks, pair)) : null,
-    ),
-    h(
-      "div",
-      { class: "pair" },
+    drawStrip(drawVerdicts(pair, names, data), diff ? legend(legendOf(marks, pair)) : null),
+    div(
+      "pair",
       drawCard(names[0], pair.a, "a", data, text("a")),
       drawCard(names[1], pair.b, "b", data, text("b")),
     ),
@@ -23,7 +19,7 @@ function drawComparison(pair, names, data, search, diff) {
 
 // What stands between the prompt and the answers: figures on the left, a remark on the right.
 function drawStrip(figures, remark) {
-  return figures || remark ? h("div", { class: "strip" }, figures, remark) : null;
+  return figures || remark ? div("strip", figures, remark) : null;
 }
 
 function legendOf(marks, pair) {
@@ -41,11 +37,7 @@ function drawVerdicts(pair, names, data) {
   return h(
     "table",
     { class: "verdicts", "aria-label": "Verdicts" },
-    h(
-      "tbody",
-      {},
-      data.models.map((model) => drawVerdict(pair, names, model, data)),
-    ),
+    h("tbody", {}, data.models.map((model) => drawVerdict(pair, names, model, data))),
   );
 }
 
@@ -60,28 +52,13 @@ function drawVerdict(pair, names, model, data) {
       tie: gap === 0 ? "a tie" : "a tie: equal texts",
       b: `${names[1]} by ${number(Math.abs(gap))}`,
     }[winner] || "not scored";
-  return h(
-    "tr",
-    {},
-    h("th", { scope: "row" }, model, " ", h("small", {}, roleOf(model, data))),
-    h(
-      "td",
-      {},
-      svg(
-        "svg",
-        { viewBox: "-100 0 200 10", width: 200, height: 10, "aria-hidden": "true" },
-        svg("rect", { class: "track", x: -100, y: 4, width: 200, height: 2 }),
-        svg("rect", {
-          class: winner || "tie",
-          x: winner === "a" ? -width : 0,
-          y: 0,
-          width,
-          height: 10,
-          rx: 2,
-        }),
-      ),
-    ),
-    h("td", {}, words),
+  const shape = { class: winner || "tie", x: winner === "a" ? -width : 0, y: 0, width };
+  const bar = svg(
+    "svg",
+    { viewBox: "-100 0 200 10", width: 200, height: 10, "aria-hidden": "true" },
+    svg("rect", { class: "track", x: -100, y: 4, width: 200, height: 2 }),
+    svg("rect", { ...shape, height: 10, rx: 2 }),
   );
+  const head = h("th", { scope: "row" }, model, " ", h("small", {}, roleOf(model, data)));
+  return h("tr", {}, head, h("td", {}, bar), h("td", {}, words));
 }
-

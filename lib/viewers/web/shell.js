@@ -1,5 +1,5 @@
-// The frame around the answers: header, filters, pager, keys. It is drawn once; ids are those of one
-// document or one panel.
+// The frame around the answers: header, filters, pager, keys. It is drawn once; ids are those of a
+// document or of a panel.
 
 const VIEWS = [
   ["read", "r", "Read"],
@@ -21,9 +21,8 @@ function drawShell(data, title) {
   const views = VIEWS.filter(([mode]) => data.modes.includes(mode));
   const [aside, main] = title ? ["aside", "main"] : ["section", "div"]; // a panel is no whole page
   return [
-    h(
-      "div",
-      { class: "shell" },
+    div(
+      "shell",
       h(
         "header",
         { class: "top" },
@@ -33,16 +32,14 @@ function drawShell(data, title) {
           { "aria-label": "Views" },
           views.map(([value, letter, label]) => button({ value }, key(letter), ` ${label}`)),
         ),
-        h(
-          "div",
-          { class: "tools" },
+        div(
+          "tools",
           button({ id: "theme" }, key("t"), " Dark or light"),
           button({ id: "keys" }, key("?"), " Keys"),
         ),
       ),
-      h(
-        "div",
-        { class: "layout" },
+      div(
+        "layout",
         h(
           aside,
           { class: "side", "aria-label": "Choose and filter" },
@@ -63,26 +60,25 @@ const field = (id, label, control) => [
 ];
 
 function drawFilters() {
-  const both = (open, blind) => [h("span", { class: "open" }, open), h("span", { class: "blind" }, blind)];
+  const span = (name, words) => h("span", { class: name }, words);
+  const both = (open, blind) => [span("open", open), span("blind", blind)];
   const swap = { id: "swap", "aria-label": "Swap left and right", title: "Swap left and right" };
   const text = { type: "search", placeholder: "prompts and answers", autocomplete: "off" };
-  const ends = ["left-end", "", "right-end"].map((id) => h("span", { id: id || null }, id ? "" : "even"));
+  const ends = [h("span", { id: "left-end" }), span("", "even"), h("span", { id: "right-end" })];
   return h(
     "details",
     { id: "filters", open: true },
     h("summary", {}, "Systems and filters"),
-    h(
-      "div",
-      { class: "systems" },
+    div(
+      "systems",
       field("a", both("Left", "Between"), "select"),
       field("b", both("Right", "and"), "select"),
       button(swap, "⇅"),
     ),
-    h("div", { class: "search" }, field("search", [key("/"), " Search"], { ...text, spellcheck: "false" })),
+    div("search", field("search", [key("/"), " Search"], { ...text, spellcheck: "false" })),
     h("div", { id: "presets", role: "group", "aria-label": "Presets" }),
-    h(
-      "div",
-      { class: "numbers" },
+    div(
+      "numbers",
       field("score", "Scores of", "select"),
       h("div", { id: "slice", role: "status" }),
       h("div", {
@@ -96,9 +92,8 @@ function drawFilters() {
       "details",
       { class: "more-filters" },
       h("summary", {}, "More filters"),
-      h(
-        "div",
-        { class: "fields" },
+      div(
+        "fields",
         field("order", "Order", "select"),
         field("seed", "Seed", { type: "number", step: 1 }),
         field("winner", "Winner", "select"),
@@ -112,20 +107,20 @@ function drawFilters() {
 }
 
 function drawPager() {
-  return h(
-    "div",
-    { class: "pager" },
+  const diff = h("input", { type: "checkbox", id: "diff" });
+  return div(
+    "pager",
     button({ id: "previous" }, key("k"), " Previous"),
     button({ id: "next" }, key("j"), " Next"),
     h("label", {}, "Row ", h("input", { id: "place", type: "number", min: 1, value: 1 })),
     h("span", { id: "count", role: "status" }),
-    h("label", { class: "diff" }, h("input", { type: "checkbox", id: "diff" }), " ", key("d"), " mark words"),
+    h("label", { class: "diff" }, diff, " ", key("d"), " mark words"),
   );
 }
 
 function drawHelp() {
-  const row = ([letters, words]) =>
-    h("tr", {}, h("th", { scope: "row" }, letters.map((one) => [key(one), " "])), h("td", {}, words));
+  const head = (letters) => h("th", { scope: "row" }, letters.map((one) => [key(one), " "]));
+  const row = ([letters, words]) => h("tr", {}, head(letters), h("td", {}, words));
   return h(
     "dialog",
     { id: "help", "aria-labelledby": "help-title" },

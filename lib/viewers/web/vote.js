@@ -85,9 +85,7 @@ class Ballot {
   }
 
   undo() {
-    const last = [...this.voted().values()].sort((one, other) =>
-      one.time < other.time ? 1 : -1,
-    )[0];
+    const last = [...this.voted().values()].at(-1);
     if (!last || !this.store.open()) return;
     this.record("undo", last.id, [last.left, last.right], "");
     this.last = null;
@@ -103,7 +101,7 @@ class Ballot {
     this.id = id;
     return [
       this.drawReveal(),
-      id ? this.drawAnswers(id) : h("p", { class: "legend" }, "Every pair is judged. Thank you."),
+      id ? this.drawAnswers(id) : legend("Every pair is judged. Thank you."),
       this.drawButtons(id),
       this.drawResults(voted),
     ];
@@ -117,14 +115,12 @@ class Ballot {
   }
 
   drawProgress(done, all, identical) {
-    const reveal = h("input", {
-      type: "checkbox",
-      onchange: (event) => {
-        this.reveal = event.target.checked;
-        this.page.show();
-      },
-    });
-    reveal.checked = this.reveal;
+    const tell = () => {
+      this.reveal = !this.reveal;
+      this.page.show();
+    };
+    const reveal = h("input", { type: "checkbox", checked: this.reveal, onchange: tell });
+    const names = [...new Set(this.store.votes.map((vote) => vote.rater || ""))];
     const left = identical ? ` (${count(identical, "identical pair")} left out)` : "";
     const name = {
       id: "rater",
@@ -133,18 +129,11 @@ class Ballot {
       list: "raters",
       onchange: (event) => this.rename(event.target.value.trim()),
     };
-    return h(
-      "div",
-      { class: "progress" },
-      h("label", { class: "rater", for: "rater" }, "Your name"),
+    return div(
+      "progress",
+      h("label", { for: "rater" }, "Your name"),
       h("input", name),
-      h(
-        "datalist",
-        { id: "raters" },
-        [...new Set(this.store.votes.map((vote) => vote.rater || ""))]
-          .filter(Boolean)
-          .map((value) => h("option", { value })),
-      ),
+      h("datalist", { id: "raters" }, names.filter(Boolean).map((value) => h("option", { value }))),
       h("p", { role: "status" }, h("strong", {}, `${done} of ${all} judged`), left),
       h("progress", { max: all, value: done, "aria-label": "Judged" }),
       h("label", {}, reveal, " Tell me after each vote which was which"),
@@ -178,26 +167,16 @@ class Ballot {
   drawAnswers(id) {
     const { prompt } = this.pairOf(id);
     const cards = this.sides(id).map((system, place) =>
-      h(
-        "article",
-        { class: "answer plain", "aria-label": `Answer ${"AB"[place]}` },
-        h("header", {}, h("strong", { class: "name" }, "AB"[place])),
-        drawText(prompt.answer(system).text),
-      ),
+      drawFrame("AB"[place], "plain", [], "", [], drawText(prompt.answer(system).text)),
     );
-    return h(
-      "div",
-      {},
-      drawPrompt({ ...prompt, reference: null }, ""),
-      h("div", { class: "pair" }, cards),
-    );
+    return h("div", {}, drawPrompt({ ...prompt, reference: null }, ""), div("pair", cards));
   }
 
   drawButtons(id) {
     const press = (letter, label, action) =>
       button({ onclick: action, disabled: !this.store.open() }, key(letter), ` ${label}`);
     const undo = press("u", "Undo", () => this.undo());
-    if (!id) return h("div", { class: "aside" }, undo);
+    if (!id) return div("aside", undo);
     const note = {
       id: "note",
       value: this.note,
@@ -206,27 +185,17 @@ class Ballot {
       placeholder: "optional",
       oninput: (event) => (this.note = event.target.value), // kept when the view is redrawn
     };
-    return [
-      h(
-        "div",
-        { class: "ballot" },
-        VERDICTS.map(([verdict, label], place) =>
-          press(`${place + 1}`, label, () => this.vote(verdict)),
-        ),
-      ),
-      h(
-        "div",
-        { class: "aside" },
-        h("label", { class: "note" }, "Note", h("input", note)),
-        press("s", "Skip", () => this.skip()),
-        undo,
-      ),
-    ];
+    const verdicts = VERDICTS.map(([verdict, label], place) =>
+      press(`${place + 1}`, label, () => this.vote(verdict)),
+    );
+    const noted = h("label", { class: "note" }, "Note", h("input", note));
+    const skip = press("s", "Skip", () => this.skip());
+    return [div("ballot", verdicts), div("aside", noted, skip, undo)];
   }
 
   drawResults(voted) {
     if (voted.size < ENOUGH_VOTES) {
-      return h("p", { class: "legend" }, `Results are shown after ${ENOUGH_VOTES} votes.`);
+      return legend(`Results are shown after ${ENOUGH_VOTES} votes.`);
     }
     const [a, b] = this.systems();
     const found = voteResults(voted, a);
@@ -245,12 +214,7 @@ class Ballot {
       { class: "results", "aria-label": "Results" },
       h("p", {}, `By ${count(found.n, "vote")} ${inWords(found, a, b)}.`),
       h("ul", {}, judged),
-      h(
-        "p",
-        { class: "legend" },
-        "kappa is agreement beyond chance: 1 is perfect, 0 is what guessing with the same habits " +
-          "gives.",
-      ),
+      legend("kappa is agreement beyond chance: 1 is perfect, 0 is no better than guessing."),
     );
   }
 
@@ -266,7 +230,7 @@ class Ballot {
   }
 
   drawKeeping(mine) {
-    const where = h("p", { class: "legend", role: "status" }, this.store.where());
+    const where = legend(this.store.where());
     if (!this.store.file) return where;
     const votes = standingVotes(this.store.votes);
     const others = votes.length > mine ? ", those of other raters and systems too" : "";

@@ -56,7 +56,7 @@ function storageOrNull() {
 
 const systemsOf = (vote) => [vote.left, vote.right].sort().join("\n");
 
-// What stands: the last word of each rater on each prompt and pair of systems; an undone vote is none.
+// What stands: each rater's last word on each prompt and pair of systems; an undone vote is none.
 function standingVotes(votes) {
   const last = new Map();
   for (const vote of votes) {
