@@ -50,7 +50,13 @@ class Panel(anywidget.AnyWidget):
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
         self.setup = self.setup | {"id": self.model_id}
-        self.on_msg(lambda _, content, buffers: self.heard(content))
+        self.on_msg(lambda _, content, buffers: self._hear(content))
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        if message.get("kind") == "ping":
+            self.send({"kind": "pong"})
+        else:
+            self.heard(message)
 
     def heard(self, message: Mapping[str, Any]) -> None:
         """Answer one message of the browser."""

@@ -96,6 +96,17 @@ def test_a_kernel_that_is_gone_is_told_and_takes_no_votes(ballot: object, votes:
     assert read_votes(votes) == []
 
 
+def test_a_kernel_that_was_restarted_is_told_to_whoever_touches_the_panel(
+    ballot: object
+) -> None:
+    ballot.clock.install()
+    ballot.evaluate("window.dead = true")  # no word of it reaches the page
+    ballot.clock.run_for(6000)
+    ballot.locator(".prompt").click()
+    ballot.clock.run_for(4000)
+    ballot.get_by_text("The kernel does not answer: it is busy with another cell").wait_for()
+
+
 def test_a_vote_that_cannot_be_written_is_told(votes: Path, open_panel: Callable) -> None:
     votes.parent.write_text("a file where the folder should be")
     page = open_panel(panel_of(small_systems(), votes, a="sft", b="dpo", mode="vote")).page
@@ -114,7 +125,7 @@ def test_damaged_lines_are_told_beside_the_ballot(votes: Path, open_panel: Calla
 
 def test_before_the_data_come_the_panel_says_what_it_waits_for(open_panel: Callable) -> None:
     panel = panel_of(small_systems())
-    panel.heard = lambda message: None  # a kernel that is busy
+    panel._hear = lambda message: None  # a kernel that is busy
     page = open_panel(panel).page
     page.get_by_text("Waiting for the kernel. It answers when the running cell ends").wait_for()
 

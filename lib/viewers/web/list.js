@@ -37,7 +37,7 @@ function drawList(page) {
     div("whole", h("label", {}, whole, " whole answers of every row, as for printing")),
     h(
       "div",
-      { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rows" },
+      { class: "scroll", tabindex: 0, role: "group", "aria-label": "Rows" },
       h(
         "table",
         { class: "rows" },

@@ -41,7 +41,7 @@ function connect(page) {
   byId("previous").addEventListener("click", () => go(page, placeOf(page) - 1));
   byId("next").addEventListener("click", () => go(page, placeOf(page) + 1));
   byId("place").addEventListener("change", (event) => go(page, Number(event.target.value) - 1));
-  for (const one of page.body.querySelectorAll("nav button")) {
+  for (const one of page.body.querySelectorAll(".views button")) {
     one.addEventListener("click", () => page.change({ mode: one.value }));
   }
   page.address.listen(() => {
@@ -61,7 +61,7 @@ function drawPage(page) {
   byId("slice").replaceChildren(...drawSlice(page));
   byId("count").textContent = `${page.slice.length} of ${pairs.length} prompts`;
   body.dataset.mode = state.mode;
-  for (const one of body.querySelectorAll("nav button")) {
+  for (const one of body.querySelectorAll(".views button")) {
     one.setAttribute("aria-pressed", String(one.value === state.mode));
   }
   byId("view").replaceChildren(...drawView(page).flat().filter(Boolean));

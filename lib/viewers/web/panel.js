@@ -5,6 +5,8 @@
 const WAITING =
   "Waiting for the kernel. It answers when the running cell ends. " +
   "If none is connected, connect one and run this cell again.";
+const SILENT =
+  "The kernel does not answer: it is busy with another cell, or gone. If so, run this cell again.";
 const GONE = "The kernel that made this panel is gone: run the cell again. ";
 
 function render({ model, el, signal }) {
@@ -20,7 +22,7 @@ function render({ model, el, signal }) {
   keepKeys(host, signal);
 
   const theme = () => (looksDark(el) ? "dark" : "light");
-  const panel = { model, root, body, notice, theme, alive: true, open: null };
+  const panel = { model, root, body, notice, theme, alive: true, open: null, heard: 0 };
   const observe = (target, options, act) => {
     const observer = new MutationObserver(act);
     observer.observe(target, { attributes: true, ...options });
@@ -36,6 +38,8 @@ function render({ model, el, signal }) {
   follow();
   (model.get("setup").kind === "playground" ? startPlayground : startAnswers)(panel);
   watchKernel(panel, el);
+  model.on("msg:custom", () => heardKernel(panel));
+  for (const touch of ["pointerdown", "keydown"]) body.addEventListener(touch, () => askKernel(panel));
   model.send({ kind: "ready" });
 }
 
@@ -55,6 +59,19 @@ function watchKernel(panel, el) {
   panel.alive = alive;
   say(panel, alive ? (panel.open ? "" : WAITING) : GONE + (panel.open?.withoutKernel || ""));
   panel.open?.show?.();
+}
+
+// A restarted kernel tells nobody, so whoever touches the panel makes it ask.
+function askKernel(panel) {
+  if (!panel.open || panel.asked || Date.now() - panel.heard < 1000) return;
+  panel.asked = setTimeout(() => say(panel, SILENT), 3000);
+  panel.model.send({ kind: "ping" });
+}
+
+function heardKernel(panel) {
+  clearTimeout(panel.asked);
+  Object.assign(panel, { asked: null, heard: Date.now() });
+  if (panel.notice.textContent === SILENT) say(panel, "");
 }
 
 function say(panel, words) {

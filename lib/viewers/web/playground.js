@@ -99,8 +99,8 @@ function drawColumn({ system, texts, scores, chosen, note }) {
     return drawFrame(`#${place + 1}`, side, badges, "", bars, drawText(text));
   });
   return h(
-    "section",
-    { "aria-label": `Answers of ${system}` },
+    "div",
+    { role: "group", "aria-label": `Answers of ${system}` },
     h("strong", { class: "name" }, system),
     note ? h("p", { class: "legend warn" }, note) : null,
     div("pool", cards.length ? cards : legend("waiting…")),

@@ -19,17 +19,19 @@ const KEYS = [
 
 function drawShell(data, title) {
   const views = VIEWS.filter(([mode]) => data.modes.includes(mode));
-  const [aside, main] = title ? ["aside", "main"] : ["section", "div"]; // a panel is no whole page
+  const whole = ["header", "nav", "aside", "main"];
+  const [header, nav, aside, main] = title ? whole : whole.map(() => "div"); // no page in a page
+  const role = title ? null : "group";
   return [
     div(
       "shell",
       h(
-        "header",
+        header,
         { class: "top" },
         title ? h("h1", {}, title) : null,
         h(
-          "nav",
-          { "aria-label": "Views" },
+          nav,
+          { class: "views", role, "aria-label": "Views" },
           views.map(([value, letter, label]) => button({ value }, key(letter), ` ${label}`)),
         ),
         div(
@@ -42,7 +44,7 @@ function drawShell(data, title) {
         "layout",
         h(
           aside,
-          { class: "side", "aria-label": "Choose and filter" },
+          { class: "side", role, "aria-label": "Choose and filter" },
           drawFilters(),
           h("div", { id: "voter" }),
           drawLegend(data),

@@ -209,9 +209,8 @@ class Ballot {
       .map(([name, { same, n, kappa }]) =>
         h("li", {}, `${name} agrees in ${percent(same)} of ${n}, kappa ${number(kappa)}`),
       );
-    return h(
-      "section",
-      { class: "results", "aria-label": "Results" },
+    return div(
+      "results",
       h("p", {}, `By ${count(found.n, "vote")} ${inWords(found, a, b)}.`),
       h("ul", {}, judged),
       legend("kappa is agreement beyond chance: 1 is perfect, 0 is no better than guessing."),
