@@ -40,7 +40,7 @@ def test_a_thousand_prompts_of_eight_systems_open_and_turn(
     assert page.locator("#count").inner_text() == "1000 of 1000 prompts"
     assert page.locator("*").count() < MOST_ELEMENTS
     page.keyboard.press("l")
-    assert page.locator("#view tbody tr").count() == 50
+    assert page.locator("#view tbody tr").count() == 100  # as far as the row that was read
     assert path.stat().st_size < 5_000_000
 
 
