@@ -6,11 +6,7 @@ function drawOf(text) {
   for (const byte of new TextEncoder().encode(text)) {
     state = Math.imul(state ^ byte, 0x01000193);
   }
-  for (const [shift, factor] of [
-    [16, 0x85ebca6b],
-    [13, 0xc2b2ae35],
-    [16, 1],
-  ]) {
+  for (const [shift, factor] of [[16, 0x85ebca6b], [13, 0xc2b2ae35], [16, 1]]) {
     state = Math.imul(state ^ (state >>> shift), factor);
   }
   return state >>> 0;

@@ -27,7 +27,7 @@ function factsOf(answer) {
 function drawCard(name, answer, side, data, text, badges = []) {
   const tags = answer.loop ? [tag(`repeats itself for ${answer.loop} words`, "warn")] : [];
   const checks = Object.entries(answer.checks).map(([check, kept]) =>
-    tag(`${kept ? "keeps" : "breaks"} ${check}`, kept ? "kept" : "broken"),
+    kept ? tag(`keeps ${check}`, "kept") : tag(`breaks ${check}`, "broken"),
   );
   const scores = data.models.map((model) =>
     drawScore(model, answer.rewards[model], data.reach[model] || [0, 0], side),

@@ -37,12 +37,8 @@ function setUpChecks(page, id, labels) {
 
 function showControls({ state, byId, root }) {
   for (const id of ["a", "b", "score", "order", "winner", "seed"]) byId(id).value = state[id];
-  for (const [id, other] of [
-    ["a", "b"],
-    ["b", "a"],
-  ]) {
-    for (const option of byId(id).options) option.disabled = option.value === state[other];
-  }
+  for (const option of byId("a").options) option.disabled = option.value === state.b;
+  for (const option of byId("b").options) option.disabled = option.value === state.a;
   if (root.activeElement !== byId("search")) byId("search").value = state.search;
   byId("diff").checked = state.diff;
   [byId("shortest").value, byId("longest").value] = state.tokens;
@@ -109,20 +105,15 @@ function drawHistogram(page, pairs) {
 function drawSlice({ slice, state }) {
   const found = summaryOf(slice, state.score);
   if (!found.n) return [h("p", {}, "No scored pair in this slice.")];
-  const ahead = found.rate < 0.5;
-  const [from, rate] = ahead ? [1 - found.high, 1 - found.rate] : [found.low, found.rate];
+  const rightWins = found.rate < 0.5;
+  const [from, rate] = rightWins ? [1 - found.high, 1 - found.rate] : [found.low, found.rate];
+  const width = 100 * (found.high - found.low);
   const bar = svg(
     "svg",
     { viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" },
     svg("rect", { class: "track", y: 5, width: 100, height: 2 }),
     svg("rect", { class: "half", x: 49.8, width: 0.4, height: 12 }),
-    svg("rect", {
-      class: ahead ? "b" : "a",
-      x: 100 * from,
-      y: 3,
-      width: 100 * (found.high - found.low),
-      height: 6,
-    }),
+    svg("rect", { class: rightWins ? "b" : "a", x: 100 * from, y: 3, width, height: 6 }),
     svg("rect", { class: "point", x: 100 * rate - 0.6, width: 1.2, height: 12 }),
   );
   return [

@@ -49,10 +49,7 @@ const PRESETS = {
 };
 
 function selectPairs(pairs, wanted, data) {
-  return ordered(
-    pairs.filter((pair) => passes(pair, wanted, data)),
-    wanted,
-  );
+  return ordered(pairs.filter((pair) => passes(pair, wanted, data)), wanted);
 }
 
 function passes(pair, wanted, data) {
@@ -92,14 +89,8 @@ function summaryOf(pairs, score) {
     (who) => winners.filter((w) => w === who).length,
   );
   const mean = (side) => pairs.reduce((sum, pair) => sum + pair[side].tokens, 0) / pairs.length;
-  return {
-    wins,
-    ties,
-    losses,
-    ...winRate(wins, ties, losses),
-    tokensA: mean("a"),
-    tokensB: mean("b"),
-  };
+  const lengths = { tokensA: mean("a"), tokensB: mean("b") };
+  return { wins, ties, losses, ...winRate(wins, ties, losses), ...lengths };
 }
 
 // From the winner's side: who wins, how often, the interval, against whom.

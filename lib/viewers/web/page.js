@@ -85,10 +85,7 @@ function drawView(page) {
 }
 
 function placeOf(page) {
-  return Math.max(
-    0,
-    page.slice.findIndex((pair) => pair.prompt.id === page.state.id),
-  );
+  return Math.max(0, page.slice.findIndex((pair) => pair.prompt.id === page.state.id));
 }
 
 function go(page, to) {

@@ -1,6 +1,6 @@
-// The viewer as a notebook's panel (anywidget): the kernel sends the data when the panel is shown and
-// takes votes one by one; the view is the widget's `view`. A shadow root keeps the notebook's styles
-// and ids apart from the panel's.
+// The viewer as a notebook's panel (anywidget): the kernel sends the data when the panel is shown
+// and takes votes one by one; the view is the widget's `view`. A shadow root keeps styles and ids of
+// the notebook and of the panel apart.
 
 const WAITING =
   "Waiting for the kernel. It answers when the running cell ends. " +
@@ -39,7 +39,8 @@ function render({ model, el, signal }) {
   (model.get("setup").kind === "playground" ? startPlayground : startAnswers)(panel);
   watchKernel(panel, el);
   model.on("msg:custom", () => heardKernel(panel));
-  for (const touch of ["pointerdown", "keydown"]) body.addEventListener(touch, () => askKernel(panel));
+  const ask = () => askKernel(panel);
+  for (const touch of ["pointerdown", "keydown"]) body.addEventListener(touch, ask);
   model.send({ kind: "ready" });
 }
 

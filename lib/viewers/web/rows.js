@@ -2,12 +2,8 @@
 
 function readCollection(text) {
   const data = JSON.parse(text);
-  data.parsed = new Map(
-    data.systems.map(([name, policy, rule, n, temperature]) => [
-      name,
-      { policy, rule, n, temperature },
-    ]),
-  );
+  const system = ([name, policy, rule, n, temperature]) => [name, { policy, rule, n, temperature }];
+  data.parsed = new Map(data.systems.map(system));
   data.systems = [...data.parsed.keys()];
   data.prompts = data.prompts.map((row) => readPrompt(row, data));
   data.byId = new Map(data.prompts.map((prompt) => [prompt.id, prompt]));
@@ -49,9 +45,7 @@ function readAnswer([text, tokens, cutOff, scores, loop, checks, textId], models
 }
 
 function pairsOf(data, a, b) {
-  return data.prompts
-    .map((prompt) => pairOf(prompt, a, b))
-    .filter((pair) => pair.a && pair.b);
+  return data.prompts.map((prompt) => pairOf(prompt, a, b)).filter((pair) => pair.a && pair.b);
 }
 
 function pairOf(prompt, a, b) {
