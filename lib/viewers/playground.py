@@ -91,7 +91,7 @@ class PlaygroundPanel(Panel):
             self._show()
         elif kind == "stop":
             self.stopped.set()
-        elif kind == "ask" and not (self.thread and self.thread.is_alive()):
+        elif kind == "ask" and not self.picture.get("running"):
             self.ask(message)
 
     def ask(self, message: Mapping[str, Any]) -> None:
@@ -109,7 +109,7 @@ class PlaygroundPanel(Panel):
         self.thread.start()
 
     def _asked(self, message: Mapping[str, Any]) -> list[str]:
-        systems = [system for system in self.systems if system in message["systems"]]
+        systems = [system for system in self.systems if system in (message.get("systems") or ())]
         if not systems:
             raise ValueError("no system was chosen; choose at least one")
         return systems
