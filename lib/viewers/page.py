@@ -14,50 +14,37 @@ from pathlib import Path
 from IPython.display import HTML, display
 from markupsafe import Markup
 
-from lib.runtime.files import sha256_of_value, write_text
+from lib.runtime.files import write_text
+from lib.viewers.assets import SCRIPTS, STYLES, TEMPLATES, read_web
 from lib.viewers.page_data import page_data, zipped
-from lib.viewers.render import STYLES, TEMPLATES, read_web
-from lib.viewers.rows import Collection, Row, Systems, join, pairs
+from lib.viewers.rows import Collection, Row, Systems, join
 
-PAGE_STYLES = (*STYLES, "page.css", "views.css")
-SCRIPTS = ("dom.js", "diff.js", "text.js", "rows.js", "blind.js", "filters.js", "state.js",
-           "read.js", "candidates.js", "list.js", "votes.js", "vote.js", "controls.js", "keys.js",
-           "page.js")
+TITLE = "Compare answers"
 ZIP_FROM = 2_000_000  # bytes of data; below it the answers stay readable in the file itself
 SANDBOX = "allow-scripts allow-downloads allow-modals"  # no same origin: no cookies, no kernel
 
 
 def write_page(
-    systems: Systems | Collection,
-    path: Path | str,
-    heldout: Iterable[Row] = (),
-    judges: Sequence[str] = (),
-    title: str = "Compare answers",
-    a: str | None = None,
-    b: str | None = None,
+    systems: Systems | Collection, path: Path | str, heldout: Iterable[Row] = (),
+    judges: Sequence[str] = (), title: str = TITLE, a: str | None = None, b: str | None = None,
 ) -> Path:
     """Write the page and give its path; it opens on a (else the last system) and b (the first).
 
     The other parameters are those of `rows.join`.
     """
-    write_text(path, page_html(join(systems, heldout, judges), title, a, b))
+    write_text(path, page_html(page_data(join(systems, heldout, judges), a, b), title))
     return Path(path)
 
 
-def page_html(collection: Collection, title: str = "Compare answers", a: str | None = None,
-              b: str | None = None) -> str:
-    """The whole page as one string; data beyond 2 MB are zipped, browsers unzip them themselves.
+def page_html(data: str, title: str = TITLE, zip_from: int = ZIP_FROM) -> str:
+    """The whole page around the JSON of `page_data`; from `zip_from` bytes on the data are zipped.
 
-    Raises ViewerError when a or b has no responses.
+    Browsers unzip them themselves.
     """
-    style, script = read_web(PAGE_STYLES), f'"use strict";\n{read_web(SCRIPTS)}'
-    opened = (a or collection.systems[-1], b or collection.systems[0])
-    pairs(collection, *opened)
-    data = page_data(collection, opened)
-    large = len(data.encode("utf-8")) > ZIP_FROM
+    style, script = read_web(STYLES), f'"use strict";\n{read_web((*SCRIPTS, "standalone.js"))}'
+    large = len(data.encode("utf-8")) > zip_from
     return TEMPLATES.get_template("page.html.jinja").render(
         title=title,
-        page_id=sha256_of_value([title, data])[:16],
         policy=_policy(style, script),
         style=Markup(style),
         script=Markup(script),
@@ -68,8 +55,12 @@ def page_html(collection: Collection, title: str = "Compare answers", a: str | N
 
 def show_page(path: Path | str, height: int = 900) -> None:
     """Display a written page inside the notebook; it stays in the notebook's HTML export."""
-    page = escape(Path(path).read_text(encoding="utf-8"))
-    frame = (f'<iframe title="Compare answers" sandbox="{SANDBOX}" srcdoc="{page}" '
+    show_frame(Path(path).read_text(encoding="utf-8"), height)
+
+
+def show_frame(page: str, height: int = 900) -> None:
+    """Display the text of a page in a sandboxed frame: its scripts reach nothing outside of it."""
+    frame = (f'<iframe title="{TITLE}" sandbox="{SANDBOX}" srcdoc="{escape(page)}" '
              f'style="width:100%;height:{height}px;border:1px solid #8886;border-radius:8px">')
     display(HTML(f"<div>{frame}</iframe></div>"))  # the div keeps IPython from suggesting IFrame
 

@@ -3,7 +3,8 @@
 Comes in: response rows per system (`responses/<system>.jsonl`) and, if wanted, the held-out rows
 with references and constraints. Goes out: one frozen `Collection`. Systems that drew from one pool
 (`sft`, `sft+bon4@0.6`, `sft+random4@0.6`) share it, so that a page carries each text once.
-All text is made visible on the way in (`visible.py`); escaping is left to the renderers.
+All text is made visible on the way in (`visible.py`). Who won is decided by `web/rows.js`, by the
+rule of `lib.analysis.comparisons.scoreboard`: equal stripped texts tie, else the higher score wins.
 """
 
 import math
@@ -14,12 +15,12 @@ from typing import Any
 from lib.analysis.texts.constraints import check_constraints
 from lib.analysis.texts.repetition import longest_repeated_run
 from lib.analysis.texts.variety import distinct_n
+from lib.runtime.files import sha256_of_value
 from lib.viewers.visible import visible
 
 Row = dict[str, Any]
 Systems = Mapping[str, Sequence[Row]]
 Reach = Mapping[str, tuple[float, float]]  # model -> (lowest, highest) score
-EQUAL_SCORES = 1e-9  # two scores this close are a tie
 SHORTEST_LOOP = 12  # words; less said twice in a row is emphasis
 
 
@@ -29,9 +30,13 @@ class ViewerError(ValueError):
 
 @dataclass(frozen=True)
 class Answer:
-    """One candidate answer; `rewards` has a score or None for every model of the collection."""
+    """One candidate answer; `rewards` has a score or None for every model of the collection.
+
+    `text_id` is equal for equal stripped texts of a prompt.
+    """
 
     text: str
+    text_id: int
     tokens: int
     finish: str
     rewards: Mapping[str, float | None]
@@ -41,10 +46,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Pool:
-    """Answers drawn for one prompt and which of them each system chose."""
+    """Answers drawn for one prompt and which of them each system chose.
+
+    `picked` names the systems that had a score to choose by, or nothing to choose from.
+    """
 
     answers: tuple[Answer, ...]
     chosen: Mapping[str, int]
+    picked: frozenset[str]
     diversity: float  # distinct word pairs over all word pairs, 0..1
 
 
@@ -83,37 +92,17 @@ class Collection:
         """Models that are not judges."""
         return self.models[len(self.judges):]
 
-
-@dataclass(frozen=True)
-class Pair:
-    """Two systems' answers to one prompt."""
-
-    prompt: Prompt
-    a: Answer
-    b: Answer
-
-    def gap(self, model: str) -> float | None:
-        """Score of a minus score of b, None when either could not be scored."""
-        a, b = self.a.rewards.get(model), self.b.rewards.get(model)
-        return None if a is None or b is None else a - b
-
-    def winner(self, model: str) -> str | None:
-        """`a`, `b` or `tie` by the model's scores, None when either could not be scored."""
-        gap = self.gap(model)
-        if gap is None:
-            return None
-        return "tie" if abs(gap) <= EQUAL_SCORES else "a" if gap > 0 else "b"
-
     @property
-    def identical(self) -> bool:
-        """Whether both systems gave the same text."""
-        return self.a.text == self.b.text
+    def key(self) -> str:
+        """Hash of these systems' very answers: votes belong to texts, not to names."""
+        texts = [[visible(prompt.id), *(
+            found.text if (found := prompt.answer(system)) else None for system in self.systems)]
+            for prompt in self.prompts]
+        return sha256_of_value([self.systems, texts])[:12]
 
 
 def join(
-    systems: "Systems | Collection",
-    heldout: Iterable[Row] = (),
-    judges: Sequence[str] = (),
+    systems: Systems | Collection, heldout: Iterable[Row] = (), judges: Sequence[str] = (),
 ) -> Collection:
     """Join systems by prompt id, in the order in which prompts first appear.
 
@@ -135,17 +124,6 @@ def join(
         for id in ids
     )
     return Collection(prompts, tuple(systems), models, tuple(judges), _reach(prompts, models))
-
-
-def pairs(collection: Collection, a: str, b: str) -> list[Pair]:
-    """Every prompt that both systems answered; raises ViewerError for an unknown system."""
-    for system in (a, b):
-        if system not in collection.systems:
-            raise ViewerError(
-                f"system {system!r} has no responses; choose from {', '.join(collection.systems)}"
-            )
-    both = ((prompt, prompt.answer(a), prompt.answer(b)) for prompt in collection.prompts)
-    return [Pair(*three) for three in both if three[1] and three[2]]
 
 
 def _by_id(system: str, rows: Sequence[Row]) -> dict[str, Row]:
@@ -194,6 +172,8 @@ def _prompt(rows: Mapping[str, Row], heldout: Row, models: Sequence[str]) -> Pro
         texts = tuple(candidate["text"] for candidate in row["candidates"])
         pools.setdefault(texts, {})[system] = row["chosen"]
         candidates[texts] = _merged(candidates.get(texts), row["candidates"])
+    texts_of = (text.strip() for texts in pools for text in texts)
+    ids = {text: number for number, text in enumerate(dict.fromkeys(texts_of))}
     first = next(iter(rows.values()))
     reference = heldout.get("reference")
     return Prompt(
@@ -202,8 +182,9 @@ def _prompt(rows: Mapping[str, Row], heldout: Row, models: Sequence[str]) -> Pro
         source=visible(first.get("source") or heldout.get("source") or ""),
         reference=visible(reference) if reference else None,
         pools=tuple(
-            Pool(tuple(_answer(row, heldout, models) for row in candidates[texts]),
-                 chosen, distinct_n(texts, 2) or 0.0)
+            Pool(tuple(_answer(row, ids, heldout, models) for row in candidates[texts]), chosen,
+                 frozenset(system for system in chosen if _picked(rows[system])),
+                 distinct_n(texts, 2) or 0.0)
             for texts, chosen in pools.items()
         ),
     )
@@ -225,10 +206,16 @@ def _scores(candidate: Row) -> dict[str, float]:
             if score is not None and math.isfinite(score)}
 
 
-def _answer(row: Row, heldout: Row, models: Sequence[str]) -> Answer:
+def _picked(row: Row) -> bool:
+    """Whether the answer was picked: alone, or with a score among its candidates to go by."""
+    return len(row["candidates"]) == 1 or any(map(_scores, row["candidates"]))
+
+
+def _answer(row: Row, ids: Mapping[str, int], heldout: Row, models: Sequence[str]) -> Answer:
     rewards, run = _scores(row), longest_repeated_run(row["text"])
     return Answer(
         text=visible(row["text"]),
+        text_id=ids[row["text"].strip()],
         tokens=row["tokens"],
         finish=row["finish"],
         rewards={model: rewards.get(model) for model in models},

@@ -1,65 +1,37 @@
-"""What a notebook cell calls to show a viewer: the live widget, or what still works without one.
+"""What a notebook cell calls to show a viewer: the live widget, or the page where none can live.
 
-A widget is dead in a notebook that ran headless (papermill, nbconvert): no kernel answers its
-buttons. There the same call shows plain HTML. `interactive` decides; None asks the environment, in
-which the study's runner sets STUDY_HEADLESS=1.
+A widget is dead in a notebook that ran headless (papermill, nbconvert). There the same call embeds
+the page, which needs no kernel. `interactive` decides; None asks the environment (`live.is_live`).
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from IPython import get_ipython
-from IPython.display import HTML, Javascript, display
-
-from lib.viewers import render
-from lib.viewers.candidates_panel import CandidatesPanel
-from lib.viewers.compare_panel import ComparePanel
-from lib.viewers.controls import Panel
-from lib.viewers.filters import preset, select
-from lib.viewers.pools import policies, pools_of
-from lib.viewers.rows import Collection, Row, Systems, join, pairs
-from lib.viewers.vote_panel import VotePanel
-from lib.viewers.votes import read_votes
-
-HEADLESS = "STUDY_HEADLESS"
-STATIC_ROWS = 5
-LONGEST_CELL = 300  # characters
-
-
-def is_live(interactive: bool | None = None) -> bool:
-    """Whether a person can click: as told, else a kernel that was not started headless."""
-    if interactive is not None:
-        return interactive
-    shell = get_ipython()
-    return os.environ.get(HEADLESS) != "1" and shell is not None and hasattr(shell, "kernel")
+from lib.viewers.live import is_live
+from lib.viewers.page import page_html, show_frame
+from lib.viewers.page_data import page_data
+from lib.viewers.panel import AnswersPanel
+from lib.viewers.rows import Collection, Row, Systems, ViewerError, join
 
 
 def show_compare(
     systems: Systems | Collection, heldout: Iterable[Row] = (), judges: Sequence[str] = (),
-    a: str | None = None, b: str | None = None, interactive: bool | None = None,
+    a: str | None = None, b: str | None = None, votes: Path | str | None = None,
+    interactive: bool | None = None,
 ) -> None:
-    """Show two systems side by side; headless, the five pairs with the largest score gaps."""
-    collection = join(systems, heldout, judges)
-    if is_live(interactive):
-        show_panel(ComparePanel(collection, a, b))
-    else:
-        one, other = a or collection.systems[-1], b or collection.systems[0]
-        _show_html(static_pairs(collection, one, other))
+    """Show a (None: the last system) and b (None: the first) side by side.
+
+    With a votes file the panel can vote blind too. Raises ViewerError for fewer than two systems.
+    """
+    _show(_several(join(systems, heldout, judges)), "read", a, b, votes, 0, interactive)
 
 
 def show_candidates(
     systems: Systems | Collection, heldout: Iterable[Row] = (), judges: Sequence[str] = (),
     interactive: bool | None = None,
 ) -> None:
-    """Show all candidates for a prompt; headless, those for the first prompt."""
-    collection = join(systems, heldout, judges)
-    if is_live(interactive):
-        show_panel(CandidatesPanel(collection))
-    else:
-        prompt = collection.prompts[0]
-        pool = list(pools_of(prompt, policies(collection.systems)[-1]).values())[0]
-        _show_html(render.style() + render.candidates(prompt, pool, collection))
+    """Show every candidate for a prompt, and which system took which."""
+    _show(join(systems, heldout, judges), "candidates", None, None, None, 0, interactive)
 
 
 def show_vote(
@@ -67,40 +39,25 @@ def show_vote(
     judges: Sequence[str] = (), a: str | None = None, b: str | None = None, seed: int = 0,
     interactive: bool | None = None,
 ) -> None:
-    """Show the blind vote; headless, how many votes the file holds and where to cast more."""
-    if is_live(interactive):
-        show_panel(VotePanel(join(systems, heldout, judges), Path(path), a, b, seed))
+    """Show the blind vote between a and b; each vote is appended to `path` at once.
+
+    Raises ViewerError for fewer than two systems.
+    """
+    _show(_several(join(systems, heldout, judges)), "vote", a, b, path, seed, interactive)
+
+
+def _show(collection: Collection, mode: str, a: str | None, b: str | None,
+          votes: Path | str | None, seed: int, interactive: bool | None) -> None:
+    live = is_live(interactive)
+    data = page_data(collection, a, b, mode, seed, votes=not live or votes is not None)
+    if live:
+        AnswersPanel(collection, data, votes).show()
     else:
-        _show_html(render.style() + render.note(
-            f"{len(read_votes(path))} votes in {Path(path).name}; cast more in JupyterLab or in "
-            "compare.html (key v)."))
+        show_frame(page_html(data, zip_from=0))
 
 
-def static_pairs(collection: Collection, a: str, b: str) -> str:
-    """HTML table of the five pairs with the largest gaps by the first model."""
-    score = (*collection.models, "")[0]
-    everything = pairs(collection, a, b)
-    rows = select(everything, preset("largest gap", score), collection)[:STATIC_ROWS]
-    gaps = [pair.gap(score) for pair in rows]
-    cells = [
-        (_short(pair.prompt.text), _short(pair.a.text), _short(pair.b.text),
-         "–" if gap is None else f"{gap:+.2f}")
-        for pair, gap in zip(rows, gaps, strict=True)
-    ]
-    caption = f"{len(rows)} of {len(everything)} prompts: the largest score gaps of {a} and {b}"
-    columns = ("prompt", a, b, f"gap by {score}" if score else "gap")
-    return render.style() + render.table(caption, columns, cells)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL - 1]}…"
-
-
-def show_panel(panel: Panel) -> None:
-    """Display a live panel and the script that gives it its keys."""
-    display(panel)
-    display(Javascript(render.read_web(("panel_keys.js",))))
-
-
-def _show_html(html: str) -> None:
-    display(HTML(html))
+def _several(collection: Collection) -> Collection:
+    if len(collection.systems) < 2:
+        raise ViewerError(f"one system ({collection.systems[0]}) cannot be compared; pass the "
+                          "responses of at least two")
+    return collection

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from IPython.display import HTML, DisplayHandle, display
+from markupsafe import Markup
 
 from lib.analysis.figures.training import smoothing_for
 from lib.analysis.statistics import exponential_moving_average
 from lib.runtime.files import parse_jsonl
-from lib.viewers import render
-from lib.viewers.show import is_live
+from lib.viewers.assets import TEMPLATES, number, read_web
+from lib.viewers.live import is_live
 
 Row = Mapping[str, Any]
 Point = tuple[float, float]
@@ -30,6 +31,7 @@ CHARTS = {
     "reward accuracy": ("rewards/accuracies",),
     "rewards": ("rewards/chosen", "rewards/rejected"),
 }
+STYLES = ("theme.css", "charts.css", "curves.css")
 SECONDS_BETWEEN_PICTURES = 1.0
 WIDTH, HEIGHT = 300, 150  # of a chart, in SVG units
 
@@ -75,10 +77,9 @@ def _whole_lines(metrics: Path) -> list[str]:
 def curves_html(rows: Sequence[Row]) -> str:
     """HTML with one chart for each metric that the rows hold: raw, smoothed, and validation."""
     charts = [_chart(title, keys, rows) for title, keys in CHARTS.items()]
-    return render.style() + render.fill(
-        "curves", charts=[chart for chart in charts if chart["lines"]], width=WIDTH, height=HEIGHT,
-        waiting=not rows,
-    )
+    return TEMPLATES.get_template("curves.html.jinja").render(
+        style=Markup(read_web(STYLES)), width=WIDTH, height=HEIGHT, waiting=not rows,
+        charts=[chart for chart in charts if chart["lines"]])
 
 
 def _chart(title: str, keys: Sequence[str], rows: Sequence[Row]) -> dict[str, Any]:
@@ -87,15 +88,15 @@ def _chart(title: str, keys: Sequence[str], rows: Sequence[Row]) -> dict[str, An
     everything = [point for points in (*train.values(), *checks.values()) for point in points]
     place = _scale(everything)
     lines = [
-        {"name": key.rpartition("/")[2], "side": "ab"[number], "raw": _path(points, place),
+        {"name": key.rpartition("/")[2], "side": "ab"[side], "raw": _path(points, place),
          "smooth": _path(_smoothed(points), place),
-         "last": render.number((points or checks[key])[-1][1], 3),
+         "last": number((points or checks[key])[-1][1], 3),
          "checks": [place(point) for point in checks[key]]}
-        for number, (key, points) in enumerate(train.items()) if points or checks[key]
+        for side, (key, points) in enumerate(train.items()) if points or checks[key]
     ]
     values = [value for _, value in everything] or [0.0]
     return {"title": title, "lines": lines,
-            "low": render.number(min(values), 3), "high": render.number(max(values), 3),
+            "low": number(min(values), 3), "high": number(max(values), 3),
             "steps": int(max((step for step, _ in everything), default=0))}
 
 

@@ -1,25 +1,25 @@
 """Blind votes on disk: one JSON object a line, appended, never rewritten.
 
 An append in a single write survives a kill after the click, and two tabs or processes cannot
-overwrite each other. What a rater takes back is a further line (`undo`). The page's downloads have
-the same lines. A damaged line (a full disk, a hand edit) is reported and passed over.
+overwrite each other. What a rater takes back is a further line (`undo`). Downloads of the
+page have the same lines and may lie beside. A damaged line (a full disk, a hand edit) is reported
+and passed over.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path
+from typing import Any
 
-from lib.analysis.statistics.agreement import agreement
-from lib.analysis.statistics.intervals import score_interval
 from lib.runtime.files import append_jsonl
 from lib.runtime.progress import say
 
 VERSION = 1
 VERDICTS = {"left": "A is better", "right": "B is better", "tie": "Tie", "both bad": "Both are bad"}
 UNDO = "undo"
-ENOUGH = 20  # votes before a rater sees results: earlier ones say nothing and would steer the next
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,6 @@ class Vote:
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
     version: int = VERSION
 
-    def winner(self) -> str:
-        """The system that won, or `tie`; both bad is a tie."""
-        return {"left": self.left, "right": self.right}.get(self.vote, "tie")
-
 
 def append_vote(path: Path | str, vote: Vote) -> None:
     """Append one vote; raises FileError when it cannot be written."""
@@ -56,76 +52,29 @@ def _end_last_line(path: Path) -> None:
 
 
 def read_votes(path: Path | str, report: Callable[[str], None] = say) -> list[Vote]:
-    """All votes in the file, none if there is no file; damaged lines go to `report`."""
+    """All votes in the file, oldest first; damaged lines go to `report`.
+
+    What the page downloads may lie beside it under the browser's name for a second file,
+    `votes (1).jsonl`: every file whose name begins like `path`'s is read, each vote counted once.
+    """
     path = Path(path)
-    if not path.exists():
-        return []
-    votes = []
+    files = sorted(path.parent.glob(f"{escape(path.stem)}*{path.suffix}"))
+    votes = dict.fromkeys(vote for file in files for vote in _votes_in(file, report))
+    return sorted(votes, key=lambda vote: vote.time[:len("2026-01-01T00:00:00.000")])
+
+
+def _votes_in(path: Path, report: Callable[[str], None]) -> Iterator[Vote]:
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            votes.append(_parse(line))
+            yield parse_vote(json.loads(line.decode("utf-8")))
         except (ValueError, TypeError) as error:
             report(f"{path}, line {number} is no vote and was passed over: {error}")
-    return votes
 
 
-def _parse(line: bytes) -> Vote:
-    vote = Vote(**json.loads(line.decode("utf-8")))
+def parse_vote(fields: Mapping[str, Any]) -> Vote:
+    """The vote with these fields; raises ValueError or TypeError for anything else."""
+    vote = Vote(**fields)
     if vote.vote not in (*VERDICTS, UNDO):
         raise ValueError(f"vote is {vote.vote!r}, expected one of {', '.join((*VERDICTS, UNDO))}")
+    hash(vote)  # a list among the fields is no vote
     return vote
-
-
-def last_votes(votes: Iterable[Vote], rater: str, a: str, b: str) -> dict[str, Vote]:
-    """Prompt id -> the rater's last vote on this pair of systems, on whichever side they stood."""
-    last: dict[str, Vote] = {}
-    for vote in votes:
-        if vote.rater == rater and {vote.left, vote.right} == {a, b}:
-            last.pop(vote.id, None)  # so that the order of the dict is the order of voting
-            if vote.vote != UNDO:
-                last[vote.id] = vote
-    return last
-
-
-@dataclass(frozen=True)
-class HumanResult:
-    """What one rater says of a against b: a tie counts half, the report's 95 % interval."""
-
-    n: int
-    wins: int
-    ties: int
-    losses: int
-    win_rate: float
-    low: float
-    high: float
-
-
-def human_result(votes: Mapping[str, Vote], a: str) -> HumanResult:
-    """Win rate of a; raises ValueError for no votes."""
-    winners = [vote.winner() for vote in votes.values()]
-    wins, ties, n = winners.count(a), winners.count("tie"), len(winners)
-    losses = n - wins - ties
-    if n == 0:
-        raise ValueError("there are no votes yet; a win rate needs at least one")
-    low, high = score_interval(wins, ties, losses)
-    return HumanResult(n, wins, ties, losses, (wins + ties / 2) / n, float(low), float(high))
-
-
-@dataclass(frozen=True)
-class JudgeAgreement:
-    """How often a judge names the rater's winner, and kappa beyond chance, on n common prompts."""
-
-    n: int
-    share: float
-    kappa: float
-
-
-def agreement_with(
-    votes: Mapping[str, Vote], winners: Mapping[str, str | None]
-) -> JudgeAgreement | None:
-    """Compare with a judge's winners by prompt id (None: not scored); None without a common one."""
-    ids = [id for id in votes if winners.get(id)]
-    if not ids:
-        return None
-    found = agreement([votes[id].winner() for id in ids], [winners[id] for id in ids])
-    return JudgeAgreement(found.n, found.agreement, found.kappa)

@@ -1,5 +1,6 @@
 """Fixtures: a headless Chromium, pages that record what they try to load, and a JupyterLab."""
 
+import base64
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -47,6 +48,84 @@ def open_file(browser: object) -> Iterator[Callable[..., Watched]]:
                         if message.type == "error" else None)
         watched.page.goto(path.as_uri() + hash)
         watched.page.wait_for_selector("body[data-ready=yes]", timeout=30_000)
+        return watched
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+HOST = """async ([script, state]) => {
+    const url = URL.createObjectURL(new Blob([script], {type: 'text/javascript'}));
+    const widget = (await import(url)).default;
+    const acts = {}, el = document.getElementById('output');
+    const call = async (message) => {
+        for (const [name, content, buffers] of await toPython(message)) {
+            if (name === 'msg:custom') {
+                const bytes = buffers.map((text) => new DataView(
+                    Uint8Array.from(atob(text), (one) => one.charCodeAt(0)).buffer));
+                for (const act of acts[name] || []) act(content, bytes);
+            } else {
+                Object.assign(state, content);
+                for (const key of Object.keys(content))
+                    for (const act of acts[`change:${key}`] || []) act();
+            }
+        }
+    };
+    const model = {
+        get: (name) => state[name],
+        set: (name, value) => { state[name] = value; },
+        save_changes: () => call(['state', {view: state.view}]),
+        send: (content) => window.dead || call(['custom', content]),
+        on: (name, act) => (acts[name] ||= []).push(act),
+        off() {},
+    };
+    window.loseKernel = () => {
+        window.dead = true;
+        el.classList.add('jupyter-widgets-disconnected');
+    };
+    setInterval(() => window.dead || call(['poll', null]), 50);
+    await widget.render({ model, el, signal: new AbortController().signal });
+}"""
+
+
+@pytest.fixture
+def open_panel(browser: object, tmp_path: Path) -> Iterator[Callable[..., Watched]]:
+    """Show a real widget in a page that plays the notebook: it loads the module as anywidget does.
+
+    Messages and traits travel both ways; `loseKernel()` in the page is a kernel that is gone.
+    """
+    contexts = []
+
+    def open_one(panel: object, before: str = "", **options: object) -> Watched:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page, sent = context.new_page(), []
+        watched = Watched(page)
+        page.on("request", lambda request: None if request.url.startswith(("file:", "blob:"))
+                else watched.requests.append(request.url))
+        page.on("pageerror", lambda error: watched.errors.append(str(error)))
+        panel.send = lambda content, buffers=None: sent.append(
+            ["msg:custom", content, [base64.b64encode(one).decode() for one in buffers or []]])
+        panel.observe(lambda change: sent.append(["state", {change["name"]: change["new"]}, []]),
+                      ["votes", "setup"])
+
+        def to_python(message: list) -> list:
+            kind, content = message
+            if kind == "custom":
+                panel._handle_custom_msg(content, [])
+            elif kind == "state":
+                panel.set_state(content)
+            taken, sent[:] = list(sent), []
+            return taken
+
+        page.expose_function("toPython", to_python)
+        host = tmp_path / "notebook.html"
+        host.write_text("<!doctype html><html lang=en><title>Notebook</title><body>"
+                        f"<main>{before}<div id=output></div></main>", encoding="utf-8")
+        page.goto(host.as_uri())
+        state = {"setup": panel.setup, "view": panel.view, "votes": panel.votes}
+        page.evaluate(HOST, [panel._esm, state])
         return watched
 
     yield open_one

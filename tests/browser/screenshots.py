@@ -134,7 +134,7 @@ def opened(browser: object, lab: Lab, set_up: str) -> object:
 
 def play(output: object) -> None:
     """Ask the playground's last two policies one question."""
-    output.get_by_role("button", name="sft", exact=True).click()
+    output.get_by_label("sft", exact=True).check()
     output.get_by_label("Prompt").fill(QUESTION)
     output.get_by_role("button", name="Answer").click()
     output.get_by_text("done after").wait_for(timeout=300_000)

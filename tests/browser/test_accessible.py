@@ -47,5 +47,5 @@ def test_a_printed_page_has_the_answers_and_no_controls(
     page.emulate_media(media="print")
     assert page.locator("#view .pair").is_visible()
     assert page.evaluate("getComputedStyle(document.querySelector('.answer')).color") == INK
-    for hidden in ("aside", ".pager", "nav"):
+    for hidden in (".side", ".pager", "nav"):
         assert not page.locator(hidden).is_visible()

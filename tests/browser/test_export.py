@@ -6,6 +6,7 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
+from lib.runtime.files import read_json
 from lib.viewers.page import show_page, write_page
 from tests.viewers.viewer_rows import small_systems
 
@@ -43,10 +44,15 @@ def test_notebook_05_as_exported_by_a_run_works_offline(smoke_run: Path, browser
     page.on("pageerror", lambda error: errors.append(str(error)))
     exported = (smoke_run / "05_analysis.html").as_uri()
     page.goto(exported)
-    frame = page.frame_locator("iframe[srcdoc]")
+    frame, candidates = (page.frame_locator("iframe[srcdoc]").nth(place) for place in (0, 1))
     frame.locator("body[data-ready=yes]").wait_for()
+    row = next(row for row in read_json(smoke_run / "results.json")["win_rates"]
+               if (row["a"], row["b"], row["judge"]) == ("dpo+bon4@0.6", "dpo", "judge"))
+    assert (f"dpo+bon4@0.6 wins {row['win_rate']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}] "
+            "against dpo by judge") in frame.locator("#slice").text_content()
     frame.locator("#next").press("j")
     assert frame.locator("#place").input_value() == "2"
+    candidates.locator("body[data-mode=candidates]").wait_for()
     page.locator(".plotly .main-svg").first.wait_for()
     assert page.get_by_text("The playground answers prompts in a running JupyterLab").count() == 1
     assert [url for url in requests if url.startswith(("http:", "https:"))] == []

@@ -39,6 +39,86 @@ def test_j_and_k_walk_and_hold_at_the_ends(page: object) -> None:
     assert seen == ["p0", "p1", "p2", "p1", "p0", "p0"]
 
 
+def test_arrows_walk_as_j_and_k_do(page: object) -> None:
+    seen = []
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+        press(page, [key])
+        seen.append(shown_id(page))
+    assert seen == ["p1", "p2", "p1"]
+
+
+def test_back_returns_to_the_last_view_and_the_row_that_it_showed(page: object) -> None:
+    press(page, "jjc")
+    page.go_back()
+    assert page.evaluate("document.body.dataset.mode") == "read"
+    assert shown_id(page) == "p2"
+    page.go_forward()
+    assert page.evaluate("document.body.dataset.mode") == "candidates"
+
+
+def test_back_leads_from_a_prompt_to_the_list_that_it_was_opened_in(page: object) -> None:
+    press(page, "l")
+    page.locator("#view tbody button").nth(3).click()
+    assert shown_id(page) == "p3"
+    page.go_back()
+    assert page.locator("#view tbody tr").count() == 5
+
+
+def test_a_system_is_not_compared_with_itself(
+    page: object, path: Path, open_file: Callable
+) -> None:
+    assert page.locator("#b option[value=sft]").is_disabled()
+    assert page.locator("#a option[value=dpo]").is_disabled()
+    same = open_file(path, "#a=dpo&b=dpo").page
+    assert (same.locator("#a").input_value(), same.locator("#b").input_value()) == ("dpo", "sft")
+
+
+def test_heads_of_the_list_sort_and_a_second_press_turns_the_order(page: object) -> None:
+    press(page, "l")
+    head = page.get_by_role("button", name="Gap by judge")
+    orders = []
+    for _ in range(2):
+        head.focus()
+        press(page, ["Enter"])
+        orders.append(page.locator("#view tbody td.gap").all_inner_texts())
+    assert orders[0] == ["+2.50", "+1.50", "+0.80", "0.00", "–"]
+    assert orders[1] == orders[0][::-1]
+    assert page.locator("th[aria-sort=ascending]").inner_text() == "Gap by judge ↑"
+    assert page.evaluate("document.activeElement.textContent").startswith("Gap by judge")
+
+
+def test_whole_answers_of_every_row_can_be_printed(tmp_path: Path, open_file: Callable) -> None:
+    path = write_page(many_systems(120, 2, words=60), tmp_path / "many.html", judges=["judge"])
+    page = open_file(path, "#mode=list").page
+    assert page.locator("#view tbody tr").count() == 50
+    page.get_by_label("whole answers of every row").check()
+    assert page.locator("#view tbody tr").count() == 120
+    assert "…" not in page.locator("#view tbody").inner_text()
+    page.emulate_media(media="print")
+    assert not page.locator(".whole").is_visible()
+    assert page.locator("#view tbody tr").last.is_visible()
+
+
+def test_columns_of_the_candidates_are_the_points_of_their_line(
+    tmp_path: Path, open_file: Callable
+) -> None:
+    for n, told in ((4, "1 2 3 4"), (11, "1 2 4 8 11")):
+        pool = [candidate(f"answer {place}", selector=float(place)) for place in range(n)]
+        path = write_page({f"dpo+bon{n}@1": [response("p", pool, n - 1)]}, tmp_path / f"{n}.html")
+        page = open_file(path).page
+        assert page.locator(".curve tr").first.inner_text().split() == ["n", *told.split()]
+        assert page.locator(".curve circle").count() == len(told.split())
+
+
+def test_a_legend_says_what_the_words_mean(page: object) -> None:
+    page.locator(".words > summary").focus()
+    press(page, ["Enter"])
+    words = page.locator(".words dl").inner_text()
+    for said in ("judge", "selector", "sft+bon2@0.6", "the best of 2 answers", "picked at random",
+                 "Markdown such as **bold** is not rendered"):
+        assert said in words
+
+
 def test_slash_searches_and_escape_gives_the_keys_back(page: object) -> None:
     press(page, "/")
     page.keyboard.type("green")
@@ -176,12 +256,31 @@ def test_a_damaged_link_opens_the_page_as_if_new(
     assert watched.errors == []
 
 
-def test_votes_are_cast_undone_and_kept_over_a_reload(page: object) -> None:
-    press(page, "v12su")
+def test_votes_and_the_raters_name_are_kept_over_a_reload(page: object) -> None:
+    press(page, "v")
+    page.get_by_label("Your name").fill("Ada")
+    page.keyboard.press("Tab")
+    press(page, "12su")
     assert "1 of 4 judged" in page.locator(".progress").inner_text()
+    assert page.get_by_role("button", name="Download 1 vote", exact=True).count() == 1
     page.reload()
     page.wait_for_selector("body[data-ready=yes]")
+    assert page.get_by_label("Your name").input_value() == "Ada"
     assert "1 of 4 judged" in page.locator(".progress").inner_text()
+
+
+def test_what_to_do_with_downloaded_votes_is_said(page: object) -> None:
+    press(page, "v1")
+    assert "Put the file into the folder votes of the run" in page.locator("#voter").inner_text()
+
+
+def test_on_a_telephone_nothing_stands_over_the_answers(path: Path, open_file: Callable) -> None:
+    page = open_file(path, "#mode=vote", viewport={"width": 390, "height": 760}).page
+    first, ballot, voter = (page.locator(name).bounding_box() for name in (
+        ".answer >> nth=0", ".ballot", "#voter"))
+    assert first["y"] < 380
+    assert first["y"] + first["height"] < ballot["y"] < voter["y"]
+    assert page.locator(".ballot").evaluate("(one) => getComputedStyle(one).position") == "static"
 
 
 def test_a_blind_ballot_shows_no_names_scores_or_lengths(page: object) -> None:
@@ -223,7 +322,7 @@ def test_two_tabs_do_not_overwrite_each_others_votes(page: object, path: Path) -
     other.goto(path.as_uri() + "#a=sft&b=dpo&mode=vote")
     other.wait_for_selector("body[data-ready=yes]")
     press(page, "v1")
-    press(other, "1")
+    press(other, "s1")
     page.reload()
     page.wait_for_selector("body[data-ready=yes]")
     assert "Download 2 votes" in page.locator("#voter").inner_text()
@@ -236,8 +335,8 @@ def test_results_appear_after_twenty_votes(tmp_path: Path, open_file: Callable) 
     assert "after 20 votes" in page.locator("#view").inner_text()
     press(page, "1")
     text = page.locator("#view .results").inner_text()
-    assert "By 20 votes system1 wins" in text
-    assert "kappa" in text
+    assert "By 20 votes system" in text
+    assert "kappa is agreement beyond chance" in text
 
 
 def test_another_rater_starts_anew_and_is_compared_with_the_first(
@@ -259,6 +358,19 @@ def test_the_dark_switch_turns_the_page_dark(page: object) -> None:
         colours.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         press(page, "t")
     assert colours[0] != colours[1]
+    press(page, "t")
+    page.reload()
+    page.wait_for_selector("body[data-ready=yes]")  # and it is remembered
+    again = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert again == colours[1]
+
+
+def test_the_ring_around_the_search_is_not_cut(page: object) -> None:
+    right, edge = page.evaluate("""() => {
+        const side = document.querySelector('.side').getBoundingClientRect();
+        return [document.getElementById('search').getBoundingClientRect().right, side.right];
+    }""")
+    assert edge - right >= 5  # an outline of 3 pixels, 2 away
 
 
 def test_everything_is_reached_with_tab_and_focus_is_visible(page: object) -> None:

@@ -29,7 +29,7 @@ def test_a_thousand_prompts_of_eight_systems_open_and_turn(
     opened = time.monotonic() - started
     steps = page.evaluate("""() => Array.from({length: 50}, () => {
         const started = performance.now();
-        byId('next').click();
+        document.getElementById('next').click();
         document.body.offsetHeight;
         return performance.now() - started;
     })""")
@@ -40,7 +40,7 @@ def test_a_thousand_prompts_of_eight_systems_open_and_turn(
     assert page.locator("#count").inner_text() == "1000 of 1000 prompts"
     assert page.locator("*").count() < MOST_ELEMENTS
     page.keyboard.press("l")
-    assert page.locator("#view tbody tr").count() == 50
+    assert page.locator("#view tbody tr").count() == 100  # as far as the row that was read
     assert path.stat().st_size < 5_000_000
 
 
@@ -50,7 +50,7 @@ def test_a_step_of_the_panel_with_as_many_prompts(
     lab.write("many.ipynb", CELLS)
     page = open_lab("many.ipynb")
     run_all_cells(page)
-    compare = page.locator(".viewer-panel")
+    compare = page.locator(".panel")
     compare.get_by_role("button", name="j Next").focus()
     seconds = []
     for place in range(1, 21):

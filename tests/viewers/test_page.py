@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lib.viewers.page import page_html, show_page, write_page
-from lib.viewers.rows import ViewerError, join
+from lib.viewers.page import page_html as around
+from lib.viewers.page import show_page, write_page
+from lib.viewers.page_data import page_data
+from lib.viewers.rows import Collection, ViewerError, join
 from tests.viewers.viewer_rows import (
     candidate,
     hostile_systems,
@@ -17,6 +19,10 @@ from tests.viewers.viewer_rows import (
     response,
     small_systems,
 )
+
+
+def page_html(collection: Collection, title: str = "Compare", **opened: str) -> str:
+    return around(page_data(collection, **opened), title)
 
 
 def element(page: str, opening: str, tag: str = "script") -> str:
@@ -51,7 +57,7 @@ def test_answers_cannot_end_the_data_element(hostile_page: str) -> None:
 
 
 def test_the_title_is_escaped(hostile_page: str) -> None:
-    assert "<h1>A &lt;/title&gt;&lt;script&gt;bad()&lt;/script&gt;</h1>" in hostile_page
+    assert "<title>A &lt;/title&gt;&lt;script&gt;bad()&lt;/script&gt;</title>" in hostile_page
 
 
 def test_ids_make_the_round_trip_unchanged(hostile_page: str) -> None:
@@ -71,10 +77,26 @@ def test_the_policy_allows_exactly_the_two_inline_blocks(hostile_page: str) -> N
 
 def test_the_page_opens_on_the_wanted_systems_and_refuses_others() -> None:
     collection = join(small_systems())
-    assert '"opened":["dpo","sft"]' in page_html(collection)
-    assert '"opened":["sft","dpo"]' in page_html(collection, a="sft", b="dpo")
-    with pytest.raises(ViewerError, match="'nobody' has no responses"):
+    assert '"opened":{"a":"dpo","b":"sft",' in page_html(collection)
+    assert '"opened":{"a":"sft","b":"dpo",' in page_html(collection, a="sft", b="dpo")
+    assert '"opened":{"a":"sft","b":"sft+bon2@0.6",' in page_html(collection, a="sft")
+    with pytest.raises(ViewerError, match="'nobody' has no responses; choose from sft"):
         page_html(collection, a="nobody")
+    with pytest.raises(ViewerError, match="dpo is compared with itself"):
+        page_html(collection, a="dpo", b="dpo")
+
+
+def test_names_are_parsed_before_they_reach_the_page() -> None:
+    systems = small_systems() | {"of another+origin": small_systems()["dpo"]}
+    assert data_of(page_html(join(systems)))["systems"] == [
+        ["sft", "sft", None, 1, None], ["sft+bon2@0.6", "sft", "bon", 2, 0.6],
+        ["sft+random2@0.6", "sft", "random", 2, 0.6], ["dpo", "dpo", None, 1, None],
+        ["of another+origin", "of another+origin", None, 1, None]]
+
+
+def test_one_system_has_candidates_and_nothing_to_compare() -> None:
+    data = data_of(page_html(join({"sft": small_systems()["sft"]})))
+    assert (data["modes"], data["opened"]["mode"]) == (["candidates"], "candidates")
 
 
 def test_a_pool_is_carried_once_however_many_systems_chose_from_it() -> None:

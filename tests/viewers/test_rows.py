@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from lib.viewers.rows import Collection, ViewerError, join, pairs
+from lib.viewers.rows import Collection, ViewerError, join
 from tests.viewers.viewer_rows import candidate, response, small_systems
 
 
@@ -28,22 +28,28 @@ def test_judges_come_first_and_the_rest_are_selectors(collection: Collection) ->
     assert collection.selectors == ("selector",)
 
 
-def test_a_missing_score_is_no_winner_and_no_number(collection: Collection) -> None:
-    pair = pairs(collection, "sft", "dpo")[4]
-    assert pair.gap("judge") is None
-    assert pair.winner("judge") is None
-    assert pair.winner("selector") == "a"
+def test_equal_stripped_texts_of_a_prompt_have_one_number() -> None:
+    systems = {"sft": [response("p", [candidate(" same\n"), candidate("other")])],
+               "dpo": [response("p", [candidate("same")])]}
+    prompt = join(systems).prompts[0]
+    assert prompt.answer("sft").text_id == prompt.answer("dpo").text_id
+    assert prompt.pool("sft").answers[1].text_id != prompt.answer("dpo").text_id
 
 
-def test_equal_scores_are_a_tie(collection: Collection) -> None:
-    assert pairs(collection, "sft", "dpo")[2].winner("judge") == "tie"
+def test_a_choice_without_a_score_to_go_by_was_not_picked() -> None:
+    systems = {"sft": [response("p", [candidate("one", judge=None), candidate("two")])],
+               "sft+bon2@1": [response("p", [candidate("one", judge=1.0), candidate("two")])],
+               "dpo": [response("p", [candidate("alone", judge=None)])]}
+    prompt = join(systems).prompts[0]
+    assert prompt.pool("sft").picked == {"sft+bon2@1"}
+    assert prompt.pool("dpo").picked == {"dpo"}
 
 
-def test_only_prompts_that_both_systems_answered_are_paired() -> None:
+def test_other_answers_have_another_key_and_the_same_ones_the_same() -> None:
     systems = small_systems()
-    systems["dpo"] = systems["dpo"][2:]
-    found = pairs(join(systems), "sft", "dpo")
-    assert [pair.prompt.id for pair in found] == ["p2", "p3", "p4"]
+    assert join(systems).key == join(systems, judges=["judge"]).key
+    systems["dpo"][0]["candidates"][0]["text"] += "!"
+    assert join(systems).key != join(small_systems()).key
 
 
 def test_scores_that_only_one_copy_of_a_pool_has_are_not_lost() -> None:
@@ -87,8 +93,3 @@ def test_a_choice_outside_the_candidates_is_named() -> None:
 def test_an_unknown_judge_is_named_with_those_that_are_known() -> None:
     with pytest.raises(ViewerError, match="'nemotron' scored nothing; scores are by judge, sel"):
         join(small_systems(), judges=["nemotron"])
-
-
-def test_an_unknown_system_is_named(collection: Collection) -> None:
-    with pytest.raises(ViewerError, match="'ppo' has no responses; choose from sft"):
-        pairs(collection, "sft", "ppo")

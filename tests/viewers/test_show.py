@@ -1,19 +1,22 @@
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
-import ipywidgets as widgets
+import anywidget
 import pytest
 
-from lib.viewers import show
-from lib.viewers.show import is_live, show_candidates, show_compare, show_vote
-from lib.viewers.votes import Vote, append_vote
+from lib.viewers import live, page, panel
+from lib.viewers.live import is_live
+from lib.viewers.rows import ViewerError
+from lib.viewers.show import show_candidates, show_compare, show_vote
 from tests.viewers.viewer_rows import hostile_systems, small_systems
 
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list:
     seen: list = []
-    monkeypatch.setattr(show, "display", seen.append)
+    for module in (page, panel):
+        monkeypatch.setattr(module, "display", seen.append)
     return seen
 
 
@@ -22,34 +25,28 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list:
     lambda path, live: show_candidates(small_systems(), interactive=live),
     lambda path, live: show_vote(small_systems(), path, interactive=live),
 ], ids=["compare", "candidates", "vote"])
-def test_headless_runs_show_html_and_live_ones_a_widget(
+def test_headless_runs_embed_the_page_and_live_ones_show_a_widget(
     call: Callable[[Path, bool], None], shown: list, tmp_path: Path
 ) -> None:
     call(tmp_path / "votes.jsonl", False)
     call(tmp_path / "votes.jsonl", True)
-    assert not isinstance(shown[0], widgets.Widget)
-    assert "<div" in shown[0].data
-    assert isinstance(shown[1], widgets.Widget)
-    assert "viewerPanelKeys" in shown[2].data
+    frame, widget, note = shown
+    assert 'sandbox="allow-scripts' in frame.data
+    assert "Content-Security-Policy" in unescape(frame.data)
+    assert isinstance(widget, anywidget.AnyWidget)
+    assert "This panel needs the kernel" in note.data
 
 
-def test_the_static_table_has_the_largest_gaps_first(shown: list) -> None:
-    show_compare(small_systems(), judges=["judge"], a="sft", b="dpo", interactive=False)
-    html = shown[0].data
-    assert "+2.50" in html
-    assert html.index("Question p3?") < html.index("Question p1?")
-
-
-def test_the_static_table_escapes_the_answers(shown: list) -> None:
+def test_answers_stay_text_in_the_embedded_page(shown: list) -> None:
     show_compare(hostile_systems(), interactive=False)
     assert "<script" not in shown[0].data
     assert "<img" not in shown[0].data
 
 
-def test_the_static_vote_counts_the_votes(shown: list, tmp_path: Path) -> None:
-    append_vote(tmp_path / "votes.jsonl", Vote("p", "sft", "dpo", "left"))
-    show_vote(small_systems(), tmp_path / "votes.jsonl", interactive=False)
-    assert "1 votes in votes.jsonl" in shown[0].data
+@pytest.mark.parametrize("call", [show_compare, lambda systems: show_vote(systems, "votes.jsonl")])
+def test_one_system_cannot_be_compared(call: Callable[[dict], None]) -> None:
+    with pytest.raises(ViewerError, match="at least two"):
+        call({"sft": small_systems()["sft"]})
 
 
 def test_without_a_kernel_nothing_is_live() -> None:
@@ -61,7 +58,7 @@ def test_the_runners_variable_makes_a_kernel_headless(monkeypatch: pytest.Monkey
     class Shell:
         kernel = object()
 
-    monkeypatch.setattr(show, "get_ipython", lambda: Shell())
+    monkeypatch.setattr(live, "get_ipython", lambda: Shell())
     assert is_live()
     monkeypatch.setenv("STUDY_HEADLESS", "1")
     assert not is_live()

@@ -9,15 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT
-from lib.analysis.statistics.intervals import score_interval
-from lib.viewers.votes import (
-    Vote,
-    agreement_with,
-    append_vote,
-    human_result,
-    last_votes,
-    read_votes,
-)
+from lib.viewers.votes import Vote, append_vote, read_votes
 
 VOTER = """
 import sys
@@ -51,6 +43,7 @@ def test_no_file_means_no_votes(path: Path) -> None:
 @pytest.mark.parametrize("damage", [
     b'{"id": "p9", "left"', b"\xff\xfe\x00", b'["a list"]', b'{"id": "p9"}', b"null",
     b'{"id": "p9", "left": "a", "right": "b", "vote": "maybe"}',
+    b'{"id": ["p9"], "left": "a", "right": "b", "vote": "tie"}',
 ])
 def test_a_damaged_line_is_reported_and_passed_over(path: Path, damage: bytes) -> None:
     append_vote(path, Vote("p1", "sft", "dpo", "left"))
@@ -91,39 +84,14 @@ def test_votes_of_a_killed_process_are_in_the_file(path: Path) -> None:
     assert reports == []
 
 
-def test_the_last_word_on_a_prompt_counts_and_an_undone_one_does_not() -> None:
-    votes = [Vote("p1", "sft", "dpo", "left"), Vote("p2", "sft", "dpo", "left"),
-             Vote("p1", "dpo", "sft", "tie"), Vote("p2", "sft", "dpo", "undo"),
-             Vote("p1", "sft", "dpo", "right", rater="Bob"), Vote("p3", "sft", "base", "left")]
-    assert {id: vote.vote for id, vote in last_votes(votes, "", "sft", "dpo").items()} == {
-        "p1": "tie"}
-
-
-def test_the_human_win_rate_counts_ties_and_both_bad_half() -> None:
-    verdicts = ["left", "right", "tie", "both bad"]
-    votes = {verdict: Vote(verdict, "sft", "dpo", verdict) for verdict in verdicts}
-    result = human_result(votes, "sft")
-    assert (result.wins, result.ties, result.losses, result.win_rate) == (1, 2, 1, 0.5)
-    assert (result.low, result.high) == tuple(map(float, score_interval(1, 2, 1)))
-
-
-def test_no_votes_have_no_win_rate() -> None:
-    with pytest.raises(ValueError, match="there are no votes yet"):
-        human_result({}, "sft")
-
-
-def test_agreement_with_a_judge_is_counted_where_the_judge_has_a_score() -> None:
-    votes = {str(number): Vote(str(number), "sft", "dpo", "left" if number < 6 else "right")
-             for number in range(10)}
-    winners = {str(number): "sft" if number < 5 else "dpo" for number in range(9)} | {"9": None}
-    found = agreement_with(votes, winners)
-    assert (found.n, found.share) == (9, pytest.approx(8 / 9))
-    # by hand: chance = 6/9 * 5/9 + 3/9 * 4/9 = 42/81
-    assert found.kappa == pytest.approx((8 / 9 - 42 / 81) / (1 - 42 / 81))
-
-
-def test_agreement_without_a_common_prompt_is_none() -> None:
-    assert agreement_with({"p": Vote("p", "sft", "dpo", "left")}, {"p": None}) is None
+def test_votes_that_the_page_downloaded_are_read_beside_the_file_and_counted_once(
+    path: Path
+) -> None:
+    append_vote(path, Vote("p2", "sft", "dpo", "left", time="2026-01-02T00:00:00.000+00:00"))
+    download = path.with_name("votes (1).jsonl")
+    append_vote(download, Vote("p1", "sft", "dpo", "tie", time="2026-01-01T00:00:00.000Z"))
+    append_vote(download, read_votes(path)[-1])
+    assert [vote.id for vote in read_votes(path)] == ["p1", "p2"]
 
 
 def test_a_line_has_the_fields_that_the_page_downloads(path: Path) -> None:

@@ -6,13 +6,15 @@ picked the answers, stands beside it.
 
 from pathlib import Path
 
-from lib.runtime.files import sha256_of_value
+from lib.runtime.progress import say
 from lib.study.policies import load_systems, system_at_main
 from lib.study.run import Study
 from lib.study.stages.data import load_part
+from lib.viewers.live import is_live
 from lib.viewers.page import show_page, write_page
 from lib.viewers.rows import Collection, join
-from lib.viewers.show import is_live, show_compare, show_vote
+from lib.viewers.show import show_compare, show_vote
+from lib.viewers.votes import read_votes
 
 JUDGES = ("judge",)
 
@@ -32,23 +34,29 @@ def show_comparison(study: Study, answers: Collection) -> None:
     a, b = main_pair(study)
     page = write_page(answers, study.path("figures", "compare.html"), a=a, b=b)
     if is_live():
-        show_compare(answers, a=a, b=b)
+        show_compare(answers, a=a, b=b, votes=votes_path(study, answers))
     else:
         show_page(page)
 
 
 def show_ballot(study: Study, answers: Collection) -> None:
-    """Show the blind vote between DPO and DPO with Best-of-N; any other two can be chosen."""
+    """Show the blind vote between DPO and DPO with Best-of-N; any other two can be chosen.
+
+    Headless, how many votes the run has: the page above votes too.
+    """
     a, b = main_pair(study)
-    show_vote(answers, votes_path(study, answers), a=a, b=b, seed=study.profile.seed)
+    path = votes_path(study, answers)
+    if is_live():
+        show_vote(answers, path, a=a, b=b, seed=study.profile.seed)
+    else:
+        say(f"{len(read_votes(path))} votes in {path.name}; cast more in JupyterLab or in "
+            "figures/compare.html (key v).")
 
 
 def votes_path(study: Study, answers: Collection) -> Path:
-    """The votes on these very texts, in votes/<hash>.jsonl: other answers get a file of their own.
+    """The votes on these very texts; other answers get a file of their own.
 
     A vote names its prompt and systems, not their words, so that it would be counted for an answer
     that nobody has read.
     """
-    texts = [[prompt.id, *(found.text if (found := prompt.answer(system)) else None
-                           for system in answers.systems)] for prompt in answers.prompts]
-    return study.path("votes", f"{sha256_of_value([answers.systems, texts])[:12]}.jsonl")
+    return study.path("votes", f"{answers.key}.jsonl")

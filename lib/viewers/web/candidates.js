@@ -1,55 +1,49 @@
-// All answers in one pool, best first: the same elements as candidates.html.jinja.
+// All answers in one pool, best first; who took which, and how.
 
-// "dpo+bon4@0.6" -> policy "dpo", rule "bon4", temperature "0.6"; a bare policy takes its pool's
-// temperature.
-function splitName(system) {
-  const [, policy, rule, temperature] = system.match(/^([^+@]+)(?:\+([^@]*))?(?:@(.+))?$/) || [
-    null,
-    system,
-  ];
-  return { policy, rule: rule || "", temperature: temperature || "" };
+function temperatureOf(data, pool) {
+  const known = [...pool.chosen.keys()].map((name) => data.parsed.get(name).temperature);
+  return known.find((temperature) => temperature != null) ?? null;
 }
 
-function temperatureOf(pool) {
-  return [...pool.chosen.keys()].map((name) => splitName(name).temperature).find(Boolean) || "";
-}
+const inDegrees = (temperature) => (temperature == null ? "as sampled" : `${temperature}`);
 
 function policiesOf(data) {
-  return [...new Set(data.systems.map((system) => splitName(system).policy))];
+  return [...new Set([...data.parsed.values()].map((system) => system.policy))];
 }
 
-// A lone answer is left out where there is a pool to choose from.
-function poolsOf(prompt, policy) {
-  const own = (pool) => [...pool.chosen.keys()].some((name) => splitName(name).policy === policy);
-  const all = prompt.pools.filter(own);
-  const choices = all.filter((pool) => pool.answers.length > 1);
-  return (choices.length ? choices : all).sort(
-    (one, other) => temperatureOf(one) - temperatureOf(other),
+// Coldest first, of two pools at one temperature the larger; a lone answer is left out where there
+// is a pool to choose from.
+function poolsOf(data, prompt, policy) {
+  const own = prompt.pools.filter((pool) =>
+    [...pool.chosen.keys()].some((name) => data.parsed.get(name).policy === policy),
   );
+  const choices = own.filter((pool) => pool.answers.length > 1);
+  const bySize = (choices.length ? choices : own).sort(
+    (one, other) => one.answers.length - other.answers.length,
+  );
+  const found = new Map(bySize.map((pool) => [temperatureOf(data, pool), pool]));
+  return [...found].sort(([one], [other]) => (one ?? Infinity) - (other ?? Infinity));
 }
 
 function drawPools(page, prompt) {
   const { data, state } = page;
-  const policies = policiesOf(data).filter((name) => poolsOf(prompt, name).length);
-  const policy = policies.includes(state.policy) ? state.policy : splitName(state.a).policy;
-  const pools = poolsOf(prompt, policy);
-  const pool =
-    pools.find((one) => temperatureOf(one) === state.temperature) ||
-    pools.find((one) => one.chosen.has(state.a)) ||
-    pools.find((one) => one.chosen.has(state.b)) ||
+  const policies = policiesOf(data).filter((name) => poolsOf(data, prompt, name).length);
+  const policy = [state.policy, data.parsed.get(state.a).policy, policies[0]].find((name) =>
+    policies.includes(name),
+  );
+  const pools = poolsOf(data, prompt, policy);
+  const [temperature, pool] =
+    pools.find(([one]) => inDegrees(one) === state.temperature) ||
+    pools.find(([, one]) => one.chosen.has(state.a)) ||
+    pools.find(([, one]) => one.chosen.has(state.b)) ||
     pools[0];
-  const choose = (key) => (name) => page.change({ [key]: name });
+  const degrees = pools.map(([one]) => inDegrees(one));
+  const choose = (name) => (value) => page.change({ [name]: value });
   return [
-    h(
-      "div",
-      { class: "picks" },
+    div(
+      "picks",
       drawPicks("Policy", policies, policy, choose("policy")),
-      drawPicks(
-        "Temperature",
-        pools.map(temperatureOf),
-        temperatureOf(pool),
-        choose("temperature"),
-      ),
+      drawPicks("Temperature", degrees, inDegrees(temperature), choose("temperature")),
     ),
     ...drawCandidates(prompt, pool, data, state.search),
   ];
@@ -61,11 +55,7 @@ function drawPicks(label, names, chosen, choose) {
     { role: "group", "aria-label": label },
     h("span", {}, `${label} `),
     names.map((name) =>
-      h(
-        "button",
-        { type: "button", "aria-pressed": String(name === chosen), onclick: () => choose(name) },
-        name || "as sampled",
-      ),
+      button({ "aria-pressed": `${name === chosen}`, onclick: () => choose(name) }, name),
     ),
   );
 }
@@ -83,18 +73,12 @@ function drawCandidates(prompt, pool, data, search) {
     drawPrompt(prompt, search),
     drawStrip(
       pool.curve ? drawCurve(pool.curve, rankedBy, data) : null,
-      h(
-        "p",
-        { class: "legend" },
-        `${places.length} candidates, best by ${rankedBy || "no score"} first; ` +
+      legend(
+        `${count(places.length, "candidate")}, best by ${rankedBy || "no score"} first; ` +
           `${percent(pool.diversity)} of their word pairs are distinct.`,
       ),
     ),
-    h(
-      "div",
-      { class: "pool" },
-      places.map((place) => drawCandidate(pool, place, data, search)),
-    ),
+    div("pool", places.map((place) => drawCandidate(pool, place, data, search))),
   ];
 }
 
@@ -102,7 +86,7 @@ function drawCandidate(pool, place, data, search) {
   const answer = pool.answers[place];
   const badges = [...pool.chosen]
     .filter(([, chosen]) => chosen === place)
-    .map(([name]) => badgeOf(name));
+    .map(([name]) => badgeOf(name, data.parsed.get(name).rule));
   return drawCard(
     `#${place + 1}`,
     answer,
@@ -114,16 +98,20 @@ function drawCandidate(pool, place, data, search) {
 }
 
 // Who took this candidate, and how.
-function badgeOf(system) {
-  const { rule } = splitName(system);
-  const how = !rule ? "first draw" : rule.startsWith("random") ? "random pick" : "chosen";
+function badgeOf(system, rule) {
+  const how = !rule ? "first draw" : rule === "random" ? "random pick" : "chosen";
   return { kind: how.replace(" ", "-"), label: `${how} · ${system}` };
 }
 
-// Each model's curve: its values at powers of two and at N, and all of them as a line.
+// The sizes at which a curve is told: all of a small pool, else powers of two, and N itself.
+function sizesOf(n) {
+  const sizes = Array.from({ length: n }, (_, place) => place + 1);
+  return n <= 6 ? sizes : sizes.filter((size) => !(size & (size - 1)) || size === n);
+}
+
+// Each model's curve as numbers, and as a line through the same numbers.
 function drawCurve(curve, rankedBy, data) {
-  const sizes = curve[0].map((_, place) => place + 1);
-  const places = sizes.filter((n) => !(n & (n - 1)) || n === sizes.length);
+  const sizes = sizesOf(curve[0].length);
   const row = (head, cells, last) =>
     h(
       "tr",
@@ -139,10 +127,11 @@ function drawCurve(curve, rankedBy, data) {
     h(
       "tbody",
       {},
-      row("n", places, null),
-      curve.map((values, model) =>
-        row(data.models[model], places.map((n) => number(values[n - 1])), drawLine(values)),
-      ),
+      row("n", sizes, null),
+      curve.map((values, model) => {
+        const told = sizes.map((n) => values[n - 1]);
+        return row(data.models[model], told.map((value) => number(value)), drawLine(told));
+      }),
     ),
   );
 }
@@ -154,13 +143,14 @@ function drawLine(values) {
   const low = Math.min(...values);
   const reach = Math.max(...values) - low || 1;
   const step = CURVE_WIDTH / (values.length - 1);
-  const points = values.map((value, place) => {
-    const y = CURVE_HEIGHT * (1 - (value - low) / reach);
-    return `${(place * step).toFixed(1)},${y.toFixed(1)}`;
-  });
+  const points = values.map((value, place) => [
+    (place * step).toFixed(1),
+    (CURVE_HEIGHT * (1 - (value - low) / reach)).toFixed(1),
+  ]);
   return svg(
     "svg",
     { viewBox: "-3 -3 126 32", width: 126, height: 32, "aria-hidden": "true" },
     svg("polyline", { points: points.join(" ") }),
+    points.map(([cx, cy]) => svg("circle", { class: "a", cx, cy, r: 2.5 })),
   );
 }

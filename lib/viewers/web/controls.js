@@ -1,122 +1,99 @@
 // The filters beside the answers: they show the state and ask for changes of it.
 
-function setUpControls(data, state, change) {
-  const options = (id, values, key) => {
-    byId(id).append(...values.map((value) => h("option", { value }, value)));
-    byId(id).addEventListener("change", (event) => change({ [key]: event.target.value }));
+const WINNERS = { any: "any", a: "left", tie: "tie", b: "right" };
+
+function setUpControls(page) {
+  const { data, byId, change } = page;
+  const choices = (id, values, then = {}, label = (value) => value) => {
+    byId(id).append(...values.map((value) => h("option", { value }, label(value))));
+    byId(id).addEventListener("change", (event) => change({ [id]: event.target.value, ...then }));
   };
-  options("a", data.systems, "a");
-  options("b", data.systems, "b");
-  options("score", data.models, "score");
-  options("order", ORDERS, "order");
-  byId("a").addEventListener("change", () => change({ gap: null }));
-  byId("b").addEventListener("change", () => change({ gap: null }));
-  byId("score").addEventListener("change", () => change({ gap: null }));
-  byId("swap").addEventListener("click", () => change({ a: state().b, b: state().a, gap: null }));
-  byId("search").addEventListener("input", (event) =>
-    change({ search: event.target.value.trim() }),
-  );
-  byId("diff").addEventListener("change", (event) => change({ diff: event.target.checked }));
-  byId("winner").addEventListener("change", (event) => change({ winner: event.target.value }));
-  byId("seed").addEventListener("change", (event) =>
-    change({ seed: Number(event.target.value) | 0 }),
-  );
-  for (const [id, place] of [
-    ["shortest", 0],
-    ["longest", 1],
-  ]) {
-    byId(id).addEventListener("change", (event) => {
-      const tokens = [...state().tokens];
-      tokens[place] = Number(event.target.value);
-      change({ tokens });
-    });
-  }
-  setUpChecks("flags", Object.keys(FLAGS), "flags", state, change);
-  setUpChecks(
-    "sources",
-    [...new Set(data.prompts.map((prompt) => prompt.source))].filter(Boolean).sort(),
-    "sources",
-    state,
-    change,
-  );
+  choices("a", data.systems, { gap: null });
+  choices("b", data.systems, { gap: null });
+  choices("score", data.models, { gap: null });
+  choices("order", Object.keys(ORDERS), { reverse: false });
+  choices("winner", Object.keys(WINNERS), {}, (value) => WINNERS[value]);
+  const on = (id, event, changes) =>
+    byId(id).addEventListener(event, ({ target }) => change(changes(target)));
+  on("swap", "click", () => ({ a: page.state.b, b: page.state.a, gap: null }));
+  on("search", "input", (target) => ({ search: target.value.trim() }));
+  on("diff", "change", (target) => ({ diff: target.checked }));
+  on("seed", "change", (target) => ({ seed: Number(target.value) | 0 }));
+  on("shortest", "change", (target) => ({ tokens: [Number(target.value), page.state.tokens[1]] }));
+  on("longest", "change", (target) => ({ tokens: [page.state.tokens[0], Number(target.value)] }));
+  setUpChecks(page, "flags", Object.keys(FLAGS));
+  const sources = new Set(data.prompts.map((prompt) => prompt.source));
+  setUpChecks(page, "sources", [...sources].filter(Boolean).sort());
 }
 
-function setUpChecks(id, labels, key, state, change) {
-  byId(id).append(
-    ...labels.map((label) =>
-      h(
-        "label",
-        {},
-        h("input", {
-          type: "checkbox",
-          value: label,
-          onchange: (event) => {
-            const others = state()[key].filter((one) => one !== label);
-            change({ [key]: event.target.checked ? [...others, label] : others });
-          },
-        }),
-        ` ${label}`,
-      ),
-    ),
-  );
+function setUpChecks(page, id, labels) {
+  const toggle = ({ target }) => {
+    const others = page.state[id].filter((one) => one !== target.value);
+    page.change({ [id]: target.checked ? [...others, target.value] : others });
+  };
+  const box = (value) => h("input", { type: "checkbox", value, onchange: toggle });
+  page.byId(id).append(...labels.map((label) => h("label", {}, box(label), ` ${label}`)));
 }
 
-function showControls(state) {
-  for (const key of ["a", "b", "score", "order", "winner", "seed"]) byId(key).value = state[key];
-  if (document.activeElement !== byId("search")) byId("search").value = state.search;
+function showControls({ state, byId, root }) {
+  for (const id of ["a", "b", "score", "order", "winner", "seed"]) byId(id).value = state[id];
+  for (const option of byId("a").options) option.disabled = option.value === state.b;
+  for (const option of byId("b").options) option.disabled = option.value === state.a;
+  if (root.activeElement !== byId("search")) byId("search").value = state.search;
   byId("diff").checked = state.diff;
   [byId("shortest").value, byId("longest").value] = state.tokens;
-  for (const key of ["flags", "sources"]) {
-    for (const box of byId(key).querySelectorAll("input"))
-      box.checked = state[key].includes(box.value);
+  for (const id of ["flags", "sources"]) {
+    for (const box of byId(id).querySelectorAll("input"))
+      box.checked = state[id].includes(box.value);
   }
 }
 
-// Presets keep the two systems, the scores and the view; they replace every filter and the order.
-function presetChange(name, start) {
+// Presets keep systems, scores, view and search; “everything” clears the search too.
+function presetChange(name, { start, state }) {
   const [flags, order] = PRESETS[name];
-  return { flags, order, search: "", sources: [], winner: "any", gap: null, tokens: start.tokens };
+  const search = name === "everything" ? "" : state.search;
+  const cleared = { sources: [], winner: "any", gap: null, tokens: start.tokens, reverse: false };
+  return { flags, order, search, ...cleared };
 }
 
-function drawPresets(data, pairs, state, start, change) {
+function drawPresets(page, pairs) {
+  const { state, data, change } = page;
   return Object.keys(PRESETS).map((name) => {
-    const wanted = { ...state, ...presetChange(name, start) };
-    const count = selectPairs(pairs, wanted, data).length;
-    const pressed = JSON.stringify([wanted, name]) === JSON.stringify([state, name]);
-    return h(
-      "button",
+    const wanted = { ...state, ...presetChange(name, page) };
+    const pressed = JSON.stringify(wanted) === JSON.stringify(state);
+    return button(
       {
-        type: "button",
         class: "preset",
-        "aria-pressed": String(pressed),
-        onclick: () => change({ ...presetChange(name, start), id: "" }),
+        "aria-pressed": `${pressed}`,
+        onclick: () => change({ ...presetChange(name, page), id: "" }),
       },
       name,
-      h("small", {}, ` ${count}`),
+      h("small", {}, ` ${selectPairs(pairs, wanted, data).length}`),
     );
   });
 }
 
 // A column is as tall as the chart, so that small bars can be clicked too; its count stands on top.
-function drawHistogram(pairs, state, change) {
-  const bars = histogramOf(pairs, state.score).reverse(); // as on screen: left wins on the left
+// The bars count what passes every other filter.
+function drawHistogram(page, pairs) {
+  const { state, data, byId, change } = page;
+  const counted = selectPairs(pairs, { ...state, gap: null }, data);
+  const bars = histogramOf(pairs, counted, state.score).reverse(); // left wins on the left
   const tallest = Math.max(1, ...bars.map((bar) => bar.count));
   byId("left-end").textContent = `left by ${number(bars[0].high)}`;
   byId("right-end").textContent = `right by ${number(bars[0].high)}`;
   return bars.map((bar) => {
-    const chosen = state.gap && state.gap[0] === bar.low && state.gap[1] === bar.high;
-    const words = `Gap ${number(bar.low)} to ${number(bar.high)}: ${bar.count} prompts`;
+    const chosen = Boolean(state.gap && state.gap[0] === bar.low && state.gap[1] === bar.high);
+    const words = `Gap ${number(bar.low)} to ${number(bar.high)}: ${count(bar.count, "prompt")}`;
     const shape = h("i");
     shape.style.height = `${bar.count ? 3 + (55 * bar.count) / tallest : 1}px`;
-    return h(
-      "button",
+    return button(
       {
-        type: "button",
         class: bar.low > 0 ? "a" : bar.high < 0 ? "b" : "even",
-        "aria-pressed": String(Boolean(chosen)),
+        "aria-pressed": `${chosen}`,
         "aria-label": words,
         title: words,
-        disabled: !bar.count,
+        disabled: !bar.count && !chosen,
         onclick: () => change({ gap: chosen ? null : [bar.low, bar.high] }),
       },
       h("small", {}, bar.count ? `${bar.count}` : ""),
@@ -125,39 +102,26 @@ function drawHistogram(pairs, state, change) {
   });
 }
 
-function drawSlice(pairs, state) {
-  const found = summaryOf(pairs, state.score);
+function drawSlice({ slice, state }) {
+  const found = summaryOf(slice, state.score);
   if (!found.n) return [h("p", {}, "No scored pair in this slice.")];
+  const rightWins = found.rate < 0.5;
+  const [from, rate] = rightWins ? [1 - found.high, 1 - found.rate] : [found.low, found.rate];
+  const width = 100 * (found.high - found.low);
   const bar = svg(
     "svg",
     { viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" },
     svg("rect", { class: "track", y: 5, width: 100, height: 2 }),
     svg("rect", { class: "half", x: 49.8, width: 0.4, height: 12 }),
-    svg("rect", {
-      class: "a",
-      x: 100 * found.low,
-      y: 3,
-      width: 100 * (found.high - found.low),
-      height: 6,
-    }),
-    svg("rect", { class: "point", x: 100 * found.rate - 0.6, width: 1.2, height: 12 }),
+    svg("rect", { class: rightWins ? "b" : "a", x: 100 * from, y: 3, width, height: 6 }),
+    svg("rect", { class: "point", x: 100 * rate - 0.6, width: 1.2, height: 12 }),
   );
   return [
-    h(
-      "p",
-      {},
-      h("strong", {}, state.a),
-      ` wins ${number(found.rate, 3)} `,
-      `[${number(found.low, 3)}, ${number(found.high, 3)}] against `,
-      h("strong", {}, state.b),
-      ` by ${state.score}`,
-    ),
+    h("p", {}, h("strong", {}, inWords(found, state.a, state.b)), ` by ${state.score}`),
     bar,
-    h(
-      "p",
-      { class: "legend" },
-      `n = ${found.n}: ${found.wins} wins, ${found.ties} ties, ` +
-        `${found.losses} losses; mean length ${number(found.tokensA, 0)} ` +
+    legend(
+      `n = ${found.n}: left wins ${found.wins}, right ${found.losses}, ` +
+        `${count(found.ties, "tie")}; mean length ${number(found.tokensA, 0)} ` +
         `and ${number(found.tokensB, 0)} tokens`,
     ),
   ];

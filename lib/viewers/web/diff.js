@@ -1,7 +1,8 @@
-// Which words two answers share: Python's difflib on words, the same ranges as lib/viewers/diff.py.
+// Which words two answers share, by the matching blocks of Python's difflib. Near-identical answers
+// are best read by what differs, unrelated ones by what they share: `kind` says which.
 
 const WORD = /[\u3040-\u30ff\u3400-\u9fff]|[.,;:!?()"]|[^\s.,;:!?()"\u3040-\u30ff\u3400-\u9fff]+/g;
-const MOST_COMPARISONS = 400000;
+const MOST_COMPARISONS = 400000; // beyond it looping texts take seconds
 const SHORTEST_PHRASE = 3;
 const PUNCTUATION = new Set('.,;:!?()"');
 

@@ -14,14 +14,19 @@ function fill(element, attributes, children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value != null) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child != null && child !== ""));
+  element.append(...children.flat(Infinity).filter((child) => child != null && child !== ""));
   return element;
 }
 
-const byId = (id) => document.getElementById(id);
+const button = (attributes, ...children) =>
+  h("button", { type: "button", ...attributes }, children);
+const div = (name, ...children) => h("div", { class: name }, children);
+const legend = (...children) => h("p", { class: "legend" }, children);
+const key = (letter) => h("kbd", {}, letter);
 const tag = (label, kind = "") =>
   label ? h("span", { class: `tag ${kind}`.trim() }, label) : null;
 const percent = (share) => `${Math.round(100 * share)}%`;
+const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
 
 // As people write it: a real minus sign, no negative zero, a dash for a missing score.
 function number(value, digits = 2) {

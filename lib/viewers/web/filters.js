@@ -1,4 +1,4 @@
-// Search, filters, presets, orders, and the slice in numbers: the page's side of filters.py.
+// Search, filters, presets, orders, and the slice in numbers.
 
 const FLAGS = {
   "judge and selector disagree": (pair, data) => {
@@ -12,14 +12,30 @@ const FLAGS = {
       (winner === "b" && pair.b.tokens < pair.a.tokens)
     );
   },
-  identical: (pair) => pair.a.text === pair.b.text,
+  identical: (pair) => pair.identical,
   "hit the limit": (pair) => pair.a.cutOff || pair.b.cutOff,
   loops: (pair) => Math.max(pair.a.loop, pair.b.loop) > 0,
   "breaks a constraint": (pair) =>
     [pair.a, pair.b].some((answer) => Object.values(answer.checks).includes(false)),
 };
 
-const ORDERS = ["as given", "score gap", "length gap", "loop", "random"];
+// Largest first, but texts from a to z; `wanted.reverse` turns it. Pairs without a score come last.
+const scored = (value) => (value == null ? -Infinity : value);
+const ORDERS = {
+  "as given": () => 0,
+  "score gap": (pair, wanted) => {
+    const gap = gapOf(pair, wanted.score);
+    return gap == null ? -1 : Math.abs(gap);
+  },
+  "length gap": (pair) => Math.abs(pair.a.tokens - pair.b.tokens),
+  loop: (pair) => Math.max(pair.a.loop, pair.b.loop),
+  random: null,
+  prompt: (pair) => pair.prompt.text,
+  source: (pair) => pair.prompt.source,
+  "tokens left": (pair) => pair.a.tokens,
+  "tokens right": (pair) => pair.b.tokens,
+  "left minus right": (pair, wanted) => scored(gapOf(pair, wanted.score)),
+};
 
 const PRESETS = {
   everything: [[], "as given"],
@@ -33,10 +49,7 @@ const PRESETS = {
 };
 
 function selectPairs(pairs, wanted, data) {
-  return ordered(
-    pairs.filter((pair) => passes(pair, wanted, data)),
-    wanted,
-  );
+  return ordered(pairs.filter((pair) => passes(pair, wanted, data)), wanted);
 }
 
 function passes(pair, wanted, data) {
@@ -60,16 +73,14 @@ function ordered(pairs, wanted) {
     const byPrompt = new Map(pairs.map((pair) => [pair.prompt.id, pair]));
     return shuffled([...byPrompt.keys()], wanted.seed).map((id) => byPrompt.get(id));
   }
-  const size = {
-    "as given": () => 0,
-    "score gap": (pair) => {
-      const gap = gapOf(pair, wanted.score);
-      return gap == null ? -1 : Math.abs(gap);
-    },
-    "length gap": (pair) => Math.abs(pair.a.tokens - pair.b.tokens),
-    loop: (pair) => Math.max(pair.a.loop, pair.b.loop),
-  }[wanted.order];
-  return [...pairs].sort((one, other) => size(other) - size(one));
+  const size = ORDERS[wanted.order];
+  const compare = (one, other) => {
+    const [x, y] = [size(one, wanted), size(other, wanted)];
+    if (typeof x === "string") return x.localeCompare(y);
+    return x === y ? 0 : y - x;
+  };
+  const sign = wanted.reverse ? -1 : 1;
+  return [...pairs].sort((one, other) => sign * compare(one, other));
 }
 
 function summaryOf(pairs, score) {
@@ -78,14 +89,15 @@ function summaryOf(pairs, score) {
     (who) => winners.filter((w) => w === who).length,
   );
   const mean = (side) => pairs.reduce((sum, pair) => sum + pair[side].tokens, 0) / pairs.length;
-  return {
-    wins,
-    ties,
-    losses,
-    ...winRate(wins, ties, losses),
-    tokensA: mean("a"),
-    tokensB: mean("b"),
-  };
+  const lengths = { tokensA: mean("a"), tokensB: mean("b") };
+  return { wins, ties, losses, ...winRate(wins, ties, losses), ...lengths };
+}
+
+// From the winner's side: who wins, how often, the interval, against whom.
+function inWords({ rate, low, high }, a, b) {
+  if (rate < 0.5) return inWords({ rate: 1 - rate, low: 1 - high, high: 1 - low }, b, a);
+  const verb = rate === 0.5 ? "draws" : "wins";
+  return `${a} ${verb} ${number(rate, 3)} [${number(low, 3)}, ${number(high, 3)}] against ${b}`;
 }
 
 const Z = 1.959963984540054; // of a 95 % interval
@@ -123,15 +135,18 @@ function scoreExcess(difference, wins, losses, n, z) {
   return wins - losses - n * difference - z * Math.sqrt(Math.max(variance, 0));
 }
 
-function histogramOf(pairs, score, bars = 11) {
-  const gaps = pairs.map((pair) => gapOf(pair, score)).filter((gap) => gap != null);
-  const reach = (Math.max(0, ...gaps.map(Math.abs)) || 1) * (1 + Number.EPSILON);
+// The counted pairs by their gap; the bars reach as far as the gaps of all pairs, on both sides. An
+// odd number of bars puts near-ties into one in the middle.
+function histogramOf(all, counted, score, bars = 11) {
+  const gapsOf = (pairs) => pairs.map((pair) => gapOf(pair, score)).filter((gap) => gap != null);
+  const reach = (Math.max(0, ...gapsOf(all).map(Math.abs)) || 1) * (1 + Number.EPSILON);
   const width = (2 * reach) / bars;
   const found = Array.from({ length: bars }, (_, place) => ({
     low: -reach + place * width,
     high: -reach + (place + 1) * width,
     count: 0,
   }));
-  for (const gap of gaps) found[Math.min(bars - 1, Math.floor((gap + reach) / width))].count++;
+  for (const gap of gapsOf(counted))
+    found[Math.min(bars - 1, Math.floor((gap + reach) / width))].count++;
   return found;
 }

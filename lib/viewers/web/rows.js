@@ -1,19 +1,18 @@
-// The inlined data as prompts, pools, answers and pairs: the page's side of page_data.py.
+// The inlined data as prompts, pools, answers and pairs: the reader of page_data.py.
 
-const EQUAL_SCORES = 1e-9;
-
-async function readCollection() {
-  const element = byId("data");
-  const text =
-    element.type === "application/gzip" ? await unzip(element.textContent) : element.textContent;
+function readCollection(text) {
   const data = JSON.parse(text);
+  const system = ([name, policy, rule, n, temperature]) => [name, { policy, rule, n, temperature }];
+  data.parsed = new Map(data.systems.map(system));
+  data.systems = [...data.parsed.keys()];
   data.prompts = data.prompts.map((row) => readPrompt(row, data));
   data.byId = new Map(data.prompts.map((prompt) => [prompt.id, prompt]));
   return data;
 }
 
-function unzip(base64) {
-  const bytes = Uint8Array.from(atob(base64.trim()), (letter) => letter.charCodeAt(0));
+const unbase64 = (text) => Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
+
+function unzip(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).text();
 }
@@ -27,6 +26,7 @@ function readPrompt([id, text, source, reference, pools], data) {
     pools: pools.map(([answers, chosen, ...rest]) => ({
       answers: answers.map((answer) => readAnswer(answer, data.models)),
       chosen: new Map(chosen.map(([system, index]) => [data.systems[system], index])),
+      picked: new Set(chosen.filter((row) => row[2]).map(([system]) => data.systems[system])),
       diversity: rest[0],
       curve: rest[1],
     })),
@@ -39,15 +39,20 @@ function readPrompt([id, text, source, reference, pools], data) {
   return prompt;
 }
 
-function readAnswer([text, tokens, cutOff, scores, loop, checks], models) {
+function readAnswer([text, tokens, cutOff, scores, loop, checks, textId], models) {
   const rewards = Object.fromEntries(models.map((model, place) => [model, scores[place]]));
-  return { text, tokens, cutOff: Boolean(cutOff), rewards, loop, checks: checks || {} };
+  return { text, tokens, cutOff: Boolean(cutOff), rewards, loop, checks: checks || {}, textId };
 }
 
 function pairsOf(data, a, b) {
-  return data.prompts
-    .map((prompt) => ({ prompt, a: prompt.answer(a), b: prompt.answer(b) }))
-    .filter((pair) => pair.a && pair.b);
+  return data.prompts.map((prompt) => pairOf(prompt, a, b)).filter((pair) => pair.a && pair.b);
+}
+
+function pairOf(prompt, a, b) {
+  const pair = { prompt, a: prompt.answer(a), b: prompt.answer(b) };
+  pair.identical = Boolean(pair.a && pair.b) && pair.a.textId === pair.b.textId;
+  pair.picked = [a, b].every((system) => prompt.pool(system)?.picked.has(system));
+  return pair;
 }
 
 function gapOf(pair, model) {
@@ -55,10 +60,13 @@ function gapOf(pair, model) {
   return a == null || b == null ? null : a - b;
 }
 
+// The rule of lib/analysis/comparisons/scoreboard.py, which results.json is counted by: equal texts
+// tie whatever the scores say, unless one was never picked; scores are compared exactly.
 function winnerOf(pair, model) {
+  if (pair.identical && pair.picked) return "tie";
   const gap = gapOf(pair, model);
   if (gap == null) return null;
-  return Math.abs(gap) <= EQUAL_SCORES ? "tie" : gap > 0 ? "a" : "b";
+  return gap === 0 ? "tie" : gap > 0 ? "a" : "b";
 }
 
 const selectorsOf = (data) => data.models.filter((model) => !data.judges.includes(model));

@@ -1,6 +1,5 @@
-// What the reader looks at, kept in the URL hash so that a view can be linked to and reloaded.
-
-const MODES = ["read", "candidates", "vote", "list"];
+// What the reader looks at, kept in the page's address (in a panel: the widget's
+// `view`), so that a view can be linked to, gone back to and reloaded.
 
 function startingState(data) {
   const longest = Math.max(
@@ -10,9 +9,9 @@ function startingState(data) {
     ),
   );
   return {
-    mode: "read",
-    a: data.opened[0],
-    b: data.opened[1],
+    mode: data.opened.mode,
+    a: data.opened.a,
+    b: data.opened.b,
     id: "",
     score: data.models[0] || "",
     search: "",
@@ -22,8 +21,10 @@ function startingState(data) {
     tokens: [0, longest],
     flags: [],
     order: "as given",
-    seed: 0,
+    reverse: false,
+    seed: data.opened.seed,
     diff: true,
+    full: false, // whole answers in the list
     policy: "", // of the candidates; none: that of the left system
     temperature: "",
   };
@@ -39,11 +40,12 @@ function toHash(state, start) {
 // A hash is typed or pasted by people: whatever does not fit is left at its start.
 function fromHash(hash, start, data) {
   const state = structuredClone(start);
-  for (const [name, text] of new URLSearchParams(hash.slice(1))) {
-    if (!(name in start)) continue;
+  for (const [name, text] of new URLSearchParams(hash.replace(/^#/, ""))) {
+    if (!Object.hasOwn(start, name)) continue;
     const value = typeof start[name] === "string" ? text : parsed(text);
     if (allowed(name, value, data)) state[name] = value;
   }
+  if (state.a === state.b) state.b = [start.b, start.a].find((name) => name !== state.a) ?? state.b;
   return state;
 }
 
@@ -59,27 +61,20 @@ function allowed(name, value, data) {
   const isRange = Array.isArray(value) && value.length === 2 && value.every(Number.isFinite);
   const every = (options) => Array.isArray(value) && value.every((one) => options.includes(one));
   const fits = {
-    mode: () => MODES.includes(value),
+    mode: () => data.modes.includes(value),
     a: () => data.systems.includes(value),
     b: () => data.systems.includes(value),
     score: () => data.models.includes(value),
     winner: () => ["any", "a", "tie", "b"].includes(value),
-    order: () => ORDERS.includes(value),
+    order: () => Object.hasOwn(ORDERS, value),
     flags: () => every(Object.keys(FLAGS)),
     sources: () => every(data.prompts.map((prompt) => prompt.source)),
     gap: () => value === null || isRange,
     tokens: () => isRange,
     seed: () => Number.isInteger(value),
     diff: () => typeof value === "boolean",
+    reverse: () => typeof value === "boolean",
+    full: () => typeof value === "boolean",
   };
   return fits[name] ? fits[name]() : typeof value === "string";
-}
-
-// A page inside a notebook has no address of its own; the view is then simply not linkable.
-function writeHash(hash) {
-  try {
-    history.replaceState(null, "", hash);
-  } catch (error) {
-    if (error.name !== "SecurityError") throw error;
-  }
 }

@@ -1,6 +1,6 @@
-// A text with its marks: the same elements as lib/viewers/marks.py and answer.html.jinja.
+// A text with its marks: words of a diff, finds of a search; both may overlap.
 
-const CLIP = 4000;
+const CLIP = 4000; // characters before “more”
 const MOST_FINDS = 500;
 
 function drawText(text, ranges = [], mark = "", search = "") {

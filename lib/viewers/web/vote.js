@@ -8,12 +8,12 @@ const VERDICTS = [
 ];
 
 class Ballot {
-  constructor(page, store) {
+  constructor(page) {
     Object.assign(this, {
       page,
-      store,
+      store: page.store,
       skipped: [],
-      rater: "",
+      rater: page.memory.get("rater"),
       note: "",
       reveal: false,
       last: null,
@@ -27,13 +27,11 @@ class Ballot {
   }
 
   voted() {
-    return lastVotes(this.store.votes, this.rater, ...this.systems());
+    return votesOn(this.store.votes, this.rater, ...this.systems());
   }
 
   pairOf(id) {
-    const prompt = this.page.data.byId.get(id);
-    const [a, b] = this.systems().map((system) => prompt.answer(system));
-    return { prompt, a, b };
+    return pairOf(this.page.data.byId.get(id), ...this.systems());
   }
 
   sides(id) {
@@ -43,7 +41,7 @@ class Ballot {
   // Pairs that differ, in the seed's order; those put off come last.
   queue(voted) {
     const pairs = pairsOf(this.page.data, ...this.systems());
-    const different = pairs.filter((pair) => pair.a.text !== pair.b.text);
+    const different = pairs.filter((pair) => !pair.identical);
     const order = shuffled(
       different.map((pair) => pair.prompt.id),
       this.page.state.seed,
@@ -71,7 +69,7 @@ class Ballot {
   }
 
   vote(verdict) {
-    if (!this.id) return;
+    if (!this.id || !this.store.open()) return;
     this.record(verdict, this.id, this.sides(this.id), this.note.trim());
     this.last = { id: this.id, verdict };
     this.id = null;
@@ -87,10 +85,8 @@ class Ballot {
   }
 
   undo() {
-    const last = [...this.voted().values()].sort((one, other) =>
-      one.time < other.time ? 1 : -1,
-    )[0];
-    if (!last) return;
+    const last = [...this.voted().values()].at(-1);
+    if (!last || !this.store.open()) return;
     this.record("undo", last.id, [last.left, last.right], "");
     this.last = null;
     this.id = last.id;
@@ -105,7 +101,7 @@ class Ballot {
     this.id = id;
     return [
       this.drawReveal(),
-      id ? this.drawAnswers(id) : h("p", { class: "legend" }, "Every pair is judged. Thank you."),
+      id ? this.drawAnswers(id) : legend("Every pair is judged. Thank you."),
       this.drawButtons(id),
       this.drawResults(voted),
     ];
@@ -115,38 +111,40 @@ class Ballot {
   drawVoter() {
     const voted = this.voted();
     const { all, identical } = this.queue(voted);
-    return [this.drawProgress(voted.size, all, identical), this.drawKeeping()];
+    return [this.drawProgress(voted.size, all, identical), this.drawKeeping(voted.size)];
   }
 
   drawProgress(done, all, identical) {
-    const set = (changes) => {
-      Object.assign(this, changes);
+    const tell = () => {
+      this.reveal = !this.reveal;
       this.page.show();
     };
-    const reveal = h("input", {
-      type: "checkbox",
-      onchange: (event) => set({ reveal: event.target.checked }),
-    });
-    reveal.checked = this.reveal;
-    const left = identical ? ` (${identical} identical pairs left out)` : "";
-    return h(
-      "div",
-      { class: "progress" },
-      h(
-        "label",
-        { class: "rater" },
-        "Your name",
-        h("input", {
-          value: this.rater,
-          autocomplete: "off",
-          // another rater begins at the first prompt of the seed's order
-          onchange: (event) => set({ rater: event.target.value.trim(), id: null, skipped: [] }),
-        }),
-      ),
+    const reveal = h("input", { type: "checkbox", checked: this.reveal, onchange: tell });
+    const names = [...new Set(this.store.votes.map((vote) => vote.rater || ""))];
+    const left = identical ? ` (${count(identical, "identical pair")} left out)` : "";
+    const name = {
+      id: "rater",
+      value: this.rater,
+      autocomplete: "off",
+      list: "raters",
+      onchange: (event) => this.rename(event.target.value.trim()),
+    };
+    return div(
+      "progress",
+      h("label", { for: "rater" }, "Your name"),
+      h("input", name),
+      h("datalist", { id: "raters" }, names.filter(Boolean).map((value) => h("option", { value }))),
       h("p", { role: "status" }, h("strong", {}, `${done} of ${all} judged`), left),
       h("progress", { max: all, value: done, "aria-label": "Judged" }),
       h("label", {}, reveal, " Tell me after each vote which was which"),
     );
+  }
+
+  // another rater begins at the first prompt of the seed's order
+  rename(rater) {
+    Object.assign(this, { rater, id: null, skipped: [] });
+    this.page.memory.set("rater", rater);
+    this.page.show();
   }
 
   drawReveal() {
@@ -169,59 +167,35 @@ class Ballot {
   drawAnswers(id) {
     const { prompt } = this.pairOf(id);
     const cards = this.sides(id).map((system, place) =>
-      h(
-        "article",
-        { class: "answer plain", "aria-label": `Answer ${"AB"[place]}` },
-        h("header", {}, h("strong", { class: "name" }, "AB"[place])),
-        drawText(prompt.answer(system).text),
-      ),
+      drawFrame("AB"[place], "plain", [], "", [], drawText(prompt.answer(system).text)),
     );
-    return h(
-      "div",
-      {},
-      drawPrompt({ ...prompt, reference: null }, ""),
-      h("div", { class: "pair" }, cards),
-    );
+    return h("div", {}, drawPrompt({ ...prompt, reference: null }, ""), div("pair", cards));
   }
 
   drawButtons(id) {
-    const button = (key, label, action) =>
-      h("button", { type: "button", onclick: action }, h("kbd", {}, key), ` ${label}`);
-    const undo = button("u", "Undo", () => this.undo());
-    if (!id) return h("div", { class: "aside" }, undo);
-    return [
-      h(
-        "div",
-        { class: "ballot" },
-        VERDICTS.map(([verdict, label], place) =>
-          button(place + 1, label, () => this.vote(verdict)),
-        ),
-      ),
-      h(
-        "div",
-        { class: "aside" },
-        h(
-          "label",
-          { class: "note" },
-          "Note",
-          h("input", {
-            id: "note",
-            value: this.note,
-            maxlength: 2000,
-            autocomplete: "off",
-            placeholder: "optional",
-            oninput: (event) => (this.note = event.target.value), // kept when the view is redrawn
-          }),
-        ),
-        button("s", "Skip", () => this.skip()),
-        undo,
-      ),
-    ];
+    const press = (letter, label, action) =>
+      button({ onclick: action, disabled: !this.store.open() }, key(letter), ` ${label}`);
+    const undo = press("u", "Undo", () => this.undo());
+    if (!id) return div("aside", undo);
+    const note = {
+      id: "note",
+      value: this.note,
+      maxlength: 2000,
+      autocomplete: "off",
+      placeholder: "optional",
+      oninput: (event) => (this.note = event.target.value), // kept when the view is redrawn
+    };
+    const verdicts = VERDICTS.map(([verdict, label], place) =>
+      press(`${place + 1}`, label, () => this.vote(verdict)),
+    );
+    const noted = h("label", { class: "note" }, "Note", h("input", note));
+    const skip = press("s", "Skip", () => this.skip());
+    return [div("ballot", verdicts), div("aside", noted, skip, undo)];
   }
 
   drawResults(voted) {
     if (voted.size < ENOUGH_VOTES) {
-      return h("p", { class: "legend" }, `Results are shown after ${ENOUGH_VOTES} votes.`);
+      return legend(`Results are shown after ${ENOUGH_VOTES} votes.`);
     }
     const [a, b] = this.systems();
     const found = voteResults(voted, a);
@@ -229,27 +203,17 @@ class Ballot {
       ...this.page.data.models.map((model) => [model, (id) => winnerOf(this.pairOf(id), model)]),
       ...this.otherRaters(a),
     ];
-    const judged = others.map(([name, winner]) => {
-      const agreed = agreementWith(found.winners, winner);
-      return agreed.n
-        ? h(
-            "li",
-            {},
-            `${name} agrees in ${percent(agreed.same)} of ${agreed.n}, ` +
-              `kappa ${number(agreed.kappa)}`,
-          )
-        : null;
-    });
-    return h(
-      "section",
-      { class: "results", "aria-label": "Results" },
-      h(
-        "p",
-        {},
-        `By ${found.n} votes ${a} wins ${number(found.rate, 3)} ` +
-          `[${number(found.low, 3)}, ${number(found.high, 3)}] against ${b}.`,
-      ),
+    const judged = others
+      .map(([name, winner]) => [name, agreementWith(found.winners, winner)])
+      .filter(([, agreed]) => agreed.n)
+      .map(([name, { same, n, kappa }]) =>
+        h("li", {}, `${name} agrees in ${percent(same)} of ${n}, kappa ${number(kappa)}`),
+      );
+    return div(
+      "results",
+      h("p", {}, `By ${count(found.n, "vote")} ${inWords(found, a, b)}.`),
       h("ul", {}, judged),
+      legend("kappa is agreement beyond chance: 1 is perfect, 0 is no better than guessing."),
     );
   }
 
@@ -258,23 +222,25 @@ class Ballot {
     const names = new Set(this.store.votes.map((vote) => vote.rater || ""));
     names.delete(this.rater);
     return [...names].map((name) => {
-      const votes = lastVotes(this.store.votes, name, ...this.systems());
+      const votes = votesOn(this.store.votes, name, ...this.systems());
       const winner = (id) => (votes.has(id) ? humanWinner(votes.get(id), a) : null);
       return [name || "who gave no name", winner];
     });
   }
 
-  drawKeeping() {
-    const { votes, kept } = this.store;
-    return h(
-      "p",
-      { class: "legend" },
-      kept ? "Votes are kept in this browser. " : "Votes are lost with this page: ",
-      h(
-        "button",
-        { type: "button", onclick: () => downloadVotes(votes, "votes.jsonl") },
-        `Download ${votes.length} votes`,
+  drawKeeping(mine) {
+    const where = legend(this.store.where());
+    if (!this.store.file) return where;
+    const votes = standingVotes(this.store.votes);
+    const others = votes.length > mine ? ", those of other raters and systems too" : "";
+    where.append(
+      button(
+        { onclick: () => downloadVotes(votes, this.store.file), disabled: !votes.length },
+        `Download ${count(votes.length, "vote")}`,
       ),
+      `Put the file into the folder votes of the run${others}: the notebook's ballot then counts ` +
+        "them.",
     );
+    return where;
   }
 }

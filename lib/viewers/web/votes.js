@@ -1,19 +1,31 @@
-// Votes of a blind reading: kept in this browser, downloadable as the JSON Lines of votes.py.
+// Votes of a blind reading, where they are kept, and what they say. `votes.py` has the same lines.
 
 const VOTES_VERSION = 1;
-const ENOUGH_VOTES = 20;
+const ENOUGH_VOTES = 20; // before a rater sees results: earlier ones say nothing and would steer
 
-// Each vote has a key of its own, so that two tabs never overwrite each other. Inside a notebook
-// there is no storage; votes then live as long as the page and are downloaded by hand.
-function voteStore(page) {
-  const prefix = `votes:${page}:`;
+// What is remembered from one visit to the next: in this browser, or as long as the page is open
+// where there is no storage (in the sandboxed frame of a notebook).
+function memoryOfBrowser() {
+  const storage = storageOrNull();
+  const kept = new Map();
+  return {
+    lasting: Boolean(storage),
+    get: (name) => (storage ? storage.getItem(`viewer:${name}`) : kept.get(name)) ?? "",
+    set: (name, value) =>
+      storage ? storage.setItem(`viewer:${name}`, value) : kept.set(name, value),
+  };
+}
+
+// Each vote has a key of its own, so that two tabs never overwrite each other.
+function storeOfBrowser(key, memory) {
+  const prefix = `votes:${key}:`;
   const votes = [];
   const storage = storageOrNull();
 
   function load() {
     votes.length = 0;
-    for (const key of Object.keys(storage || {}).filter((name) => name.startsWith(prefix))) {
-      const vote = parsed(storage.getItem(key));
+    for (const name of Object.keys(storage || {}).filter((one) => one.startsWith(prefix))) {
+      const vote = parsed(storage.getItem(name));
       if (vote && vote.vote) votes.push(vote);
     }
     votes.sort((one, other) => (one.time < other.time ? -1 : 1));
@@ -21,19 +33,17 @@ function voteStore(page) {
 
   function add(vote) {
     votes.push(vote);
-    if (storage) {
-      storage.setItem(
-        `${prefix}${vote.time}:${Math.random().toString(36).slice(2)}`,
-        JSON.stringify(vote),
-      );
-    }
+    const name = `${prefix}${vote.time}:${Math.random().toString(36).slice(2)}`;
+    if (storage) storage.setItem(name, JSON.stringify(vote));
   }
 
   if (storage) {
     load();
     addEventListener("storage", load);
   }
-  return { votes, add, kept: Boolean(storage) };
+  const where = () =>
+    memory.lasting ? "Votes are kept in this browser." : "Votes are lost with this page.";
+  return { votes, add, where, file: `${key}.jsonl`, open: () => true };
 }
 
 function storageOrNull() {
@@ -44,16 +54,27 @@ function storageOrNull() {
   }
 }
 
-// The last word of one rater on each prompt for one pair of systems; an undone vote is none.
-function lastVotes(votes, rater, a, b) {
+const systemsOf = (vote) => [vote.left, vote.right].sort().join("\n");
+
+// What stands: each rater's last word on each prompt and pair of systems; an undone vote is none.
+function standingVotes(votes) {
   const last = new Map();
   for (const vote of votes) {
-    const same = [vote.left, vote.right].sort().join("\n") === [a, b].sort().join("\n");
-    if (!same || (vote.rater || "") !== rater) continue;
-    if (vote.vote === "undo") last.delete(vote.id);
-    else last.set(vote.id, vote);
+    const name = JSON.stringify([vote.rater || "", systemsOf(vote), vote.id]);
+    last.delete(name); // so that the order is that of voting
+    if (vote.vote !== "undo") last.set(name, vote);
   }
-  return last;
+  return [...last.values()];
+}
+
+// Prompt id -> the standing vote of one rater on a and b.
+function votesOn(votes, rater, a, b) {
+  const wanted = systemsOf({ left: a, right: b });
+  return new Map(
+    standingVotes(votes)
+      .filter((vote) => systemsOf(vote) === wanted && (vote.rater || "") === rater)
+      .map((vote) => [vote.id, vote]),
+  );
 }
 
 // "a", "b" or "tie" of the two systems; "both bad" is a tie.
@@ -64,8 +85,8 @@ function humanWinner(vote, a) {
 
 function voteResults(votes, a) {
   const winners = [...votes.values()].map((vote) => [vote.id, humanWinner(vote, a)]);
-  const count = (who) => winners.filter(([, winner]) => winner === who).length;
-  return { ...winRate(count("a"), count("tie"), count("b")), winners };
+  const won = (who) => winners.filter(([, winner]) => winner === who).length;
+  return { ...winRate(won("a"), won("tie"), won("b")), winners };
 }
 
 function agreementWith(winners, verdictOf) {
