@@ -54,7 +54,8 @@ def test_a_rate_that_counting_alone_gives_has_no_interval() -> None:
     rows = [{**row, "candidates": [{**c, "rewards": {"selector": a, "judge": b}} for c, a, b in zip(
         row["candidates"], *np.random.default_rng(place).normal(size=(2, 4)), strict=True)]}
         for place, row in enumerate(pool(1))]
-    curves = curves_by_judge(win_rate_rows({("sft", 0.6): rows}, rows, ["selector", "judge"]), "sft")
+    found = win_rate_rows({("sft", 0.6): rows}, rows, ["selector", "judge"])
+    curves = curves_by_judge(found, "sft")
     width = {(judge, row["n"]): row["ci_high"] - row["ci_low"]
              for judge, found in curves.items() for row in found}
     assert [width["selector", n] for n in (1, 2, 3)] == pytest.approx([0, 0, 0])
