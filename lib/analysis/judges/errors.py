@@ -1,7 +1,7 @@
-"""Where a judge errs, measured on answers that the blind reader scored too.
+"""Errors of a judge, measured on answers that the blind reader scored too.
 
-Calibration of its score gaps, its taste for length beside the reader's, and win rates corrected for
-its errors. In: the audit's rows and a judge's scores of its answers. Out: plain rows.
+Calibration of score gaps, preference for length beside the reader's, and win rates corrected for
+the errors. In: the audit's rows and a judge's scores of its answers. Out: plain rows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,18 +22,18 @@ from lib.runtime.files import Row
 def judge_calibration(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
     """Calibration of the judge's score gaps on all pairs that the reader scores differently.
 
-    {"judge", "n", "accuracy", "ece", "nll", "brier", "temperature", "nll_at_temperature", "bins"};
-    pairs of one prompt are correlated, so n overstates how much is known.
+    {"judge"} and the keys of `calibration`; pairs of one prompt are correlated, so n overstates the
+    information.
     """
     gaps = [gap for _, apart, gap in answer_pairs(audit_rows, scores) if apart > 0]
-    return {"judge": judge} | calibration(gaps).row()
+    return {"judge": judge} | calibration(gaps)
 
 
 def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -> list[Row]:
-    """How often each judge prefers the longer of two answers, the reader's own taste first.
+    """How often each judge prefers the longer of two answers, the reader first.
 
-    Pairs that differ in length; a judge above the reader's share prefers length for its own sake.
-    Lengths are in characters; intervals count prompts.
+    A judge above the reader's share is biased towards length. Pairs of unequal length, in
+    characters; intervals count prompts.
     """
     reader = [[answer["score"] for answer in row["answers"]] for row in audit_rows]
     return [{"judge": judge} | _length_row(audit_rows, scores)
@@ -43,7 +43,7 @@ def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -
 def corrected_win_rates(systems: Mapping[str, Sequence[Row]], audit_rows: Sequence[Row],
                         judge: str, scores: Scores,
                         pairs: Iterable[tuple[str, str]]) -> list[Row]:
-    """`corrected_win_rate` for each of the pairs whose two systems the audit read as well."""
+    """`corrected_win_rate` for each pair of systems that the audit has too."""
     known = audit_systems(audit_rows)
     rows = [corrected_win_rate(systems, audit_rows, judge, scores, a, b) for a, b in pairs
             if a in known and b in known]
@@ -51,7 +51,7 @@ def corrected_win_rates(systems: Mapping[str, Sequence[Row]], audit_rows: Sequen
 
 
 def _length_row(audit_rows: Sequence[Row], scores: Scores) -> Row:
-    """Every two different answers of a prompt, in the order given: sides are arbitrary."""
+    """`length_preference` on every two different answers of a prompt."""
     gaps, lengths, prompts = [], [], []
     for row, judged in zip(audit_rows, scores, strict=True):
         answers = zip(row["answers"], judged, strict=True)

@@ -90,17 +90,6 @@ def resample_counts(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.in
         yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
 
 
-def interaction_test(both: ArrayLike, first_only: ArrayLike, second_only: ArrayLike,
-                     neither: ArrayLike, resamples: int = 10_000, seed: int = 0) -> Bootstrap:
-    """Does one treatment help more with the other? Mean of (both - first) - (second - neither).
-
-    Per-prompt scores of one judge, e.g. DPO+BoN, DPO, SFT+BoN, SFT, [prompts]. Zero means that the
-    gains of DPO and BoN add up; above zero they complement each other, below zero they overlap.
-    """
-    return paired_bootstrap(_paired(both, first_only), _paired(second_only, neither), resamples,
-                            seed)
-
-
 def _paired(a: ArrayLike, b: ArrayLike) -> Floats:
     left, right = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if left.shape != right.shape:

@@ -4,7 +4,7 @@ An interval that counts such values as independent is too short. Every interval 
 without a seed; its docstring states the coverage that a simulation found.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,20 +15,6 @@ from lib.analysis.statistics.intervals import Interval
 from lib.analysis.statistics.outcomes import Floats
 
 ROUNDING = 1e-9  # a mean of shares may come out as 1 + 2e-16
-
-
-@dataclass(frozen=True)
-class SeedSpread:
-    """A mean over several seeds: its interval over seeds and prompts, and the spread over seeds.
-
-    between_seeds is the standard deviation (ddof 1) of the seeds' means; 0 for one seed.
-    """
-
-    mean: float
-    low: float
-    high: float
-    per_seed: tuple[float, ...]
-    between_seeds: float
 
 
 def clustered_share_interval(shares: ArrayLike, clusters: ArrayLike | None = None,
@@ -61,15 +47,17 @@ def clustered_mean_interval(values: ArrayLike, clusters: ArrayLike | None = None
     return Interval(float(mean - reach), float(mean + reach))
 
 
-def seed_spread(outcomes: ArrayLike, confidence: float = 0.95) -> SeedSpread:
+def seed_spread(outcomes: ArrayLike, confidence: float = 0.95) -> dict[str, Any]:
     """Mean over seeds and prompts with one interval for both; outcomes [seeds, prompts], 0 to 1.
+
+    {"mean", "low", "high", "per_seed", "between_seeds"}: the last is the standard deviation
+    (ddof 1) of the seeds' means, 0 for one seed.
 
     Seeds and prompts are crossed random effects: the mean's variance is the seeds' part (none if it
     comes out negative) plus the prompts' part, with Satterthwaite's degrees of freedom, and the
     interval is Wilson's at the effective number. Simulated with three seeds it covers 91 to 98 %; a
-    bootstrap of three seeds falls to 79 where seeds differ much, because it can hardly draw
-    anything but what it saw. One seed: the prompts' interval alone. Raises ValueError on NaN and
-    for fewer than one prompt.
+    bootstrap of three seeds falls to 79 where seeds differ much, because it draws nothing but the
+    three. One seed: the prompts' interval alone. Raises ValueError on NaN and without a prompt.
     """
     values = np.atleast_2d(np.asarray(outcomes, dtype=float))
     if not values.size:
@@ -80,7 +68,8 @@ def seed_spread(outcomes: ArrayLike, confidence: float = 0.95) -> SeedSpread:
     variance, freedom = _crossed_variance(values)
     low, high = _wilson(mean, variance, values.shape[1], freedom, confidence)
     between = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else 0.0
-    return SeedSpread(mean, low, high, tuple(map(float, per_seed)), between)
+    return {"mean": mean, "low": low, "high": high, "per_seed": per_seed.tolist(),
+            "between_seeds": between}
 
 
 def _crossed_variance(values: Floats) -> tuple[float, float]:

@@ -33,19 +33,12 @@ def wilson_interval(wins: float, n: int, confidence: float = 0.95) -> Interval:
 
     Raises ValueError for n < 1 or wins outside 0..n. Wilson 1927; `score_interval` handles ties.
     """
-    _check_count(wins, n)
+    if n < 1:
+        raise ValueError(f"n is {n}; an interval needs at least one compared prompt")
+    if not 0 <= wins <= n:
+        raise ValueError(f"wins is {wins}, expected 0 to n = {n}")
     low, high = proportion_confint(wins, n, 1 - confidence, method="wilson")
     return Interval(min(float(low), wins / n), max(float(high), wins / n))  # rounding at 0 and 1
-
-
-def clopper_pearson(wins: int, n: int, confidence: float = 0.95) -> Interval:
-    """Exact interval for wins / n without ties; covers at least `confidence`, so it is wide.
-
-    Raises ValueError for n < 1 or wins outside 0..n. Clopper & Pearson 1934.
-    """
-    _check_count(wins, n)
-    low, high = proportion_confint(wins, n, 1 - confidence, method="beta")
-    return Interval(float(low), float(high))
 
 
 def mean_interval(outcomes: ArrayLike, confidence: float = 0.95) -> Interval:
@@ -113,10 +106,3 @@ def _excess(difference: Floats, won: Floats, lost: Floats, n: Floats, z: Floats)
     loss_share = (root - linear) / (4 * n)  # its maximum-likelihood value under the hypothesis
     variance = n * (2 * loss_share + difference * (1 - difference))
     return won - lost - n * difference - z * np.sqrt(np.maximum(variance, 0))
-
-
-def _check_count(wins: float, n: int) -> None:
-    if n < 1:
-        raise ValueError(f"n is {n}; an interval needs at least one compared prompt")
-    if not 0 <= wins <= n:
-        raise ValueError(f"wins is {wins}, expected 0 to n = {n}")

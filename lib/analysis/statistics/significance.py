@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 
-import numpy as np
 from scipy.stats import binom, binomtest
 from statsmodels.stats import contingency_tables
 from statsmodels.stats.multitest import multipletests
@@ -67,29 +66,3 @@ def prompts_needed(win_rate: float, power: float = 0.8, alpha: float = 0.05,
     alternative = sqrt(max(win_rate * (1 - win_rate) - tie_share / 4, 0))
     return max(1, ceil(normal_sample_size_one_tail(
         abs(win_rate - 0.5), power, alpha / 2, std_null=null, std_alternative=alternative)))
-
-
-def exact_power(n: int, win_rate: float, alpha: float = 0.05) -> float:
-    """Chance that the exact two-sided sign test on n prompts without ties finds `win_rate`."""
-    critical = critical_wins(n, alpha)
-    return float(binom.sf(critical - 1, n, win_rate) + binom.cdf(n - critical, n, win_rate))
-
-
-def critical_wins(n: int, alpha: float = 0.05) -> int:
-    """Fewest wins of n that the exact two-sided sign test calls significant (n + 1 if none)."""
-    return int(binom.isf(alpha / 2, n, 0.5)) + 1
-
-
-def exact_prompts_needed(win_rate: float, power: float = 0.8, alpha: float = 0.05,
-                         at_most: int = 2000) -> tuple[int, int]:
-    """First n whose exact power reaches `power`, and the n from which it stays there (saw-tooth).
-
-    Raises ValueError when `at_most` prompts do not suffice.
-    """
-    powers = np.array([exact_power(n, win_rate, alpha) for n in range(1, at_most + 1)])
-    short = np.flatnonzero(powers < power) + 1
-    if powers[-1] < power:
-        raise ValueError(f"{at_most} prompts do not reach power {power} at a win rate of "
-                         f"{win_rate}; raise at_most")
-    first = int(np.argmax(powers >= power)) + 1
-    return first, int(short[-1]) + 1 if len(short) else 1

@@ -141,7 +141,7 @@ def test_costs_are_a_prompts_and_what_was_not_measured_is_null() -> None:
     wins = win_curves(pools["dpo", 0.6], opponents, "judge").mean(0)
     assert dpo["gain"] == pytest.approx(wins[3] - wins[0])
     assert dpo["ci_low"] <= dpo["gain"] <= dpo["ci_high"]
-    assert "46 new tokens a prompt buy" in best_of_n_findings([], costs=[sft, dpo])
+    assert "46 new tokens a prompt gain" in best_of_n_findings([], costs=[sft, dpo])
 
 
 def test_candidates_with_the_opponents_text_tie_whatever_their_scores_say() -> None:

@@ -51,12 +51,12 @@ def test_taking_off_the_mean_error_finds_the_truth_and_is_wider_than_the_judges_
     flattering = np.where(random.random(2000) < 0.4, 1.0, truth)
     arguments = flattering[120:], flattering[:120], truth[:120]
     found = prediction_powered_win_rate(*arguments, weight=1.0)
-    assert found.low < 0.5 < found.high
-    assert found.weight == 1
+    assert found["low"] < 0.5 < found["high"]
+    assert found["weight"] == 1
     alone = 1.96 * np.sqrt(flattering.var() / 1880)
-    assert found.high - found.low > 2 * alone
+    assert found["high"] - found["low"] > 2 * alone
     pooled = prediction_powered_win_rate(*arguments)
-    assert pooled.high - pooled.low <= found.high - found.low
+    assert pooled["high"] - pooled["low"] <= found["high"] - found["low"]
 
 
 def test_only_comparisons_that_the_reader_saw_are_corrected() -> None:
@@ -115,7 +115,7 @@ def test_tables_name_every_system_judge_and_n() -> None:
 
 @pytest.mark.parametrize(("predicted", "reading"), [
     (0.8, "selection can explain it"), (0.6, "above selection"), (0.95, "below selection"),
-    (None, "scores never vary")])
+    (None, "scores do not vary")])
 def test_best_of_n_is_read_against_selection_alone(predicted: float | None, reading: str) -> None:
     row = {"system": "dpo+bon4@0.6", "opponent": "sft", "judge": "judge", "single": 0.6,
            "correlation": 0.5, "predicted": predicted, "observed": 0.8, "ci_low": 0.7,
