@@ -73,7 +73,7 @@ def all_figures(run: Path, results_file: Path) -> Iterator[tuple[str, go.Figure]
     for policy in ("sft", "dpo"):
         yield f"best_of_n_{policy}", figures.best_of_n_figure(
             curves_by_judge(results["best_of_n_curves"], policy))
-    yield "parting", figures.parting_figure(curves_by_judge(results["best_of_n_gains"], "dpo"))
+    yield "gains", figures.gains_figure(curves_by_judge(results["best_of_n_gains"], "dpo"))
     yield "surface", figures.surface_figure(results["best_of_n_curves"])
     yield "selection", figures.selection_figure(results["selection_effects"])
     yield "win_rates", figures.win_rates_figure(readers_rows(results))

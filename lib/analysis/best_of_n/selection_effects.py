@@ -17,7 +17,6 @@ from lib.analysis.comparisons.scoreboard import Scoreboard
 from lib.analysis.statistics.bootstrap import bootstrap_means, paired_bootstrap
 from lib.analysis.statistics.intervals import difference_interval, mean_interval
 from lib.analysis.statistics.selection_null import (
-    best_of_n_null,
     correlation_of,
     same_pool_win_rates,
     selection_win_rate,
@@ -89,7 +88,7 @@ def _effect(board: Scoreboard, pool: Sequence[Row], system: System, control: str
     found = _estimates(np.nanmean(values, axis=0), n, same_pool)
     row = {"system": system.name, "control": control, "opponent": opponent, "judge": judge,
            "n_candidates": n, "correlation": _or_none(found["correlation"]),
-           "null": 1 - 1 / (2 * n) if same_pool else best_of_n_null(n),
+           "null": 1 - 1 / (2 * n) if same_pool else n / (n + 1),
            "single": float(np.nanmean(single)), "predicted": _or_none(found["predicted"]),
            "observed": float(np.nanmean(observed)), "ci_low": ends.low, "ci_high": ends.high,
            "n": int((~np.isnan(observed)).sum())}
@@ -152,6 +151,6 @@ def _in_pool(board: Scoreboard, pool: Sequence[Row], opponent: str) -> bool:
 
 
 def _control(board: Scoreboard, system: System) -> str:
-    """The random pick from the same pool, or the plain policy where there is none."""
+    """The random pick from the same pool, or else the policy's single answer."""
     name = system.control.name
     return name if name in board.systems else system.policy

@@ -87,7 +87,7 @@ def best_of_n_figure(curves: Mapping[str, Sequence[Row]], selector: str = "selec
     figure = go.Figure()
     for name, rows in curves.items():
         sizes, values, *ends = columns(rows, "n", "value", "ci_low", "ci_high")
-        add_marks(figure, f"{name} (picked them itself)" if name == selector else name,
+        add_marks(figure, f"{name} (picked the answers)" if name == selector else name,
                   looks(list(curves))[name], sizes, values, ends, mode="lines+markers")
     sizes = sorted({row["n"] for rows in curves.values() for row in rows})
     figure.add_scatter(x=sizes, y=[n / (n + 1) for n in sizes], mode="lines", line=EVEN_LINE,

@@ -47,7 +47,7 @@ def calibration_figure(rows: Sequence[Row]) -> go.Figure:
                   hovertemplate="claims %{x:.2f}, right %{y:.2f}, n = %{customdata}")
     figure.add_scatter(x=[0.5, 1], y=[0.5, 1], mode="lines", name="calibrated",
                        line=EVEN_LINE)
-    finding = "; ".join(f"the {row['judge']} is {_sureness(row)}" for row in rows)
+    finding = "; ".join(f"the {row['judge']} is {_confidence(row)}" for row in rows)
     style_figure(figure, finding[:1].upper() + finding[1:], "n = " + ", ".join(
         f"{row['n']} pairs ({row['judge']})" for row in rows) + " that the reader separates",
         "confidence: sigmoid of the score gap", "share ordered like the reader")
@@ -55,7 +55,7 @@ def calibration_figure(rows: Sequence[Row]) -> go.Figure:
     return figure.update_yaxes(tickformat=".0%")
 
 
-def _sureness(row: Row) -> str:
+def _confidence(row: Row) -> str:
     word = "over-confident" if row["temperature"] > 1 else "under-confident"
     return (f"right in {row['accuracy']:.0%} of pairs and {word} (best temperature "
             f"{row['temperature']:.2f})")

@@ -13,7 +13,7 @@ from lib.runtime.files import Row
 SHADES = [[0.0, "#FFFFFF"], [1.0, "#5FB58F"]]  # green wins, as in the round robin
 
 
-def parting_figure(gains: Mapping[str, Sequence[Row]], selector: str = "selector",
+def gains_figure(gains: Mapping[str, Sequence[Row]], selector: str = "selector",
                    judge: str = "judge") -> go.Figure:
     """Gain of the best of n over one draw against the bound on its KL, a line a reward model.
 
@@ -23,14 +23,14 @@ def parting_figure(gains: Mapping[str, Sequence[Row]], selector: str = "selector
     figure, shown = go.Figure(), looks(list(gains))
     for name, rows in gains.items():
         bounds, values, *ends = columns(rows, "kl_bound", "value", "ci_low", "ci_high")
-        add_marks(figure, f"{name} (picked them itself)" if name == selector else name,
+        add_marks(figure, f"{name} (picked the answers)" if name == selector else name,
                   shown[name], bounds, values, ends, mode="lines+markers",
                   customdata=[row["n"] for row in rows],
                   hovertemplate="best of %{customdata}: %{y:.2f}")
     figure.add_hline(y=0, line=EVEN_LINE)
     rows = next((rows for rows in gains.values() if rows), [])
     prompts = rows[0]["prompts"] if rows else 0
-    style_figure(figure, _parting(gains.get(selector, ()), gains.get(judge, ()), judge),
+    style_figure(figure, _gains(gains.get(selector, ()), gains.get(judge, ()), judge),
                  f"n = {prompts} prompts, 95 % intervals; the KL from the sampled answers is at "
                  "most log\u00a0n\u00a0-\u00a0(n-1)/n, and less where candidates repeat",
                  "candidates n, spaced by the bound on KL in nats", "gain (standard deviations)")
@@ -61,7 +61,7 @@ def _cell_text(cell: Row | None) -> str:
         f"{cell['value']:.0%}<br>{cell['ci_low']:.0%} to {cell['ci_high']:.0%}")
 
 
-def _parting(picked: Sequence[Row], judged: Sequence[Row], judge: str) -> str:
+def _gains(picked: Sequence[Row], judged: Sequence[Row], judge: str) -> str:
     if not picked or not judged:
         return "No pool has different scores from both reward models"
     own, other = (max(rows, key=lambda row: row["n"]) for rows in (picked, judged))

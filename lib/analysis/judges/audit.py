@@ -16,14 +16,12 @@ from lib.analysis.comparisons.win_rates import Pair, rate_systems, round_robin
 from lib.analysis.judges.quality import outcome_labels, pair_accuracy
 from lib.analysis.statistics.agreement import agreement
 from lib.analysis.statistics.intervals import Interval, mean_interval
-from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
 from lib.inference.systems import System
 from lib.runtime.files import Row
 
 Scores = Sequence[Sequence[float | None]]
 READER = "blind reader"
 POLICIES = ("base", "sft", "dpo")
-FEWEST = 2  # prompts on either side of a correction
 
 
 def audit_systems(audit_rows: Sequence[Row],
@@ -112,29 +110,6 @@ def audit_agreement(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores
 def _even(ends: Interval) -> bool:
     """Whether an interval of a win rate includes one half."""
     return ends.low <= 0.5 <= ends.high
-
-
-def corrected_win_rate(systems: Mapping[str, Sequence[Row]], audit_rows: Sequence[Row], judge: str,
-                       scores: Scores, a: str, b: str) -> Row | None:
-    """A run's win rate of a over b by a judge, corrected by the audit, with its wider interval.
-
-    The correction assumes that the judge errs on this run's answers as on the audit's. `win_rate`,
-    `low`, `high`: the judge's rate minus its mean error. `pooled_*`: weighted for the shortest
-    interval, which also assumes that the audit's answers are as good as this run's. None for fewer
-    than two scored prompts on either side, which have no variance.
-    """
-    board = scoreboard({a: systems[a], b: systems[b]}, [judge])
-    labelled = audit_systems(audit_rows, {judge: scores})
-    audit = scoreboard({a: labelled[a], b: labelled[b]}, [READER, judge])
-    outcomes = (board.outcomes(judge, a, b), audit.outcomes(judge, a, b),
-                audit.outcomes(READER, a, b))
-    if min(np.sum(~np.isnan(outcomes[0])), np.sum(~np.isnan(outcomes[1] + outcomes[2]))) < FEWEST:
-        return None
-    found = prediction_powered_win_rate(*outcomes, weight=1.0)
-    pooled = prediction_powered_win_rate(*outcomes)
-    return {"a": a, "b": b, "judge": judge} | found | {
-        "pooled_rate": pooled["win_rate"], "pooled_low": pooled["low"],
-        "pooled_high": pooled["high"], "pooled_weight": pooled["weight"]}
 
 
 def answer_pairs(audit_rows: Sequence[Row], scores: Scores) -> list[tuple[str, float, float]]:

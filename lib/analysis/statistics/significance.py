@@ -1,4 +1,4 @@
-"""Tests of win rates, correction for many of them, and the number of prompts that settles one."""
+"""Tests of win rates, correction for multiple tests, and the number of prompts for a test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def mcnemar(b: int, c: int) -> McNemar:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: below alpha means significant in the family."""
+    """Holm's adjusted p-values, in the given order: below alpha is significant in the family."""
     if not len(p_values):
         return []
     return [float(p) for p in multipletests(p_values, method="holm")[1]]
@@ -53,10 +53,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def prompts_needed(win_rate: float, power: float = 0.8, alpha: float = 0.05,
                    tie_share: float = 0.0) -> int | None:
-    """Prompts that a two-sided test needs to tell `win_rate` from one half (normal approximation).
+    """Prompts that a two-sided test needs to find `win_rate` unequal to one half (normal approx.).
 
-    Ties carry no noise, so a known tie share lowers the number. None for a win rate of exactly one
-    half, which no number of prompts can settle. Raises ValueError for shares outside [0, 1].
+    Ties reduce the variance, so a known tie share lowers the number. None for a win rate of exactly
+    one half, which no number of prompts can settle. Raises ValueError for shares outside [0, 1].
     """
     if not 0 <= win_rate <= 1 or not 0 <= tie_share <= 1:
         raise ValueError(f"win_rate {win_rate} and tie_share {tie_share} must lie in 0 to 1")

@@ -1,8 +1,8 @@
 """Numbers, tables and sentences for notebooks and the README: rows in, text out.
 
 Numbers have no zero before the point (`.62`); a rate has two decimals, a count thousands commas. A
-comparison whose interval includes one half is undecided, and the number of prompts that would
-settle it stands beside it. `as_markdown` makes any text safe inside Markdown.
+comparison whose interval includes one half is undecided; beside it stands the number of prompts
+that would settle it. `as_markdown` makes any text safe inside Markdown.
 """
 
 import re

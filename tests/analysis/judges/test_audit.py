@@ -11,12 +11,12 @@ from lib.analysis.judges.audit import (
     READER,
     audit_agreement,
     audit_systems,
-    corrected_win_rate,
     judge_quality,
     reader_win_rates,
     system_name,
     system_order,
 )
+from lib.analysis.judges.errors import corrected_win_rates
 from lib.analysis.judges.quality import judge_agreement, length_preference, pair_accuracy
 from lib.analysis.statistics.calibration import calibration
 from lib.analysis.statistics.outcomes import compare_gaps, win_rate
@@ -144,7 +144,7 @@ def test_a_judge_without_information_gets_no_weight() -> None:
 def test_a_runs_win_rate_is_corrected_by_the_audits_pair() -> None:
     scores = noisy(1.5)
     systems = audit_systems(AUDIT, {"noisy": scores})
-    row = corrected_win_rate(systems, AUDIT, "noisy", scores, "dpo+bon4@0.6", "base")
+    [row] = corrected_win_rates(systems, AUDIT, "noisy", scores, [("dpo+bon4@0.6", "base")])
     assert row["judge"] == "noisy"
     assert row["low"] < row["win_rate"] < row["high"]
     assert row["reader_rate"] == pytest.approx(0.7)

@@ -14,7 +14,7 @@ from lib.analysis.comparisons.win_rates import (
     same_opponent_tests,
     win_rates_by_source,
 )
-from lib.analysis.judges.audit import READER, audit_systems, corrected_win_rate
+from lib.analysis.judges.audit import READER, audit_systems
 from lib.analysis.judges.errors import corrected_win_rates, judge_calibration, length_bias
 from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
 from tests.analysis.analysis_rows import response, system
@@ -75,7 +75,7 @@ def test_only_comparisons_that_the_reader_saw_are_corrected() -> None:
 
 def test_a_judge_without_error_is_left_as_it_is() -> None:
     systems = audit_systems(AUDIT, {"twin": READER_SCORES})
-    row = corrected_win_rate(systems, AUDIT, "twin", READER_SCORES, "dpo", "base")
+    [row] = corrected_win_rates(systems, AUDIT, "twin", READER_SCORES, [("dpo", "base")])
     assert [row["win_rate"], row["judge_rate"]] == pytest.approx([row["reader_rate"]] * 2)
 
 
