@@ -25,7 +25,7 @@ Pair = tuple[str, str]
 
 
 def round_robin(board: Scoreboard, pairs: Iterable[Pair] | None = None, *, resamples: int = 10_000,
-                seed: int = 0, confidence: float = 0.95) -> list[Row]:
+                seed: int = 0) -> list[Row]:
     """Win-rate rows of all pairs of systems by all judges, Holm-corrected within each judge.
 
     pairs: (a, b) in the order of the rows; None takes all pairs, `a` the later system of the board.
@@ -33,13 +33,13 @@ def round_robin(board: Scoreboard, pairs: Iterable[Pair] | None = None, *, resam
     """
     pairs, rows = _pairs(board, pairs), []
     for judge in board.judges:
-        family = _rows(board, judge, pairs, resamples, seed, confidence)
+        family = _rows(board, judge, pairs, resamples, seed)
         adjusted = holm([row["p_value"] for row in family])
         rows += [row | {"holm_p": p} for row, p in zip(family, adjusted, strict=True)]
     return rows
 
 
-def win_rate_matrix(board: Scoreboard, confidence: float = 0.95) -> list[Row]:
+def win_rate_matrix(board: Scoreboard) -> list[Row]:
     """Win rate of every two systems by every judge, without a test or a bootstrap.
 
     Rows {"a", "b", "judge", "n", "win_rate", "ci_low", "ci_high"}.
@@ -47,17 +47,16 @@ def win_rate_matrix(board: Scoreboard, confidence: float = 0.95) -> list[Row]:
     return [{"a": a, "b": b, "judge": judge}
             | {key: counts[key] for key in ("n", "win_rate", "ci_low", "ci_high")}
             for judge in board.judges for a, b in _pairs(board, None)
-            for counts in [_counts(board.outcomes(judge, a, b), confidence)]]
+            for counts in [_counts(board.outcomes(judge, a, b))]]
 
 
-def win_rates_by_source(board: Scoreboard, pairs: Iterable[Pair] | None = None,
-                        confidence: float = 0.95) -> list[Row]:
+def win_rates_by_source(board: Scoreboard, pairs: Iterable[Pair] | None = None) -> list[Row]:
     """Win rate of each pair by each judge within each source of prompts, with n and interval."""
     sources, rows = np.array(board.sources), []
     for judge, (a, b) in product(board.judges, _pairs(board, pairs)):
         outcomes = board.outcomes(judge, a, b)
         rows += [{"a": a, "b": b, "judge": judge, "source": source}
-                 | _counts(outcomes[sources == source], confidence)
+                 | _counts(outcomes[sources == source])
                  for source in dict.fromkeys(board.sources)
                  if not np.isnan(outcomes[sources == source]).all()]
     return rows
@@ -125,25 +124,25 @@ def _outcomes(board: Scoreboard, judge: str, pairs: Iterable[Pair]) -> Floats:
     return np.stack([board.outcomes(judge, a, b) for a, b in pairs], axis=1)
 
 
-def _rows(board: Scoreboard, judge: str, pairs: Sequence[Pair], resamples: int, seed: int,
-          confidence: float) -> list[Row]:
+def _rows(board: Scoreboard, judge: str, pairs: Sequence[Pair], resamples: int,
+          seed: int) -> list[Row]:
     outcomes = _outcomes(board, judge, pairs)
-    low, high = bootstrap_intervals(outcomes, resamples, seed, confidence)
+    low, high = bootstrap_intervals(outcomes, resamples, seed)
     return [{"a": a, "b": b, "judge": judge, "seed": seed}
-            | _counts(outcomes[:, column], confidence)
+            | _counts(outcomes[:, column])
             | {"bootstrap_low": float(low[column]), "bootstrap_high": float(high[column])}
             | _lengths(board, board.place(a), board.place(b), outcomes[:, column])
             for column, (a, b) in enumerate(pairs)]
 
 
-def _counts(outcomes: Floats, confidence: float) -> Row:
+def _counts(outcomes: Floats) -> Row:
     """Counts, win rate, intervals, sign test and the number of prompts that would settle it."""
     wins, ties, losses = (int(np.sum(outcomes == value)) for value in (1.0, 0.5, 0.0))
     n = wins + ties + losses
     if n == 0:
         raise ValueError("no prompt has a score for both answers; score the responses first")
-    rate, ends = (wins + ties / 2) / n, score_interval(wins, ties, losses, confidence)
-    wilson = wilson_interval(wins + ties / 2, n, confidence)
+    rate, ends = (wins + ties / 2) / n, score_interval(wins, ties, losses)
+    wilson = wilson_interval(wins + ties / 2, n)
     return {"n": n, "missing": len(outcomes) - n, "wins": wins, "ties": ties, "losses": losses,
             "win_rate": rate, "ci_low": float(ends[0]), "ci_high": float(ends[1]),
             "wilson_low": wilson.low, "wilson_high": wilson.high,
