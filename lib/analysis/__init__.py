@@ -1,4 +1,4 @@
-"""What the answers are worth: statistics with intervals, text metrics, figures, tables and exports.
+"""Analysis of the answers: statistics with intervals, text metrics, figures, tables and exports.
 
 Everything here takes plain rows and gives plain rows; nothing reads a model.
 """

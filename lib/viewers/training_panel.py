@@ -1,9 +1,9 @@
 """Loss and reward curves that grow while a stage trains in the notebook.
 
-Comes in: the metrics.jsonl that a stage writes, by whichever process. Goes out: small SVG charts,
-redrawn in place about once a second by a thread. A display handle is updated instead of a widget:
-it works while the kernel is busy training, and the last picture stays in the notebook. Headless
-nothing is drawn; the loop's own progress lines tell the story.
+In: the metrics.jsonl that a stage writes, in any process. Out: small SVG charts, which a thread
+redraws in place about once a second. It updates a display handle, not a widget: that works while
+the kernel trains, and the last charts stay in the notebook. A headless run draws nothing; the
+training loop prints its progress.
 """
 
 import threading
@@ -32,13 +32,13 @@ CHARTS = {
     "rewards": ("rewards/chosen", "rewards/rejected"),
 }
 STYLES = ("theme.css", "charts.css", "curves.css")
-SECONDS_BETWEEN_PICTURES = 1.0
+SECONDS_BETWEEN_CHARTS = 1.0
 WIDTH, HEIGHT = 300, 150  # of a chart, in SVG units
 
 
 @contextmanager
 def live_curves(metrics: Path | str, interactive: bool | None = None) -> Iterator[None]:
-    """While the block runs, keep a picture of the metrics file up to date; headless do nothing."""
+    """While the block runs, keep charts of the metrics file up to date; headless do nothing."""
     if not is_live(interactive):
         yield
         return
@@ -64,11 +64,11 @@ def _follow(metrics: Path, handle: DisplayHandle, ended: threading.Event) -> Non
             shown = lines
         if last:
             return
-        ended.wait(SECONDS_BETWEEN_PICTURES)
+        ended.wait(SECONDS_BETWEEN_CHARTS)
 
 
 def _whole_lines(metrics: Path) -> list[str]:
-    """The lines that are complete; the stage may be writing the next one."""
+    """The complete lines of the file; the stage may be writing the next one."""
     if not metrics.exists():
         return []
     return metrics.read_text(encoding="utf-8").split("\n")[:-1]

@@ -1,8 +1,8 @@
-"""Model text as a person must see it: nothing hidden, nothing that reorders the line.
+"""Model text with every hidden or reordering character made visible.
 
-Answers come from a model and are hostile until shown otherwise. Control characters, terminal
-escape codes, bidirectional overrides, invisible tag characters and lone surrogates become visible
-stand-ins here, once, before the page or a panel escapes the text, so that both show the same.
+Answers of a model may be hostile. Control characters, terminal escape codes, bidirectional
+overrides, invisible tag characters and lone surrogates are replaced here, once, before the page or
+a panel escapes the text, so that both show the same.
 """
 
 import re

@@ -1,9 +1,9 @@
 """Blind votes on disk: one JSON object a line, appended, never rewritten.
 
 An append in a single write survives a kill after the click, and two tabs or processes cannot
-overwrite each other. What a rater takes back is a further line (`undo`). Downloads of the
-page have the same lines and may lie beside. A damaged line (a full disk, a hand edit) is reported
-and passed over.
+overwrite each other. An undone vote is a further line (`undo`). The page's downloads have the same
+lines and may lie in the same folder. A damaged line (a full disk, a hand edit) is reported and
+skipped.
 """
 
 import json
@@ -24,7 +24,7 @@ UNDO = "undo"
 
 @dataclass(frozen=True)
 class Vote:
-    """One verdict: the systems that stood left and right, and a key of VERDICTS (or UNDO)."""
+    """One vote: the systems shown left and right, and a key of VERDICTS (or UNDO)."""
 
     id: str
     left: str
@@ -45,17 +45,17 @@ def append_vote(path: Path | str, vote: Vote) -> None:
 
 
 def _end_last_line(path: Path) -> None:
-    """A line that was cut off must not swallow the next vote."""
+    """End an incomplete last line, so that the next vote is a line of its own."""
     if path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n"):
         with path.open("ab") as file:
             file.write(b"\n")
 
 
 def read_votes(path: Path | str, report: Callable[[str], None] = say) -> list[Vote]:
-    """All votes in the file, oldest first; damaged lines go to `report`.
+    """All votes, oldest first; `report` gets a sentence about each damaged line.
 
-    What the page downloads may lie beside it under the browser's name for a second file,
-    `votes (1).jsonl`: every file whose name begins like `path`'s is read, each vote counted once.
+    It reads every file whose name begins like `path`'s, because the browser calls the page's second
+    download `votes (1).jsonl`, and counts each vote once.
     """
     path = Path(path)
     files = sorted(path.parent.glob(f"{escape(path.stem)}*{path.suffix}"))
@@ -68,7 +68,7 @@ def _votes_in(path: Path, report: Callable[[str], None]) -> Iterator[Vote]:
         try:
             yield parse_vote(json.loads(line.decode("utf-8")))
         except (ValueError, TypeError) as error:
-            report(f"{path}, line {number} is no vote and was passed over: {error}")
+            report(f"{path}, line {number} is no vote and was skipped: {error}")
 
 
 def parse_vote(fields: Mapping[str, Any]) -> Vote:
@@ -76,5 +76,5 @@ def parse_vote(fields: Mapping[str, Any]) -> Vote:
     vote = Vote(**fields)
     if vote.vote not in (*VERDICTS, UNDO):
         raise ValueError(f"vote is {vote.vote!r}, expected one of {', '.join((*VERDICTS, UNDO))}")
-    hash(vote)  # a list among the fields is no vote
+    hash(vote)  # raises TypeError for a list among the fields
     return vote

@@ -13,16 +13,17 @@ from pathlib import Path
 
 import nbformat
 import plotly.graph_objects as go
-from lib.study.stages.curves import curves_by_judge
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from lib.analysis import figures
+from lib.analysis.best_of_n.curves import curves_by_judge
+from lib.analysis.figures.data import token_lengths_figure
 from lib.analysis.figures.files import MIME, browser_ready
+from lib.analysis.figures.teaching import packed_row_figure
 from lib.analysis.figures.theme import STYLE
 from lib.data.parquet import read_parquet
 from lib.runtime.files import read_json, read_jsonl, write_text
 from lib.study.notebooks import export_html
-from lib.study.planning.costs import recipe_costs
 from lib.study.planning.requirements import memory_rows
 from lib.study.profiles import load_profile
 from lib.study.publish.figures import readers_rows
@@ -57,23 +58,22 @@ def all_figures(run: Path, results_file: Path) -> Iterator[tuple[str, go.Figure]
     parts = {name: read_parquet(run / "data" / f"{name}.parquet")
              for name in ("sft", "preferences", "heldout")}
     yield "data_mix", figures.data_mix_figure(parts)
-    yield "token_lengths", figures.token_lengths_figure({
+    yield "token_lengths", token_lengths_figure({
         "SFT conversations": ([characters(row["messages"]) // 4 for row in parts["sft"]], 128),
         "prompts with chosen answer": ([characters(row["prompt"]) // 4 + len(row["chosen"]) // 4
                                         for row in parts["preferences"]], 1024)})
-    yield "packed_row", figures.packed_row_figure([(6, [5, 7]), (4, [3, 6, 4])])
+    yield "packed_row", packed_row_figure([(6, [5, 7]), (4, [3, 6, 4])])
     yield "sft_loss", figures.sft_loss_figure(sft)
     yield "dpo_loss", figures.dpo_loss_figure(dpo)
     yield "dpo_rewards", figures.rewards_figure(dpo)
     yield "dpo_accuracy", figures.accuracy_figure(dpo, results["dpo_eval"]["accuracy"])
     yield "displacement", figures.displacement_figure(dpo)
-    yield "gradient_weight", figures.dpo_gradient_weight_figure()
     yield "sample_quality", figures.sample_quality_figure(
         {"DPO on the profile's pairs": dpo, "DPO on the other pairs": other})
     for policy in ("sft", "dpo"):
         yield f"best_of_n_{policy}", figures.best_of_n_figure(
             curves_by_judge(results["best_of_n_curves"], policy))
-    yield "parting", figures.parting_figure(curves_by_judge(results["best_of_n_gains"], "dpo"))
+    yield "gains", figures.gains_figure(curves_by_judge(results["best_of_n_gains"], "dpo"))
     yield "surface", figures.surface_figure(results["best_of_n_curves"])
     yield "selection", figures.selection_figure(results["selection_effects"])
     yield "win_rates", figures.win_rates_figure(readers_rows(results))
@@ -84,7 +84,6 @@ def all_figures(run: Path, results_file: Path) -> Iterator[tuple[str, go.Figure]
     yield "calibration", figures.calibration_figure(results["audit"]["calibration"])
     yield "text_metrics", figures.text_metrics_figure(results["text_metrics"])
     yield "memory", figures.memory_figure(memory_rows(load_profile("t4")))
-    yield "hours", figures.hours_figure(recipe_costs())
 
 
 def characters(messages: list[dict[str, str]]) -> int:

@@ -78,8 +78,8 @@ def test_agreement_and_kappa_are_the_reports(page: object) -> None:
     found = page.evaluate("""([one, other]) => agreementWith(
         one.map((winner, id) => [id, winner]), (id) => other[id])""", [one, other])
     expected = agreement(one, other)
-    assert (found["n"], found["same"]) == (40, pytest.approx(expected.agreement))
-    assert found["kappa"] == pytest.approx(expected.kappa)
+    assert (found["n"], found["same"]) == (40, pytest.approx(expected["agreement"]))
+    assert found["kappa"] == pytest.approx(expected["kappa"])
 
 
 @pytest.mark.parametrize(("name", "expected"), [

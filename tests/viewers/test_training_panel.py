@@ -55,7 +55,7 @@ def pictures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             drawn.append(html.data)
 
     monkeypatch.setattr(training_panel, "display", lambda *_, **__: Handle())
-    monkeypatch.setattr(training_panel, "SECONDS_BETWEEN_PICTURES", 0.01)
+    monkeypatch.setattr(training_panel, "SECONDS_BETWEEN_CHARTS", 0.01)
     return drawn
 
 

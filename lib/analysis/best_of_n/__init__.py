@@ -1,1 +1,1 @@
-"""What selection buys: curves over n, other ways to pick, what selection alone predicts."""
+"""Best-of-N: curves over n, other selection rules, what selection alone predicts."""

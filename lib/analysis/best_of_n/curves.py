@@ -1,10 +1,9 @@
-"""Best-of-N curves: what picking the best of n buys, by the selector and by the judge.
+"""Best-of-N curves: what the best of n gains, by the selector and by the judge.
 
-The opponent is always one SFT answer drawn independently. For DPO's pool that is any of SFT's
-candidates; for SFT's own pool each candidate in turn is the opponent of the others, so that equal
-policies under the selector's own eye give n / (n + 1). Every row has its number of prompts and a
-95 % interval over prompts; prompts with an answer that could not be scored are left out and
-counted.
+The opponent is always one SFT answer, drawn independently. For DPO's pool that is any of SFT's
+candidates; in SFT's own pool each candidate in turn is the opponent of the others, so that equal
+policies judged by the selector give n / (n + 1). Every row has its number of prompts and a 95 %
+interval over prompts; prompts with an unscored answer are left out and counted.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,20 +32,18 @@ def win_rate_rows(pools: Pools, opponents: Sequence[Row], judges: Sequence[str],
     """
     rows = []
     for (policy, temperature), pool in pools.items():
-        for judge in judges:
-            values = win_curves(pool, opponents, judge)
-            summary = counted_row if pool is opponents else share_row
-            rows += [{"policy": policy, "temperature": temperature, "judge": judge,
-                      "left_out": len(pool) - len(values)} | row
-                     for row in _summary(values, most, summary)]
+        summary = counted_row if pool is opponents else share_row
+        rows += [{"policy": policy, "temperature": temperature} | row for judge in judges
+                 for row in _curve_rows(judge, pool, win_curves(pool, opponents, judge), most,
+                                        summary)]
     return rows
 
 
 def win_curves(pool: Sequence[Row], opponents: Sequence[Row], judge: str) -> Floats:
-    """Chance that the selector's best of n beats one opponent by `judge`: [prompts, n].
+    """Probability that the selector's best of n beats one opponent by `judge`: [prompts, n].
 
     opponents: rows of the same prompts; where they are the pool itself, each candidate in turn is
-    the opponent of the others. Prompts in which an answer could not be scored are left out.
+    the opponent of the others. Prompts with an unscored answer are left out.
     """
     return np.array([
         np.mean([best_of_n_curve(proxy[plays], wins) for plays, wins in matches], axis=0)
@@ -57,8 +54,8 @@ def scored_matches(pool: Sequence[Row], opponents: Sequence[Row],
                    judge: str) -> Iterator[tuple[list[str], Floats, list[Match]]]:
     """Yield the texts [N], the selector's scores [N] and the matches of each prompt.
 
-    A match with an opponent says which candidates play, [N] (none plays itself), and 1, half or 0
-    for each of these by `judge`. Prompts in which an answer could not be scored are passed over.
+    A match with an opponent says which candidates play, [N] (none plays itself), and for each of
+    these 1, 0.5 or 0 by `judge`. Prompts with an unscored answer are left out.
     """
     scores = zip(pool, opponents, pool_scores(pool, SELECTOR), pool_scores(pool, judge),
                  pool_scores(opponents, judge), strict=True)
@@ -80,7 +77,7 @@ def _texts(row: Row) -> NDArray[np.object_]:
 
 
 def pool_scores(rows: Sequence[Row], judge: str) -> Floats:
-    """A judge's scores of all candidates, [prompts, candidates]; NaN where there is none."""
+    """A judge's scores of all candidates, [prompts, candidates]; a missing score is NaN."""
     width = max(len(row["candidates"]) for row in rows)
     scores = np.full((len(rows), width), np.nan)
     for place, row in enumerate(rows):
@@ -93,63 +90,60 @@ def pool_scores(rows: Sequence[Row], judge: str) -> Floats:
 def gain_rows(pools: Pools, judges: Sequence[str], most: int | None = None) -> list[Row]:
     """How much higher the best of n scores than one draw, by the selector and by the judge.
 
-    `value` is in standard deviations of that reward model's scores within a prompt, so that the two
-    can be drawn on one axis; other keys as in `win_rate_rows`. A model that gives all candidates of
-    every prompt one score has no such unit and no rows.
+    `value` is in standard deviations of that reward model's scores within a prompt, so that both
+    fit on one axis; other keys as in `win_rate_rows`. A model that scores all candidates of every
+    prompt alike has no such unit and no rows.
     """
     rows = []
     for (policy, temperature), pool in pools.items():
         proxies = pool_scores(pool, SELECTOR)
-        for judge in judges:
-            values = gain_curves(proxies, pool_scores(pool, judge))
-            rows += [{"policy": policy, "temperature": temperature, "judge": judge,
-                      "left_out": len(pool) - len(values)} | row
-                     for row in _summary(values, most, mean_row)]
+        rows += [{"policy": policy, "temperature": temperature} | row for judge in judges
+                 for row in _curve_rows(judge, pool, gain_curves(
+                     proxies, pool_scores(pool, judge)), most, mean_row)]
     return rows
 
 
 def gain_curves(proxy: Floats, gold: Floats) -> Floats:
-    """Gold score of the proxy's best of n minus the mean draw's, in its own spread: [prompts, n].
+    """Gold score of the proxy's best of n minus the mean draw's, in gold's spread: [prompts, n].
 
     proxy, gold: [prompts, N]; the spread is the root of the mean variance within a prompt.
     """
     kept = ~(np.isnan(proxy).any(1) | np.isnan(gold).any(1))
     proxy, gold = proxy[kept], gold[kept]
-    if not len(gold) or proxy.shape[1] < 2:
-        return np.empty((0, proxy.shape[1]))
-    spread = np.sqrt(gold.var(axis=1, ddof=1).mean())
+    comparable = len(gold) and proxy.shape[1] > 1
+    spread = np.sqrt(gold.var(axis=1, ddof=1).mean()) if comparable else 0
     if spread == 0:
         return np.empty((0, proxy.shape[1]))
     return (best_of_n_curve(proxy, gold) - gold.mean(1, keepdims=True)) / spread
 
 
-def _summary(values: Floats, most: int | None, summary: Callable[[Floats], Row]) -> list[Row]:
-    """Mean and interval of each column of [prompts, n]."""
+def _curve_rows(judge: str, pool: Sequence[Row], values: Floats, most: int | None,
+                summary: Callable[[Floats], Row]) -> list[Row]:
+    """A row for each n of a pool's curve, values [prompts, n]; none without a prompt."""
     if not len(values):
         return []
-    sizes = range(1, values.shape[1] + 1) if most is None else _doublings(values.shape[1], most)
-    return [{"n": n, "kl_bound": kl_bound(n)} | summary(values[:, n - 1]) for n in sizes]
-
-
-def _doublings(available: int, most: int) -> list[int]:
-    return [2**power for power in range(available.bit_length()) if 2**power <= min(available, most)]
+    sizes = range(1, values.shape[1] + 1)
+    if most is not None:
+        sizes = [n for n in sizes if n <= most and n.bit_count() == 1]  # powers of two
+    return [{"judge": judge, "left_out": len(pool) - len(values), "n": n, "kl_bound": kl_bound(n)}
+            | summary(values[:, n - 1]) for n in sizes]
 
 
 def mean_row(values: Floats) -> Row:
-    """{"prompts", "value", "ci_low", "ci_high"} of one number a prompt, [prompts]."""
+    """{"prompts", "value", "ci_low", "ci_high"} for one number a prompt, [prompts]."""
     return _row(values, clustered_mean_interval(values))
 
 
 def share_row(values: Floats) -> Row:
-    """The same for one chance of winning a prompt, 0 to 1: its interval stays in there too."""
+    """The same for one win probability a prompt; its interval stays between 0 and 1."""
     return _row(values, clustered_share_interval(values))
 
 
 def counted_row(values: Floats) -> Row:
-    """The same where a pool is its own opponent: what every prompt gives alike is arithmetic.
+    """The same where a pool is its own opponent; a value that all prompts share has no width.
 
-    One draw wins half against another, whoever judges, and the selector's own pick n / (n + 1).
-    Neither has been sampled, so neither has an interval.
+    One draw wins half against another by any judge, and the selector's own pick n / (n + 1): both
+    follow from counting, so they have no sampling error.
     """
     if np.ptp(values) < 1e-9:
         return _row(values, (float(values.mean()),) * 2)
@@ -173,7 +167,7 @@ def curves_by_judge(curves: Sequence[Row], policy: str,
 
 def cost_rows(pools: Pools, opponents: Sequence[Row], costs: Sequence[Row],
               judge: str = "judge") -> list[Row]:
-    """What each pool costs a prompt, and what that buys by the judge.
+    """What each pool costs a prompt, and how much win rate that gains by the judge.
 
     costs: rows of costs.json. Rows {"pool", "prompts", "candidates", "tokens", "sampling_seconds",
     "scoring_seconds" (all a prompt, null where not measured), "distinct" candidates, "at_limit"

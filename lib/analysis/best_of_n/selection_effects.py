@@ -1,9 +1,9 @@
 """Best-of-N beside what selection alone explains, and whether DPO and BoN add up.
 
-In: the scoreboard of the systems, and the pools that they were picked from. The prediction takes
-the rate of a single random draw, the pool's size and how far the judge's score follows the
-selector's within a prompt; it knows nothing about better answers. It is itself estimated, from the
-same prompts, so what is tested is the excess of the observed rate over it.
+In: the scoreboard of the systems, and the pools that they were picked from. The prediction needs
+the rate of a single random draw, the pool's size and the correlation of the judge's and the
+selector's scores within a prompt; better answers do not enter it. It is estimated from the same
+prompts, so the test is of the excess of the observed rate over it.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from lib.analysis.best_of_n.curves import Pools, pool_scores
 from lib.analysis.comparisons.scoreboard import Scoreboard
-from lib.analysis.statistics.bootstrap import bootstrap_means, interaction_test
+from lib.analysis.statistics.bootstrap import bootstrap_means, paired_bootstrap
 from lib.analysis.statistics.intervals import difference_interval, mean_interval
 from lib.analysis.statistics.selection_null import (
-    best_of_n_null,
     correlation_of,
     same_pool_win_rates,
     selection_win_rate,
@@ -27,7 +26,7 @@ from lib.inference.systems import BEST, System
 from lib.runtime.files import Row
 
 Floats = NDArray[np.float64]
-NEVER_CERTAIN = (0.005, 0.995)  # a single draw's rate of 0 or 1 has no finite log-odds
+NEVER_CERTAIN = (0.005, 0.995)  # a rate of 0 or 1 has no finite normal quantile
 
 
 def selection_effects(board: Scoreboard, pools: Pools, selector: str,
@@ -39,8 +38,8 @@ def selection_effects(board: Scoreboard, pools: Pools, selector: str,
     `opponents`. Rows {"system", "opponent", "judge", "n_candidates", "correlation", "single",
     "null", "predicted", "observed", "ci_low", "ci_high", "n", "excess", "excess_low",
     "excess_high"}: single is the control's rate over that opponent; null is the line of equal
-    policies judged by the selector; excess is observed - predicted, and needs more (or less) than
-    selection where its interval leaves out zero.
+    policies judged by the selector; excess is observed - predicted: where its interval excludes
+    zero, selection alone does not explain the rate.
     """
     rows = []
     for system in map(System.parse, board.systems):
@@ -54,27 +53,28 @@ def selection_effects(board: Scoreboard, pools: Pools, selector: str,
 
 
 def excess_of(row: Row) -> tuple[float, float, float]:
-    """Observed minus predicted and its interval; of earlier results, as if the line were exact."""
+    """Observed minus predicted and its interval; earlier results take the prediction as exact."""
     return tuple(row.get(f"excess{end}", row[key] - row["predicted"]) for end, key in (
         ("", "observed"), ("_low", "ci_low"), ("_high", "ci_high")))
 
 
 def complementarity(board: Scoreboard, judge: str, both: str, first_only: str, second_only: str,
                     neither: str, resamples: int = 10_000, seed: int = 0) -> Row:
-    """Does Best-of-N help DPO more than SFT? The judge's score gained together minus apart.
+    """Does Best-of-N help DPO more than SFT? The interaction of the two in the judge's scores.
 
     both, first_only, second_only, neither: e.g. dpo+bon4@0.6, dpo, sft+bon4@0.6, sft. `gain_with`
-    and `gain_without` are what Best-of-N adds with and without the first; their difference `mean`
-    above zero: complementary; below: they overlap. On the judge's own scale.
+    and `gain_without` are what Best-of-N adds with and without the first, on the judge's scale.
+    Their difference, `mean`, is 0 where the gains add up, positive where the two complement each
+    other, negative where they overlap.
     """
     places = [board.place(name) for name in (both, first_only, second_only, neither)]
     scores = board.scores[board.judges.index(judge), places]
-    found = interaction_test(*scores, resamples=resamples, seed=seed)
+    interaction = paired_bootstrap(scores[0] - scores[1], scores[2] - scores[3], resamples, seed)
     complete = scores[:, ~np.isnan(scores).any(axis=0)]  # the prompts that the test counts
     means = {f"mean_{role}": float(row.mean()) for role, row in
              zip(("both", "first_only", "second_only", "neither"), complete, strict=True)}
     return {"judge": judge, "both": both, "first_only": first_only, "second_only": second_only,
-            "neither": neither} | asdict(found) | means | {
+            "neither": neither} | asdict(interaction) | means | {
                 "gain_with": means["mean_both"] - means["mean_first_only"],
                 "gain_without": means["mean_second_only"] - means["mean_neither"]}
 
@@ -88,7 +88,7 @@ def _effect(board: Scoreboard, pool: Sequence[Row], system: System, control: str
     found = _estimates(np.nanmean(values, axis=0), n, same_pool)
     row = {"system": system.name, "control": control, "opponent": opponent, "judge": judge,
            "n_candidates": n, "correlation": _or_none(found["correlation"]),
-           "null": 1 - 1 / (2 * n) if same_pool else best_of_n_null(n),
+           "null": 1 - 1 / (2 * n) if same_pool else n / (n + 1),
            "single": float(np.nanmean(single)), "predicted": _or_none(found["predicted"]),
            "observed": float(np.nanmean(observed)), "ci_low": ends.low, "ci_high": ends.high,
            "n": int((~np.isnan(observed)).sum())}
@@ -102,9 +102,9 @@ def _effect(board: Scoreboard, pool: Sequence[Row], system: System, control: str
 
 def _ingredients(board: Scoreboard, pool: Sequence[Row], name: str, control: str, opponent: str,
                  selector: str, judge: str) -> Floats:
-    """Per prompt: outcome of the best of n, of the control, and what the correlation is made of.
+    """Per prompt: outcomes of the best of n and of the control, and the three sums of products.
 
-    [prompts, 5]; against the control itself one draw wins half.
+    [prompts, 5]; a single draw wins half against the control itself.
     """
     products = within_prompt_products(pool_scores(pool, selector), pool_scores(pool, judge))
     single = np.full(len(pool), 0.5) if opponent == control else \
@@ -113,7 +113,7 @@ def _ingredients(board: Scoreboard, pool: Sequence[Row], name: str, control: str
 
 
 def _estimates(means: Floats, n: int, same_pool: bool) -> dict[str, Floats]:
-    """Correlation and predicted rate from means of the ingredients, [..., 5]; NaN where unknown."""
+    """Correlation and predicted rate from means of `_ingredients`, [..., 5]; NaN where unknown."""
     correlation, single = correlation_of(means[..., 2:]), means[..., 1]
     if same_pool:
         return {"correlation": correlation, "predicted": same_pool_win_rates(n, correlation)}
@@ -124,15 +124,15 @@ def _estimates(means: Floats, n: int, same_pool: bool) -> dict[str, Floats]:
 
 
 def _excess_ends(row: Row, observed: Floats, predicted: Floats) -> tuple[float, float]:
-    """Interval of observed - predicted from that of each and how they vary together."""
+    """Interval of observed - predicted from the interval of each and their correlation."""
     known = ~(np.isnan(observed) | np.isnan(predicted))
     observed, predicted = observed[known], predicted[known]
     low, high = np.percentile(predicted, [2.5, 97.5]) if known.any() else (0.0, 1.0)
     varied = known.any() and observed.std() > 0 and predicted.std() > 1e-12
-    together = float(np.corrcoef(observed, predicted)[0, 1]) if varied else 0.0
+    correlation = float(np.corrcoef(observed, predicted)[0, 1]) if varied else 0.0
     return difference_interval(
         row["observed"], (row["ci_low"], row["ci_high"]), row["predicted"],
-        (min(float(low), row["predicted"]), max(float(high), row["predicted"])), together)
+        (min(float(low), row["predicted"]), max(float(high), row["predicted"])), correlation)
 
 
 def _or_none(value: Floats) -> float | None:
@@ -145,12 +145,12 @@ def _in_order(pool: Sequence[Row], prompts: Sequence[str]) -> list[Row]:
 
 
 def _in_pool(board: Scoreboard, pool: Sequence[Row], opponent: str) -> bool:
-    """Whether each answer of the opponent is one of the candidates that were picked from."""
+    """Whether each answer of the opponent is a candidate of the pool."""
     return all(text is None or text in {each["text"].strip() for each in row["candidates"]}
                for text, row in zip(board.texts[board.place(opponent)], pool, strict=True))
 
 
 def _control(board: Scoreboard, system: System) -> str:
-    """The random pick from the same pool, or the plain policy where there is none."""
+    """The random pick from the same pool, or else the policy's single answer."""
     name = system.control.name
     return name if name in board.systems else system.policy

@@ -1,12 +1,11 @@
-"""Other ways to pick from the same pool: at random, softly, and with an eye to agreement.
+"""Other selection rules on the same pool: random, soft Best-of-N and MBR-BoN.
 
-All read the selector's scores of one pool, so that a difference is the rule's and not luck of the
-draw. Scores are standardised within a prompt, which gives `lam` and `beta` one unit everywhere.
-Expectations are exact: a rule that draws is weighted by its probabilities, not sampled.
+All read the selector's scores of one pool, so that a difference comes from the rule and not from
+the sample. Scores are standardised within a prompt, so that `lam` and `beta` have the same unit for
+every prompt. Expectations are exact: a rule that draws is weighted by its probabilities.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 
@@ -15,17 +14,21 @@ from lib.analysis.texts.variety import word_similarity
 from lib.inference.best_of_n import best_of_n, mbr_best_of_n, soft_best_of_n
 from lib.runtime.files import Row
 
-Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]  # scores [n], similarity [n, n] -> chances
+# scores [n], similarity [n, n] -> probabilities [n]
+Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
 SOFTNESS = (0.5, 2.0)  # lam, in standard deviations of the scores within a prompt
 AGREEMENT = (2.0, 8.0)  # beta, in the same unit; mean similarities differ by a tenth or so
 
 
 def rules() -> dict[str, Rule]:
-    """Selection rules by name: each gives the chance of every candidate to be the answer."""
-    named: dict[str, Rule] = {"one at random": _random, "best of n": _best}
-    named |= {f"soft best of n, lam = {lam:g}": partial(_soft, lam=lam) for lam in SOFTNESS}
-    return named | {f"MBR best of n, beta = {beta:g}": partial(_mbr, beta=beta)
-                    for beta in AGREEMENT}
+    """Selection rules by name: each gives every candidate's probability of being the answer."""
+    return {
+        "one at random": lambda scores, _: np.full(len(scores), 1 / len(scores)),
+        "best of n": lambda scores, _: _certain(best_of_n(scores), scores),
+        **{f"soft best of n, lam = {lam:g}": lambda scores, _, lam=lam: soft_best_of_n(scores, lam)
+           for lam in SOFTNESS},
+        **{f"MBR best of n, beta = {beta:g}": lambda scores, similarity, beta=beta: _certain(
+            mbr_best_of_n(scores, similarity, beta), scores) for beta in AGREEMENT}}
 
 
 def rule_rows(pools: Pools, opponents: Sequence[Row], judges: Sequence[str]) -> list[Row]:
@@ -64,17 +67,6 @@ def _standardised(scores: np.ndarray) -> np.ndarray:
     return (scores - scores.mean()) / spread if spread > 0 else np.zeros_like(scores)
 
 
-def _random(scores: np.ndarray, similarity: np.ndarray) -> np.ndarray:
-    return np.full(len(scores), 1 / len(scores))
-
-
-def _best(scores: np.ndarray, similarity: np.ndarray) -> np.ndarray:
-    return np.eye(len(scores))[best_of_n(scores)]
-
-
-def _soft(scores: np.ndarray, similarity: np.ndarray, lam: float) -> np.ndarray:
-    return soft_best_of_n(scores, lam)
-
-
-def _mbr(scores: np.ndarray, similarity: np.ndarray, beta: float) -> np.ndarray:
-    return np.eye(len(scores))[mbr_best_of_n(scores, similarity, beta)]
+def _certain(pick: int, scores: np.ndarray) -> np.ndarray:
+    """All probability on one candidate, [n]."""
+    return np.eye(len(scores))[pick]

@@ -1,18 +1,18 @@
 """The paper's numbers, with the intervals that it does not print, and which of its claims hold.
 
-Qin & Garcia, "SFT, DPO and Best-of-N on Qwen2.5-0.5B" (CS224R 2025). n = 200 is inferred: all
-eight published rates are multiples of .005, and the paper names no n. Rates have no ties reported.
+Qin & Garcia, "SFT, DPO and Best-of-N on Qwen2.5-0.5B" (CS224R 2025). The paper names no n; 200 is
+inferred, because all eight published rates are multiples of .005. It reports no ties.
 """
 
 from dataclasses import dataclass
 
-from lib.analysis.statistics.intervals import Interval, wilson_interval
+from lib.analysis.statistics.intervals import wilson_interval
 from lib.analysis.statistics.selection_null import selection_win_rate
 from lib.analysis.statistics.significance import mcnemar, sign_test
 from lib.inference.systems import System
 from lib.runtime.files import Row
 
-PROMPTS = 200
+PROMPTS, PAPER = 200, "the paper"
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,12 @@ class PaperRate:
         return round(self.rate * PROMPTS)
 
     @property
-    def interval(self) -> Interval:
-        """Wilson's 95 % interval at n = 200."""
-        return wilson_interval(self.wins, PROMPTS)
+    def row(self) -> Row:
+        """A win-rate row of the judge `the paper`, with Wilson's 95 % interval at n = 200."""
+        low, high = wilson_interval(self.wins, PROMPTS)
+        return {"a": self.a, "b": self.b, "temperature": self.temperature, "n": PROMPTS,
+                "wins": self.wins, "win_rate": self.rate, "ci_low": low, "ci_high": high,
+                "judge": PAPER}
 
 
 TABLE_1 = (
@@ -52,24 +55,19 @@ DPO_EVAL = {"rewards/chosen": 0.1878, "rewards/rejected": -0.3919, "rewards/marg
 
 
 def paper_rows() -> list[Row]:
-    """Table 1 as win-rate rows {"a", "b", "temperature", "n", "wins", "win_rate", ...}."""
-    return [{"a": rate.a, "b": rate.b, "temperature": rate.temperature, "n": PROMPTS,
-             "wins": rate.wins, "win_rate": rate.rate, "ci_low": rate.interval.low,
-             "ci_high": rate.interval.high, "judge": "the paper",
-             "p_value": sign_test(rate.wins, PROMPTS - rate.wins)} for rate in TABLE_1]
+    """Table 1 as win-rate rows with the sign test's p-value."""
+    return [rate.row | {"p_value": sign_test(rate.wins, PROMPTS - rate.wins)} for rate in TABLE_1]
 
 
-def paper_rate(a: str, b: str) -> PaperRate | None:
-    """The published rate of a comparison in the study's names, or None.
+def paper_row(a: str, b: str) -> Row | None:
+    """The published row of a comparison under the study's names, or None.
 
     `dpo+bon4@0.6` finds the paper's T = 0.6; `sft+bon4@T` its one rate without a temperature.
     """
     system = System.parse(a)
-    for rate in TABLE_1:
-        if (rate.a, rate.b) == (system.family, b) and (
-                rate.temperature in (None, system.temperature)):
-            return rate
-    return None
+    return next((rate.row | {"a": a} for rate in TABLE_1
+                 if (rate.a, rate.b) == (system.family, b)
+                 and rate.temperature in (None, system.temperature)), None)
 
 
 def claims() -> list[Row]:
@@ -133,10 +131,10 @@ INCONSISTENCIES = (
 
 
 def _with_interval(rate: PaperRate) -> str:
-    low, high = map(_number, rate.interval)
+    low, high = map(_number, wilson_interval(rate.wins, PROMPTS))
     return f"{_number(rate.rate)} [{low}, {high}] at n = {PROMPTS}"
 
 
 def _number(value: float, digits: int = 3) -> str:
-    """In the tables' style, without a zero before the point."""
+    """As in the tables, without a zero before the point."""
     return f"{value:.{digits}f}".removeprefix("0")

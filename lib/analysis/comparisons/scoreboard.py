@@ -1,8 +1,8 @@
-"""Response rows of several systems laid out as arrays: the same prompts, systems beside each other.
+"""Response rows of several systems as arrays over the same prompts.
 
-In: rows of `responses/<system>.jsonl`. Out: for each system the answer it gave (its chosen
-candidate), what each judge scored it, and its length. Systems that answered different prompts are
-refused; the order of rows does not matter.
+In: rows of `responses/<system>.jsonl`, in any order. Out: each system's answer (its chosen
+candidate), the score that each judge gave it, and its length. Systems that answered different
+prompts raise ValueError.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,20 @@ from lib.runtime.files import Row
 def outcome(first: ArrayLike, second: ArrayLike, same_text: ArrayLike = False) -> Floats:
     """Who won, by one judge: 1 where `first` scores higher, 0.5 for a tie, 0 for a loss.
 
-    The study's one rule. Scores are compared exactly; answers whose stripped texts are equal tie
-    whatever their scores say; NaN where a score is missing and the texts differ. One shape for all.
+    Every comparison of the study follows this rule. Scores are compared exactly; answers with equal
+    stripped texts tie whatever their scores; NaN where a score is missing and the texts differ. All
+    arguments have one shape.
     """
     return np.where(same_text, 0.5, compare_scores(first, second))
 
 
 @dataclass(frozen=True)
 class Scoreboard:
-    """Chosen answers of `systems` to the same prompts; NaN is a score that is missing.
+    """Chosen answers of `systems` to the same prompts; NaN is a missing score.
 
-    scores [judges, systems, prompts]; texts [systems, prompts] are stripped, None where nothing was
-    picked, because none of several candidates could be scored; tokens and characters [systems,
-    prompts] are lengths of the answers.
+    scores [judges, systems, prompts]; texts [systems, prompts] are stripped, None where none of
+    several candidates had a score to pick by; tokens and characters [systems, prompts] are lengths
+    of the answers.
     """
 
     systems: tuple[str, ...]
@@ -54,7 +55,7 @@ class Scoreboard:
         return outcome(scores[i], scores[j], same)
 
     def place(self, system: str) -> int:
-        """Where a system stands on the board; raises ValueError for one that is not there."""
+        """Index of a system on the board; raises ValueError for one that is not there."""
         if system not in self.systems:
             raise ValueError(f"{system} has no responses; expected one of "
                              f"{', '.join(self.systems)}")
@@ -85,12 +86,12 @@ def scoreboard(systems: Mapping[str, Sequence[Row]], judges: Sequence[str]) -> S
 
 
 def chosen(row: Row) -> Row:
-    """The candidate that the system gave as its answer."""
+    """The candidate that is the system's answer."""
     return row["candidates"][row["chosen"]]
 
 
 def _picked(row: Row) -> bool:
-    """Whether the answer was picked: alone, or with a score among its candidates to go by."""
+    """Whether the answer is a pick: the only candidate, or one of several with a score."""
     candidates = row["candidates"]
     return len(candidates) == 1 or any(score is not None for candidate in candidates
                                        for score in candidate.get("rewards", {}).values())

@@ -1,11 +1,10 @@
-"""The study run several times: how far apart do the seeds lie, next to the sampling interval?
+"""The spread over seeds of the study, beside the interval over prompts.
 
 Prompts are the same in every run; training and sampling differ. The interval is over seeds and
-prompts together, so it is the one to quote for "would this come out again".
+prompts together, so quote it for "would another run show this".
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import numpy as np
 
@@ -34,10 +33,8 @@ def _row(boards: Sequence[Scoreboard], judge: str, a: str, b: str) -> Row:
         outcomes.append([by_prompt[prompt] for prompt in boards[0].prompts])
     values = np.array(outcomes)  # [seeds, prompts]
     complete = ~np.isnan(values).any(axis=0)
-    spread = asdict(seed_spread(values[:, complete]))
-    spread["per_seed"] = list(spread["per_seed"])
     return {"a": a, "b": b, "judge": judge, "seeds": len(boards), "n": int(complete.sum()),
-            "missing": int((~complete).sum())} | spread
+            "missing": int((~complete).sum())} | seed_spread(values[:, complete])
 
 
 def _check_same_prompts(runs: Sequence[Mapping[str, Sequence[Row]]]) -> None:

@@ -1,10 +1,9 @@
 """Win rates by each judge, with counts, intervals, tests and length control.
 
-In: response rows of systems that answered the same prompts. Out: the rows of `results.json`'s
-`win_rates`. A tie is half a win; identical texts are ties by definition; a prompt without both
-scores is left out and counted in `missing`. The interval reported (`ci_low`, `ci_high`) is the
-score interval of `intervals.score_interval`, the only one that keeps its coverage with ties and
-near one; Wilson's (wins + ties / 2) and the bootstrap's stand beside it.
+In: a scoreboard. Out: rows of `win_rates` in results.json. A tie is half a win; equal texts tie; a
+prompt without both scores is left out and counted in `missing`. The reported interval (`ci_low`,
+`ci_high`) is `intervals.score_interval`, the only one that keeps its coverage with ties and near
+one; Wilson's (of wins + ties / 2) and the bootstrap's stand beside it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,39 +25,38 @@ Pair = tuple[str, str]
 
 
 def round_robin(board: Scoreboard, pairs: Iterable[Pair] | None = None, *, resamples: int = 10_000,
-                seed: int = 0, confidence: float = 0.95) -> list[Row]:
+                seed: int = 0) -> list[Row]:
     """Win-rate rows of all pairs of systems by all judges, Holm-corrected within each judge.
 
-    systems in the order of the story (base first): in each pair, `a` is the later one. `pairs`
-    limits and orders them as (a, b). The bootstrap draws the same prompts for all comparisons.
+    pairs: (a, b) in the order of the rows; None takes all pairs, `a` the later system of the board.
+    The bootstrap draws the same prompts for all comparisons.
     """
     pairs, rows = _pairs(board, pairs), []
     for judge in board.judges:
-        family = _rows(board, judge, pairs, resamples, seed, confidence)
+        family = _rows(board, judge, pairs, resamples, seed)
         adjusted = holm([row["p_value"] for row in family])
         rows += [row | {"holm_p": p} for row, p in zip(family, adjusted, strict=True)]
     return rows
 
 
-def win_rate_matrix(board: Scoreboard, confidence: float = 0.95) -> list[Row]:
-    """Win rate of every two systems by every judge, to look at: no test, no resampling.
+def win_rate_matrix(board: Scoreboard) -> list[Row]:
+    """Win rate of every two systems by every judge, without a test or a bootstrap.
 
     Rows {"a", "b", "judge", "n", "win_rate", "ci_low", "ci_high"}.
     """
     return [{"a": a, "b": b, "judge": judge}
             | {key: counts[key] for key in ("n", "win_rate", "ci_low", "ci_high")}
             for judge in board.judges for a, b in _pairs(board, None)
-            for counts in [_counts(board.outcomes(judge, a, b), confidence)]]
+            for counts in [_counts(board.outcomes(judge, a, b))]]
 
 
-def win_rates_by_source(board: Scoreboard, pairs: Iterable[Pair] | None = None,
-                        confidence: float = 0.95) -> list[Row]:
+def win_rates_by_source(board: Scoreboard, pairs: Iterable[Pair] | None = None) -> list[Row]:
     """Win rate of each pair by each judge within each source of prompts, with n and interval."""
     sources, rows = np.array(board.sources), []
     for judge, (a, b) in product(board.judges, _pairs(board, pairs)):
         outcomes = board.outcomes(judge, a, b)
         rows += [{"a": a, "b": b, "judge": judge, "source": source}
-                 | _counts(outcomes[sources == source], confidence)
+                 | _counts(outcomes[sources == source])
                  for source in dict.fromkeys(board.sources)
                  if not np.isnan(outcomes[sources == source]).all()]
     return rows
@@ -73,7 +71,7 @@ def rate_systems(board: Scoreboard, judge: str, *, resamples: int = 1000,
 
 
 def ratings_rows(ratings: Ratings, judge: str) -> list[Row]:
-    """Ratings as plain rows for `results.json`, best first; `prior` > 0: some system never lost."""
+    """Ratings as rows of results.json, best first; `prior` > 0: some system never lost."""
     rows = [{"system": name, "judge": judge, "strength": strength, "ci_low": low, "ci_high": high,
              "elo": elo, "elo_low": low * ELO_PER_NAT, "elo_high": high * ELO_PER_NAT,
              "prior": ratings.prior, "misfit": ratings.misfit}
@@ -86,9 +84,9 @@ def ratings_rows(ratings: Ratings, judge: str) -> list[Row]:
 def same_opponent(board: Scoreboard, first: str, second: str, opponent: str, judge: str) -> Row:
     """McNemar's test: which of two systems does better against the same opponent on more prompts.
 
-    b and c count the prompts on which only the first, or only the second, does better (a win is
-    better than a tie, a tie better than a loss; without ties this is McNemar's test as it stands).
-    `prompts_needed` would settle it if b and c kept their shares of the n prompts.
+    b and c count the prompts on which the first, or the second, does better (a win is better than a
+    tie, a tie than a loss; without ties this is McNemar's test proper). `prompts_needed` would
+    settle it if b and c kept their shares of the n prompts.
     """
     lead = board.outcomes(judge, first, opponent) - board.outcomes(judge, second, opponent)
     b, c, n = int(np.sum(lead > 0)), int(np.sum(lead < 0)), int(np.sum(~np.isnan(lead)))
@@ -115,7 +113,7 @@ def same_opponent_tests(board: Scoreboard,
 
 
 def _pairs(board: Scoreboard, pairs: Iterable[Pair] | None) -> list[Pair]:
-    """The pairs asked for, or all with the later system first."""
+    """The given pairs, or all with the later system first."""
     if pairs is None:
         return [(b, a) for a, b in combinations(board.systems, 2)]
     return list(pairs)
@@ -126,25 +124,25 @@ def _outcomes(board: Scoreboard, judge: str, pairs: Iterable[Pair]) -> Floats:
     return np.stack([board.outcomes(judge, a, b) for a, b in pairs], axis=1)
 
 
-def _rows(board: Scoreboard, judge: str, pairs: Sequence[Pair], resamples: int, seed: int,
-          confidence: float) -> list[Row]:
+def _rows(board: Scoreboard, judge: str, pairs: Sequence[Pair], resamples: int,
+          seed: int) -> list[Row]:
     outcomes = _outcomes(board, judge, pairs)
-    low, high = bootstrap_intervals(outcomes, resamples, seed, confidence)
+    low, high = bootstrap_intervals(outcomes, resamples, seed)
     return [{"a": a, "b": b, "judge": judge, "seed": seed}
-            | _counts(outcomes[:, column], confidence)
+            | _counts(outcomes[:, column])
             | {"bootstrap_low": float(low[column]), "bootstrap_high": float(high[column])}
             | _lengths(board, board.place(a), board.place(b), outcomes[:, column])
             for column, (a, b) in enumerate(pairs)]
 
 
-def _counts(outcomes: Floats, confidence: float) -> Row:
-    """Counts, win rate, intervals, sign test and the prompts that would settle it."""
+def _counts(outcomes: Floats) -> Row:
+    """Counts, win rate, intervals, sign test and the number of prompts that would settle it."""
     wins, ties, losses = (int(np.sum(outcomes == value)) for value in (1.0, 0.5, 0.0))
     n = wins + ties + losses
     if n == 0:
         raise ValueError("no prompt has a score for both answers; score the responses first")
-    rate, ends = (wins + ties / 2) / n, score_interval(wins, ties, losses, confidence)
-    wilson = wilson_interval(wins + ties / 2, n, confidence)
+    rate, ends = (wins + ties / 2) / n, score_interval(wins, ties, losses)
+    wilson = wilson_interval(wins + ties / 2, n)
     return {"n": n, "missing": len(outcomes) - n, "wins": wins, "ties": ties, "losses": losses,
             "win_rate": rate, "ci_low": float(ends[0]), "ci_high": float(ends[1]),
             "wilson_low": wilson.low, "wilson_high": wilson.high,
@@ -153,7 +151,7 @@ def _counts(outcomes: Floats, confidence: float) -> Row:
 
 
 def _lengths(board: Scoreboard, i: int, j: int, outcomes: Floats) -> Row:
-    """Mean lengths and the win rate without the judge's taste for them."""
+    """Mean lengths and the length-controlled win rate."""
     controlled = length_controlled_win_rate(outcomes, board.characters[i], board.characters[j])
     return {"length_controlled": controlled.win_rate,
             "length_controlled_low": controlled.low, "length_controlled_high": controlled.high,

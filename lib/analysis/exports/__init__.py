@@ -1,1 +1,1 @@
-"""What other tools read: leaderboard, LLM Comparator, AlpacaEval, TRL, model cards."""
+"""Formats of other tools: leaderboard, LLM Comparator, AlpacaEval, TRL, model cards."""

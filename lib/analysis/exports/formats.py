@@ -1,8 +1,8 @@
-"""The study's answers in the formats of other tools, so that nobody has to convert them.
+"""The study's answers in the formats of other tools.
 
 The class leaderboard's JSONL, Google's LLM Comparator, AlpacaEval's outputs and TRL's preference
-schema. Pure functions from response rows to plain rows; `write_preferences` and `push_to_hub` are
-the only ones that touch the world.
+schema. Pure functions from response rows to plain rows, but for `write_preferences` and
+`push_to_hub`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from lib.runtime.files import Row, atomic_write
 
 def leaderboard_rows(rows: Sequence[Row], model: str, dataset: str = "ultrafeedback",
                      split: str = "test") -> list[Row]:
-    """The paper's class leaderboard: one object a prompt, ids "0", "1", ... in the order given."""
+    """The paper's class leaderboard: one object a prompt, ids "0", "1", ... in the given order."""
     return [{"prompt": row["prompt"], "response": chosen(row)["text"], "id": str(number),
              "model": model, "dataset": dataset, "split": split}
             for number, row in enumerate(rows)]
@@ -31,9 +31,9 @@ def reconstructed_score(rows: Sequence[Row], reference_scores: Mapping[str, floa
                         judge: str) -> Row:
     """Share of prompts on which a judge scores the answer above the reference answer.
 
-    The leaderboard's scoring code is not public; this is a reconstruction and must be called one.
-    reference_scores: prompt id -> the judge's score of the reference. Prompts that lack either
-    score are left out and counted. Raises ValueError when none is left.
+    The leaderboard's scoring code is not public: call this score a reconstruction.
+    reference_scores: prompt id -> the judge's score of the reference. Prompts without both scores
+    are left out and counted. Raises ValueError when none is left.
     """
     pairs = [(chosen(row).get("rewards", {}).get(judge), reference_scores.get(row["id"]))
              for row in rows]
@@ -50,8 +50,8 @@ def llm_comparator(rows_a: Sequence[Row], rows_b: Sequence[Row], a: str, b: str,
                    judges: Sequence[str], source: str = "") -> Row:
     """One JSON for Google's LLM Comparator; a score above 0 means that a is better.
 
-    Every judge is one rater with 1, 0 or -1; an example's score is their mean. Lengths and rewards
-    become custom fields. Raises ValueError for different prompt sets.
+    Every judge is a rater that gives 1, 0 or -1; an example's score is their mean. Lengths and
+    rewards become custom fields. Raises ValueError for different prompt sets.
     """
     board = scoreboard({a: rows_a, b: rows_b}, judges)
     by_id = [{row["id"]: row for row in rows} for rows in (rows_a, rows_b)]
@@ -69,7 +69,7 @@ def alpaca_eval_outputs(rows: Sequence[Row], generator: str) -> list[Row]:
 
 
 def write_preferences(path: Path | str, rows: Sequence[Row]) -> None:
-    """Write preference rows as a Parquet file that TRL's trainers load as it is, atomically."""
+    """Write preference rows as a Parquet file that TRL's trainers load unchanged, atomically."""
     message = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
     schema = pa.schema([("prompt", message), ("chosen", message), ("rejected", message),
                         ("score_chosen", pa.float64()), ("score_rejected", pa.float64())])
@@ -78,7 +78,7 @@ def write_preferences(path: Path | str, rows: Sequence[Row]) -> None:
 
 
 def push_to_hub(folder: Path | str, repo_id: str, private: bool = True) -> str:
-    """Upload a model folder to the Hugging Face hub; only ever called when a person asks for it.
+    """Upload a model folder to the Hugging Face hub; no stage of the study calls it.
 
     The token comes from the environment (`hf auth login` or HF_TOKEN). Returns the address.
     """

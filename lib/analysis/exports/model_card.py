@@ -36,8 +36,8 @@ def model_card(name: str, stage: str, base_model: str, manifest: Mapping[str, An
                if System.parse(key).policy == stage}
     sections = [
         _front_matter(base_model, license_name, stage),
-        f"# {name}\n\n{base_model} after {STAGES.get(stage, stage)} on {data}, made to study how "
-        "far each alignment step really goes.",
+        f"# {name}\n\n{base_model} after {STAGES.get(stage, stage)} on {data}, made to measure "
+        "the effect of each alignment step.",
         f"## Recipe\n\n{_recipe(manifest)}",
         "## Results\n\n" + (
             f"{win_rate_table(shown)}\n\n{DOUBTFUL}" if shown else "No comparison was made."),

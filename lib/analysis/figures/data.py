@@ -1,4 +1,4 @@
-"""How long the rows of each data set are, in tokens, each beside the limit that cuts it."""
+"""Lengths of the rows of each data set in tokens, beside the limit that cuts them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,7 +25,7 @@ def token_lengths_figure(lengths: Mapping[str, tuple[Sequence[int], int]]) -> go
     figure.update_annotations(x=0, xanchor="left", font_size=13)
     parts = "; ".join(f"{count} of {len(lengths[part][0])} {part} are longer than their limit "
                       "and cut" for part, count in cut.items() if count)
-    style_figure(figure, parts or "Every row is shorter than the limit of its kind: none is cut",
+    style_figure(figure, parts or "No row is longer than its limit: none is cut",
                  "a dotted line is a limit; limits to the right of the axis are not drawn", "",
                  "rows", plot_height=130 * len(lengths), head=20)
     return figure.update_xaxes(title_text="tokens a row", row=len(lengths), col=1)

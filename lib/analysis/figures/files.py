@@ -1,4 +1,4 @@
-"""Figures as files: pages that work offline, and pictures where a browser can draw them."""
+"""Figures as files: HTML pages that work offline, and images where a browser can draw them."""
 
 from functools import cache
 from pathlib import Path
@@ -21,8 +21,8 @@ OFFLINE = {"mathjax": False}  # kaleido would fetch MathJax from a server
 def save_figure(figure: go.Figure, folder: Path | str, name: str, width: int = 960) -> list[Path]:
     """Write `name`.html into `folder`, and `name`.svg and .png where a browser is present.
 
-    All pages of a folder share one plotly.min.js beside them. Returns the files written; without a
-    browser it says so once a process. Raises FileError when the folder cannot be written.
+    All pages of a folder share one plotly.min.js beside them. Returns the files written; a missing
+    browser is reported once a process. Raises FileError when the folder cannot be written.
     """
     page = Path(folder) / f"{name}.html"
     with atomic_write(page) as temporary:
@@ -34,9 +34,9 @@ def save_figure(figure: go.Figure, folder: Path | str, name: str, width: int = 9
 
 
 def draw_figures(notebook: Any) -> None:
-    """Give an executed notebook's figures the HTML that draws them, plotly.js before the first.
+    """Add HTML to the figures of an executed notebook, with plotly.js before the first.
 
-    nbconvert would leave them out: it does not know their MIME type.
+    nbconvert does not know plotly's MIME type and would leave the figures out.
     """
     outputs = [output.data for cell in notebook.cells for output in cell.get("outputs", ())
                if MIME in output.get("data", {})]
@@ -48,15 +48,15 @@ def draw_figures(notebook: Any) -> None:
 
 @cache
 def browser_ready() -> bool:
-    """Whether a browser can draw pictures here; one is kept open from then on (0.2 s a picture).
+    """Whether a browser can draw images; it stays open from then on (0.2 s an image).
 
-    Tries once a process, and says why where it cannot.
+    Tries once a process and reports the reason of a failure.
     """
     try:
         kaleido.calc_fig_sync(go.Figure(), opts={"format": "svg"}, kopts=OFFLINE)
     except (RuntimeError, OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0][:100]
-        say(f"figures are saved as .html only, no browser can draw pictures here ({reason}); "
+        say(f"figures are saved as .html only, because no browser can draw images ({reason}); "
             "install Chrome or Chromium for .svg and .png")
         return False
     kaleido.start_sync_server(silence_warnings=True, **OFFLINE)

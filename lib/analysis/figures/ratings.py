@@ -4,20 +4,20 @@ In: rows of `ratings` and `round_robin` in results.json.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import plotly.graph_objects as go
 
 from lib.analysis.figures.theme import (
     EVEN_LINE,
-    error_bars,
+    add_marks,
+    columns,
     in_two_lines,
     looks,
     readable,
     style_figure,
 )
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
 WINS_GREEN = "PRGn"  # purple loses, white is even, green wins: no colour of a judge
 
 
@@ -29,12 +29,9 @@ def ratings_figure(rows: Sequence[Row]) -> go.Figure:
     for place, judge in enumerate(judges):
         mine = [row for row in rows if row["judge"] == judge]
         offset = (place - (len(judges) - 1) / 2) * 0.22
-        figure.add_scatter(
-            x=[row["elo"] for row in mine], mode="markers", name=judge,
-            y=[names.index(row["system"]) + offset for row in mine],
-            marker={"color": shown[judge][0], "symbol": shown[judge][1], "size": 9},
-            error_x=error_bars(*([row[key] for row in mine]
-                                 for key in ("elo", "elo_low", "elo_high"))))
+        elo, *ends = columns(mine, "elo", "elo_low", "elo_high")
+        add_marks(figure, judge, shown[judge], elo,
+                  [names.index(row["system"]) + offset for row in mine], ends, "x")
     figure.add_vline(x=0, line=EVEN_LINE)
     style_figure(figure, _best_by_judge(rows, judges), "Bradley-Terry over all pairs, ties half; "
                  "95 % intervals from resampled prompts; 400 points are odds of ten to one",
@@ -58,9 +55,9 @@ def round_robin_figure(rows: Sequence[Row], systems: Sequence[str], judge: str) 
     decided = sum(row["ci_low"] > 0.5 or row["ci_high"] < 0.5 for row in rates.values())
     n = sorted({row["n"] for row in rates.values()})
     style_figure(figure, f"{decided} of {len(rates)} comparisons by the {judge} have an interval "
-                 "that leaves out one half",
+                 "that excludes one half",
                  "share of prompts that the row's system wins over the column's: green wins, "
-                 f"purple loses; n = {n[-1]} prompts a cell; not corrected for so many questions",
+                 f"purple loses; n = {n[-1]} prompts a cell; not corrected for multiple tests",
                  "", "", plot_height=100 + 36 * len(systems))  # the names below take the 100
     figure.update_xaxes(tickangle=-90, side="bottom", ticks="")
     return figure.update_yaxes(autorange="reversed", ticks="")

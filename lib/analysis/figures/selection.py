@@ -1,21 +1,19 @@
-"""What selecting does to scores: where selector and judge part, and temperature against n.
+"""Figures of selection: gains by selector and judge, and win rates by temperature and n.
 
-In: rows of `lib.study.stages.curves` with n, value, ci_low, ci_high, prompts; out: figures whose
-titles say what the rows say.
+In: rows of `lib.analysis.best_of_n.curves` with n, value, ci_low, ci_high, prompts.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import plotly.graph_objects as go
 
-from lib.analysis.figures.theme import EVEN_LINE, error_bars, looks, readable, style_figure
+from lib.analysis.figures.theme import EVEN_LINE, add_marks, columns, looks, readable, style_figure
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
 SHADES = [[0.0, "#FFFFFF"], [1.0, "#5FB58F"]]  # green wins, as in the round robin
 
 
-def parting_figure(gains: Mapping[str, Sequence[Row]], selector: str = "selector",
+def gains_figure(gains: Mapping[str, Sequence[Row]], selector: str = "selector",
                    judge: str = "judge") -> go.Figure:
     """Gain of the best of n over one draw against the bound on its KL, a line a reward model.
 
@@ -24,19 +22,15 @@ def parting_figure(gains: Mapping[str, Sequence[Row]], selector: str = "selector
     """
     figure, shown = go.Figure(), looks(list(gains))
     for name, rows in gains.items():
-        values = [row["value"] for row in rows]
-        bars = error_bars(values, [row["ci_low"] for row in rows],
-                          [row["ci_high"] for row in rows])
-        label = f"{name} (picked them itself)" if name == selector else name
-        figure.add_scatter(x=[row["kl_bound"] for row in rows], y=values, error_y=bars, name=label,
-                           mode="lines+markers", line_color=shown[name][0],
-                           marker={"symbol": shown[name][1], "size": 9},
-                           customdata=[row["n"] for row in rows],
-                           hovertemplate="best of %{customdata}: %{y:.2f}")
+        bounds, values, *ends = columns(rows, "kl_bound", "value", "ci_low", "ci_high")
+        add_marks(figure, f"{name} (picked the answers)" if name == selector else name,
+                  shown[name], bounds, values, ends, mode="lines+markers",
+                  customdata=[row["n"] for row in rows],
+                  hovertemplate="best of %{customdata}: %{y:.2f}")
     figure.add_hline(y=0, line=EVEN_LINE)
     rows = next((rows for rows in gains.values() if rows), [])
     prompts = rows[0]["prompts"] if rows else 0
-    style_figure(figure, _parting(gains.get(selector, ()), gains.get(judge, ()), judge),
+    style_figure(figure, _gains(gains.get(selector, ()), gains.get(judge, ()), judge),
                  f"n = {prompts} prompts, 95 % intervals; the KL from the sampled answers is at "
                  "most log\u00a0n\u00a0-\u00a0(n-1)/n, and less where candidates repeat",
                  "candidates n, spaced by the bound on KL in nats", "gain (standard deviations)")
@@ -67,15 +61,15 @@ def _cell_text(cell: Row | None) -> str:
         f"{cell['value']:.0%}<br>{cell['ci_low']:.0%} to {cell['ci_high']:.0%}")
 
 
-def _parting(picked: Sequence[Row], judged: Sequence[Row], judge: str) -> str:
+def _gains(picked: Sequence[Row], judged: Sequence[Row], judge: str) -> str:
     if not picked or not judged:
-        return "No pool in which both reward models tell candidates apart"
+        return "No pool has different scores from both reward models"
     own, other = (max(rows, key=lambda row: row["n"]) for rows in (picked, judged))
     peak = max(judged, key=lambda row: row["value"])
     text = (f"The best of {own['n']} gains {own['value']:.2f} by its own selector and "
             f"{other['value']:.2f} by the {judge}")
     if other["ci_low"] <= 0:
-        return f"{text}, which cannot be told from nothing"
+        return f"{text}, which is not significant"
     if peak["n"] < other["n"]:
         return f"{text}, whose curve is highest at n = {peak['n']}"
     return f"{text}: {other['value'] / own['value']:.0%} of it is confirmed" if (

@@ -1,4 +1,4 @@
-"""Pictures that explain: which tokens carry the loss, and what a packed row looks like.
+"""Figures that explain: the tokens that carry the loss, and the attention of a packed row.
 
 Notebooks 01 to 03 draw them of examples small enough to check by eye. Text is escaped; a colour
 comes with a second mark (an underline), so that it is not the only carrier of meaning.
@@ -15,12 +15,12 @@ from lib.modeling.packed.attention import dense_mask
 from lib.modeling.packed.packing import Layout, Span
 
 RESPONSE = f"background:{BLUE}33;border-bottom:2px solid {BLUE}"
-PROMPT = "opacity:0.75"  # of whatever the page writes in
+PROMPT = "opacity:0.75"  # of the page's own text colour
 HIDDEN = f"{GREY}26"
 
 
 def token_mask_html(tokens: Sequence[str], mask: Sequence[int]) -> str:
-    """Tokens of a conversation in order, those with mask 1 highlighted: they carry the loss."""
+    """HTML of a conversation's tokens; those with mask 1 carry the loss and are highlighted."""
     cells = "".join(
         f'<span style="{RESPONSE if scored else PROMPT};margin-right:1px" '
         f'title="{"response" if scored else "prompt"}">{_visible(token)}</span>'
@@ -30,7 +30,7 @@ def token_mask_html(tokens: Sequence[str], mask: Sequence[int]) -> str:
 
 
 def _visible(token: str) -> str:
-    """A token as text; line breaks are shown and kept."""
+    """A token as HTML with visible line breaks."""
     return escape(token).replace("\n", "&#8629;<br>") or "&#8709;"
 
 

@@ -1,8 +1,7 @@
-"""Pictures of texts and data: repetition and length by system, and what the data are made of."""
+"""Figures of texts and data: repetition and length by system, and the sources of the data."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -10,14 +9,16 @@ from plotly.subplots import make_subplots
 from lib.analysis.figures.theme import (
     GREY,
     PURPLE,
+    between,
+    columns,
     error_bars,
     in_two_lines,
     looks,
     readable,
     style_figure,
 )
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
 SHOWN = (("seq_rep_4", "repeated<br>4-grams"), ("loop_rate", "answers<br>that loop"),
          ("stopped_at_limit", "stopped<br>at the limit"), ("distinct_2", "distinct<br>2-grams"))
 
@@ -31,7 +32,8 @@ def text_metrics_figure(metrics: Mapping[str, Row]) -> go.Figure:
         figure.add_bar(x=[row[key] or 0.0 for row in metrics.values()], y=names, orientation="h",
                        row=1, col=column, showlegend=False, marker_color=PURPLE,
                        error_x=_share_bars(metrics, key))
-    style_figure(figure, _most_repetitive(metrics), f"n = {_n(metrics)} answers a system; bars of "
+    style_figure(figure, _most_repetitive(metrics),
+                 f"n = {between(row['n'] for row in metrics.values())} answers a system; bars of "
                  "shares are 95 % intervals; distinct 2-grams at one word budget", "", "",
                  plot_height=36 * len(names), head=40)
     figure.update_annotations(font_size=13)
@@ -59,8 +61,7 @@ def _share_bars(metrics: Mapping[str, Row], key: str) -> dict[str, object] | Non
     rows = list(metrics.values())
     if any(row.get(f"{key}_low") is None for row in rows):
         return None
-    return {"color": GREY} | error_bars(
-        *([row[f"{key}{end}"] for row in rows] for end in ("", "_low", "_high")))
+    return {"color": GREY} | error_bars(*columns(rows, key, f"{key}_low", f"{key}_high"))
 
 
 def _most_repetitive(metrics: Mapping[str, Row]) -> str:
@@ -68,8 +69,3 @@ def _most_repetitive(metrics: Mapping[str, Row]) -> str:
     most, least = max(rates, key=rates.get), min(rates, key=rates.get)
     return (f"{readable(most)} repeats itself most ({rates[most]:.1%} of 4-grams), "
             f"{readable(least)} least ({rates[least]:.1%})")
-
-
-def _n(metrics: Mapping[str, Row]) -> str:
-    counts = sorted({row["n"] for row in metrics.values()})
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

@@ -1,11 +1,11 @@
-"""How every figure of the study looks: one colour a role, a title that fits, a page that follows.
+"""The look of every figure: one colour a role, wrapped titles, dark pages.
 
-A figure is a white card with dark text, so that it reads anywhere: in a saved notebook, in a file,
-in a README on a dark page. On the dark pages of JupyterLab and VS Code `STYLE` takes the card away
-and makes the text light; the colours of the data read on white and on black (contrast over 3).
+A figure is a white card with dark text, so that it is readable in a saved notebook, in a file and
+in a README on a dark page. On the dark pages of JupyterLab and VS Code `STYLE` removes the card and
+lightens the text; the data's colours have a contrast over 3 on white and on black.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from textwrap import wrap
 
@@ -14,6 +14,7 @@ import plotly.io as pio
 from IPython.display import HTML, display
 
 from lib.inference.systems import BEST, System
+from lib.runtime.files import Row
 
 # Okabe and Ito's palette, readable with any colour vision; the two light ones are darkened
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -60,7 +61,7 @@ STYLE = """<style>
 
 
 def use_study_renderer() -> None:
-    """Let figures follow the page's theme and width, and plotly choose its renderer for the place.
+    """Adapt figures to the page's theme and width; plotly chooses the renderer by environment.
 
     In Jupyter that is the MIME type alone: a saved notebook holds figures without plotly.js. Such a
     notebook becomes a page by `lib.study.notebooks.export_html`.
@@ -71,11 +72,11 @@ def use_study_renderer() -> None:
 
 def style_figure(figure: go.Figure, finding: str, subtitle: str, x: str, y: str,
                  plot_height: int = 300, head: int = 0) -> go.Figure:
-    """Give a figure the study's look: title (the finding), subtitle (with n), axes with units.
+    """Set title (the finding), subtitle (with n), axes (with units) and the study's template.
 
-    Call it after the traces are there: the legend's rows are counted. plot_height: pixels from the
-    title to the axis; head: more of them, for titles of panels. The whole height is fixed, because
-    JupyterLab gives 360 to a figure without one.
+    Call it after the traces, because it counts the legend's rows. plot_height: pixels from the
+    title to the axis; head: further pixels for titles of panels. The height is fixed, because
+    JupyterLab gives 360 pixels to a figure without one.
     """
     title, small, side = (_wrapped(text, width) for text, width in (
         (finding, TITLE_WIDTH), (subtitle, SUBTITLE_WIDTH), (y, AXIS_WIDTH)))
@@ -101,14 +102,39 @@ def readable(name: str) -> str:
 
 
 def in_two_lines(name: str) -> str:
-    """The same broken before the number of candidates, for narrow places."""
+    """`readable` with a line break before the number of candidates, for narrow places."""
     return readable(name).replace(" of ", "<br>of ")
 
 
 def looks(names: Sequence[str]) -> dict[str, Look]:
-    """Colour and symbol of each name: a role's own, the others' in order of their names here."""
+    """Colour and symbol of each name: fixed for a role, in turn from `OTHERS` for the rest."""
     others = [name for name in dict.fromkeys(names) if name not in ROLES]
     return ROLES | {name: OTHERS[place % len(OTHERS)] for place, name in enumerate(others)}
+
+
+def add_marks(figure: go.Figure, name: str, look: Look, x: Sequence[float], y: Sequence[float],
+              ends: tuple[Sequence[float], Sequence[float]] | None = None, along: str = "y",
+              **options: object) -> None:
+    """Add a trace of marks in one look: with `mode`, lines too; with `ends`, intervals.
+
+    ends: the low and the high ends of the intervals, along the axis `along`.
+    """
+    colour, symbol = look
+    if ends:
+        options[f"error_{along}"] = error_bars(x if along == "x" else y, *ends)
+    figure.add_scatter(**{"x": x, "y": y, "name": name, "mode": "markers", "line_color": colour,
+                          "marker": {"color": colour, "symbol": symbol, "size": 9}} | options)
+
+
+def columns(rows: Sequence[Row], *keys: str) -> list[list[float]]:
+    """The values of each key over all rows."""
+    return [[row[key] for row in rows] for key in keys]
+
+
+def between(counts: Iterable[int]) -> str:
+    """`200`, or `180 to 200`."""
+    counts = sorted(set(counts))
+    return f"{counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else "")
 
 
 def error_bars(values: Sequence[float], low: Sequence[float],
@@ -120,7 +146,7 @@ def error_bars(values: Sequence[float], low: Sequence[float],
 
 
 def direction(before: float, after: float) -> str:
-    """The verb for a change: by less than a thousandth of the start it stays."""
+    """The verb for a change; a change of less than a thousandth of the start `stays`."""
     if abs(after - before) <= 1e-3 * max(abs(before), 1e-9):
         return "stays"
     return "rises" if after > before else "falls"

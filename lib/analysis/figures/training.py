@@ -1,32 +1,29 @@
-"""Learning curves from `metrics.jsonl`: raw values pale, smoothed ones solid, validation dashed."""
+"""Learning curves of `metrics.jsonl`: raw values pale, smoothed ones solid, validation dashed."""
 
 from collections.abc import Mapping, Sequence
 from math import exp, log
-from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lib.analysis.figures.theme import (
     EVEN_LINE,
     GREY,
-    OTHERS,
     ROLES,
+    add_marks,
     direction,
-    error_bars,
     looks,
     style_figure,
 )
 from lib.analysis.statistics import exponential_moving_average
+from lib.runtime.files import Row
 
-Row = dict[str, Any]
 PAPER_SMOOTHING = 0.95
 STEP = "optimizer step"
 
 
 def smoothing_for(steps: int) -> float:
-    """A smoothing that lags at most a fifth of the run; from 95 steps on the paper's .95.
+    """A smoothing s that lags at most a fifth of the run: the paper's .95 from 95 steps on.
 
     An exponential average lags s / (1 - s) steps; s is rounded down to two digits.
     """
@@ -36,29 +33,20 @@ def smoothing_for(steps: int) -> float:
 
 def sft_loss_figure(rows: Sequence[Row]) -> go.Figure:
     """Loss of response tokens over SFT, in training and on validation rows."""
-    figure = go.Figure()
-    _training_and_validation(figure, rows, "loss", "loss")
-    _, losses = curve(rows, "validation", "loss")
-    finding = "SFT: no validation loss was recorded"
+    figure, losses, finding = _loss_curves(rows, "SFT", 2)
     if losses:
-        finding = (f"SFT: validation loss {direction(losses[0], losses[-1])} from {losses[0]:.2f} "
-                   f"to {losses[-1]:.2f} nats a token (perplexity {exp(losses[0]):.1f} to "
-                   f"{exp(losses[-1]):.1f})")
+        finding += f" nats a token (perplexity {exp(losses[0]):.1f} to {exp(losses[-1]):.1f})"
     return style_figure(figure, finding, f"{_extent(rows)}; response tokens only", STEP,
                         "loss (nats a response token)")
 
 
 def dpo_loss_figure(rows: Sequence[Row]) -> go.Figure:
     """DPO loss in training and on validation pairs, with ln 2, where every run starts."""
-    figure = go.Figure()
-    _training_and_validation(figure, rows, "loss", "loss")
+    figure, losses, finding = _loss_curves(rows, "DPO", 3)
     figure.add_hline(y=log(2), line=EVEN_LINE, annotation={
-        "text": "ln 2: no preference learnt", "font_color": GREY})
-    _, losses = curve(rows, "validation", "loss")
-    finding = "DPO: no validation loss was recorded"
+        "text": "ln 2: no preference learned", "font_color": GREY})
     if losses:
-        finding = (f"DPO: validation loss {direction(losses[0], losses[-1])} from {losses[0]:.3f} "
-                   f"to {losses[-1]:.3f} (ln 2 = {log(2):.3f})")
+        finding += f" (ln 2 = {log(2):.3f})"
     return style_figure(figure, finding, _extent(rows), STEP, "DPO loss (nats a pair)")
 
 
@@ -90,16 +78,16 @@ def accuracy_figure(rows: Sequence[Row], accuracy: Row | None = None) -> go.Figu
     """
     steps, values = curve(rows, "validation", "rewards/accuracies")
     figure, finding = go.Figure(), "DPO: no validation accuracy was recorded"
-    colour, symbol = ROLES["accuracy"]
-    figure.add_scatter(x=steps, y=values, mode="lines+markers", name="validation accuracy",
-                       line_color=colour, marker={"symbol": symbol, "size": 9}, showlegend=False)
+    add_marks(figure, "validation accuracy", ROLES["accuracy"], steps, values,
+              mode="lines+markers", showlegend=False)
     if values:
         finding = f"DPO: validation accuracy ends at {values[-1]:.2f}, without an interval"
     if values and accuracy:
         value, low, high = (accuracy[key] for key in ("accuracy", "ci_low", "ci_high"))
         verdict = "above chance" if low > 0.5 else "below chance" if high < 0.5 else \
-            "not told apart from chance"
-        _interval(figure, steps[-1], value, low, high, "accuracy")
+            "not distinguishable from chance"
+        add_marks(figure, "95 % interval", ROLES["accuracy"], [steps[-1]], [value], ([low], [high]),
+                  showlegend=False)
         finding = f"DPO: validation accuracy ends at {value:.2f} [{low:.2f}, {high:.2f}], {verdict}"
     figure.add_hline(y=0.5, line=EVEN_LINE, annotation={"text": "chance", "font_color": GREY},
                      annotation_position="top left")
@@ -110,7 +98,7 @@ def accuracy_figure(rows: Sequence[Row], accuracy: Row | None = None) -> go.Figu
 
 
 def displacement_figure(rows: Sequence[Row], changes: Sequence[Row] = ()) -> go.Figure:
-    """How far the validation answers' log-probabilities move: does chosen become less likely?
+    """Change of the validation answers' log-probabilities: does chosen become less likely?
 
     changes: rows of `displacement.displacement`, for the intervals of the last evaluation.
     """
@@ -118,11 +106,10 @@ def displacement_figure(rows: Sequence[Row], changes: Sequence[Row] = ()) -> go.
     for name in ("chosen", "rejected"):
         steps, values = curve(rows, "validation", f"logps/{name}")
         moved[name] = [value - values[0] for value in values]
-        colour, symbol = ROLES[name]
-        figure.add_scatter(x=steps, y=moved[name], mode="lines+markers", name=name,
-                           line_color=colour, marker={"symbol": symbol, "size": 9})
+        add_marks(figure, name, ROLES[name], steps, moved[name], mode="lines+markers")
         for row in (row for row in changes if row["side"] == name):
-            _interval(figure, steps[-1], row["change"], row["change_low"], row["change_high"], name)
+            add_marks(figure, "95 % interval", ROLES[name], [steps[-1]], [row["change"]],
+                      ([row["change_low"]], [row["change_high"]]), showlegend=False)
     figure.add_hline(y=0, line=EVEN_LINE)
     finding = "DPO: no validation log-probabilities were recorded"
     if moved["chosen"]:
@@ -135,30 +122,12 @@ def displacement_figure(rows: Sequence[Row], changes: Sequence[Row] = ()) -> go.
                         "change of log-probability (nats an answer)")
 
 
-def dpo_gradient_weight_figure(betas: Sequence[float] = (0.05, 0.1, 0.5)) -> go.Figure:
-    """Weight sigmoid(-beta m) that DPO's gradient gives a pair whose log-ratios differ by m nats.
-
-    A pair that is ordered wrongly weighs up to 1, a pair in order hardly anything (Rafailov et al.
-    2023, section 4).
-    """
-    margins, figure = np.linspace(-40, 40, 161), go.Figure()
-    for beta, (colour, _) in zip(betas, OTHERS, strict=False):
-        figure.add_scatter(x=margins, y=1 / (1 + np.exp(beta * margins)), mode="lines",
-                           name=f"beta = {beta:g}", line={"color": colour, "width": 2.5})
-    figure.add_vline(x=0, line=EVEN_LINE)
-    weights = ", ".join(f"{1 / (1 + exp(10 * beta)):.2f} at beta {beta:g}" for beta in betas)
-    return style_figure(figure, f"A pair that is ahead by 10 nats still weighs {weights}",
-                        "computed, no data; every pair starts at margin 0 with weight one half",
-                        "margin: log-ratio of chosen minus that of rejected (nats)",
-                        "weight in the gradient")
-
-
 def sample_quality_figure(runs: Mapping[str, Sequence[Row]], score: str = "judge_score",
                           repetition: str = "repetition") -> go.Figure:
-    """Reward accuracy beside what fresh validation answers are worth, for runs on the same prompts.
+    """Reward accuracy above the judge's score and the repetition of fresh validation answers.
 
-    runs: label -> metrics rows; rows of split `samples` hold `score` and `repetition` (and their
-    `n`). The panel on top can rise while the two below get worse.
+    runs: label -> metrics rows of runs on the same prompts; rows of split `samples` hold `score`
+    and `repetition` (and their `n`). The accuracy can rise while the other two get worse.
     """
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.06)
     panels = (("validation", "rewards/accuracies", "reward<br>accuracy"),
@@ -168,10 +137,8 @@ def sample_quality_figure(runs: Mapping[str, Sequence[Row]], score: str = "judge
     for label, rows in runs.items():
         for panel, (split, key, _) in enumerate(panels, start=1):
             steps, values = curve(rows, split, key)
-            figure.add_scatter(x=steps, y=values, name=label, legendgroup=label, row=panel, col=1,
-                               showlegend=panel == 1, mode="lines+markers",
-                               line_color=shown[label][0],
-                               marker={"symbol": shown[label][1], "size": 9})
+            add_marks(figure, label, shown[label], steps, values, mode="lines+markers",
+                      legendgroup=label, showlegend=panel == 1, row=panel, col=1)
     style_figure(figure, _warning(runs, score), _samples(runs), "", "", plot_height=420)
     for panel, (_, _, title) in enumerate(panels, start=1):
         figure.update_yaxes(title_text=title, row=panel, col=1)
@@ -185,9 +152,19 @@ def curve(rows: Sequence[Row], split: str, key: str) -> tuple[list[int], list[fl
     return [step for step, _ in points], [value for _, value in points]
 
 
+def _loss_curves(rows: Sequence[Row], stage: str,
+                 digits: int) -> tuple[go.Figure, list[float], str]:
+    """A figure with the loss of a stage, the validation losses, and what became of them."""
+    figure, (_, losses) = go.Figure(), curve(rows, "validation", "loss")
+    _training_and_validation(figure, rows, "loss", "loss")
+    return figure, losses, f"{stage}: " + (
+        f"validation loss {direction(losses[0], losses[-1])} from {losses[0]:.{digits}f} to "
+        f"{losses[-1]:.{digits}f}" if losses else "no validation loss was recorded")
+
+
 def _training_and_validation(figure: go.Figure, rows: Sequence[Row], key: str, role: str) -> None:
-    """One metric in its role's colour: raw and pale, smoothed, and validation dashed."""
-    colour, symbol = ROLES[role]
+    """One metric in its role's colour: raw values pale, smoothed ones solid, validation dashed."""
+    colour = ROLES[role][0]
     steps, values = curve(rows, "train", key)
     smoothing = smoothing_for(len(steps))
     figure.add_scatter(x=steps, y=values, mode="lines", opacity=0.4, showlegend=False,
@@ -196,18 +173,8 @@ def _training_and_validation(figure: go.Figure, rows: Sequence[Row], key: str, r
                        line={"color": colour, "width": 2.5},
                        name=f"{role} (training, smoothed by {smoothing:g})")
     steps, values = curve(rows, "validation", key)
-    figure.add_scatter(x=steps, y=values, mode="lines+markers", name=f"{role} (validation)",
-                       line={"color": colour, "dash": "dash"},
-                       marker={"symbol": symbol, "size": 9})
-
-
-def _interval(figure: go.Figure, step: int, value: float, low: float, high: float,
-              role: str) -> None:
-    """One value with its interval, in its role's colour."""
-    colour, symbol = ROLES[role]
-    figure.add_scatter(x=[step], y=[value], mode="markers", name="95 % interval", showlegend=False,
-                       marker={"color": colour, "symbol": symbol, "size": 9},
-                       error_y=error_bars([value], [low], [high]))
+    add_marks(figure, f"{role} (validation)", ROLES[role], steps, values, mode="lines+markers",
+              line_dash="dash")
 
 
 def _extent(rows: Sequence[Row]) -> str:
@@ -217,7 +184,7 @@ def _extent(rows: Sequence[Row]) -> str:
 
 
 def _warning(runs: Mapping[str, Sequence[Row]], score: str) -> str:
-    """What happened to accuracy and to the judge's score in each run, in one sentence."""
+    """The accuracy and the change of the judge's score of each run, in one sentence."""
     parts = []
     for label, rows in runs.items():
         _, accuracy = curve(rows, "validation", "rewards/accuracies")

@@ -1,34 +1,32 @@
-"""The blind reader's scores: what the systems are worth, and what the judges are worth.
+"""The blind reader's scores as a measure of the systems and of the judges.
 
 `audit.jsonl` holds five answers to each of 120 held-out prompts, scored by a reader who saw neither
 system nor selection. The answers come from earlier trials of the same recipe, so the reader's win
-rates stand beside this run's and measure its judges; nothing is ever fitted on them.
+rates stand beside this run's and measure its judges; nothing is fitted on them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import combinations
 
 import numpy as np
 from scipy.stats import kendalltau
 
-from lib.analysis.comparisons.scoreboard import Scoreboard, scoreboard
+from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import Pair, rate_systems, round_robin
-from lib.analysis.judges.quality import agreement_row, outcome_labels, pair_accuracy
-from lib.analysis.statistics.intervals import mean_interval
-from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
+from lib.analysis.judges.quality import outcome_labels, pair_accuracy
+from lib.analysis.statistics.agreement import agreement
+from lib.analysis.statistics.intervals import Interval, mean_interval
 from lib.inference.systems import System
 from lib.runtime.files import Row
 
 Scores = Sequence[Sequence[float | None]]
 READER = "blind reader"
 POLICIES = ("base", "sft", "dpo")
-FEWEST = 2  # prompts on either side of a correction
 
 
 def audit_systems(audit_rows: Sequence[Row],
                   judge_scores: Mapping[str, Scores] | None = None) -> dict[str, list[Row]]:
-    """Audit rows as response rows by system (base first), scored by `READER` and the judges given.
+    """Audit rows as response rows by system (base first), scored by `READER` and the given judges.
 
     judge_scores: judge -> for each audit row the scores of its answers, in their order. Raises
     ValueError when a row's scores and answers differ in number.
@@ -75,11 +73,11 @@ def judge_quality(audit_rows: Sequence[Row], judge: str, scores: Scores,
 
 
 def system_order(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
-    """The judge's order of whole systems beside the reader's.
+    """The judge's ranking of the systems beside the reader's.
 
-    Both orders (best first, by Bradley-Terry rating), Kendall's tau between them, and the pairs of
-    systems that the two order differently: `turned`, of which `turned_surely` are those that
-    the reader is sure of (the 95 % interval leaves out one half).
+    Both rankings (best first, by Bradley-Terry rating), Kendall's tau between them, and the pairs
+    of systems that the judge reverses: `turned`, of which in `turned_surely` the reader's 95 %
+    interval excludes one half.
     """
     board = scoreboard(audit_systems(audit_rows, {judge: scores}), [READER, judge])
     strengths = {who: dict(zip(board.systems, rate_systems(board, who, resamples=1).strengths,
@@ -87,7 +85,7 @@ def system_order(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
     reader, judged = strengths[READER], strengths[judge]
     turned = [[a, b] for a, b in combinations(board.systems, 2)
               if (reader[a] - reader[b]) * (judged[a] - judged[b]) < 0]
-    surely = [pair for pair in turned if _is_sure(board, *pair)]
+    surely = [pair for pair in turned if not _even(mean_interval(board.outcomes(READER, *pair)))]
     tau = kendalltau(list(reader.values()), list(judged.values())).statistic
     return {"judge": judge, "reader_order": sorted(reader, key=lambda name: -reader[name]),
             "judge_order": sorted(judged, key=lambda name: -judged[name]),
@@ -98,44 +96,20 @@ def system_order(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
 def audit_agreement(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -> list[Row]:
     """Agreement, kappa and AC1 of each two raters, reader and judges, on the audit's comparisons.
 
-    All pairs of systems on all prompts together, each a win, a tie or a loss by the rule of
-    `Scoreboard.outcomes`: equal texts tie, otherwise scores decide.
+    All pairs of systems on all prompts together, each a win, a tie or a loss by
+    `Scoreboard.outcomes`: equal texts tie, otherwise the scores count.
     """
     systems, judges = audit_systems(audit_rows, judge_scores), [READER, *judge_scores]
     board = scoreboard(systems, judges)
     labels = {judge: [label for a, b in combinations(systems, 2)
                       for label in outcome_labels(board, judge, b, a)] for judge in judges}
-    return [{"judge_a": one, "judge_b": other} | agreement_row(labels[one], labels[other])
+    return [{"judge_a": one, "judge_b": other} | agreement(labels[one], labels[other])
             for one, other in combinations(judges, 2)]
 
 
-def _is_sure(board: Scoreboard, a: str, b: str) -> bool:
-    """Whether the reader's interval for a against b leaves out one half."""
-    low, high = mean_interval(board.outcomes(READER, a, b))
-    return low > 0.5 or high < 0.5
-
-
-def corrected_win_rate(systems: Mapping[str, Sequence[Row]], audit_rows: Sequence[Row], judge: str,
-                       scores: Scores, a: str, b: str) -> Row | None:
-    """A run's win rate of a over b by a judge, corrected by the audit, with its wider interval.
-
-    It assumes that the judge errs on this run's answers as on the audit's. `win_rate`, `low`,
-    `high`: the judge's rate minus its mean error. `pooled_*`: weighted for the shortest interval,
-    which also assumes that the audit's answers are as good as this run's. None for fewer than two
-    scored prompts on either side, which have no spread.
-    """
-    board = scoreboard({a: systems[a], b: systems[b]}, [judge])
-    labelled = audit_systems(audit_rows, {judge: scores})
-    audit: Scoreboard = scoreboard({a: labelled[a], b: labelled[b]}, [READER, judge])
-    outcomes = (board.outcomes(judge, a, b), audit.outcomes(judge, a, b),
-                audit.outcomes(READER, a, b))
-    if min(np.sum(~np.isnan(outcomes[0])), np.sum(~np.isnan(outcomes[1] + outcomes[2]))) < FEWEST:
-        return None
-    found = prediction_powered_win_rate(*outcomes, weight=1.0)
-    pooled = prediction_powered_win_rate(*outcomes)
-    return {"a": a, "b": b, "judge": judge} | asdict(found) | {
-        "pooled_rate": pooled.win_rate, "pooled_low": pooled.low, "pooled_high": pooled.high,
-        "pooled_weight": pooled.weight}
+def _even(ends: Interval) -> bool:
+    """Whether an interval of a win rate includes one half."""
+    return ends.low <= 0.5 <= ends.high
 
 
 def answer_pairs(audit_rows: Sequence[Row], scores: Scores) -> list[tuple[str, float, float]]:
@@ -153,10 +127,10 @@ def answer_pairs(audit_rows: Sequence[Row], scores: Scores) -> list[tuple[str, f
 
 def _quality(pairs: Sequence[tuple[str, float, float]]) -> Row:
     prompts, _, differences = zip(*pairs, strict=True)
-    reader_says = ["a" if place % 2 else "b" for place in range(len(pairs))]  # sides in turn
+    reader_says = ["a" if place % 2 else "b" for place in range(len(pairs))]  # alternating sides
     judge_says = ["tie" if gap == 0 else side if gap > 0 else {"a": "b", "b": "a"}[side]
                   for gap, side in zip(differences, reader_says, strict=True)]
-    agreed = agreement_row(reader_says, judge_says)
+    agreed = agreement(reader_says, judge_says)
     return pair_accuracy(differences, np.array(prompts)) | \
         {key: agreed[key] for key in ("agreement", "kappa", "ac1")}
 

@@ -1,39 +1,39 @@
-"""Where a judge errs, measured on answers that the blind reader scored too.
+"""Errors of a judge, measured on answers that the blind reader scored too.
 
-Calibration of its score gaps, its taste for length beside the reader's, and win rates corrected for
-its errors. In: the audit's rows and a judge's scores of its answers. Out: plain rows.
+Calibration of score gaps, preference for length beside the reader's, and win rates corrected for
+the errors. In: the audit's rows and a judge's scores of its answers. Out: plain rows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
-from lib.analysis.judges.audit import (
-    READER,
-    Scores,
-    answer_pairs,
-    audit_systems,
-    corrected_win_rate,
-)
+import numpy as np
+
+from lib.analysis.comparisons.scoreboard import scoreboard
+from lib.analysis.judges.audit import READER, Scores, answer_pairs, audit_systems
 from lib.analysis.judges.quality import length_preference
 from lib.analysis.statistics.calibration import calibration
+from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
 from lib.runtime.files import Row
+
+FEWEST = 2  # prompts on either side of a correction
 
 
 def judge_calibration(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
     """Calibration of the judge's score gaps on all pairs that the reader scores differently.
 
-    {"judge", "n", "accuracy", "ece", "nll", "brier", "temperature", "nll_at_temperature", "bins"};
-    pairs of one prompt are correlated, so n overstates how much is known.
+    {"judge"} and the keys of `calibration`; pairs of one prompt are correlated, so n overstates the
+    information.
     """
     gaps = [gap for _, apart, gap in answer_pairs(audit_rows, scores) if apart > 0]
-    return {"judge": judge} | calibration(gaps).row()
+    return {"judge": judge} | calibration(gaps)
 
 
 def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -> list[Row]:
-    """How often each judge prefers the longer of two answers, the reader's own taste first.
+    """How often each judge prefers the longer of two answers, the reader first.
 
-    Pairs that differ in length; a judge above the reader's share prefers length for its own sake.
-    Lengths are in characters; intervals count prompts.
+    A judge above the reader's share is biased towards length. Pairs of unequal length, in
+    characters; intervals count prompts.
     """
     reader = [[answer["score"] for answer in row["answers"]] for row in audit_rows]
     return [{"judge": judge} | _length_row(audit_rows, scores)
@@ -43,15 +43,38 @@ def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -
 def corrected_win_rates(systems: Mapping[str, Sequence[Row]], audit_rows: Sequence[Row],
                         judge: str, scores: Scores,
                         pairs: Iterable[tuple[str, str]]) -> list[Row]:
-    """`corrected_win_rate` for each of the pairs whose two systems the audit read as well."""
-    known = audit_systems(audit_rows)
-    rows = [corrected_win_rate(systems, audit_rows, judge, scores, a, b) for a, b in pairs
-            if a in known and b in known]
-    return [row for row in rows if row is not None]
+    """A run's win rates by a judge, corrected by the audit, of each pair that the audit has too.
+
+    The correction assumes that the judge errs on this run's answers as on the audit's. `win_rate`,
+    `low`, `high`: the judge's rate minus its mean error. `pooled_*`: weighted for the shortest
+    interval, which also assumes that the audit's answers are as good as this run's. A pair with
+    fewer than two scored prompts on either side has no variance and no row.
+    """
+    labelled, rows = audit_systems(audit_rows, {judge: scores}), []
+    for a, b in pairs:
+        if a in labelled and b in labelled:
+            board = scoreboard({a: systems[a], b: systems[b]}, [judge])
+            audit = scoreboard({a: labelled[a], b: labelled[b]}, [READER, judge])
+            rows.append({"a": a, "b": b, "judge": judge} | _corrected(
+                board.outcomes(judge, a, b), audit.outcomes(judge, a, b),
+                audit.outcomes(READER, a, b)))
+    return [row for row in rows if "win_rate" in row]
+
+
+def _corrected(judged: np.ndarray, judge_on_audit: np.ndarray, reader_on_audit: np.ndarray) -> Row:
+    """Both corrections of one comparison; empty for too few prompts."""
+    counts = [np.sum(~np.isnan(values)) for values in (judged, judge_on_audit + reader_on_audit)]
+    if min(counts) < FEWEST:
+        return {}
+    outcomes = judged, judge_on_audit, reader_on_audit
+    pooled = prediction_powered_win_rate(*outcomes)
+    return prediction_powered_win_rate(*outcomes, weight=1.0) | {
+        "pooled_rate": pooled["win_rate"], "pooled_low": pooled["low"],
+        "pooled_high": pooled["high"], "pooled_weight": pooled["weight"]}
 
 
 def _length_row(audit_rows: Sequence[Row], scores: Scores) -> Row:
-    """Every two different answers of a prompt, in the order given: sides are arbitrary."""
+    """`length_preference` on every two different answers of a prompt."""
     gaps, lengths, prompts = [], [], []
     for row, judged in zip(audit_rows, scores, strict=True):
         answers = zip(row["answers"], judged, strict=True)

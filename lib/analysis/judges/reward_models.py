@@ -6,22 +6,19 @@ Who is right follows `outcomes.compare_gaps`: scores alone count, an equal score
 Intervals count prompts, not pairs, because pairs of one prompt share answers.
 """
 
-from typing import Any
-
 import numpy as np
 
 from lib.analysis.statistics.calibration import calibration
 from lib.analysis.statistics.clusters import clustered_share_interval
 from lib.analysis.statistics.outcomes import compare_gaps
 from lib.inference.rewards.heads.answers import ScoredAnswers
+from lib.runtime.files import Row
 
 GAPS = (0.5, 1.0, 2.0, 3.0)
 MATCHED_LENGTH = 0.1  # lengths differ by at most this share of the longer answer
 
-Report = dict[str, Any]
 
-
-def head_report(rewards: np.ndarray, answers: ScoredAnswers) -> Report:
+def head_report(rewards: np.ndarray, answers: ScoredAnswers) -> Row:
     """Accuracy by gap, source and length, and calibration, as one plain row for JSON.
 
     rewards: [answers], NaN where an answer could not be scored; pairs with such a side are left
@@ -39,7 +36,7 @@ def head_report(rewards: np.ndarray, answers: ScoredAnswers) -> Report:
     longer = np.maximum(answers.lengths[better], answers.lengths[worse])
     matched = np.abs(answers.lengths[better] - answers.lengths[worse]) <= MATCHED_LENGTH * longer
 
-    def accuracy(chosen: np.ndarray) -> Report:
+    def accuracy(chosen: np.ndarray) -> Row:
         return clustered_share(hits[chosen], prompts[chosen])
 
     return {
@@ -52,11 +49,11 @@ def head_report(rewards: np.ndarray, answers: ScoredAnswers) -> Report:
                       for source in np.unique(sources)],
         "length_matched": accuracy(matched),
         "length_alone": _length_alone(shorter, prompts),
-        "calibration": calibration(advantage[scored]).row(),
+        "calibration": calibration(advantage[scored]),
     }
 
 
-def clustered_share(values: np.ndarray, clusters: np.ndarray) -> Report:
+def clustered_share(values: np.ndarray, clusters: np.ndarray) -> Row:
     """Mean of `values` (0 to 1) with the 95 % interval of their clusters; None if empty.
 
     values, clusters: [pairs]. Returns {value, ci_low, ci_high, n, prompts}.
@@ -68,7 +65,7 @@ def clustered_share(values: np.ndarray, clusters: np.ndarray) -> Report:
             "n": len(values), "prompts": len(np.unique(clusters))}
 
 
-def summary_line(name: str, report: Report) -> str:
+def summary_line(name: str, report: Row) -> str:
     """One line for logs: accuracy with interval, at a gap of 1 or more, and of length alone."""
     whole, wide = report["all"], report["by_gap"][GAPS.index(1.0)]
     text = (f"{name} on {report['tested_on']}: accuracy {whole['value']:.3f} "
@@ -79,8 +76,8 @@ def summary_line(name: str, report: Report) -> str:
     return f"{text}; length alone {length['value']:.3f} ({length['rule']})"
 
 
-def _length_alone(shorter: np.ndarray, prompts: np.ndarray) -> Report:
-    """Accuracy of the better of two rules, chosen on these very pairs: a hard rival to beat."""
+def _length_alone(shorter: np.ndarray, prompts: np.ndarray) -> Row:
+    """Accuracy of the better of two rules, chosen on these very pairs: a strong baseline."""
     rule = "the shorter wins" if shorter.mean() >= 0.5 else "the longer wins"
     hits = shorter if shorter.mean() >= 0.5 else 1 - shorter
     return {"rule": rule} | clustered_share(hits, prompts)

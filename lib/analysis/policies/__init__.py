@@ -1,1 +1,1 @@
-"""How far training moved a policy: divergence, displacement, ability retained."""
+"""Effects of training on a policy: divergence, displacement, retention."""

@@ -1,7 +1,8 @@
-"""What DPO did to the answers of its validation pairs, with intervals that count prompts.
+"""Likelihood displacement: DPO's effect on the answers of its validation pairs.
 
 In: rows of metrics.jsonl and of validation_rewards.jsonl, which holds for each pair the implicit
-rewards of its chosen and rejected answer after training, and the number of its prompt.
+rewards of its chosen and rejected answer after training, and the number of its prompt. Intervals
+count prompts, because pairs of one prompt are correlated.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from lib.runtime.files import Row
 def reward_accuracy(rewards: Sequence[Row]) -> Row:
     """Share of pairs whose chosen answer has the higher implicit reward: a `pair_accuracy` row.
 
-    The interval counts prompts. Every figure, table and sentence takes accuracy and interval here.
+    Every figure, table and sentence uses this accuracy and interval.
     """
     return pair_accuracy(_gaps(rewards), _prompts(rewards))
 
@@ -31,12 +32,12 @@ def reward_intervals(rewards: Sequence[Row]) -> dict[str, list[float]]:
 
 
 def displacement(metrics: Sequence[Row], rewards: Sequence[Row], beta: float) -> list[Row]:
-    """What DPO did to the log-probabilities of validation answers: one row a side, chosen first.
+    """DPO's change of the log-probabilities of validation answers: one row a side, chosen first.
 
     {"side", "before", "after", "change", "change_low", "change_high", "n"} in nats an answer. The
-    margin may grow while both fall (likelihood displacement, Razin et al. 2410.08847). rewards: of
-    each pair, beta times its change from the reference, where training began; their interval counts
-    prompts. Empty without two evaluations.
+    margin may grow while both fall (likelihood displacement, Razin et al. 2410.08847). A pair's
+    rewards / beta are its changes from the reference, where training began. Empty without two
+    evaluations.
     """
     rows = sorted((row for row in metrics if row.get("split") == "validation"),
                   key=lambda row: row["step"])
@@ -44,15 +45,13 @@ def displacement(metrics: Sequence[Row], rewards: Sequence[Row], beta: float) ->
         return []
     ends = [(side, rows[0][f"logps/{side}"], rows[-1][f"logps/{side}"])
             for side in ("chosen", "rejected")]
-    return [{"side": side, "before": before, "after": after, "change": after - before,
-             "n": rows[-1]["n"]} | _change_ends(rewards, side, beta)
-            for side, before, after in ends]
-
-
-def _change_ends(rewards: Sequence[Row], side: str, beta: float) -> Row:
-    low, high = clustered_mean_interval([row[side] / beta for row in rewards],
-                                        _prompts(rewards))
-    return {"change_low": low, "change_high": high}
+    found = []
+    for side, before, after in ends:
+        low, high = clustered_mean_interval([row[side] / beta for row in rewards],
+                                            _prompts(rewards))
+        found.append({"side": side, "before": before, "after": after, "change": after - before,
+                      "n": rows[-1]["n"], "change_low": low, "change_high": high})
+    return found
 
 
 def _gaps(rewards: Sequence[Row]) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Statistics of win rates: the names that the design fixes, each defined in a module of its own.
+"""Statistics of win rates: the names that the design fixes, each defined in its own module.
 
-`outcomes` who won; `intervals` and `clusters` confidence intervals; `bootstrap`, `significance`
-tests; `bradley_terry` ratings; `length_control`, `prediction_powered` corrections of a judge;
+`outcomes` who won; `intervals`, `clusters` confidence intervals; `bootstrap`, `significance` tests;
+`bradley_terry` ratings; `length_control`, `prediction_powered` corrections of a judge;
 `selection_null` what selection alone explains; `agreement`, `calibration` judges; `smoothing`.
 """
 
@@ -9,14 +9,14 @@ from lib.analysis.statistics.agreement import cohen_kappa
 from lib.analysis.statistics.bootstrap import paired_bootstrap
 from lib.analysis.statistics.bradley_terry import bradley_terry
 from lib.analysis.statistics.calibration import expected_calibration_error
-from lib.analysis.statistics.intervals import score_interval, wilson_interval
+from lib.analysis.statistics.intervals import wilson_interval
 from lib.analysis.statistics.length_control import length_controlled_win_rate
-from lib.analysis.statistics.outcomes import compare_scores, win_rate
+from lib.analysis.statistics.outcomes import win_rate
 from lib.analysis.statistics.significance import mcnemar, prompts_needed
 from lib.analysis.statistics.smoothing import exponential_moving_average
 
 __all__ = [
-    "bradley_terry", "cohen_kappa", "compare_scores", "expected_calibration_error",
-    "exponential_moving_average", "length_controlled_win_rate", "mcnemar", "paired_bootstrap",
-    "prompts_needed", "score_interval", "wilson_interval", "win_rate",
+    "bradley_terry", "cohen_kappa", "expected_calibration_error", "exponential_moving_average",
+    "length_controlled_win_rate", "mcnemar", "paired_bootstrap", "prompts_needed",
+    "wilson_interval", "win_rate",
 ]

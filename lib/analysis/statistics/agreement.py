@@ -1,40 +1,34 @@
-"""How far two judges agree beyond chance, on any labels (a win, a tie, a class).
+"""Agreement of two judges beyond chance, on any labels (a win, a tie, a class).
 
-Labels that are None or NaN in either list are left out of both.
+An item that either judge left unlabelled (None or NaN) does not count.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """Raw agreement, Cohen's kappa and Gwet's AC1 of two judges on n items; `missing` had no label.
+def agreement(a: Sequence[Hashable], b: Sequence[Hashable]) -> dict[str, Any]:
+    """Raw agreement, Cohen's kappa and Gwet's AC1: {"n", "missing", "agreement", "kappa", "ac1"}.
 
-    kappa is NaN when both judges give one and the same label throughout. It falls when one label
-    dominates (a win rate of .93), which AC1 does not: quote both.
+    `missing` items lack a label. Kappa is None where both judges give one and the same label
+    throughout, and it falls where one label dominates (a win rate of .93); AC1 does neither, so
+    quote both. Raises ValueError when no item has both labels.
     """
-
-    agreement: float
-    kappa: float
-    ac1: float
-    n: int
-    missing: int
-
-
-def agreement(a: Sequence[Hashable], b: Sequence[Hashable]) -> Agreement:
-    """Raw agreement, kappa and AC1 at once; raises ValueError when no item has both labels."""
     left, right = _labelled(a, b)
-    same = float(np.mean([x == y for x, y in zip(left, right, strict=True)]))
-    return Agreement(same, cohen_kappa(left, right), gwet_ac1(left, right), len(left),
-                     len(a) - len(left))
+    kappa = cohen_kappa(left, right)
+    return {"n": len(left), "missing": len(a) - len(left),
+            "agreement": float(np.mean([x == y for x, y in zip(left, right, strict=True)])),
+            "kappa": None if np.isnan(kappa) else kappa, "ac1": gwet_ac1(left, right)}
 
 
 def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
-    """(agreement - chance) / (1 - chance), with chance from both judges' marginals (Cohen 1960)."""
+    """(agreement - chance) / (1 - chance), with chance from both judges' marginals (Cohen 1960).
+
+    NaN where both judges give one and the same label throughout.
+    """
     left, right = _labelled(a, b)
     if len(set(left) | set(right)) == 1:
         return float("nan")  # chance agreement is 1: the ratio is 0 / 0
@@ -53,7 +47,7 @@ def gwet_ac1(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
 
 
 def _codes(labels: list[Hashable]) -> np.ndarray:
-    """Labels of any kind as whole numbers."""
+    """Each label as an integer."""
     number = {label: position for position, label in enumerate(dict.fromkeys(labels))}
     return np.array([number[label] for label in labels])
 

@@ -2,7 +2,7 @@
 
 A resample is a vector of counts (how often each prompt was drawn), so that all means of all
 comparisons are one matrix product `counts @ values`: 10,000 resamples of 1,000 prompts and 198
-comparisons take about a second, and the cost grows linearly in the prompts.
+comparisons take about a second, and the time is linear in the prompts.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,8 @@ CHUNK_CELLS = 4_000_000  # counts held at a time: 16 MB in float32
 class Bootstrap:
     """A mean (or mean difference) over prompts with its percentile interval.
 
-    p_value is two-sided: 2 min(P(mean <= 0), P(mean >= 0)); n prompts entered, `missing` did not.
+    p_value is two-sided: 2 min(P(mean <= 0), P(mean >= 0)). n: prompts with both scores; missing:
+    the others.
     """
 
     mean: float
@@ -88,17 +89,6 @@ def resample_counts(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.in
         rows = min(chunk, resamples - start)
         drawn = random.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
         yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
-
-
-def interaction_test(both: ArrayLike, first_only: ArrayLike, second_only: ArrayLike,
-                     neither: ArrayLike, resamples: int = 10_000, seed: int = 0) -> Bootstrap:
-    """Does one treatment help more with the other? Mean of (both - first) - (second - neither).
-
-    Per-prompt scores of one judge, e.g. DPO+BoN, DPO, SFT+BoN, SFT, [prompts]. Zero means that the
-    gains of DPO and BoN add up; above zero they complement each other, below zero they overlap.
-    """
-    return paired_bootstrap(_paired(both, first_only), _paired(second_only, neither), resamples,
-                            seed)
 
 
 def _paired(a: ArrayLike, b: ArrayLike) -> Floats:

@@ -1,8 +1,8 @@
-"""Bradley-Terry ratings: one number a system from all of its comparisons.
+"""Bradley-Terry ratings: one number a system from all its comparisons.
 
 P(i beats j) = sigmoid(strength_i - strength_j), ties are half a win each, strengths sum to zero.
-A system that never loses (or a group that never meets another) has no finite maximum: then half a
-win is added in each direction of every pair, and the result says so.
+A system that never loses (or a group that never meets another) has no finite maximum: then every
+pair gets half a win in each direction, and `prior` reports it.
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ def bradley_terry(wins: ArrayLike, prior: float | None = None) -> Floats:
 
 
 def prior_needed(wins: Floats) -> Floats:
-    """0.5 where some system never beats, even through others, some other system; else 0. [...]"""
+    """0.5 where some system beats some other neither directly nor through others, else 0; [...]."""
     reach = (wins > 0) | np.eye(wins.shape[-1], dtype=bool)
     for _ in range(wins.shape[-1].bit_length()):
         reach = (reach.astype(np.float32) @ reach.astype(np.float32)) > 0
@@ -111,7 +111,7 @@ def _newton(wins: Floats) -> Floats:
         weight = games * chance * (1 - chance)
         curvature = np.eye(size) * weight.sum(axis=-1)[..., None] - weight
         step = np.linalg.solve(curvature + 1 / size, gradient[..., None])[..., 0]  # keeps sum zero
-        strengths = strengths + np.clip(step, -1, 1)  # a full step may overshoot far from the top
+        strengths = strengths + np.clip(step, -1, 1)  # a full step may overshoot
         if np.max(np.abs(step), initial=0) < TOLERANCE:
             break
     return strengths - strengths.mean(axis=-1, keepdims=True)

@@ -1,13 +1,12 @@
-"""Does a reward gap mean what it says? A gap d claims that chosen wins with chance sigmoid(d).
+"""Calibration of reward gaps: a gap d claims that chosen wins with probability sigmoid(d).
 
 Chosen always comes first in preference data, so confidence is folded: sigmoid(|d|) against whether
-d is positive. Who is right follows `outcomes.compare_gaps` (an equal score is half right), which is
+d is positive. `outcomes.compare_gaps` says who is right (an equal score is half right), which is
 why scikit-learn's curve of yes-or-no labels does not fit. The same code calibrates a reward model
 and DPO's implicit reward.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,36 +18,19 @@ from lib.analysis.statistics.outcomes import Floats, compare_gaps
 TEMPERATURES = (0.01, 1000.0)
 
 
-class Bin(NamedTuple):
-    """One bin of confidence with its n pairs: mean confidence and the share that was right."""
+def calibration(differences: ArrayLike, bins: int = 5) -> dict[str, Any]:
+    """Calibration of reward differences (chosen - rejected), [pairs]: the lower, the better.
 
-    low: float
-    high: float
-    n: int
-    confidence: float
-    hit: float
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Calibration of reward differences (chosen - rejected) on n pairs; lower is better.
-
-    temperature: dividing the differences by it gives the best negative log-likelihood; above 1 the
-    model is over-confident.
+    {"n", "accuracy" (ties half), "ece", "nll" (negative log-likelihood), "brier", "temperature",
+    "nll_at_temperature", "bins" (of `reliability`)}. Dividing the differences by the temperature
+    gives the lowest nll; above 1 the model is over-confident.
     """
-
-    n: int
-    accuracy: float
-    ece: float
-    nll: float
-    brier: float
-    temperature: float
-    nll_at_temperature: float
-    bins: tuple[Bin, ...]
-
-    def row(self) -> dict[str, Any]:
-        """The same as a plain row for JSON, each bin a row of its own."""
-        return asdict(self) | {"bins": [part._asdict() for part in self.bins]}
+    gaps = _present(differences)
+    temperature = fit_temperature(gaps)
+    return {"n": len(gaps), "accuracy": float(compare_gaps(gaps).mean()),
+            "ece": expected_calibration_error(gaps, bins), "nll": _nll(gaps),
+            "brier": float(np.mean((1 - expit(gaps)) ** 2)), "temperature": temperature,
+            "nll_at_temperature": _nll(gaps / temperature), "bins": reliability(gaps, bins)}
 
 
 def expected_calibration_error(differences: ArrayLike, bins: int = 5) -> float:
@@ -58,29 +40,31 @@ def expected_calibration_error(differences: ArrayLike, bins: int = 5) -> float:
     Biased upward for few pairs.
     """
     rows = reliability(differences, bins)
-    total = sum(row.n for row in rows)
-    return float(sum(row.n / total * abs(row.confidence - row.hit) for row in rows))
+    total = sum(row["n"] for row in rows)
+    return float(sum(row["n"] / total * abs(row["confidence"] - row["hit"]) for row in rows))
 
 
-def reliability(differences: ArrayLike, bins: int = 5) -> list[Bin]:
-    """The bins, of `bins` equal ones between 0.5 and 1, that hold at least one pair."""
+def reliability(differences: ArrayLike, bins: int = 5) -> list[dict[str, Any]]:
+    """The non-empty ones of `bins` equal bins of confidence between 0.5 and 1.
+
+    {"low", "high", "n", "confidence" (mean), "hit" (share that was right)}.
+    """
     gaps = _present(differences)
     confidence, hit = expit(np.abs(gaps)), compare_gaps(gaps)
     place = np.minimum((confidence - 0.5) * 2 * bins, bins - 1).astype(int)
-    width = 0.5 / bins
     rows = []
     for number in np.unique(place):
-        inside = place == number
-        low = float(0.5 + number * width)
-        rows.append(Bin(low, low + width, int(inside.sum()),
-                        float(confidence[inside].mean()), float(hit[inside].mean())))
+        inside, low = place == number, float(0.5 + number * 0.5 / bins)
+        rows.append({"low": low, "high": low + 0.5 / bins, "n": int(inside.sum()),
+                     "confidence": float(confidence[inside].mean()),
+                     "hit": float(hit[inside].mean())})
     return rows
 
 
 def fit_temperature(differences: ArrayLike) -> float:
-    """Temperature T that minimises the mean of -log sigmoid(d / T), searched in 0.01 to 1000.
+    """Temperature T that minimises the mean of -log sigmoid(d / T), between 0.01 and 1000.
 
-    Pairs that are all right (or all wrong) have no finite optimum and land on the border.
+    Pairs that are all right (or all wrong) have no finite optimum and get the nearest end.
     """
     gaps = _present(differences)
 
@@ -92,16 +76,6 @@ def fit_temperature(differences: ArrayLike) -> float:
     if slope(coldest) * slope(warmest) >= 0:
         return float(TEMPERATURES[0] if slope(coldest) > 0 else TEMPERATURES[1])
     return float(np.exp(brentq(slope, coldest, warmest, xtol=1e-14)))
-
-
-def calibration(differences: ArrayLike, bins: int = 5) -> Calibration:
-    """Accuracy (ties half), ECE, negative log-likelihood, Brier score and fitted temperature."""
-    gaps = _present(differences)
-    temperature = fit_temperature(gaps)
-    return Calibration(len(gaps), float(compare_gaps(gaps).mean()),
-                       expected_calibration_error(gaps, bins), _nll(gaps),
-                       float(np.mean((1 - expit(gaps)) ** 2)), temperature,
-                       _nll(gaps / temperature), tuple(reliability(gaps, bins)))
 
 
 def _nll(gaps: Floats) -> float:

@@ -1,10 +1,10 @@
 """Intervals for means of correlated values: pairs of one prompt, answers of one seed.
 
-An interval that counts such values as independent is too short. Every interval here is a formula
-without a seed; its docstring states the coverage that a simulation found.
+An interval that treats such values as independent is too short. Every interval here is a closed
+formula; its docstring states its simulated coverage.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,27 +17,13 @@ from lib.analysis.statistics.outcomes import Floats
 ROUNDING = 1e-9  # a mean of shares may come out as 1 + 2e-16
 
 
-@dataclass(frozen=True)
-class SeedSpread:
-    """A mean over several seeds: its interval over seeds and prompts, and the spread over seeds.
-
-    between_seeds is the standard deviation (ddof 1) of the seeds' means; 0 for one seed.
-    """
-
-    mean: float
-    low: float
-    high: float
-    per_seed: tuple[float, ...]
-    between_seeds: float
-
-
 def clustered_share_interval(shares: ArrayLike, clusters: ArrayLike | None = None,
                              confidence: float = 0.95) -> Interval:
     """Interval for the mean of values in 0 to 1 that come in clusters, both [values].
 
-    Wilson's interval at the effective number of values: as many independent ones as would make the
-    mean vary as it does from cluster to cluster, fewer for few clusters (Korn & Graubard 1998).
-    None: every value is a cluster. With 50 clusters and a rate of .935 it covers 93 to 95 % where
+    Wilson's interval at the effective number of values: the number of independent values whose mean
+    would have the same variance, fewer for few clusters (Korn & Graubard 1998). clusters: None
+    makes every value a cluster. With 50 clusters and a rate of .935 it covers 93 to 95 % where
     resampling whole clusters covers 91. Raises ValueError for values outside 0 to 1 and for none.
     """
     values = _present(shares)
@@ -53,23 +39,25 @@ def clustered_mean_interval(values: ArrayLike, clusters: ArrayLike | None = None
                             confidence: float = 0.95) -> Interval:
     """t interval for the mean of any values that come in clusters, both [values].
 
-    Its variance is that of a ratio of cluster totals to cluster sizes. Without width for one
-    cluster. Raises ValueError when no value is left.
+    Its variance is that of a ratio of cluster totals to cluster sizes. One cluster gives an
+    interval without width. Raises ValueError when no value is left.
     """
     mean, variance, number = _mean_of_clusters(_present(values), clusters)
     reach = t.ppf(0.5 + confidence / 2, number - 1) * np.sqrt(variance) if number > 1 else 0.0
     return Interval(float(mean - reach), float(mean + reach))
 
 
-def seed_spread(outcomes: ArrayLike, confidence: float = 0.95) -> SeedSpread:
+def seed_spread(outcomes: ArrayLike, confidence: float = 0.95) -> dict[str, Any]:
     """Mean over seeds and prompts with one interval for both; outcomes [seeds, prompts], 0 to 1.
 
-    Seeds and prompts are crossed random effects: the mean's variance is the seeds' part (none if it
-    comes out negative) plus the prompts' part, with Satterthwaite's degrees of freedom, and the
+    {"mean", "low", "high", "per_seed", "between_seeds"}: the last is the standard deviation
+    (ddof 1) of the seeds' means, 0 for one seed.
+
+    Seeds and prompts are crossed random effects: the mean's variance is the seeds' part (0 if its
+    estimate is negative) plus the prompts' part, with Satterthwaite's degrees of freedom, and the
     interval is Wilson's at the effective number. Simulated with three seeds it covers 91 to 98 %; a
-    bootstrap of three seeds falls to 79 where seeds differ much, because it can hardly draw
-    anything but what it saw. One seed: the prompts' interval alone. Raises ValueError on NaN and
-    for fewer than one prompt.
+    bootstrap of three seeds falls to 79 where seeds differ much, because it draws nothing but the
+    three. One seed: the prompts' interval alone. Raises ValueError on NaN and without a prompt.
     """
     values = np.atleast_2d(np.asarray(outcomes, dtype=float))
     if not values.size:
@@ -80,7 +68,8 @@ def seed_spread(outcomes: ArrayLike, confidence: float = 0.95) -> SeedSpread:
     variance, freedom = _crossed_variance(values)
     low, high = _wilson(mean, variance, values.shape[1], freedom, confidence)
     between = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else 0.0
-    return SeedSpread(mean, low, high, tuple(map(float, per_seed)), between)
+    return {"mean": mean, "low": low, "high": high, "per_seed": per_seed.tolist(),
+            "between_seeds": between}
 
 
 def _crossed_variance(values: Floats) -> tuple[float, float]:
@@ -94,7 +83,7 @@ def _crossed_variance(values: Floats) -> tuple[float, float]:
     rest = values - by_seed[:, None] - by_prompt + values.mean()
     squares = np.array([prompts * by_seed.var(ddof=1), seeds * by_prompt.var(ddof=1),
                         np.sum(rest**2) / ((seeds - 1) * (prompts - 1))])
-    if squares[0] <= squares[2]:  # seeds differ by no more than chance: prompts alone
+    if squares[0] <= squares[2]:  # no variance between seeds: prompts alone
         return float(squares[1] / values.size), prompts - 1.0
     total = squares[0] + squares[1] - squares[2]
     parts = squares**2 / [seeds - 1, prompts - 1, (seeds - 1) * (prompts - 1)]
@@ -122,9 +111,9 @@ def _mean_of_clusters(values: Floats, clusters: ArrayLike | None) -> tuple[float
 
 def _wilson(mean: float, variance: float, number: int, freedom: float,
             confidence: float) -> Interval:
-    """Wilson's interval at as many independent values as would give the mean this variance.
+    """Wilson's interval at the number of independent values whose mean has this variance.
 
-    Where nothing varies there are `number` of them, and one where there is no freedom to tell.
+    That number is `number` for zero variance, and 1 without degrees of freedom.
     """
     tail = 0.5 + confidence / 2
     n = 1.0

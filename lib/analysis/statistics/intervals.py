@@ -1,10 +1,10 @@
 """Confidence intervals for shares and win rates.
 
-A win rate counts a tie as half a win, so its spread is smaller than a share's: Wilson's interval is
-right only without ties. `score_interval` is what the study reports: Tango's (1998) score interval
-for (wins - losses) / n, mapped to the win rate. Without ties it *is* Wilson's interval; with ties
-it stays at its nominal coverage where Wilson's is too wide and a percentile bootstrap too narrow
-(at n = 50 and a rate of .935 the bootstrap covers the truth in 84 to 88 % of cases, not in 95 %).
+A win rate counts a tie as half a win, so its variance is smaller than a share's and Wilson's
+interval is exact only without ties. The study reports `score_interval`: Tango's (1998) score
+interval for (wins - losses) / n, mapped to the win rate. Without ties it equals Wilson's; with ties
+it keeps its nominal coverage, where Wilson's is too wide and a percentile bootstrap too narrow (at
+n = 50 and a rate of .935 the bootstrap covers the truth in 84 to 88 % of cases, not in 95 %).
 """
 
 from math import sqrt
@@ -33,26 +33,19 @@ def wilson_interval(wins: float, n: int, confidence: float = 0.95) -> Interval:
 
     Raises ValueError for n < 1 or wins outside 0..n. Wilson 1927; `score_interval` handles ties.
     """
-    _check_count(wins, n)
+    if n < 1:
+        raise ValueError(f"n is {n}; an interval needs at least one compared prompt")
+    if not 0 <= wins <= n:
+        raise ValueError(f"wins is {wins}, expected 0 to n = {n}")
     low, high = proportion_confint(wins, n, 1 - confidence, method="wilson")
     return Interval(min(float(low), wins / n), max(float(high), wins / n))  # rounding at 0 and 1
-
-
-def clopper_pearson(wins: int, n: int, confidence: float = 0.95) -> Interval:
-    """Exact interval for wins / n without ties; covers at least `confidence`, so it is wide.
-
-    Raises ValueError for n < 1 or wins outside 0..n. Clopper & Pearson 1934.
-    """
-    _check_count(wins, n)
-    low, high = proportion_confint(wins, n, 1 - confidence, method="beta")
-    return Interval(float(low), float(high))
 
 
 def mean_interval(outcomes: ArrayLike, confidence: float = 0.95) -> Interval:
     """Interval for the mean of outcomes that are 1 (win), 0.5 (tie) or 0 (loss), shape [prompts].
 
-    NaN is a missing outcome and left out. Raises ValueError for any other value: averages over
-    seeds or samples belong into `lib.analysis.statistics.clusters`.
+    A missing outcome (NaN) is left out. Raises ValueError for any other value; for averages over
+    seeds or samples use `lib.analysis.statistics.clusters`.
     """
     values = np.asarray(outcomes, dtype=float)
     values = values[~np.isnan(values)]
@@ -88,8 +81,8 @@ def difference_interval(first: float, first_ends: tuple[float, float], second: f
                         second_ends: tuple[float, float], correlation: float = 0.0) -> Interval:
     """Interval for first - second from the interval of each (MOVER; Zou & Donner 2008).
 
-    It keeps the lopsidedness that an interval has near 0 and 1. correlation: of the two estimates;
-    two that rise together differ by less than each varies.
+    It keeps the asymmetry that an interval has near 0 and 1. correlation: of the two estimates; a
+    positive one narrows the interval.
     """
     def reach(ours: float, theirs: float) -> float:
         return sqrt(max(ours**2 + theirs**2 - 2 * correlation * ours * theirs, 0.0))
@@ -100,23 +93,16 @@ def difference_interval(first: float, first_ends: tuple[float, float], second: f
 
 
 def _root(z: float, left: Floats, right: Floats, won: Floats, lost: Floats, n: Floats) -> Floats:
-    """The difference in [left, right] whose score is z; the outer edge where there is none."""
+    """The difference in [left, right] whose score is z; the outer end without a root."""
     found = elementwise.find_root(_excess, (left, right), args=(won, lost, n, np.asarray(z)))
     return np.where(found.success, found.x, -np.sign(z))
 
 
 def _excess(difference: Floats, won: Floats, lost: Floats, n: Floats, z: Floats) -> Floats:
-    """How far a hypothetical win-loss difference's score is above z, times its standard error."""
+    """Score of a hypothetical win-loss difference minus z, times the standard error."""
     linear = (2 * n - won + lost) * difference - won - lost
     constant = -lost * difference * (1 - difference)
     root = np.sqrt(np.maximum(linear**2 - 8 * n * constant, 0))
     loss_share = (root - linear) / (4 * n)  # its maximum-likelihood value under the hypothesis
     variance = n * (2 * loss_share + difference * (1 - difference))
     return won - lost - n * difference - z * np.sqrt(np.maximum(variance, 0))
-
-
-def _check_count(wins: float, n: int) -> None:
-    if n < 1:
-        raise ValueError(f"n is {n}; an interval needs at least one compared prompt")
-    if not 0 <= wins <= n:
-        raise ValueError(f"wins is {wins}, expected 0 to n = {n}")

@@ -1,9 +1,9 @@
-"""Win rate with the judge's taste for length taken out (length-controlled win rate).
+"""Length-controlled win rate: the win rate without the judge's preference for length.
 
 The model of AlpacaEval 2 (Dubois et al. 2024, arXiv 2404.04475) without its leaderboard-wide
 difficulty table: logit P(a wins) = theta + phi tanh((length_a - length_b) / sd) [+ psi difficulty].
 The controlled rate is the model's mean prediction with the length term set to zero. Its interval
-takes the sandwich variance, which stays right where the model is wrong, so that ties may be halves.
+uses the sandwich variance, which holds for a misspecified model, so that ties may be halves.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ TOLERANCE = 1e-12  # of the coefficients
 class LengthControlled:
     """win_rate with the length term removed, its 95 % interval, and the raw win rate.
 
-    length_coefficient > 0: the judge prefers the longer answer. penalty is 0, or the ridge that
-    separable data needed. extreme: the correction exceeds both ten points and a quarter of the raw
-    rate (AlpacaEval's own check), so read it with care.
+    length_coefficient > 0: the judge prefers the longer answer. penalty: 0, or the ridge for
+    separable data. extreme: the correction exceeds both ten points and a quarter of the raw rate
+    (AlpacaEval's own check), so read it with care.
     """
 
     win_rate: float
@@ -45,7 +45,7 @@ def length_controlled_win_rate(outcomes: ArrayLike, lengths_a: ArrayLike, length
                                difficulty: ArrayLike | None = None) -> LengthControlled:
     """Fit the model by maximum likelihood; outcomes 1, 0.5 (tie), 0 or NaN, lengths of one unit.
 
-    All arguments are [prompts]. Separable data get a ridge of 0.1, and `penalty` says so. Raises
+    All arguments are [prompts]. Separable data get a ridge of 0.1, reported as `penalty`. Raises
     ValueError when no outcome is left.
     """
     wins, columns = _design(outcomes, lengths_a, lengths_b, difficulty)
@@ -64,7 +64,7 @@ def _design(outcomes: ArrayLike, lengths_a: ArrayLike, lengths_b: ArrayLike,
             difficulty: ArrayLike | None) -> tuple[Floats, Floats]:
     """Outcomes [kept] and columns [kept, 2 or 3]: constant, length term, difficulty.
 
-    The length term is tanh of the difference in its standard deviations; 0 where all are alike.
+    The length term is tanh of difference / standard deviation; 0 for equal differences.
     """
     wins = np.asarray(outcomes, float)
     kept = ~np.isnan(wins)
@@ -79,9 +79,9 @@ def _design(outcomes: ArrayLike, lengths_a: ArrayLike, lengths_b: ArrayLike,
 
 
 def _fit(columns: Floats, wins: Floats, ridge: float = 0.0) -> tuple[Floats, Floats, float]:
-    """Maximum-likelihood coefficients, their covariance (sandwich, HC1), the ridge they needed.
+    """Maximum-likelihood coefficients, their covariance (sandwich, HC1) and the ridge.
 
-    With a ridge, and for ties alone, the covariance is the model's own: no residuals to learn from.
+    With a ridge, and for ties alone, the covariance is the model's own, for lack of residuals.
     (statsmodels' GLM fits the same, but not separable, tied or equally long answers.)
     """
     found = root(lambda b: columns.T @ (wins - expit(columns @ b)) - ridge * b,

@@ -9,9 +9,9 @@ Floats = NDArray[np.float64]
 def compare_scores(scores_a: ArrayLike, scores_b: ArrayLike) -> Floats:
     """1 where a scores higher, 0.5 where both score the same, 0 where b does, NaN where one is NaN.
 
-    This rule sees scores only, compared exactly; `comparisons.scoreboard` adds that equal texts
-    tie. Shape [...], the same for both (ValueError otherwise). Scores are compared within a prompt,
-    so their scale does not matter.
+    Scores are compared exactly and within a prompt, so their scale does not matter;
+    `comparisons.scoreboard` adds that equal texts tie. Both have one shape [...] (ValueError
+    otherwise).
     """
     a, b = np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)
     if a.shape != b.shape:
@@ -20,7 +20,7 @@ def compare_scores(scores_a: ArrayLike, scores_b: ArrayLike) -> Floats:
 
 
 def compare_gaps(gaps: ArrayLike) -> Floats:
-    """`compare_scores` of scores that are known by their difference a - b alone, [...]."""
+    """`compare_scores` for differences a - b, [...]."""
     return compare_scores(gaps, np.zeros_like(np.asarray(gaps, dtype=float)))
 
 

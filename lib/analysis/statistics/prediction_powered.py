@@ -1,12 +1,12 @@
 """A judge's win rate corrected for the judge's own errors (prediction-powered inference).
 
 The judge scores many prompts, a trusted reader only some. The correction adds the reader's mean
-disagreement with the judge on those, and the interval widens by how uncertain that is (Angelopoulos
-et al. 2023, 2301.09633). The weight of 2311.01453 (PPI++) gives the shortest interval where both
-saw answers of the same systems; it falls back on the reader alone when the judge says nothing.
+disagreement with the judge on those, and the interval widens by the uncertainty of that mean
+(Angelopoulos et al. 2023, 2301.09633). The weight of 2311.01453 (PPI++) gives the shortest interval
+where both read answers of the same systems; for a useless judge it leaves the reader alone.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,39 +16,20 @@ from lib.analysis.statistics.intervals import difference_interval, mean_interval
 from lib.analysis.statistics.outcomes import Floats
 
 
-@dataclass(frozen=True)
-class Corrected:
-    """A win rate that a biased judge cannot move, with its 95 % interval (cut to 0..1).
-
-    judge_rate and reader_rate are the two uncorrected means, the reader's with its own interval;
-    weight (0 to 1) is how far the judge was trusted; the judged prompts narrow
-    the interval only where it is above 0.
-    """
-
-    win_rate: float
-    low: float
-    high: float
-    judge_rate: float
-    reader_rate: float
-    reader_low: float
-    reader_high: float
-    weight: float
-    labelled: int
-    judged: int
-
-
 def prediction_powered_win_rate(judged: ArrayLike, judge_on_labelled: ArrayLike,
                                 reader_on_labelled: ArrayLike,
-                                weight: float | None = None,
-                                confidence: float = 0.95) -> Corrected:
+                                weight: float | None = None) -> dict[str, Any]:
     """Correct the mean of `judged` outcomes [prompts] by a reader's on labelled ones [labelled].
 
-    All are 1, 0.5, 0 or NaN (left out). It holds if the judge errs on the labelled answers as it
-    does on the judged ones. The interval joins the score interval of the judge's rate with a t
-    interval of its mean error, as of other prompts; prompts that are in both make it a little wide.
-    weight 1 keeps the judge's verdict and takes its mean error off, so it is the one to use when
-    the labelled answers come from other systems; None picks the weight with the shortest interval.
-    Raises ValueError for fewer than two prompts of either.
+    All are 1, 0.5, 0 or NaN (left out). {"win_rate", "low", "high"}: corrected, with its 95 %
+    interval, cut to 0..1; "judge_rate", "reader_rate", "reader_low", "reader_high": uncorrected;
+    "weight": 0 to 1, how far the judge is trusted; "labelled", "judged": prompts.
+
+    The correction holds if the judge errs on the labelled answers as on the judged ones. It joins
+    the score interval of the judge's rate with a t interval of the mean error, as if no prompt were
+    in both, so prompts that are in both make it a little wide. Weight 1 subtracts the mean error
+    from the judge's rate: use it where the labelled answers come from other systems. None takes the
+    weight with the shortest interval. Raises ValueError for fewer than two prompts of either.
     """
     outcomes = _present(np.asarray(judged, float))
     judge, reader = _both(judge_on_labelled, reader_on_labelled)
@@ -56,14 +37,17 @@ def prediction_powered_win_rate(judged: ArrayLike, judge_on_labelled: ArrayLike,
         raise ValueError(f"{len(outcomes)} judged and {len(judge)} labelled prompts; a correction "
                          "needs at least two of each")
     weight = _weight(outcomes, judge, reader) if weight is None else weight
-    trusted = weight * outcomes.mean()
-    error = float(np.mean(weight * judge - reader))
+    trusted, errors = weight * outcomes.mean(), weight * judge - reader
     ends = difference_interval(
-        trusted, tuple(weight * end for end in mean_interval(outcomes, confidence)),
-        error, clustered_mean_interval(weight * judge - reader, confidence=confidence))
-    low, rate, high = (float(np.clip(end, 0, 1)) for end in (ends.low, trusted - error, ends.high))
-    return Corrected(rate, low, high, float(outcomes.mean()), float(reader.mean()),
-                     *mean_interval(reader, confidence), weight, len(judge), len(outcomes))
+        trusted, tuple(weight * end for end in mean_interval(outcomes)),
+        float(errors.mean()), clustered_mean_interval(errors))
+    low, rate, high = (float(np.clip(end, 0, 1))
+                       for end in (ends.low, trusted - errors.mean(), ends.high))
+    reader_low, reader_high = mean_interval(reader)
+    return {"win_rate": rate, "low": low, "high": high, "judge_rate": float(outcomes.mean()),
+            "reader_rate": float(reader.mean()), "reader_low": reader_low,
+            "reader_high": reader_high, "weight": weight, "labelled": len(judge),
+            "judged": len(outcomes)}
 
 
 def _weight(outcomes: Floats, judge: Floats, reader: Floats) -> float:
@@ -71,8 +55,7 @@ def _weight(outcomes: Floats, judge: Floats, reader: Floats) -> float:
     spread = judge.var(ddof=1)
     if spread == 0:
         return 0.0
-    together = np.cov(reader, judge)[0, 1]
-    best = together / ((1 + len(judge) / len(outcomes)) * spread)
+    best = np.cov(reader, judge)[0, 1] / ((1 + len(judge) / len(outcomes)) * spread)
     return float(np.clip(best, 0, 1))
 
 

@@ -1,9 +1,9 @@
-"""What selection alone does to a win rate: the line that Best-of-N has to beat.
+"""The win rate that selection alone gives: the baseline that Best-of-N has to beat.
 
 When the reward model that picks the best of n also judges, n draws already win n / (n + 1) of the
 comparisons with another draw of the *same* policy, whatever the model measures, even noise; against
-a draw that is itself one of the n, 1 - 1 / (2 n). These functions give that line for any
-correlation between the picking and the judging score.
+a draw that is itself one of the n, 1 - 1 / (2 n). These functions give the baseline for any
+correlation between the selecting and the judging score.
 """
 
 from functools import cache
@@ -21,20 +21,14 @@ EDGE = 12.0  # standard deviations beyond which a normal has no weight
 GRID = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 81))  # correlations, closer where it is steep
 
 
-def best_of_n_null(n: int) -> float:
-    """Win rate of the best of n over one draw of the same policy by the same score: n / (n + 1)."""
-    _check_n(n)
-    return n / (n + 1)
-
-
 def selection_win_rate(n: int, correlation: ArrayLike = 1.0,
                        single: ArrayLike = 0.5) -> float | Floats:
     """Win rate that selection alone predicts, with normal scores within a prompt.
 
     correlation: between the selecting and the judging score; single: win rate of one draw against
     the opponent. E[Phi((correlation * M_n + delta) / sqrt(2 - correlation^2))], M_n = the largest
-    of n standard normals. Elementwise over arrays. A reference line, not a test: real prompts
-    differ in spread.
+    of n standard normals. Elementwise over arrays. A baseline, not a test: the scores of real
+    prompts differ in spread.
     """
     _check_n(n)
     correlation, single = np.broadcast_arrays(np.asarray(correlation, float),
@@ -51,12 +45,12 @@ def selection_win_rate(n: int, correlation: ArrayLike = 1.0,
 
 
 def same_pool_win_rate(n: int, correlation: float = 1.0) -> float:
-    """Win rate of the best of n over a random one of the same n, which it is once in n (a tie).
+    """Win rate of the best of n over a random one of the same n; once in n they are one (a tie).
 
-    1 - 1 / (2 n) if the selector judges, 0.5 if the judge's score has nothing to do with it.
+    1 - 1 / (2 n) if the selector judges, 0.5 if the judge's score is uncorrelated.
     """
     _check_n(n)
-    if abs(correlation) >= 1:  # turned round, the pick is the worst of its pool
+    if abs(correlation) >= 1:  # at -1 the pick is the worst of its pool
         return 1 - 1 / (2 * n) if correlation > 0 else 1 / (2 * n)
     nodes, weights = np.polynomial.legendre.leggauss(POOL_NODES)
     uniform, weights = (nodes + 1) / 2, weights / 2
@@ -77,10 +71,10 @@ def _same_pool_line(n: int) -> Floats:
 
 
 def within_prompt_products(first: ArrayLike, second: ArrayLike) -> Floats:
-    """The sums of a correlation within prompts, [prompts, 3]: of ab, aa and bb.
+    """Sums of the products ab, aa and bb within each prompt, [prompts, 3], for `correlation_of`.
 
-    first, second: two scores of the same candidates, [prompts, candidates]; each prompt's mean is
-    taken out first, NaN candidates count for neither, a prompt without any is NaN.
+    first, second: two scores of the same candidates, [prompts, candidates], centred on each
+    prompt's mean. A candidate with a NaN counts for neither; a prompt without candidates is NaN.
     """
     a, b = np.array(first, dtype=float), np.array(second, dtype=float)
     missing = np.isnan(a) | np.isnan(b)
@@ -94,7 +88,7 @@ def within_prompt_products(first: ArrayLike, second: ArrayLike) -> Floats:
 
 
 def correlation_of(products: ArrayLike) -> Floats:
-    """Correlation from sums (or means) of ab, aa and bb, [..., 3]; NaN where one never varies."""
+    """Correlation from sums (or means) of ab, aa and bb, [..., 3]; NaN where one is constant."""
     ab, aa, bb = np.moveaxis(np.asarray(products, dtype=float), -1, 0)
     scale = np.sqrt(aa * bb)
     return np.clip(np.divide(ab, scale, out=np.full_like(scale, np.nan), where=scale > 0), -1, 1)

@@ -1,10 +1,9 @@
-"""Tests of win rates, correction for many of them, and the number of prompts that settles one."""
+"""Tests of win rates, correction for multiple tests, and the number of prompts for a test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 
-import numpy as np
 from scipy.stats import binom, binomtest
 from statsmodels.stats import contingency_tables
 from statsmodels.stats.multitest import multipletests
@@ -46,7 +45,7 @@ def mcnemar(b: int, c: int) -> McNemar:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: below alpha means significant in the family."""
+    """Holm's adjusted p-values, in the given order: below alpha is significant in the family."""
     if not len(p_values):
         return []
     return [float(p) for p in multipletests(p_values, method="holm")[1]]
@@ -54,10 +53,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def prompts_needed(win_rate: float, power: float = 0.8, alpha: float = 0.05,
                    tie_share: float = 0.0) -> int | None:
-    """Prompts that a two-sided test needs to tell `win_rate` from one half (normal approximation).
+    """Prompts that a two-sided test needs to find `win_rate` unequal to one half (normal approx.).
 
-    Ties carry no noise, so a known tie share lowers the number. None for a win rate of exactly one
-    half, which no number of prompts can settle. Raises ValueError for shares outside [0, 1].
+    Ties reduce the variance, so a known tie share lowers the number. None for a win rate of exactly
+    one half, which no number of prompts can settle. Raises ValueError for shares outside [0, 1].
     """
     if not 0 <= win_rate <= 1 or not 0 <= tie_share <= 1:
         raise ValueError(f"win_rate {win_rate} and tie_share {tie_share} must lie in 0 to 1")
@@ -67,29 +66,3 @@ def prompts_needed(win_rate: float, power: float = 0.8, alpha: float = 0.05,
     alternative = sqrt(max(win_rate * (1 - win_rate) - tie_share / 4, 0))
     return max(1, ceil(normal_sample_size_one_tail(
         abs(win_rate - 0.5), power, alpha / 2, std_null=null, std_alternative=alternative)))
-
-
-def exact_power(n: int, win_rate: float, alpha: float = 0.05) -> float:
-    """Chance that the exact two-sided sign test on n prompts without ties finds `win_rate`."""
-    critical = critical_wins(n, alpha)
-    return float(binom.sf(critical - 1, n, win_rate) + binom.cdf(n - critical, n, win_rate))
-
-
-def critical_wins(n: int, alpha: float = 0.05) -> int:
-    """Fewest wins of n that the exact two-sided sign test calls significant (n + 1 if none)."""
-    return int(binom.isf(alpha / 2, n, 0.5)) + 1
-
-
-def exact_prompts_needed(win_rate: float, power: float = 0.8, alpha: float = 0.05,
-                         at_most: int = 2000) -> tuple[int, int]:
-    """First n whose exact power reaches `power`, and the n from which it stays there (saw-tooth).
-
-    Raises ValueError when `at_most` prompts do not suffice.
-    """
-    powers = np.array([exact_power(n, win_rate, alpha) for n in range(1, at_most + 1)])
-    short = np.flatnonzero(powers < power) + 1
-    if powers[-1] < power:
-        raise ValueError(f"{at_most} prompts do not reach power {power} at a win rate of "
-                         f"{win_rate}; raise at_most")
-    first = int(np.argmax(powers >= power)) + 1
-    return first, int(short[-1]) + 1 if len(short) else 1

@@ -1,9 +1,6 @@
-"""All tables of the notebooks and the README by name: rows of `results.json` in, Markdown out.
+"""The tables of the notebooks and the README by name: rows of `results.json` in, Markdown out.
 
-Every share has its n and interval beside it; nothing is computed here but wording.
-`data`: rows kept and overlap. `comparisons`: what each system is, who wins.
-`judges`: what the judges are worth. `policies`: what became of texts and policies.
-`findings`: sentences. `formatting`: how numbers and text are written.
+Every share has its n and interval beside it; the statistics are computed elsewhere.
 """
 
 from lib.analysis.tables.comparisons import (
@@ -23,7 +20,6 @@ from lib.analysis.tables.data import kept_rows_table, overlap_table
 from lib.analysis.tables.findings import analysis_findings, best_of_n_findings, confound
 from lib.analysis.tables.formatting import (
     claims_table,
-    html_table,
     markdown_table,
     paper_table,
     win_rate_table,
@@ -54,7 +50,7 @@ __all__ = [
     "analysis_findings", "audit_agreement_table", "best_of_n_findings", "calibration_table",
     "choices_table", "claims_table", "complementarity_table", "confound", "constraints_table",
     "corrected_table", "costs_table", "displacement_table", "divergence_table",
-    "dpo_paper_table", "html_table", "intervals_table", "judge_agreement_table",
+    "dpo_paper_table", "intervals_table", "judge_agreement_table",
     "judge_quality_table", "kept_rows_table", "length_bias_table", "markdown_table",
     "overlap_table", "paper_table", "power_table", "ratings_table", "reference_table",
     "retention_table", "reward_models_table", "rules_table", "same_opponent_table",

@@ -1,12 +1,14 @@
-"""Tables of who wins: systems, power, intervals, ratings, one opponent, sources, selection, seeds.
+"""Tables of comparisons: systems, power, ratings, opponents, sources, selection, seeds.
 
-Rows of `results.json` in, Markdown out; nothing is computed here but wording.
+Rows of `results.json` in, Markdown out; the statistics are computed elsewhere.
 """
 
 from collections.abc import Iterable, Sequence
 
 from lib.analysis.best_of_n.selection_effects import excess_of
 from lib.analysis.tables.formatting import (
+    crossed_table,
+    decided,
     format_number,
     format_rate,
     interval,
@@ -27,13 +29,13 @@ POLICIES = {"base": "the model before training", "sft": "the model after supervi
 
 
 def systems_table(names: Iterable[str]) -> str:
-    """The systems by name: look at which policy answers, and who picks one of its answers."""
+    """The systems by name: look at which policy answers, and how one answer is picked."""
     return markdown_table([{"system": name} for name in names], {
         "system": "system", "its answer is": lambda row: _meaning(System.parse(row["system"]))})
 
 
 def costs_table(rows: Sequence[Row]) -> str:
-    """What each pool costs a prompt: look at the tokens beside the win rate that they buy."""
+    """Costs of each pool a prompt: look at the tokens beside the win rate that they gain."""
     return markdown_table(rows, {
         "pool": "pool", "candidates": "candidates", "new tokens": number_of("tokens", 0),
         "seconds of sampling": number_of("sampling_seconds"),
@@ -43,7 +45,7 @@ def costs_table(rows: Sequence[Row]) -> str:
 
 
 def rules_table(rows: Sequence[Row], judge: str = "judge") -> str:
-    """Ways to pick from one pool, by one judge: look at the lead over plain best of n."""
+    """Selection rules on one pool, by one judge: look at the lead over plain best of n."""
     return markdown_table([row for row in rows if row["judge"] == judge], {
         "pool": "policy", "rule": "rule", "n": "n", "prompts": "prompts",
         "wins [95 %]": interval_of("value"),
@@ -52,16 +54,13 @@ def rules_table(rows: Sequence[Row], judge: str = "judge") -> str:
 
 def power_table(rows: Sequence[Row]) -> str:
     """Undecided comparisons: look at how many prompts would settle them (power .8, level .05)."""
-    undecided = [row for row in rows if row["ci_low"] <= 0.5 <= row["ci_high"]]
-    if not undecided:
-        return "No comparison is undecided."
-    return markdown_table(undecided, {
+    return markdown_table([row for row in rows if not decided(row)], {
         "undecided comparison": versus, "judge": "judge", "win rate [95 %]": format_rate, "n": "n",
-        "what would settle it": prompts_to_settle})
+        "what would settle it": prompts_to_settle}, "No comparison is undecided.")
 
 
 def intervals_table(rows: Sequence[Row]) -> str:
-    """Three intervals of each comparison: look at how little the method matters, and length more.
+    """Intervals of each comparison: look at how little the method changes, and how much length.
 
     A positive length coefficient says that the judge prefers the longer answer.
     """
@@ -76,20 +75,15 @@ def intervals_table(rows: Sequence[Row]) -> str:
 
 
 def ratings_table(rows: Sequence[Row]) -> str:
-    """Bradley-Terry ratings by judge: look at whether the judges put the systems in one order.
+    """Bradley-Terry ratings by judge: look at whether the judges rank the systems alike.
 
     On Elo's scale; rows in the order of the first judge; * marks ratings that needed a prior.
     """
-    judges = list(dict.fromkeys(row["judge"] for row in rows))
-    found = {(row["judge"], row["system"]): row for row in rows}
-    names = [row["system"] for row in rows if row["judge"] == judges[0]]
-    return markdown_table([{"system": name} for name in names], {"system": "system"} | {
-        judge: lambda row, judge=judge: _strength(found.get((judge, row["system"])))
-        for judge in judges})
+    return crossed_table(rows, "system", lambda row: row["judge"], _strength)
 
 
 def same_opponent_table(rows: Sequence[Row]) -> str:
-    """McNemar's tests: look at the prompts on which one of two systems alone does better."""
+    """McNemar's tests: look at the prompts on which one of two systems does better."""
     return markdown_table(rows, {
         "first": "first", "second": "second", "against": "opponent", "judge": "judge",
         "first does better": "b", "second does better": "c",
@@ -99,18 +93,12 @@ def same_opponent_table(rows: Sequence[Row]) -> str:
 
 def sources_table(rows: Sequence[Row], a: str, b: str) -> str:
     """One comparison by source of prompts: look for a source in which the other system wins."""
-    chosen = [row for row in rows if (row["a"], row["b"]) == (a, b)]
-    judges = dict.fromkeys(row["judge"] for row in chosen)
-    found = {(row["judge"], row["source"]): row for row in chosen}
-    sources = dict.fromkeys(row["source"] for row in chosen)
-    return markdown_table([{"source": source} for source in sources], {
-        "source": "source",
-        **{f"{a} over {b}, {judge} [95 %]": lambda row, judge=judge: with_n(
-            found.get((judge, row["source"]))) for judge in judges}})
+    return crossed_table([row for row in rows if (row["a"], row["b"]) == (a, b)], "source",
+                         lambda row: f"{a} over {b}, {row['judge']} [95 %]", with_n)
 
 
 def selection_table(rows: Sequence[Row]) -> str:
-    """Best-of-N beside what selection alone predicts: look at whether the excess leaves out 0."""
+    """Best-of-N beside what selection alone predicts: look at whether the excess excludes 0."""
     known = all("excess" in row for row in rows)  # not in results of earlier versions
     null = {"equal policies, judged by the selector": number_of("null")}
     return markdown_table(rows, {
@@ -124,7 +112,7 @@ def selection_table(rows: Sequence[Row]) -> str:
 
 
 def complementarity_table(rows: Sequence[Row]) -> str:
-    """What Best-of-N adds with and without DPO: look at whether the difference leaves out 0.
+    """What Best-of-N adds with and without DPO: look at whether the difference excludes 0.
 
     On each judge's own scale.
     """
@@ -136,15 +124,14 @@ def complementarity_table(rows: Sequence[Row]) -> str:
 
 
 def seeds_table(rows: Sequence[Row]) -> str:
-    """Each comparison over seeds: look at how much wider the interval over seeds is than one's."""
-    if not rows:
-        return "One seed was run; `--seeds 3` trains and samples again and adds the spread."
+    """Each comparison over seeds: look at how much wider the interval over seeds is."""
     return markdown_table(rows, {
         "comparison": versus, "judge": "judge", "n": "n",
         "rate of each seed": lambda row: ", ".join(map(format_number, row["per_seed"])),
         "spread over seeds (sd)": number_of("between_seeds", 3),
         "first seed [95 %, prompts alone]": interval_of("first", "first"),
-        "mean [95 %, seeds and prompts]": lambda row: interval(row, "mean", "low", "high")})
+        "mean [95 %, seeds and prompts]": lambda row: interval(row, "mean", "low", "high")},
+        "One seed was run; `--seeds 3` trains and samples with three and adds the spread.")
 
 
 def _meaning(system: System) -> str:
@@ -156,16 +143,14 @@ def _meaning(system: System) -> str:
     return f"of {system.n} answers of {policy}, sampled at T = {system.temperature:g}, {pick}"
 
 
-def _strength(row: Row | None) -> str:
-    if row is None:
-        return format_number(None)
+def _strength(row: Row) -> str:
     mark = " *" if row["prior"] else ""
     return f"{row['elo']:+.0f} [{row['elo_low']:+.0f}, {row['elo_high']:+.0f}]{mark}"
 
 
 def _selection_reading(row: Row) -> str:
     if row["predicted"] is None:
-        return "scores never vary"
+        return "the scores do not vary"
     _, low, high = excess_of(row)
     if low <= 0 <= high:
         return "selection can explain it"
@@ -173,7 +158,7 @@ def _selection_reading(row: Row) -> str:
 
 
 def _settled_by(row: Row) -> str:
-    """The prompts that would settle a test that found nothing; results before may have none."""
+    """How many prompts would settle an insignificant test; earlier results do not say."""
     if row["mid_p"] < 0.05:
         return "settled, but not after Holm's correction" if row["holm_p"] >= 0.05 else "settled"
     return prompts_to_settle(row) if "prompts_needed" in row else format_number(None)

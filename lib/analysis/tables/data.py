@@ -1,4 +1,4 @@
-"""Tables of the data: what was kept of each part, and what training and held-out prompts share.
+"""Tables of the data: rows kept of each part, and prompts shared with the held-out set.
 
 The report of `lib.study.stages.data.prepare_data` in, Markdown out.
 """
@@ -18,7 +18,7 @@ def kept_rows_table(report: Mapping[str, Any]) -> str:
             for part, name in PARTS.items()]
     return markdown_table(rows, {
         "part": "part", "rows read": "rows", "kept": "kept",
-        "dropped, and why": lambda row: dropped(row["dropped"]), "cut at the limit": "truncated",
+        "dropped, and why": _dropped, "cut at the limit": "truncated",
         "without their end-of-turn token": "lost_end", "used by this run": "used"})
 
 
@@ -31,14 +31,14 @@ def overlap_table(overlap: Mapping[str, Any]) -> str:
             "the same": "exact", "nearly the same": "near"})
 
 
-def dropped(reasons: Mapping[str, int]) -> str:
+def _dropped(row: Mapping[str, Any]) -> str:
     """`3 duplicate, 1 tie`, or `none`."""
     return ", ".join(f"{count:,} {reason.replace('_', ' ')}"
-                     for reason, count in reasons.items()) or "none"
+                     for reason, count in row["dropped"].items()) or "none"
 
 
 def _used(rows: Mapping[str, int], part: str) -> str:
-    """How many rows train, and how many validate."""
+    """The rows that train, and those that validate."""
     validation = rows.get(f"{part}_validation")
     return f"{rows[part]:,}" + ("" if validation is None else
                                 f" to train, {validation:,} to validate")

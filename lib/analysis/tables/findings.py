@@ -1,9 +1,7 @@
-"""What a notebook saw, in sentences that read the numbers and so stay true when these change."""
+"""Findings of the notebooks as sentences that are computed from the numbers."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from lib.analysis.tables.data import PARTS, dropped
 from lib.analysis.tables.formatting import (
     as_markdown,
     bullets,
@@ -13,18 +11,6 @@ from lib.analysis.tables.formatting import (
     sentence,
 )
 from lib.runtime.files import Row
-
-
-def data_findings(report: Mapping[str, Any]) -> str:
-    """Notebook 01: rows kept, dropped, truncated, overlapping."""
-    lines = [f"**{name}**: {found['kept']:,} of {found['rows']:,} rows were kept; dropped: "
-             f"{dropped(found['dropped'])}; cut at the limit: {found['truncated']:,}; without "
-             f"their end-of-turn token: {found['lost_end']:,}."
-             for name, found in ((name, report[part]) for part, name in PARTS.items())]
-    overlap = report["overlap"]
-    return bullets([*lines, (
-        f"Between {overlap['train']:,} training and {overlap['heldout']:,} held-out prompts there "
-        f"are {len(overlap['exact']):,} exact and {len(overlap['near']):,} near matches.")])
 
 
 def sft_findings(metrics: Sequence[Row]) -> str:
@@ -38,11 +24,10 @@ def sft_findings(metrics: Sequence[Row]) -> str:
         f"Training read {steps[-1]['num_tokens']:,} tokens in {len(steps):,} optimizer steps."])
 
 
-def dpo_findings(metrics: Sequence[Row], accuracy: Row | None = None, heading: str = "") -> str:
-    """Notebook 03: what DPO reached, the accuracy's interval, and what became of the answers.
+def dpo_findings(metrics: Sequence[Row], accuracy: Row | None = None) -> str:
+    """Notebook 03: loss, margin and accuracy on validation pairs, and the change of the answers.
 
-    accuracy: of `policies.displacement.reward_accuracy`. heading: whose findings these are, where
-    two runs are shown.
+    accuracy: of `policies.displacement.reward_accuracy`.
     """
     last = [row for row in metrics if row["split"] == "validation"][-1]
     loss, margin, chosen, rejected = (format_number(last[key], 3) for key in (
@@ -54,8 +39,7 @@ def dpo_findings(metrics: Sequence[Row], accuracy: Row | None = None, heading: s
         verb = "excludes" if accuracy["ci_low"] > 0.5 else "includes"
         lines.append(f"The reward accuracy is {accuracy_words(accuracy)}; the interval counts "
                      f"prompts, because pairs of one prompt are correlated, and {verb} .50.")
-    found = bullets([*lines, *_sample_lines(metrics)])
-    return f"**{as_markdown(heading)}**\n\n{found}" if heading else found
+    return bullets([*lines, *_sample_lines(metrics)])
 
 
 def accuracy_words(accuracy: Row) -> str:
@@ -74,9 +58,8 @@ def _sample_lines(metrics: Sequence[Row]) -> list[str]:
             f"of repeated 4-grams {repetition}."]
 
 
-def best_of_n_findings(curves: Sequence[Row], gains: Sequence[Row] = (),
-                       rules: Sequence[Row] = (), costs: Sequence[Row] = ()) -> str:
-    """Notebook 04: each curve's end by both judges, what the judge confirms, rules, and costs."""
+def best_of_n_findings(curves: Sequence[Row], costs: Sequence[Row] = ()) -> str:
+    """Notebook 04: the largest n of each curve by both judges, and the costs of two pools."""
     lines = []
     for policy, heat in dict.fromkeys((row["policy"], row["temperature"]) for row in curves):
         ends = {row["judge"]: row for row in curves
@@ -87,37 +70,14 @@ def best_of_n_findings(curves: Sequence[Row], gains: Sequence[Row] = (),
         lines.append(f"The best of {n} answers of {policy} at T = {heat:g} beats one SFT answer in "
                      f"{shown}; selection among equal policies alone gives "
                      f"{format_number(n / (n + 1))}.")
-    return bullets([*lines, *_confirmed(gains), *_rule_lines(rules), *_cost_lines(costs)])
-
-
-def _confirmed(gains: Sequence[Row]) -> list[str]:
-    """How much of the selector's gain the judge sees, over all pools."""
-    ends = {(row["policy"], row["temperature"], row["judge"]): row for row in gains}
-    shares = [ends[policy, heat, "judge"]["value"] / row["value"]
-              for (policy, heat, judge), row in ends.items()
-              if judge == "selector" and row["value"] > 0 and (policy, heat, "judge") in ends]
-    return [f"Of the gain that the selector sees, in units of its spread, the judge confirms "
-            f"{format_number(min(shares))} to {format_number(max(shares))}."] if shares else []
-
-
-def _rule_lines(rules: Sequence[Row], judge: str = "judge") -> list[str]:
-    lines = []
-    for policy in dict.fromkeys(row["policy"] for row in rules):
-        rated = [row for row in rules if (row["policy"], row["judge"]) == (policy, judge)]
-        if rated:
-            best = max(rated, key=lambda row: row["value"])
-            ahead = "" if best["rule"] == "best of n" else (
-                f", {interval(best, 'lead', 'lead_low', 'lead_high')} more than plain best of n")
-            lines.append(f"{policy}: of {len(rated)} ways to pick, \"{best['rule']}\" does best by "
-                         f"the {judge}: {interval(best, 'value')}{ahead}.")
-    return lines
+    return bullets([*lines, *_cost_lines(costs)])
 
 
 def _cost_lines(costs: Sequence[Row]) -> list[str]:
-    """The cheapest and the dearest pool by new tokens, with what they gain."""
+    """The cheapest and the most expensive pool by new tokens, with their gains."""
     known = sorted((row for row in costs if row["tokens"] is not None and row["gain"] is not None),
                    key=lambda row: row["tokens"])
-    return [f"{row['pool']}: {row['tokens']:,.0f} new tokens a prompt buy {interval(row, 'gain')} "
+    return [f"{row['pool']}: {row['tokens']:,.0f} new tokens a prompt gain {interval(row, 'gain')} "
             f"of win rate by the judge, from one candidate to {row['n']}."
             for row in known[:1] + known[1:][-1:]]
 
@@ -128,7 +88,7 @@ def analysis_findings(win_rates: Sequence[Row], judge: str = "judge") -> str:
 
 
 def confound(win_rates: Sequence[Row], audit: Sequence[Row], a: str, b: str) -> str:
-    """One comparison by the selector, the judge and the blind reader: who flatters whom."""
+    """One comparison by the selector, the judge and the blind reader."""
     found = {row["judge"]: format_rate(row) for row in win_rates if (row["a"], row["b"]) == (a, b)}
     found |= {row["judge"]: format_rate(row) for row in audit
               if (row["a"], row["b"], row["judge"]) == (a, b, "blind reader")}
@@ -137,7 +97,7 @@ def confound(win_rates: Sequence[Row], audit: Sequence[Row], a: str, b: str) -> 
 
 
 def _change(before: float, after: float, digits: int = 2) -> str:
-    """`falls from .71 to .63`; as far as the digits show."""
+    """`falls from .71 to .63`; `stays at .71` where the digits do not change."""
     first, last = format_number(before, digits), format_number(after, digits)
     verb = "stays at" if first == last else "rises from" if after > before else "falls from"
     return f"{verb} {first}" + ("" if first == last else f" to {last}")

@@ -1,8 +1,8 @@
-"""Results as tables and sentences for notebooks and the README: rows in, text out.
+"""Numbers, tables and sentences for notebooks and the README: rows in, text out.
 
-One style of number: no zero before the point (`.62`), two decimals for a rate, none and thousands
-commas for a count. A comparison whose interval includes one half is called undecided, with the
-prompts that would settle it. `as_markdown` makes any text safe inside Markdown.
+Numbers have no zero before the point (`.62`); a rate has two decimals, a count thousands commas. A
+comparison whose interval includes one half is undecided; beside it stands the number of prompts
+that would settle it. `as_markdown` makes any text safe inside Markdown.
 """
 
 import re
@@ -10,27 +10,42 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from numbers import Integral, Real
 
-from lib.analysis.comparisons.paper import paper_rate
+from lib.analysis.comparisons.paper import paper_row
 from lib.runtime.files import Row
 
 Cell = Callable[[Row], object]
 Columns = Mapping[str, str | Cell]
 MISSING = "–"
-DOUBTFUL = ("† a correction for length to read with care: it is extreme, or length alone tells "
-            "wins from losses.")
+DOUBTFUL = ("† read this length control with care: it changes the rate strongly, or length alone "
+            "separates wins from losses.")
 MAIL_ADDRESS = re.compile(r"(?<![`\w.+/-])[\w.+/-]+@[\w.+/-]*\w")
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
-def markdown_table(rows: Sequence[Row], columns: Columns) -> str:
-    """A Markdown table; columns: heading -> key of the row, or a function of the row."""
+def markdown_table(rows: Sequence[Row], columns: Columns, empty: str = "") -> str:
+    """A Markdown table; columns: heading -> key of the row, or a function of the row.
+
+    empty: the sentence that replaces a table without rows.
+    """
+    if empty and not rows:
+        return empty
     lines = [[as_markdown(heading) for heading in columns], ["---"] * len(columns)]
     lines += [[as_markdown(_cell(row, column)) for column in columns.values()] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def crossed_table(rows: Sequence[Row], down: str, across: Callable[[Row], str],
+                  cell: Callable[[Row], str], empty: str = "") -> str:
+    """A Markdown table with a line for each value of the key `down`, a column for each `across`."""
+    lines: dict[str, Row] = {}
+    for row in rows:
+        lines.setdefault(row[down], {down: row[down]})[across(row)] = cell(row)
+    headings = [down, *map(across, rows)]
+    return markdown_table(list(lines.values()), {name: name for name in headings}, empty)
+
+
 def html_table(rows: Sequence[Row], columns: Columns) -> str:
-    """The same as HTML, every cell escaped; columns of words stand left, of numbers right."""
+    """The same as HTML, every cell escaped; columns of words align left, of numbers right."""
     parts = []
     for heading, column in columns.items():
         texts = [_cell(row, column) for row in rows]
@@ -44,10 +59,10 @@ def html_table(rows: Sequence[Row], columns: Columns) -> str:
 
 
 def as_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, on one line and inside a table.
+    """Text that Markdown shows literally, on one line and inside a table.
 
-    A system's name (`dpo+bon4@0.6`) becomes code, or renderers make a mail link of it; tags and
-    links that hostile text may hold stay text.
+    A system's name (`dpo+bon4@0.6`) becomes code, because renderers would make a mail link of it;
+    HTML tags and links of hostile text stay text.
     """
     text = TAG.sub("&lt;", text).replace("](", "]\\(").replace("|", "\\|").replace("\n", " ")
     return MAIL_ADDRESS.sub(lambda match: f"`{match[0]}`", text)
@@ -59,14 +74,14 @@ def bullets(lines: Sequence[str]) -> str:
 
 
 def shown_answer(candidate: Row) -> str:
-    """A candidate's text; one that the token limit cut ends with "…" and says so."""
+    """A candidate's text, with "… (cut at 128 tokens)" after one that the token limit cut."""
     if candidate.get("finish") != "length":
         return candidate["text"]
     return f"{candidate['text'].rstrip()}… (cut at {candidate['tokens']} tokens)"
 
 
 def win_rate_table(rows: Sequence[Row]) -> str:
-    """Every comparison: look at whether the interval leaves out .50, and then at Holm's p."""
+    """Every comparison: look at whether the interval excludes .50, and then at Holm's p."""
     return markdown_table(rows, {
         "comparison": versus, "judge": "judge", "n": "n",
         "wins / ties / losses": lambda row: f"{row['wins']} / {row['ties']} / {row['losses']}",
@@ -77,14 +92,13 @@ def win_rate_table(rows: Sequence[Row]) -> str:
 
 def paper_table(rows: Sequence[Row], judges: Sequence[str]) -> str:
     """The paper's comparisons: look at how far apart its rate and ours by each of `judges` lie."""
-    pairs = [pair for pair in dict.fromkeys((row["a"], row["b"]) for row in rows)
-             if paper_rate(*pair)]
-    by_key = {(row["a"], row["b"], row["judge"]): row for row in rows}
-    return markdown_table([{"a": a, "b": b} for a, b in pairs], {
+    pairs = dict.fromkeys((row["a"], row["b"]) for row in rows)
+    ours = {(row["a"], row["b"], row["judge"]): row for row in rows}
+    return markdown_table([row for pair in pairs if (row := paper_row(*pair))], {
         "comparison": versus,
-        "paper, n = 200 [95 %]": lambda pair: _paper_cell(pair["a"], pair["b"]),
-        **{f"ours, {judge} [95 %]": lambda pair, judge=judge: with_n(
-            by_key.get((pair["a"], pair["b"], judge))) for judge in judges}})
+        "paper, n = 200 [95 %]": interval_of("win_rate", digits=3),
+        **{f"ours, {judge} [95 %]": lambda row, judge=judge: with_n(
+            ours.get((row["a"], row["b"], judge))) for judge in judges}})
 
 
 def claims_table(claims: Sequence[Row]) -> str:
@@ -93,18 +107,23 @@ def claims_table(claims: Sequence[Row]) -> str:
                                    "why": "why"})
 
 
+def decided(row: Row) -> bool:
+    """Whether the interval of a comparison excludes one half."""
+    return row["ci_low"] > 0.5 or row["ci_high"] < 0.5
+
+
 def conclusion(row: Row) -> str:
-    """Who wins (and whether that outlasts Holm's correction), or what would settle it."""
-    if row["ci_low"] > 0.5 or row["ci_high"] < 0.5:
+    """Who wins (and whether it is significant after Holm's correction), or what would settle it."""
+    if decided(row):
         winner = row["a"] if row["ci_low"] > 0.5 else row["b"]
         return f"{winner} wins{_unless_corrected(row)}"
     return f"undecided at n = {row['n']:,}; {prompts_to_settle(row)}"
 
 
 def _unless_corrected(row: Row) -> str:
-    """A clear interval is not the whole story where many questions were asked at once."""
-    alone = row.get("holm_p") is not None and row["holm_p"] >= 0.05
-    return ", but not after Holm's correction" if alone else ""
+    """A remark where the test is not significant after the correction for multiple tests."""
+    lost = row.get("holm_p") is not None and row["holm_p"] >= 0.05
+    return ", but not after Holm's correction" if lost else ""
 
 
 def prompts_to_settle(row: Row) -> str:
@@ -117,7 +136,7 @@ def prompts_to_settle(row: Row) -> str:
 
 def sentence(row: Row) -> str:
     """One comparison in words, null results included."""
-    if row["ci_low"] > 0.5 or row["ci_high"] < 0.5:
+    if decided(row):
         verb = "beats" if row["ci_low"] > 0.5 else "loses to"
         return (f"{row['a']} {verb} {row['b']}{_unless_corrected(row)}: {format_rate(row)} of "
                 f"{row['n']:,} prompts by the {row['judge']}.")
@@ -125,9 +144,9 @@ def sentence(row: Row) -> str:
             f"by the {row['judge']}; {prompts_to_settle(row)}.")
 
 
-def format_rate(row: Row, digits: int = 2) -> str:
+def format_rate(row: Row) -> str:
     """`.62 [.55, .68]`."""
-    return interval(row, "win_rate", digits=digits)
+    return interval(row, "win_rate")
 
 
 def length_controlled(row: Row) -> str:
@@ -138,9 +157,7 @@ def length_controlled(row: Row) -> str:
 
 def interval(row: Row, key: str, low: str = "ci_low", high: str = "ci_high",
              digits: int = 2) -> str:
-    """`.62 [.55, .68]` from three keys of a row; the value alone where its ends are not known, an
-    en dash where there is none.
-    """
+    """`.62 [.55, .68]` from three keys of a row; the value alone without its ends."""
     value = format_number(row.get(key), digits)
     if row.get(key) is None or row.get(low) is None:
         return value
@@ -196,13 +213,7 @@ def _has_words(text: str) -> bool:
     return any(letter.isalpha() for letter in text)
 
 
-def _paper_cell(a: str, b: str) -> str:
-    found = paper_rate(a, b)
-    return MISSING if found is None else format_rate(
-        {"win_rate": found.rate, "ci_low": found.interval.low, "ci_high": found.interval.high}, 3)
-
-
 def _two_digits(n: int) -> int:
-    """Two significant digits: power calculations are no more exact than that."""
+    """Two significant digits, as exact as a power calculation is."""
     scale = 10 ** max(len(str(n)) - 2, 0)
     return round(n / scale) * scale

@@ -1,12 +1,13 @@
-"""Tables of what the judges are worth: accuracy, agreement, calibration, corrected win rates.
+"""Tables of the judges: accuracy, agreement, calibration, corrected win rates.
 
-Rows of `results.json` in, Markdown out; nothing is computed here but wording.
+Rows of `results.json` in, Markdown out; the statistics are computed elsewhere.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lib.analysis.tables.formatting import (
+    crossed_table,
     format_number,
     interval,
     interval_of,
@@ -17,30 +18,28 @@ from lib.analysis.tables.formatting import (
 )
 from lib.runtime.files import Row
 
-NOT_FITTED = "The reward models of this run were not fitted here, so no unseen pairs are known."
+NOT_FITTED = "This run did not fit its reward models, so their unseen pairs are not known."
 AGREEMENT = {"agree": number_of("agreement"), "kappa": number_of("kappa"), "AC1": number_of("ac1")}
 
 
 def reward_models_table(rows: Sequence[Row]) -> str:
-    """Accuracy of each reward model on pairs that it was not fitted on: look for more than .50."""
+    """Accuracy of each reward model on pairs that it was not fitted on: look for above .50."""
     return markdown_table(rows, {
         "model": "model", "tested on": "tested_on", "pairs": "pairs",
-        "accuracy [95 %]": lambda row: with_n(row, "accuracy")}) if rows else NOT_FITTED
+        "accuracy [95 %]": lambda row: with_n(row, "accuracy")}, NOT_FITTED)
 
 
 def slices_table(reports: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """Accuracy of reward models by score gap and source: look at what length alone would get.
 
-    reports: {model: {test set: report of `judges.reward_models.head_report`}}, a column a test. The
-    temperature is what differences are best divided by.
+    reports: {model: {test set: report of `judges.reward_models.head_report`}}, a column a test.
+    Dividing the score differences by the temperature calibrates them.
     """
-    columns = {f"{model} on {name}": dict(_slices(report))
-               for model, tested in reports.items() for name, report in tested.items()}
-    labels = dict.fromkeys(label for cells in columns.values() for label in cells)
-    rows = [{"pairs": label} | {heading: cells.get(label) for heading, cells in columns.items()}
-            for label in labels]
-    return markdown_table(rows, {heading: heading for heading in ("pairs", *columns)}) \
-        if reports else NOT_FITTED
+    rows = [{"pairs": label, "test": f"{model} on {name}", "cell": cell}
+            for model, tested in reports.items() for name, report in tested.items()
+            for label, cell in _slices(report)]
+    return crossed_table(rows, "pairs", lambda row: row["test"], lambda row: row["cell"],
+                         NOT_FITTED)
 
 
 def judge_quality_table(rows: Sequence[Row]) -> str:
@@ -52,25 +51,24 @@ def judge_quality_table(rows: Sequence[Row]) -> str:
 
 
 def system_order_table(rows: Sequence[Row]) -> str:
-    """Orders of the systems, by reader and judge: look at the pairs that the judge turns round."""
+    """The systems' rankings by reader and judge: look at the pairs that the judge reverses."""
     return markdown_table(rows, {
         "judge": "judge", "Kendall's tau": number_of("kendall_tau"),
         "reader, best first": lambda row: ", ".join(row["reader_order"]),
         "judge, best first": lambda row: ", ".join(row["judge_order"]),
-        "the other way round": lambda row: _pairs(row["turned"]),
-        "of these the reader is sure of": lambda row: _pairs(row.get("turned_surely", []))})
+        "reversed by the judge": lambda row: _pairs(row["turned"]),
+        "of these, significant by the reader": lambda row: _pairs(row.get("turned_surely", []))})
 
 
 def judge_agreement_table(rows: Sequence[Row]) -> str:
-    """Agreement of two judges on wins, ties and losses: look at kappa, which takes chance out."""
+    """Agreement of two judges on wins, ties and losses: look at kappa, which discounts chance."""
     return markdown_table(rows, {"comparison": versus, "judges": _judges, "n": "n"} | AGREEMENT)
 
 
 def audit_agreement_table(rows: Sequence[Row]) -> str:
     """Agreement of reader and judges on the audit: look at whether kappa is well above 0."""
-    if not rows:
-        return "This run did not ask how far reader and judges agree on the audit's comparisons."
-    return markdown_table(rows, {"on the audit": _judges, "comparisons": "n"} | AGREEMENT)
+    return markdown_table(rows, {"on the audit": _judges, "comparisons": "n"} | AGREEMENT,
+                          "This run did not measure agreement on the audit's comparisons.")
 
 
 def calibration_table(rows: Sequence[Row]) -> str:
@@ -79,36 +77,34 @@ def calibration_table(rows: Sequence[Row]) -> str:
         "judge": "judge", "pairs": "n", "accuracy": number_of("accuracy"),
         "expected calibration error": number_of("ece", 3), "Brier": number_of("brier", 3),
         "log loss": number_of("nll", 3), "temperature": number_of("temperature", 2),
-        "log loss there": number_of("nll_at_temperature", 3)})
+        "log loss at that temperature": number_of("nll_at_temperature", 3)})
 
 
 def length_bias_table(rows: Sequence[Row]) -> str:
-    """How often each judge prefers the longer answer: look at who lies above the reader."""
+    """How often each judge prefers the longer answer: look at who exceeds the reader."""
     return markdown_table(rows, {"judge": "judge", "pairs of unequal length": "n",
                                  "prefers the longer [95 %]": interval_of("prefers_longer")})
 
 
 def corrected_table(rows: Sequence[Row], win_rates: Sequence[Row]) -> str:
-    """Win rates corrected for the judge's errors: look at which intervals still leave out .50."""
+    """Win rates corrected for the judge's errors: look at which intervals still exclude .50."""
     raw = {(row["a"], row["b"], row["judge"]): row for row in win_rates}
-    if not rows:
-        return "No comparison of this run was read by the blind reader."
     return markdown_table(rows, {
         "comparison": versus, "judge": "judge",
         "as judged [95 %]": lambda row: with_n(raw.get((row["a"], row["b"], row["judge"]))),
         "minus the judge's mean error [95 %]": lambda row: interval(row, "win_rate", "low", "high"),
         "reader, earlier answers [95 %]": interval_of("reader_rate", "reader"),
         "pooled with the reader [95 %]": interval_of("pooled_rate", "pooled"),
-        "judge's weight there": number_of("pooled_weight")})
+        "judge's weight in pooling": number_of("pooled_weight")},
+        "The blind reader's audit holds no comparison of this run.")
 
 
 def reference_table(rows: Sequence[Row]) -> str:
-    """Reconstructed leaderboard score: look at how often answers beat the reference by a judge."""
-    if not rows:
-        return "The held-out prompts of this run carry no reference answers."
+    """Reconstructed leaderboard score: look at how often an answer beats the reference answer."""
     return markdown_table(rows, {
         "system": "system", "judge": "judge",
-        "above the reference [95 %]": interval_of("reconstructed_score"), "n": "n"})
+        "above the reference [95 %]": interval_of("reconstructed_score"), "n": "n"},
+        "The held-out prompts of this run have no reference answers.")
 
 
 def _slices(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

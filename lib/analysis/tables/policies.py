@@ -1,12 +1,13 @@
-"""Tables of what became of the text and of the policies: constraints, repetition, loss, divergence.
+"""Tables of texts and policies: constraints, repetition, loss, divergence, DPO's validation.
 
-Rows of `results.json` in, Markdown out; nothing is computed here but wording.
+Rows of `results.json` in, Markdown out; the statistics are computed elsewhere.
 """
 
 from collections.abc import Mapping, Sequence
 
 from lib.analysis.comparisons.paper import DPO_EVAL
 from lib.analysis.tables.formatting import (
+    crossed_table,
     format_number,
     interval,
     interval_of,
@@ -29,25 +30,21 @@ SHARES = ("stopped_at_limit", "loop_rate")
 
 def constraints_table(rows: Sequence[Row]) -> str:
     """Constraints that a program checks: look at whether training raised the strict accuracy."""
-    found = {(row["system"], row["level"], row["mode"]): row for row in rows}
-    names = list(dict.fromkeys(row["system"] for row in rows))
-    if not names:
-        return "No held-out prompt of this run carries a constraint."
-    return markdown_table([{"system": name} for name in names], {"system": "system"} | {
-        f"{mode}, by {level} [95 %]": lambda row, key=(level, mode): with_n(
-            found[row["system"], *key], "accuracy")
-        for level in ("prompt", "instruction") for mode in ("strict", "loose")})
+    ordered = sorted(rows, key=lambda row: row["level"], reverse=True)  # prompts first
+    return crossed_table(
+        ordered, "system", lambda row: f"{row['mode']}, by {row['level']} [95 %]",
+        lambda row: with_n(row, "accuracy"), "No held-out prompt of this run has a constraint.")
 
 
 def text_table(metrics: Mapping[str, Row]) -> str:
-    """Each system's answers and candidates: look for loops, and for answers cut at the limit."""
+    """Each system's answers and candidates: look for loops and for answers cut at the limit."""
     rows = [{"system": name} | row for name, row in metrics.items()]
     return markdown_table(rows, {"system": "system", "n": "n"} | {
         title: lambda row, key=key: _metric(row, key) for key, title in TEXT_COLUMNS.items()})
 
 
 def retention_table(rows: Sequence[Row]) -> str:
-    """Loss on conversations that no policy was trained on: look at whether DPO raises it again."""
+    """Loss on unseen conversations: look at whether DPO raises it again."""
     return markdown_table(rows, {
         "policy": "policy", "conversations": "n", "tokens": "tokens",
         "loss, nats a token [95 %]": interval_of("loss", digits=3),
@@ -56,17 +53,16 @@ def retention_table(rows: Sequence[Row]) -> str:
 
 
 def choices_table(rows: Sequence[Row]) -> str:
-    """How often each policy finds the true continuation: look at how far it lies above guessing."""
-    if not rows:
-        return "No choice among continuations was measured in this run."
+    """Accuracy in choosing the true continuation: look at how far it exceeds guessing."""
     return markdown_table(rows, {
         "policy": "policy", "questions": "n", "by guessing": number_of("chance"),
         "right [95 %]": interval_of("accuracy"),
-        "change from the policy above [95 %]": interval_of("change", "change")})
+        "change from the policy above [95 %]": interval_of("change", "change")},
+        "This run did not measure the choice among continuations.")
 
 
 def divergence_table(kl: Row) -> str:
-    """KL of DPO from SFT on DPO's own answers: look at it beside the most that Best-of-N adds."""
+    """KL of DPO from SFT on DPO's own answers: look at it beside the upper bound of Best-of-N."""
     return markdown_table([kl], {
         "answers": "n", "drawn at": lambda row: f"T = {row['temperature']:g}, top-k {row['top_k']}",
         "mean tokens": number_of("mean_tokens", 0),
@@ -78,18 +74,17 @@ def divergence_table(kl: Row) -> str:
 
 
 def displacement_table(rows: Sequence[Row]) -> str:
-    """Log-probability of validation answers before and after DPO: look whether chosen falls too."""
-    if not rows:
-        return "DPO was not evaluated twice, so no change can be shown."
+    """Log-probabilities of validation answers before and after DPO: look whether chosen falls."""
     return markdown_table(rows, {
         "answers": "side", "n": "n", "before, nats": number_of("before", 2),
         "after, nats": number_of("after", 2),
-        "change [95 %]": interval_of("change", "change")})
+        "change [95 %]": interval_of("change", "change")},
+        "DPO was not evaluated twice, so no change can be shown.")
 
 
 def dpo_paper_table(dpo_eval: Row) -> str:
     """DPO's validation beside the paper's: look at the interval of its accuracy."""
-    accuracy = dpo_eval["accuracy"]  # of `displacement.reward_accuracy`, as everywhere
+    accuracy = dpo_eval["accuracy"]  # of `displacement.reward_accuracy`
     ours = dict(dpo_eval) | {"rewards/accuracies": accuracy["accuracy"]}
     ends = dpo_eval.get("intervals", {}) | {
         "rewards/accuracies": [accuracy["ci_low"], accuracy["ci_high"]]}

@@ -1,9 +1,9 @@
-"""Verifiable constraints: an anchor that no judge's taste can move.
+"""Verifiable constraints: accuracy that does not depend on a judge.
 
-Held-out rows may carry `instruction_id_list` and `kwargs` in IFEval's schema (Zhou et al. 2023,
+Held-out rows may have `instruction_id_list` and `kwargs` in IFEval's schema (Zhou et al. 2023,
 arXiv 2311.07911): no commas, six bullets, under fifty words. The checks are Google's own code as
-packaged by if-verifiable; they need no download for the kinds of constraint used here. *Strict* is
-the answer as it is; *loose* forgives a first or last line and asterisks.
+packaged by if-verifiable; the constraints used here need no download. *Strict* checks the answer
+unchanged; *loose* also without its first or last line and without asterisks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from lib.runtime.files import Row
 
 @dataclass(frozen=True)
 class Check:
-    """One answer against its prompt's constraints, in their order."""
+    """Whether one answer meets each constraint of its prompt, in their order."""
 
     id: str
     instructions: tuple[str, ...]
@@ -46,30 +46,23 @@ def check_constraints(answer: str, heldout_row: Row) -> Check:
                  tuple(bool(result.loose_pass) for result in results) or failed)
 
 
-def constrained(heldout_rows: Sequence[Row]) -> list[Row]:
-    """The held-out rows that carry constraints."""
-    return [row for row in heldout_rows if row.get("instruction_id_list")]
-
-
 def constraint_checks(rows: Sequence[Row], heldout_rows: Sequence[Row]) -> list[Check]:
-    """Checks of a system's chosen answers to the prompts that carry constraints."""
+    """Checks of a system's chosen answers to the prompts with constraints."""
     answers = {row["id"]: chosen(row)["text"] for row in rows}
-    return [check_constraints(answers[row["id"]], row) for row in constrained(heldout_rows)
-            if row["id"] in answers]
+    return [check_constraints(answers[row["id"]], row) for row in heldout_rows
+            if row.get("instruction_id_list") and row["id"] in answers]
 
 
 def constraint_accuracy(rows: Sequence[Row], heldout_rows: Sequence[Row]) -> list[Row]:
-    """Accuracy of one system: strict and loose, by prompt (all kept) and by instruction.
+    """Accuracy of one system: strict and loose, by prompt (all constraints) and by instruction.
 
     Four rows {"level", "mode", "n", "passed", "accuracy", "ci_low", "ci_high"}; by instruction the
     interval counts prompts, because instructions of one prompt are correlated. Empty when no
-    answered prompt carries a constraint.
+    answered prompt has a constraint.
     """
     checks = constraint_checks(rows, heldout_rows)
     table: list[Row] = []
-    if not checks:
-        return table
-    for mode in ("strict", "loose"):
+    for mode in ("strict", "loose") if checks else ():
         kept = [getattr(check, mode) for check in checks]
         prompts = [place for place, flags in enumerate(kept) for _ in flags]
         whole, each = [all(flags) for flags in kept], [flag for flags in kept for flag in flags]

@@ -1,7 +1,7 @@
-"""What the answers look like, with no judge: repetition, variety, length, collisions.
+"""Metrics of the answers without a judge: repetition, variety, length, identical candidates.
 
-These, not win rates, show the loops of a small model. In: response rows of one system. Words are
-what whitespace separates, so the figures compare systems on one prompt set, not languages.
+These, not win rates, show the loops of a small model. In: response rows of one system. Whitespace
+separates words, so the numbers compare systems on one prompt set, not languages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def text_metrics(rows: Sequence[Row], word_budget: int | None = None) -> Row:
-    """Metrics of one system's chosen answers and of the candidates they came from.
+    """Metrics of one system's chosen answers and of their candidates.
 
     word_budget: distinct-n pools only this many words (variety falls with total length, so compare
     systems at one budget). Shares come with Wilson's 95 % interval. Raises ValueError for no rows.
@@ -39,7 +39,7 @@ def text_metrics(rows: Sequence[Row], word_budget: int | None = None) -> Row:
 
 
 def text_metrics_by_system(systems: Mapping[str, Sequence[Row]]) -> dict[str, Row]:
-    """Metrics of each system, with distinct-n at the word budget of the tersest one."""
+    """Metrics of each system, with distinct-n at the word count of the shortest one."""
     budgets = [sum(len(chosen(row)["text"].split()) for row in rows) for rows in systems.values()]
     budget = min(budgets, default=0) or None
     return {name: text_metrics(rows, budget) for name, rows in systems.items()}
@@ -85,7 +85,7 @@ def _variety(texts: Sequence[str], word_budget: int | None) -> Row:
 
 
 def _candidates(rows: Sequence[Row]) -> Row:
-    """Variety of the candidates that Best-of-N picks from; None for one candidate a prompt."""
+    """Variety of the candidates of Best-of-N; None for one candidate a prompt."""
     pools = [[candidate["text"].strip() for candidate in row["candidates"]] for row in rows]
     several = [pool for pool in pools if len(pool) > 1]
     if not several:

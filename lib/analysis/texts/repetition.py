@@ -1,4 +1,4 @@
-"""Repetition within one text: the way in which small models fail first."""
+"""Repetition within one text, the first failure of small models."""
 
 from collections import Counter
 
@@ -28,9 +28,9 @@ def is_loop(text: str) -> bool:
 
 
 def longest_repeated_run(text: str) -> int:
-    """Words in the longest stretch that is one block said at least twice in a row; 0 if none.
+    """Words in the longest run of one block repeated at least twice in a row; 0 if none.
 
-    "a b a b a b c" has a run of 6; a last block that is cut off counts. Blocks have up to 40 words.
+    "a b a b a b c" has a run of 6; an incomplete last block counts. Blocks have up to 40 words.
     """
     words, longest = text.split(), 0
     for period in range(1, min(LONGEST_PERIOD, len(words) // 2) + 1):

@@ -1,4 +1,4 @@
-"""Variety among texts: across a system's answers, or among the candidates for one prompt."""
+"""Variety of texts: of a system's answers, or of the candidates for one prompt."""
 
 import re
 from collections import Counter
@@ -12,13 +12,13 @@ from sacrebleu.metrics import BLEU
 from lib.analysis.texts.repetition import ngrams
 
 WORD = re.compile(r"\w+")
-SELF_BLEU_TEXTS = 50  # cost grows with the square; the first 50 answers are enough to compare
+SELF_BLEU_TEXTS = 50  # cost grows with the square of the texts
 
 
 def distinct_n(texts: Sequence[str], n: int, word_budget: int | None = None) -> float | None:
     """Unique n-grams over all n-grams, pooled over texts (Li et al. 1510.03055); None if none.
 
-    It falls with total length: word_budget cuts the pool to that many words.
+    It falls with total length, so word_budget cuts the pool to that many words.
     """
     pool, left = [], word_budget
     for text in texts:
@@ -32,7 +32,7 @@ def self_bleu(texts: Sequence[str], order: int = 2) -> float | None:
     """Mean BLEU of each text against the others, 0 to 1 (Texygen, 1802.01886); None for one text.
 
     n-grams up to `order`, whitespace words, no smoothing, closest-length brevity penalty; only the
-    first 50 texts. High values mean that the texts say the same.
+    first 50 texts. High values mean similar texts.
     """
     texts = list(texts)[:SELF_BLEU_TEXTS]
     if len(texts) < 2:
@@ -46,7 +46,7 @@ def self_bleu(texts: Sequence[str], order: int = 2) -> float | None:
 
 
 def dispersion(similarity: ArrayLike) -> float | None:
-    """Mean of 1 - similarity over all pairs of one prompt's candidates, [n, n]; None for one.
+    """Mean of 1 - similarity over all pairs of one prompt's candidates, [n, n]; None for n = 1.
 
     Average it over prompts, never pool prompts.
     """
@@ -58,7 +58,7 @@ def dispersion(similarity: ArrayLike) -> float | None:
 def effective_number(similarity: ArrayLike) -> float:
     """Vendi score: exp of the entropy of a similarity matrix's spectrum, [n, n] with ones inside.
 
-    1 when all are the same, n when none is like another (Friedman & Dieng 2210.02410).
+    1 for equal texts, n for texts without similarity (Friedman & Dieng 2210.02410).
     """
     weights = np.linalg.eigvalsh(np.asarray(similarity, dtype=float) / len(similarity))
     weights = weights[weights > 1e-12]
@@ -68,7 +68,7 @@ def effective_number(similarity: ArrayLike) -> float:
 def word_similarity(texts: Sequence[str]) -> np.ndarray:
     """Cosine of the word counts of each two texts, [N, N], from 0 (no word in common) to 1.
 
-    MBR-BoN takes it as its utility, because it needs no further model; Jinnai et al. 2024 use
+    MBR-BoN uses it as its utility, because it needs no further model; Jinnai et al. 2024 use
     sentence embeddings. A text without words is similar only to other such texts.
     """
     counts = [Counter(WORD.findall(text.lower())) for text in texts]

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.analysis.judges.reward_models import Report, head_report, summary_line
+from lib.analysis.judges.reward_models import head_report, summary_line
 from lib.data.sources import SAMPLE
 from lib.inference.rewards.heads.answers import ScoredAnswers, scored_answers
 from lib.inference.rewards.heads.embedded import EmbeddedRewardModel
@@ -41,7 +41,7 @@ from lib.inference.rewards.heads.features import POOLING, Backbone, load_backbon
 from lib.inference.rewards.heads.head import Head, HeadOptions, fit_head, save_head
 from lib.inference.rewards.heads.views import VIEWS, seen_as, view_features
 from lib.runtime.devices import choose_device
-from lib.runtime.files import read_jsonl, write_json
+from lib.runtime.files import Row, read_jsonl, write_json
 from lib.runtime.progress import say
 
 DEPTH = 19 / 30  # the layer that won the cross-validation of both sets, as a share of all layers
@@ -112,7 +112,7 @@ def _fit(name: str, answers: ScoredAnswers, features: np.ndarray, layers: Sequen
 
 
 def _reports(name: str, head: Head, unseen: Sequence[ScoredAnswers],
-             features: dict[str, np.ndarray]) -> dict[str, Report]:
+             features: dict[str, np.ndarray]) -> dict[str, Row]:
     reports = {answers.name: head_report(head(features[answers.name]), answers)
                for answers in unseen}
     for report in reports.values():

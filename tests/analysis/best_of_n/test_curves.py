@@ -14,7 +14,7 @@ from lib.analysis.best_of_n.curves import (
     win_rate_rows,
 )
 from lib.analysis.best_of_n.selection_rules import pool_rule_rows
-from lib.analysis.figures.selection import parting_figure, surface_figure
+from lib.analysis.figures.selection import gains_figure, surface_figure
 from lib.analysis.tables.findings import best_of_n_findings
 from lib.inference.best_of_n import kl_bound
 from lib.runtime.files import Row
@@ -141,7 +141,7 @@ def test_costs_are_a_prompts_and_what_was_not_measured_is_null() -> None:
     wins = win_curves(pools["dpo", 0.6], opponents, "judge").mean(0)
     assert dpo["gain"] == pytest.approx(wins[3] - wins[0])
     assert dpo["ci_low"] <= dpo["gain"] <= dpo["ci_high"]
-    assert "46 new tokens a prompt buy" in best_of_n_findings([], costs=[sft, dpo])
+    assert "46 new tokens a prompt gain" in best_of_n_findings([], costs=[sft, dpo])
 
 
 def test_candidates_with_the_opponents_text_tie_whatever_their_scores_say() -> None:
@@ -159,7 +159,7 @@ def test_figures_say_in_their_titles_what_the_rows_say() -> None:
     pools = {("dpo", heat): pool(12 + place, shift=1 - heat)
              for place, heat in enumerate((0.1, 1.0))}
     gains = curves_by_judge(gain_rows(pools, ROLES), "dpo")
-    title = parting_figure(gains).layout.title.text
+    title = gains_figure(gains).layout.title.text
     ends = [gains[judge][-1]["value"] for judge in ("selector", "judge")]
     assert f"gains {ends[0]:.2f} by its own selector and {ends[1]:.2f} by" in title.replace(
         "<br>", " ")
@@ -168,7 +168,7 @@ def test_figures_say_in_their_titles_what_the_rows_say() -> None:
     best = max((row for row in rows if row["judge"] == "judge"), key=lambda row: row["value"])
     assert f"({best['value']:.0%}) with the best of {best['n']} at" in figure.layout.title.text
     assert np.shape(figure.data[0].z) == (2, 4)
-    assert parting_figure({"selector": [], "judge": []}).layout.title.text.startswith("No pool")
+    assert gains_figure({"selector": [], "judge": []}).layout.title.text.startswith("No pool")
 
 
 def test_the_bound_on_kl_is_zero_for_one_and_grows_like_the_logarithm() -> None:

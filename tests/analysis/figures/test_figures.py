@@ -11,10 +11,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from lib.analysis import figures
-from lib.analysis.comparisons.paper import paper_rate
+from lib.analysis.comparisons.paper import paper_row
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import round_robin
 from lib.analysis.figures import files
+from lib.analysis.figures.data import token_lengths_figure
 from lib.analysis.figures.files import MIME
 from lib.analysis.figures.theme import OTHERS, ROLES, readable, style_figure
 from lib.analysis.figures.training import smoothing_for
@@ -24,6 +25,8 @@ from lib.analysis.tables.findings import dpo_findings
 from lib.analysis.texts.metrics import text_metrics_by_system
 from lib.study.notebooks import export_html
 from tests.analysis.analysis_rows import response, system
+
+ENDS = {"ci_low": 0.4, "ci_high": 0.9}
 
 
 def metrics(loss_end: float = 0.6, score_end: float = 3.0) -> list[dict]:
@@ -63,7 +66,7 @@ def test_the_accuracy_in_the_figure_is_the_one_in_the_text_with_an_interval_of_p
     assert line.error_y.array is None  # earlier evaluations kept no rewards of single pairs
     assert end.y[0] - end.error_y.arrayminus[0] == pytest.approx(accuracy["ci_low"])
     assert accuracy["ci_low"] < 0.5 < wilson_interval(70, 100)[0]
-    assert "0.70 [0.34, 0.91], not told apart from chance" in title(figure)
+    assert "0.70 [0.34, 0.91], not distinguishable from chance" in title(figure)
     assert ".70 [.34, .91]" in dpo_findings(metrics(), accuracy)
 
 
@@ -100,20 +103,13 @@ def test_displacement_is_drawn_as_a_change_with_an_interval_at_the_end() -> None
 
 
 def test_each_kind_of_rows_has_its_own_panel_and_only_its_own_limit_cuts_it() -> None:
-    figure = figures.token_lengths_figure({"SFT conversations": ([100, 300, 600], 512),
-                                           "pairs": ([600, 700, 900], 1024)})
+    figure = token_lengths_figure({"SFT conversations": ([100, 300, 600], 512),
+                                   "pairs": ([600, 700, 900], 1024)})
     assert title(figure) == "1 of 3 SFT conversations are longer than their limit and cut"
     assert [trace.xaxis for trace in figure.data] == ["x", "x2"]
     assert "n = 3, limit 1,024, 0 longer" in figure.layout.annotations[1].text
     [line] = figure.layout.shapes
     assert (line.x0, line.xref) == (512, "x")
-
-
-def test_dpos_gradient_weighs_a_new_pair_one_half_whatever_beta() -> None:
-    for line in figures.dpo_gradient_weight_figure((0.1, 1.0)).data:
-        assert dict(zip(line.x, line.y, strict=True))[0.0] == 0.5
-    assert line.y[0] == pytest.approx(1)
-    assert line.y[-1] == pytest.approx(0)
 
 
 def test_the_warning_figure_shows_a_falling_score_beside_a_good_accuracy() -> None:
@@ -159,9 +155,9 @@ def test_win_rates_stand_beside_the_selectors_and_the_papers() -> None:
     assert "by its own selector and" in title(figure)
     assert "n = 20" in figure.layout.title.subtitle.text
     paper = figure.data[-1]
-    assert list(paper.x) == [paper_rate("sft", "base").rate,
-                             paper_rate("dpo+bon4@0.25", "sft").rate,
-                             paper_rate("dpo+bon4@1", "sft").rate]
+    assert list(paper.x) == [paper_row("sft", "base")["win_rate"],
+                             paper_row("dpo+bon4@0.25", "sft")["win_rate"],
+                             paper_row("dpo+bon4@1", "sft")["win_rate"]]
 
 
 def test_the_temperature_curve_names_the_best_and_whether_it_is_clear() -> None:
@@ -173,8 +169,8 @@ def test_the_temperature_curve_names_the_best_and_whether_it_is_clear() -> None:
 
 
 def test_the_best_of_n_figure_has_the_line_that_selection_alone_draws() -> None:
-    curves = {"selector": [{"n": n, "value": n / (n + 1)} for n in (1, 2, 4)],
-              "judge": [{"n": n, "value": 0.5, "ci_low": 0.4, "ci_high": 0.6} for n in (1, 2, 4)]}
+    curves = {"selector": [{"n": n, "value": n / (n + 1)} | ENDS for n in (1, 2, 4)],
+              "judge": [{"n": n, "value": 0.5} | ENDS for n in (1, 2, 4)]}
     figure = figures.best_of_n_figure(curves)
     assert list(figure.data[-1].y) == pytest.approx([0.5, 2 / 3, 0.8])
     assert ("80% by the selector itself and 50% by the judge; selection alone gives 80%"
@@ -182,7 +178,7 @@ def test_the_best_of_n_figure_has_the_line_that_selection_alone_draws() -> None:
 
 
 def test_a_picker_of_noise_is_drawn_beside_what_selection_alone_gives() -> None:
-    wins = [{"n": n, "value": 0.5} for n in (1, 2, 4)]
+    wins = [{"n": n, "value": 0.5} | ENDS for n in (1, 2, 4)]
     figure = figures.best_of_n_figure({"picker of noise": wins})
     assert [trace.name for trace in figure.data] == ["picker of noise",
                                                      "n / (n + 1): selection alone"]
@@ -240,7 +236,7 @@ def test_a_role_has_one_colour_in_every_figure() -> None:
     rows = win_rows()
     ratings = [{"system": "sft", "judge": judge, "elo": 1, "elo_low": 0, "elo_high": 2}
                for judge in ("judge", "selector")]
-    curves = {judge: [{"n": 1, "value": 0.5}] for judge in ("judge", "selector")}
+    curves = {judge: [{"n": 1, "value": 0.5} | ENDS] for judge in ("judge", "selector")}
     for figure in (figures.win_rates_figure(rows), figures.ratings_figure(ratings),
                    figures.temperature_figure(rows), figures.best_of_n_figure(curves)):
         colours = {trace.name.split(" (")[0]: trace.marker.color for trace in figure.data}

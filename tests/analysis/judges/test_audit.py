@@ -11,12 +11,12 @@ from lib.analysis.judges.audit import (
     READER,
     audit_agreement,
     audit_systems,
-    corrected_win_rate,
     judge_quality,
     reader_win_rates,
     system_name,
     system_order,
 )
+from lib.analysis.judges.errors import corrected_win_rates
 from lib.analysis.judges.quality import judge_agreement, length_preference, pair_accuracy
 from lib.analysis.statistics.calibration import calibration
 from lib.analysis.statistics.outcomes import compare_gaps, win_rate
@@ -115,10 +115,10 @@ def test_a_correction_moves_a_biased_judge_to_the_truth_and_is_wider() -> None:
     truth = random.random(5000) < 0.5
     flattering = np.where(random.random(5000) < 0.4, 1.0, truth)  # wins .7, truly .5
     found = prediction_powered_win_rate(flattering[200:], flattering[:200], truth[:200])
-    assert found.judge_rate == pytest.approx(0.7, abs=0.02)
-    assert found.low < 0.5 < found.high
-    assert found.high - found.low > 4 * np.sqrt(0.21 / 4800)
-    assert 0 < found.weight < 1
+    assert found["judge_rate"] == pytest.approx(0.7, abs=0.02)
+    assert found["low"] < 0.5 < found["high"]
+    assert found["high"] - found["low"] > 4 * np.sqrt(0.21 / 4800)
+    assert 0 < found["weight"] < 1
 
 
 def test_the_corrected_interval_covers_the_truth() -> None:
@@ -128,13 +128,13 @@ def test_the_corrected_interval_covers_the_truth() -> None:
         truth = random.choice([0, 0.5, 1], size=320, p=[0.3, 0.16, 0.54])
         judge = np.where(random.random(320) < 0.3, 1.0, truth)
         found = prediction_powered_win_rate(judge[120:], judge[:120], truth[:120])
-        held.append(found.low <= 0.62 <= found.high)
+        held.append(found["low"] <= 0.62 <= found["high"])
     assert np.mean(held) == pytest.approx(0.95, abs=0.03)
 
 
 def test_a_judge_without_information_gets_no_weight() -> None:
     found = prediction_powered_win_rate([1, 1, 1, 1], [1, 1, 1], [1, 0, 0.5])
-    assert (found.weight, found.win_rate) == (0, 0.5)
+    assert (found["weight"], found["win_rate"]) == (0, 0.5)
     with pytest.raises(ValueError, match="1 judged and 3 labelled"):
         prediction_powered_win_rate([1], [1, 1, 1], [1, 0, 0.5])
     with pytest.raises(ValueError, match="3 outcomes of the judge against 1"):
@@ -144,7 +144,7 @@ def test_a_judge_without_information_gets_no_weight() -> None:
 def test_a_runs_win_rate_is_corrected_by_the_audits_pair() -> None:
     scores = noisy(1.5)
     systems = audit_systems(AUDIT, {"noisy": scores})
-    row = corrected_win_rate(systems, AUDIT, "noisy", scores, "dpo+bon4@0.6", "base")
+    [row] = corrected_win_rates(systems, AUDIT, "noisy", scores, [("dpo+bon4@0.6", "base")])
     assert row["judge"] == "noisy"
     assert row["low"] < row["win_rate"] < row["high"]
     assert row["reader_rate"] == pytest.approx(0.7)
@@ -165,7 +165,7 @@ def test_pair_accuracy_counts_ties_half_and_resamples_prompts() -> None:
 def test_one_rule_says_who_is_right_in_accuracy_calibration_and_win_rate() -> None:
     gaps = [1.0, -2.0, 0.0, 1e-12, 0.5]
     assert compare_gaps([*gaps, np.nan]).tolist()[:-1] == [1, 0, 0.5, 1, 1]
-    assert pair_accuracy(gaps)["accuracy"] == calibration(gaps).accuracy == \
+    assert pair_accuracy(gaps)["accuracy"] == calibration(gaps)["accuracy"] == \
         win_rate(gaps, np.zeros(5)) == 0.7
 
 

@@ -14,7 +14,7 @@ from lib.analysis.comparisons.win_rates import (
     same_opponent_tests,
     win_rates_by_source,
 )
-from lib.analysis.judges.audit import READER, audit_systems, corrected_win_rate
+from lib.analysis.judges.audit import READER, audit_systems
 from lib.analysis.judges.errors import corrected_win_rates, judge_calibration, length_bias
 from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
 from tests.analysis.analysis_rows import response, system
@@ -51,12 +51,12 @@ def test_taking_off_the_mean_error_finds_the_truth_and_is_wider_than_the_judges_
     flattering = np.where(random.random(2000) < 0.4, 1.0, truth)
     arguments = flattering[120:], flattering[:120], truth[:120]
     found = prediction_powered_win_rate(*arguments, weight=1.0)
-    assert found.low < 0.5 < found.high
-    assert found.weight == 1
+    assert found["low"] < 0.5 < found["high"]
+    assert found["weight"] == 1
     alone = 1.96 * np.sqrt(flattering.var() / 1880)
-    assert found.high - found.low > 2 * alone
+    assert found["high"] - found["low"] > 2 * alone
     pooled = prediction_powered_win_rate(*arguments)
-    assert pooled.high - pooled.low <= found.high - found.low
+    assert pooled["high"] - pooled["low"] <= found["high"] - found["low"]
 
 
 def test_only_comparisons_that_the_reader_saw_are_corrected() -> None:
@@ -75,7 +75,7 @@ def test_only_comparisons_that_the_reader_saw_are_corrected() -> None:
 
 def test_a_judge_without_error_is_left_as_it_is() -> None:
     systems = audit_systems(AUDIT, {"twin": READER_SCORES})
-    row = corrected_win_rate(systems, AUDIT, "twin", READER_SCORES, "dpo", "base")
+    [row] = corrected_win_rates(systems, AUDIT, "twin", READER_SCORES, [("dpo", "base")])
     assert [row["win_rate"], row["judge_rate"]] == pytest.approx([row["reader_rate"]] * 2)
 
 
@@ -115,7 +115,7 @@ def test_tables_name_every_system_judge_and_n() -> None:
 
 @pytest.mark.parametrize(("predicted", "reading"), [
     (0.8, "selection can explain it"), (0.6, "above selection"), (0.95, "below selection"),
-    (None, "scores never vary")])
+    (None, "scores do not vary")])
 def test_best_of_n_is_read_against_selection_alone(predicted: float | None, reading: str) -> None:
     row = {"system": "dpo+bon4@0.6", "opponent": "sft", "judge": "judge", "single": 0.6,
            "correlation": 0.5, "predicted": predicted, "observed": 0.8, "ci_low": 0.7,

@@ -156,7 +156,7 @@ def test_choices_are_shown_with_their_interval_and_what_guessing_gets() -> None:
     rows = choice_accuracy({"sft": [[-1.0, -2.0, -3.0, -4.0]] * 4,
                             "dpo": [[-1.0, -2.0, -3.0, -4.0]] * 3 + [[-2.0, -1.0, -3.0, -4.0]]})
     assert "| dpo | 4 | .25 | .75 [.30, .95] | -.25 [" in tables.choices_table(rows)
-    assert "No choice" in tables.choices_table([])
+    assert "did not measure the choice" in tables.choices_table([])
     [line] = choice_lines(rows)
     assert "4 questions (guessing gets .25): sft 1.00 [" in line
     assert choice_lines([]) == []

@@ -50,7 +50,7 @@ def test_the_interval_over_three_seeds_covers_the_truth(n: int, rate: float,
         chance = of_groups((3, n), random.normal(size=n), random)
         rates = rate + apart * random.normal(size=(3, 1))
         found = seed_spread(outcomes(chance, rates, 0.04))
-        held.append(found.low <= rate <= found.high)
+        held.append(found["low"] <= rate <= found["high"])
     assert 0.915 <= np.mean(held) <= 0.985
 
 
@@ -71,7 +71,7 @@ def test_the_corrected_interval_covers_the_truth_for_few_judged_prompts(rate: fl
         truth = outcomes(random.random(184), rate, 0.1)
         flattering = np.where(random.random(184) < 0.4, 1.0, truth)
         found = prediction_powered_win_rate(flattering[120:], flattering[:120], truth[:120], 1.0)
-        held.append(found.low <= rate <= found.high)
+        held.append(found["low"] <= rate <= found["high"])
     assert 0.925 <= np.mean(held) <= 0.985
 
 
@@ -125,20 +125,20 @@ def test_the_spread_over_seeds_widens_when_seeds_disagree() -> None:
     agreeing = random.random((3, 200)) < 0.6
     disagreeing = random.random((3, 200)) < np.array([[0.4], [0.6], [0.8]])
     calm, torn = seed_spread(agreeing), seed_spread(disagreeing)
-    assert torn.high - torn.low > 3 * (calm.high - calm.low)
-    assert torn.between_seeds == pytest.approx(np.std(torn.per_seed, ddof=1))
-    assert torn.mean == pytest.approx(np.mean(torn.per_seed))
-    assert seed_spread(disagreeing[::-1, ::-1]).low == pytest.approx(torn.low)
+    assert torn["high"] - torn["low"] > 3 * (calm["high"] - calm["low"])
+    assert torn["between_seeds"] == pytest.approx(np.std(torn["per_seed"], ddof=1))
+    assert torn["mean"] == pytest.approx(np.mean(torn["per_seed"]))
+    assert seed_spread(disagreeing[::-1, ::-1])["low"] == pytest.approx(torn["low"])
 
 
 def test_one_seed_and_one_prompt_have_a_spread_too() -> None:
     alone = seed_spread([[1, 0, 1, 1]])
-    assert (alone.mean, alone.between_seeds) == (0.75, 0)
-    assert alone.low < 0.4 < 0.9 < alone.high
+    assert (alone["mean"], alone["between_seeds"]) == (0.75, 0)
+    assert alone["low"] < 0.4 < 0.9 < alone["high"]
     same = seed_spread([[1.0], [1.0], [0.0]])
-    assert same.low < same.mean < same.high
-    assert seed_spread([[1.0]]).low < 0.25
-    assert 0.75 < seed_spread(np.ones((3, 16))).low < 0.85  # as of 16 prompts, not of 48
+    assert same["low"] < same["mean"] < same["high"]
+    assert seed_spread([[1.0]])["low"] < 0.25
+    assert 0.75 < seed_spread(np.ones((3, 16)))["low"] < 0.85  # as of 16 prompts, not of 48
     with pytest.raises(ValueError, match="an outcome is missing"):
         seed_spread([[1.0, np.nan]])
     with pytest.raises(ValueError, match="no prompt was judged in every seed"):
