@@ -1,8 +1,8 @@
 """KL(policy || reference) at every response token of a packed row, exact over the vocabulary.
 
-Summed over an answer that was sampled from the policy, it estimates the KL of whole answers as the
-log-ratio of the sampled tokens does, but with far less noise and never below zero: only the
-prefixes are random, not the token at each of them.
+Summed over an answer sampled from the policy, it estimates the KL of whole answers as the sum of
+the sampled tokens' log-ratios does, but with far less noise and never below zero: only the prefixes
+are random, not the token at each of them.
 """
 
 import torch
