@@ -1,10 +1,10 @@
 """The sampling engine: many sequences a forward pass, one token a sequence, no row left idle.
 
 A prompt passes through the model once; its keys and values are copied into one slot a sample. Every
-step adds one token to each slot in use. A sample that ends leaves its slot, and a waiting sample
+step adds one token to each slot in use. A sample that ends frees its slot, and a waiting sample
 takes it at once (continuous batching, Yu et al. 2022). When none waits, the last slot moves into
-the hole, so that the batch shrinks. A row's random numbers come from its own stream, seeded by
-(seed, prompt id, sample number): no result depends on what else is in the batch.
+the hole, so that the batch shrinks. Each sample has its random stream, seeded by (seed, prompt id,
+sample number): no result depends on what else is in the batch.
 """
 
 import hashlib
@@ -26,12 +26,12 @@ from lib.modeling.packed.logps import decoder_of
 from lib.runtime.devices import cpu_has_amx, keep_freed_memory
 
 CPU_ROW_MULTIPLE = 8  # see `rows_in_pass`
-AMX_ROWS = 40  # the fewest with AMX, see there too
+AMX_ROWS = 40  # the fewest rows with AMX, see there too
 
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """A prompt to sample answers to: its id, its place in the caller's list, its token ids."""
+    """A prompt to sample answers to: its id, its index among the prompts, its token ids."""
 
     id: str
     index: int
@@ -40,14 +40,14 @@ class SampleRequest:
 
 @dataclass
 class Sample:
-    """One answer: its token ids as drawn, a stop token included, and their log-probabilities."""
+    """One answer: its token ids as drawn, any stop token included, and summed log-probabilities."""
 
     request: SampleRequest
     number: int  # which of its prompt's samples
     tokens: list[int] = field(default_factory=list)
-    finish: str = ""  # "stop", "length", or "" while it is being written
+    finish: str = ""  # "stop", "length", or "" while it grows
     logprob: float = 0.0  # under the policy at temperature 1, unfiltered
-    sampling_logprob: float = 0.0  # under the distribution that was sampled from
+    sampling_logprob: float = 0.0  # under the sampling distribution
 
     @property
     def length(self) -> int:
@@ -62,12 +62,12 @@ def random_stream(seed: int, prompt_id: str, sample: int, numbers: int) -> np.nd
 
 
 def rows_in_pass(rows: int, slots: int, device: torch.device, dtype: torch.dtype) -> int:
-    """Rows to compute, idle ones among them, so that a row's result is the same in any batch.
+    """Rows to compute, idle ones included, so that a row's result is the same in any batch.
 
-    Measured: from 2 rows on, oneDNN's products of a row do not depend on their number, except in
-    bf16 with AMX, where one kernel takes up to 32 rows and another takes more; the two differ in
-    the last bit of one number in 10,000. CUDA's kernels change at many numbers of rows, so there
-    every pass computes all slots.
+    Measured: from 2 rows on, oneDNN's product of a row does not depend on their number, except in
+    bf16 with AMX, where one kernel computes up to 32 rows and another more; the two differ in the
+    last bit of one number in 10,000. CUDA's kernels change at many numbers of rows, so there every
+    pass computes all slots.
     """
     if device.type != "cpu":
         return slots
@@ -89,7 +89,7 @@ class Engine:
         self.device, self.dtype = model.device, model.dtype
         self.capacity = max(len(request.tokens) for request in requests) + settings.max_new_tokens
         self.waiting = self._samples_of(requests)
-        self.left = len(requests) * settings.samples  # samples not yet admitted
+        self.left = len(requests) * settings.samples  # samples that wait for a slot
         self.prompt: PromptCache | None = None  # of the request whose samples are being admitted
         self.running: list[Sample | None] = []  # one a slot in use; None is a hole
         self.cache: SlotCache | None = None
@@ -123,7 +123,7 @@ class Engine:
     # --- admission -----------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        """Fill holes and free slots with waiting samples, then close the holes that are left."""
+        """Fill holes and free slots with waiting samples, then close the other holes."""
         holes = [slot for slot, sample in enumerate(self.running) if sample is None]
         free = len(holes) + (self.slots - len(self.running) if self.cache else self.left)
         for sample in islice(self.waiting, min(free, self.left)):
@@ -142,8 +142,8 @@ class Engine:
     def _prefill(self, request: SampleRequest) -> PromptCache:
         """One pass over the prompt, without the vocabulary head.
 
-        Each sample then begins by feeding the last prompt token, which writes the same keys and
-        values again: one path gives all logits.
+        Each sample begins with the last prompt token once more, which writes the same keys and
+        values again, so that one path gives all logits.
         """
         prompt = PromptCache()
         tokens = torch.tensor([request.tokens], device=self.device)
@@ -153,7 +153,7 @@ class Engine:
         return prompt
 
     def _allocate(self) -> None:
-        """Make the slots' state, as many as wanted, needed, and allowed by the memory budget."""
+        """Make the state of the slots: `settings.rows`, fewer if samples or memory are fewer."""
         settings, slot_bytes = self.settings, self.prompt.bytes_per_token * self.capacity
         slots = min(settings.rows, self.left)
         if settings.memory_gb is not None:
@@ -173,7 +173,7 @@ class Engine:
     def _place(self, sample: Sample, slot: int) -> None:
         prompt, settings = sample.request.tokens, self.settings
         self.cache.insert(self.prompt, slot)
-        self.history[slot] = prompt[0]  # what the penalty sees beyond the end is a prompt token
+        self.history[slot] = prompt[0]  # beyond the end the penalty then sees a prompt token
         self.history[slot, :len(prompt)] = torch.tensor(prompt)
         self.positions[slot] = len(prompt) - 1
         self.uniforms[slot] = torch.from_numpy(random_stream(
@@ -208,7 +208,7 @@ class Engine:
                           past_key_values=self.cache, use_cache=True).logits[:, -1]
 
     def _draw(self, logits: Tensor) -> Tensor:
-        """Draw each row's token, write it down, and advance; returns [rows]."""
+        """Draw each row's token, add it to the history, and advance; returns [rows]."""
         settings, rows = self.settings, len(logits)
         positions = self.positions[:rows]
         taken = torch.tensor([len(sample.tokens) for sample in self.running], device=self.device)
@@ -224,7 +224,7 @@ class Engine:
         return tokens
 
     def _record(self, tokens: list[int]) -> list[Sample]:
-        """Give each running sample its token; take out those that ended, leaving holes."""
+        """Give each running sample its token; remove those that ended, which leaves holes."""
         ended = []
         for slot, (sample, token) in enumerate(zip(self.running, tokens, strict=True)):
             sample.tokens.append(token)
@@ -239,5 +239,5 @@ class Engine:
         if not any(self.running):
             self.running = []
             if not self.left:
-                self.cache = None  # its memory can go before the weights are given back
+                self.cache = None  # frees its memory before the weights are restored
         return ended

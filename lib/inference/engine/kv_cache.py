@@ -17,9 +17,9 @@ BLOCKS = {"cpu": 32, "cuda": 256}  # columns by which the width grows
 
 
 class PromptCache:
-    """Keys and values of one prompt as a model writes them, [1, kv_heads, tokens, dim] a layer.
+    """Keys and values of one prompt, [1, kv_heads, tokens, dim] a layer.
 
-    Passed to a model as `past_key_values` for the one forward pass over the prompt.
+    It is the `past_key_values` of the forward pass over the prompt.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class PromptCache:
         return key, value
 
     def get_seq_length(self, layer: int = 0) -> int:
-        """Tokens seen before this pass: none."""
+        """Tokens before this pass: none."""
         return 0
 
     @property
@@ -43,22 +43,22 @@ class PromptCache:
 
 
 class SlotCache:
-    """Keys and values of up to `rows` sequences, passed to a model as `past_key_values`.
+    """Keys and values of up to `rows` sequences, the `past_key_values` of decoding passes.
 
-    Before a decoding pass, `point_at` says how many slots take part and where each one writes.
+    Before a decoding pass, `point_at` sets how many slots take part and where each one writes.
     """
 
     def __init__(self, rows: int) -> None:
         self.rows, self.width = rows, 0
-        self.version = 0  # another one whenever keys and values have moved
+        self.version = 0  # grows whenever keys and values move
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
 
     def fit(self, columns: int, rows: int) -> None:
-        """Make room for `columns` tokens in `rows` slots, or free room once half of it is unused.
+        """Make room for `columns` tokens in `rows` slots; free it once half of it is unused.
 
-        Contents stay. New columns are zero and not uninitialised: a masked column has weight 0, and
-        0 times NaN is NaN.
+        Contents stay. New columns are zero, because a masked column has weight 0, and 0 times NaN
+        is NaN.
         """
         block = BLOCKS[self.keys[0].device.type]
         width = -(-columns // block) * block
@@ -72,7 +72,7 @@ class SlotCache:
                 new[:kept_rows, :, kept:] = 0
                 new[kept_rows:] = 0
         self.rows, self.width, self.version = rows, width, self.version + 1
-        release_memory()  # tensors of the old width leave holes that none of the new ones fits
+        release_memory()  # tensors of the new width fit none of the old ones' memory
 
     def insert(self, prompt: PromptCache, slot: int) -> None:
         """Copy a prompt's keys and values into a slot."""
@@ -100,7 +100,7 @@ class SlotCache:
     def update(self, key: Tensor, value: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
         """Write one token a slot; key and value are [rows, kv_heads, 1, head_dim].
 
-        Rows beyond the slots that take part are idle and leave nothing. Returns views of all
+        Rows beyond the slots that take part are idle and write nothing. Returns views of all
         columns of those slots, [slots, kv_heads, width, head_dim].
         """
         slots, keys, values = len(self._slots), self.keys[layer], self.values[layer]
@@ -109,5 +109,5 @@ class SlotCache:
         return keys[:slots], values[:slots]
 
     def get_seq_length(self, layer: int = 0) -> int:
-        """Columns in use or reserved; positions are passed explicitly, so no model relies on it."""
+        """Columns in use or reserved; no model relies on it, because positions are explicit."""
         return self.width

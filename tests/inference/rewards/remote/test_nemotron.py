@@ -146,7 +146,7 @@ def test_the_hosted_api_without_a_key_stops_before_any_call(
         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NVIDIA_API_KEY", raising=False)
     with pytest.raises(ApiStoppedError, match="NVIDIA_API_KEY is not set"):
-        NemotronRewardModel().score([conversation("p", "a")])
+        NemotronRewardModel(ApiSettings()).score([conversation("p", "a")])
 
 
 @pytest.mark.parametrize("key", ["nvapi-two\nlines", "nvapi-\u20ac", "two words"])
@@ -154,7 +154,7 @@ def test_a_broken_key_stops_the_run_and_is_not_repeated(
         key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NVIDIA_API_KEY", key)
     with pytest.raises(ApiStoppedError, match="characters that no API key has") as error:
-        NemotronRewardModel().probe()
+        NemotronRewardModel(ApiSettings()).probe()
     assert key not in str(error.value)
 
 
