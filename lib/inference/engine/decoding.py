@@ -15,12 +15,12 @@ from itertools import islice
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from lib.inference.engine.cuda_graph import RecordedPass
 from lib.inference.engine.distributions import draw, penalised, policy_logps
-from lib.inference.engine.kv_cache import PromptCache, SlotCache
-from lib.inference.engine.slot_attention import SlotMasks
+from lib.inference.engine.kv_cache import SlotCache
+from lib.inference.engine.slot_attention import slot_masks
 from lib.inference.sampling_settings import SamplingSettings
 from lib.modeling.packed.logps import decoder_of
 from lib.runtime.devices import cpu_has_amx, keep_freed_memory
@@ -90,7 +90,7 @@ class Engine:
         self.capacity = max(len(request.tokens) for request in requests) + settings.max_new_tokens
         self.waiting = self._samples_of(requests)
         self.left = len(requests) * settings.samples  # samples that wait for a slot
-        self.prompt: PromptCache | None = None  # of the request whose samples are being admitted
+        self.prompt: DynamicCache | None = None  # of the request whose samples are being admitted
         self.running: list[Sample | None] = []  # one a slot in use; None is a hole
         self.cache: SlotCache | None = None
         self.recorded = RecordedPass(lambda: self._pass(self.slots, self.slots))  # CUDA only
@@ -110,15 +110,11 @@ class Engine:
         """Admit what fits, add one token to every running sample, return those that ended."""
         self._admit()
         rows = len(self.running)
-        kept = self.slots if self.left else self._attended(rows)
+        # On CPU a slot's result depends on no other slot, so slots that nobody needs go.
+        kept = rows if self.device.type == "cpu" and not self.left else self.slots
         self.cache.fit(max(sample.length for sample in self.running), kept)
-        logits = self._forward(rows)[:rows]
-        tokens = self._draw(logits)
+        tokens = self._draw(self._forward(rows)[:rows])
         return self._record(tokens.tolist())
-
-    def _attended(self, rows: int) -> int:
-        """Slots that take part in attention; on CPU a slot's result depends on no other slot."""
-        return rows if self.device.type == "cpu" else self.slots
 
     # --- admission -----------------------------------------------------------------------------
 
@@ -139,13 +135,13 @@ class Engine:
             self._close(hole)
         self.positions[len(self.running):] = 0  # idle rows must stay within the cache
 
-    def _prefill(self, request: SampleRequest) -> PromptCache:
+    def _prefill(self, request: SampleRequest) -> DynamicCache:
         """One pass over the prompt, without the vocabulary head.
 
         Each sample begins with the last prompt token once more, which writes the same keys and
         values again, so that one path gives all logits.
         """
-        prompt = PromptCache()
+        prompt = DynamicCache()
         tokens = torch.tensor([request.tokens], device=self.device)
         positions = torch.arange(tokens.shape[1], device=self.device)[None]
         decoder_of(self.model)(input_ids=tokens, position_ids=positions, past_key_values=prompt,
@@ -154,7 +150,9 @@ class Engine:
 
     def _allocate(self) -> None:
         """Make the state of the slots: `settings.rows`, fewer if samples or memory are fewer."""
-        settings, slot_bytes = self.settings, self.prompt.bytes_per_token * self.capacity
+        settings = self.settings
+        slot_bytes = self.capacity * sum(  # a token's keys and values over all layers
+            x[0, :, 0].nbytes for layer in self.prompt.layers for x in (layer.keys, layer.values))
         slots = min(settings.rows, self.left)
         if settings.memory_gb is not None:
             slots = min(slots, int(settings.memory_gb * 1e9 // slot_bytes))
@@ -202,7 +200,7 @@ class Engine:
         """The logits of `rows` slots, [rows, vocabulary]; those from `attended` on are idle."""
         positions = self.positions[:rows]
         self.cache.point_at(positions[:attended])
-        masks = SlotMasks(positions[:attended], self.cache.width, self.dtype)
+        masks = slot_masks(positions[:attended], self.cache.width, self.dtype)
         tokens = self.history[:rows].gather(1, positions[:, None])
         return self.model(input_ids=tokens, position_ids=positions[:, None], masks=masks,
                           past_key_values=self.cache, use_cache=True).logits[:, -1]

@@ -10,36 +10,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from lib.runtime.devices import release_memory
 
 BLOCKS = {"cpu": 32, "cuda": 256}  # columns by which the width grows
-
-
-class PromptCache:
-    """Keys and values of one prompt, [1, kv_heads, tokens, dim] a layer.
-
-    It is the `past_key_values` of the forward pass over the prompt.
-    """
-
-    def __init__(self) -> None:
-        self.keys: list[Tensor] = []
-        self.values: list[Tensor] = []
-
-    def update(self, key: Tensor, value: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
-        """Keep one layer's keys and values; transformers calls this once a layer, in order."""
-        self.keys.append(key)
-        self.values.append(value)
-        return key, value
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        """Tokens before this pass: none."""
-        return 0
-
-    @property
-    def bytes_per_token(self) -> int:
-        """Memory of one token's keys and values over all layers."""
-        return sum(x[0, :, 0].numel() * x.element_size() for x in (*self.keys, *self.values))
 
 
 class SlotCache:
@@ -74,15 +49,15 @@ class SlotCache:
         self.rows, self.width, self.version = rows, width, self.version + 1
         release_memory()  # tensors of the new width fit none of the old ones' memory
 
-    def insert(self, prompt: PromptCache, slot: int) -> None:
+    def insert(self, prompt: DynamicCache, slot: int) -> None:
         """Copy a prompt's keys and values into a slot."""
+        keys, values = zip(*((layer.keys, layer.values) for layer in prompt.layers), strict=True)
         if not self.keys:
-            self.keys, self.values = self._empty(prompt.keys), self._empty(prompt.values)
-        tokens = prompt.keys[0].shape[2]
+            self.keys, self.values = self._empty(keys), self._empty(values)
+        tokens = keys[0].shape[2]
         self.fit(max(tokens, self.width), self.rows)
-        for mine, theirs in ((self.keys, prompt.keys), (self.values, prompt.values)):
-            for target, source in zip(mine, theirs, strict=True):
-                target[slot, :, :tokens] = source[0]
+        for target, source in zip((*self.keys, *self.values), (*keys, *values), strict=True):
+            target[slot, :, :tokens] = source[0]
 
     def _empty(self, like: Sequence[Tensor]) -> list[Tensor]:
         return [x.new_zeros(self.rows, x.shape[1], self.width, x.shape[3]) for x in like]

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers.activations import SiLUActivation
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from lib.inference.engine.slot_attention import SlotMasks, slot_attention
+from lib.inference.engine.slot_attention import Masks, slot_attention
 from lib.modeling.packed.logps import decoder_of
 
 DECODERS = ("LlamaModel", "Qwen2Model")
@@ -88,7 +88,7 @@ class LeanForward:
         self.decoder = decoder
 
     def __call__(self, input_ids: Tensor, position_ids: Tensor, past_key_values: object,
-                 masks: SlotMasks | None = None, **_: object) -> BaseModelOutputWithPast:
+                 masks: Masks | None = None, **_: object) -> BaseModelOutputWithPast:
         """Last hidden states of tokens [rows, tokens] at positions [rows, tokens].
 
         masks: of a decoding pass over the slots of `past_key_values`; None for a prompt's pass.
@@ -108,7 +108,7 @@ class LeanForward:
         return BaseModelOutputWithPast(_normed(decoder.norm, hidden))
 
     def _attention(self, attention: nn.Module, normed: Tensor, rotation: tuple[Tensor, Tensor],
-                   index: int, cache: object, masks: SlotMasks | None) -> Tensor:
+                   index: int, cache: object, masks: Masks | None) -> Tensor:
         """One layer's attention, [rows, tokens, width]; rotation as in Su et al. 2021, eq. 34."""
         dim, (cos, sin) = attention.head_dim, rotation
         heads = attention.qkv_proj(normed).unflatten(-1, (-1, dim))  # [rows, tokens, heads, dim]

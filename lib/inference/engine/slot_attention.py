@@ -6,30 +6,29 @@ with the query heads of a group as rows; on CPU that is about twice as fast as
 scaled_dot_product_attention. A prompt's pass is ordinary causal attention.
 """
 
+from collections.abc import Callable
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
+Masks = Callable[[int, int, int | None], Tensor]  # (kv_heads, groups, window) -> a layer's mask
 
-class SlotMasks:
-    """Additive masks of one decoding pass, made once and shared by its layers.
+
+def slot_masks(positions: Tensor, width: int, dtype: torch.dtype) -> Masks:
+    """Additive masks of one decoding pass, each made once: [rows * kv_heads, groups, width].
 
     positions: column that each row writes in this pass, [rows]; a row does not see later columns,
     nor, in layers with a sliding window, columns a window or more behind.
     """
-
-    def __init__(self, positions: Tensor, width: int, dtype: torch.dtype) -> None:
-        self.positions, self.width, self.dtype = positions, width, dtype
-        self._made: dict[tuple, Tensor] = {}
-
-    def of(self, kv_heads: int, groups: int, window: int | None) -> Tensor:
-        """The mask of a layer, [rows * kv_heads, groups, width]: 0 where visible, else -inf."""
-        shape = (kv_heads, groups, window)
-        if shape not in self._made:
-            mask = _mask(self.positions[:, None], self.width, window, self.dtype)[:, None, None]
-            self._made[shape] = mask.expand(-1, kv_heads, groups, -1).flatten(0, 1).contiguous()
-        return self._made[shape]
+    @cache
+    def mask(kv_heads: int, groups: int, window: int | None) -> Tensor:
+        """0 where a row sees a column, else -inf."""
+        rows = _mask(positions[:, None], width, window, dtype)[:, None, None]
+        return rows.expand(-1, kv_heads, groups, -1).flatten(0, 1).contiguous()
+    return mask
 
 
 def _mask(last: Tensor, width: int, window: int | None, dtype: torch.dtype) -> Tensor:
@@ -43,7 +42,7 @@ def _mask(last: Tensor, width: int, window: int | None, dtype: torch.dtype) -> T
 
 
 def slot_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
-                   attention_mask: None, scaling: float, masks: SlotMasks | None = None,
+                   attention_mask: None, scaling: float, masks: Masks | None = None,
                    sliding_window: int | None = None, softcap: float | None = None,
                    **_: object) -> tuple[Tensor, None]:
     """Attention of one new token a row (with `masks`) or of one whole prompt (without).
@@ -57,7 +56,7 @@ def slot_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
     slots, kv_heads = key.shape[:2]
     groups = heads // kv_heads
     grouped = query[:slots].reshape(slots * kv_heads, groups, dim)
-    mask = masks.of(kv_heads, groups, sliding_window)
+    mask = masks(kv_heads, groups, sliding_window)
     weights = _weights(grouped, key.flatten(0, 1), mask, scaling, softcap)
     out = torch.bmm(weights, value.flatten(0, 1)).view(slots, 1, heads, dim)
     return (out if slots == rows else pad(out, (0, 0, 0, 0, 0, 0, 0, rows - slots))), None
