@@ -121,8 +121,8 @@ def _requests(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     ids = [prompt["id"] for prompt in prompts]
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
-        raise ValueError(f"two prompts have the id {twice!r}; give each its own, because seeds and "
-                         "resuming go by it")
+        raise ValueError(f"two prompts have the id {twice!r}; give each another id, because seeds "
+                         "and resuming depend on it")
     encoded = [encode_within(tokenizer, prompt, settings.max_prompt_tokens) for prompt in prompts]
     check_context(model.config, prompts, [len(tokens) for tokens, _ in encoded], settings)
     requests = [SampleRequest(name, index, tuple(tokens))

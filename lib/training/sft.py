@@ -59,7 +59,7 @@ class SFTObjective:
         return [PackedRow(collate([self.sequences[i] for i in row], device), row) for row in rows]
 
     def weight(self, examples: Sequence[int]) -> float:
-        """Response tokens of the examples, first tokens left out."""
+        """Response tokens of the examples that have a log-probability."""
         return sum(self._weights[i] for i in examples)
 
     def computed_together(self, examples: Sequence[int]) -> list[ExampleGroup]:

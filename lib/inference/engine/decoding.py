@@ -1,4 +1,4 @@
-"""The sampling engine: many sequences a forward pass, one token a sequence, no row left idle.
+"""The sampling engine: many sequences a forward pass, one token a sequence, few idle rows.
 
 A prompt passes through the model once; its keys and values are copied into one slot a sample. Every
 step adds one token to each slot in use. A sample that ends frees its slot, and a waiting sample

@@ -1,4 +1,4 @@
-"""Attention over slots: each row sees its own cached columns up to its own position.
+"""Attention over slots: each row sees the cached columns of its slot up to its position.
 
 It is registered with transformers' attention interface as `slots`, for any decoder that uses the
 interface. Decoding is two batched products and a softmax over [rows x kv_heads] small matrices,

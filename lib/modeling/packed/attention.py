@@ -95,7 +95,7 @@ def segments_attention(module: nn.Module, query: Tensor, key: Tensor, value: Ten
     """Attention piece by piece. query [1, heads, T, dim], key and value [1, kv_heads, T, dim].
 
     Returns [1, T, heads, dim]. The prompt and its first answer lie together and are one causal
-    piece; every further answer takes the prompt's keys in front of its own.
+    piece; every further answer has the prompt's keys in front of its keys.
     """
     parts = zip(*(x.split(layout.part_lengths, 2) for x in (query, key, value)), strict=True)
     pieces = []

@@ -51,8 +51,8 @@ class _Lookup(torch.autograd.Function):
 def embed(embedding: nn.Module, ids: Tensor) -> Tensor | None:
     """Token embeddings of `ids`, [..., width]; None where the model must look them up itself.
 
-    That is the case for frozen weights, for weights that are their own masters, and for layers that
-    do more than a lookup (Gemma scales).
+    That is the case for weights without a separate master (frozen or float32 ones) and for layers
+    that do more than a lookup (Gemma scales).
     """
     if (type(embedding) is not nn.Embedding or not torch.is_grad_enabled()
             or master_of(embedding.weight) is None):

@@ -30,8 +30,8 @@ class _TokenLogps(torch.autograd.Function):
         for begin in range(0, len(hidden), chunk):
             piece = slice(begin, begin + chunk)
             logits = _logits(hidden[piece], weight, bias, softcap)
-            own = logits.gather(1, targets[piece, None])[:, 0].float()
-            logps[piece] = own - log_sum_exp(logits)
+            target_logits = logits.gather(1, targets[piece, None])[:, 0].float()
+            logps[piece] = target_logits - log_sum_exp(logits)
         ctx.save_for_backward(hidden, weight, bias, targets, logps)
         ctx.chunk, ctx.softcap, ctx.master = chunk, softcap, master_of(weight)
         return logps

@@ -47,7 +47,7 @@ class Head:
     prompts: int
     options: HeadOptions
     ridge: float
-    cv_accuracy: float  # on pairs whose prompt was left out of the fit
+    cv_accuracy: float  # on pairs of prompts outside the fit
     cv_loss: float
 
     def __call__(self, features: np.ndarray) -> np.ndarray:

@@ -94,8 +94,8 @@ class NemotronRewardModel(StreamingRewardModel):
                 progress.advance(note=f"{missing} missing" if missing else "")
                 yield index, result
         if missing:
-            say(f"{self.name}: {missing} of {len(conversations)} answers have no score; they are "
-                "left out of every comparison")
+            say(f"{self.name}: {missing} of {len(conversations)} answers have no score; "
+                "comparisons skip them")
 
     def _result(self, transport: Transport, conversation: Conversation) -> ScoreResult:
         if problem := self._problem(conversation):
