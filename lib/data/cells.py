@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from lib.data.chat import ROLES, Message
+from lib.data.chat import MESSAGE_ROLES, Message
 from lib.runtime.files import Row, sha256_of_value
 
 UNENCODABLE = re.compile("[\0\ud800-\udfff]")
@@ -99,9 +99,9 @@ class Cells:
         return self.row[column]
 
     def _message(self, column: str, entry: object) -> Message:
-        if not isinstance(entry, dict) or entry.get("role") not in ROLES:
+        if not isinstance(entry, dict) or entry.get("role") not in MESSAGE_ROLES:
             raise self.error(column, f"is {_shown(entry)}",
-                             f"a message with a role of {', '.join(ROLES)}")
+                             f"a message with a role of {', '.join(MESSAGE_ROLES)}")
         content = self._clean(f"{column}.content", entry.get("content"))
         return {"role": entry["role"], "content": content}
 

@@ -17,7 +17,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, str]  # role (system, user or assistant) and content
-ROLES = ("system", "user", "assistant")
+MESSAGE_ROLES = ("system", "user", "assistant")
 BREAK = "\ue000"  # a private-use character: put into a special token, it makes plain text of it
 
 
@@ -152,9 +152,9 @@ def _segments(
 def _checked(message: Message, special: re.Pattern[str]) -> Message:
     """The message with its special tokens broken, so that only the template's are whole."""
     role, content = message.get("role"), message.get("content")
-    if role not in ROLES or not isinstance(content, str):
+    if role not in MESSAGE_ROLES or not isinstance(content, str):
         raise ChatError(f"a message has role {role!r} and {type(content).__name__} as content; "
-                        f"expected text from one of {', '.join(ROLES)}")
+                        f"expected text from one of {', '.join(MESSAGE_ROLES)}")
     content = content.replace(BREAK, BREAK * 2)
     return {"role": role, "content": special.sub(_broken, content)}
 

@@ -1,8 +1,8 @@
-"""Best-of-N: which of a prompt's answers to take, what that gains, and what it costs in KL.
+"""Best-of-N: which of a prompt's answers it picks, what that gains, and what it costs in KL.
 
-Rewards come as arrays [N] for one prompt or [prompts, N], and the result has one entry a prompt.
-NaN (or None) is a reward that is missing. Selection, the unbiased curve over n and the KL bound
-follow WebGPT (Nakano et al. 2021), Gao et al. 2022 and Beirami et al. 2024.
+Rewards are arrays [N] for one prompt or [prompts, N], and the result has one entry a prompt. NaN
+(or None) is a missing reward. The unbiased curve over n is that of WebGPT (Nakano et al. 2021), the
+KL bound that of Gao et al. 2022 and Beirami et al. 2024.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaln, softmax, xlogy
+from scipy.special import gammaln, softmax
 
 
 def best_of_n(rewards: Sequence[float | None]) -> int | None:
@@ -25,8 +25,7 @@ def best_of_n(rewards: Sequence[float | None]) -> int | None:
 def random_of_n(n: int, prompt_id: str, seed: int = 0) -> int:
     """Control for Best-of-N: a random index, always the same for one prompt and seed.
 
-    The same candidates at the same temperature, chosen without the reward: the difference is what
-    the reward's choice brings.
+    Best-of-N minus this choice among the same candidates is what the reward adds.
     """
     if n < 1:
         raise ValueError(f"n is {n}; a choice needs at least 1 candidate")
@@ -39,9 +38,9 @@ def best_of_n_curve(proxy: ArrayLike, gold: ArrayLike) -> np.ndarray:
 
     proxy and gold [N] or [prompts, N], without missing values; returns the same shape, n - 1 on
     the last axis. Unbiased: the mean over all subsets of n, computed from the sorted proxy as
-    sum_i C(i-1, n-1) / C(N, n) * gold_i (Nakano et al. 2021, app. I). Gold is averaged over equal
-    proxies, so that the curve does not depend on the order of the samples. Use gold = proxy for
-    the proxy's own curve, and gold = 1[beats the opponent] for a win rate.
+    sum_i C(i-1, n-1) / C(N, n) * gold_i (Nakano et al. 2021, app. I). Samples with equal proxies
+    share their mean gold, so that the curve does not depend on the order of the samples. Use gold =
+    proxy for the curve of the proxy itself, and gold = 1[beats the opponent] for a win rate.
     """
     proxy, gold = np.asarray(proxy, float), np.asarray(gold, float)
     if proxy.shape != gold.shape or proxy.ndim not in (1, 2) or proxy.size == 0:
@@ -62,7 +61,7 @@ def _sorted_gold(proxy: np.ndarray, gold: np.ndarray) -> np.ndarray:
 
 
 def _pick_probabilities(samples: int) -> np.ndarray:
-    """P(the i-th smallest is the largest of n drawn without replacement), [i, n], from 1 both."""
+    """P(the i-th smallest is the largest of n drawn without replacement), [i, n], both from 1."""
     rank, n = np.arange(1, samples + 1)[:, None], np.arange(1, samples + 1)[None, :]
     logs = _log_binomial(rank - 1, n - 1) - _log_binomial(samples, n)
     return np.where(rank >= n, np.exp(logs), 0.0)
@@ -77,30 +76,13 @@ def kl_bound(n: ArrayLike) -> np.ndarray | float:
     """Upper bound log n - (n - 1) / n on KL(Best-of-n || sampling distribution), in nats.
 
     Where candidates repeat (low temperature) the bound can be far above the KL (Beirami et al.
-    2024). It is relative to the distribution that was sampled from, temperature and top-k included,
-    and not to the policy itself.
+    2024). The sampling distribution includes temperature and top-k; it is not the policy itself.
     """
     n = np.asarray(n, float)
     if (n < 1).any():
         raise ValueError(f"n is {n.min():g}; Best-of-n needs n of at least 1")
     bound = np.log(n) - (n - 1) / n
     return float(bound) if bound.ndim == 0 else bound
-
-
-def best_of_n_probabilities(probabilities: ArrayLike, n: int) -> np.ndarray:
-    """Distribution of the best of n draws over outcomes listed in ascending reward order, [K].
-
-    With the cumulative distribution F it is F_i^n - F_(i-1)^n.
-    """
-    cumulative = np.concatenate(([0.0], np.cumsum(np.asarray(probabilities, float))))
-    return np.diff(cumulative**n)
-
-
-def best_of_n_kl(probabilities: ArrayLike, n: int) -> float:
-    """Exact KL(Best-of-n || p) in nats for outcomes listed in ascending reward order, p [K]."""
-    p = np.asarray(probabilities, float)
-    best = best_of_n_probabilities(p, n)
-    return float((xlogy(best, best) - xlogy(best, p)).sum())
 
 
 def soft_best_of_n(rewards: ArrayLike, lam: float) -> np.ndarray:
@@ -133,24 +115,6 @@ def mbr_best_of_n(rewards: ArrayLike, similarity: ArrayLike, beta: float) -> int
         raise ValueError("all rewards of a prompt are missing; leave the prompt out")
     best = np.nanargmax(scores, -1)
     return int(best) if best.ndim == 0 else best
-
-
-def gao_fit(n: ArrayLike, gold: ArrayLike) -> dict[str, float]:
-    """Fit gold(d) = d (alpha - beta d) with d = sqrt(kl_bound(n)), by least squares through 0.
-
-    n and gold [points], gold relative to its value at n = 1. Returns alpha, beta, and the curve's
-    peak: `d_peak` = alpha / (2 beta) and `gold_peak` = alpha^2 / (4 beta), both NaN where the fit
-    does not turn over (beta <= 0). Source: Gao et al. 2022, sec. 1.
-    """
-    distance = np.sqrt(kl_bound(np.atleast_1d(n)))
-    if np.count_nonzero(distance) < 2:
-        raise ValueError(f"n is {np.asarray(n).tolist()}; the fit needs at least two n above 1")
-    terms = np.stack((distance, -distance**2), 1)
-    alpha, beta = np.linalg.lstsq(terms, np.asarray(gold, float), rcond=None)[0]
-    turns = beta > 0
-    return {"alpha": float(alpha), "beta": float(beta),
-            "d_peak": float(alpha / (2 * beta)) if turns else float("nan"),
-            "gold_peak": float(alpha**2 / (4 * beta)) if turns else float("nan")}
 
 
 def _rewards(rewards: ArrayLike | Sequence[float | None]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Finished rows of an unfinished file, from which an interrupted run resumes.
 
-`<path>.partial.jsonl` begins with a line `{"key": ...}` that says what the rows depend on, then
-holds one row a line in the order in which they were finished.
+`<path>.partial.jsonl` begins with a line `{"key": ...}`, a hash of what the rows depend on. One row
+a line follows, in the order in which they were finished.
 """
 
 from collections.abc import Sequence
@@ -12,28 +12,33 @@ from lib.runtime.progress import say
 
 
 class PartialFile:
-    """Rows by their `id`, appended one at a time and at the end written to the final file.
+    """Rows with an `id`, appended one at a time and at the end written to the final file.
 
-    `rows` begin with those that an earlier run with the same key left. A damaged last line is
-    dropped and rows of another key are discarded, each with a message.
+    `rows` begin with those of an earlier run with the same key. A damaged last line and rows of
+    another key are dropped, each with a message.
     """
 
     def __init__(self, path: Path | str, key: str) -> None:
         self.path = Path(path)
         self.partial = self.path.with_name(f"{self.path.name}.partial.jsonl")
         self.key = key
-        self.rows = self._left_behind()
+        self.rows = self._earlier_rows()
         write_jsonl(self.partial, [{"key": key}, *self.rows])
 
-    def _left_behind(self) -> list[Row]:
+    def _earlier_rows(self) -> list[Row]:
         if not self.partial.exists():
             return []
         header, *rows = _read(self.partial)
         if header.get("key") != self.key:
             say(f"{self.partial.name}: made with other settings or another model; starting anew")
             return []
-        say(f"{self.partial.name}: going on after {len(rows)} finished prompts")
+        say(f"{self.partial.name}: resuming after {len(rows)} finished prompts")
         return rows
+
+    def missing(self, prompts: Sequence[Row]) -> list[Row]:
+        """The prompts without a finished row."""
+        done = {row["id"] for row in self.rows}
+        return [prompt for prompt in prompts if prompt["id"] not in done]
 
     def append(self, row: Row) -> None:
         """Add a finished row."""
@@ -41,10 +46,10 @@ class PartialFile:
         self.rows.append(row)
 
     def take_over(self) -> None:
-        """Add the rows that processes of this or an earlier start left in their shares.
+        """Add the rows of all processes' shares, those of an earlier run included.
 
-        A share is a partial file named by `share_of`; it is deleted, and rows of another key with
-        it.
+        A share is a partial file named by `share_of`. All are deleted; rows of another key are
+        dropped.
         """
         known = {row["id"] for row in self.rows}
         for share in sorted(self.path.parent.glob(f"{self.path.name}.share-*.partial.jsonl")):
@@ -70,7 +75,7 @@ def share_of(path: Path, rank: int) -> Path:
 
 
 def _read(partial: Path) -> list[Row]:
-    """Header and rows; an empty header where there is none."""
+    """Header and rows; an empty header for a file without one."""
     rows, lines = read_whole_lines(partial)
     if len(rows) < lines:
         say(f"{partial.name}, line {len(rows) + 1} of {lines}: damaged, dropped with what follows")

@@ -1,8 +1,7 @@
 """Prompts as token ids: chat format, the limit on length, and the model's context.
 
 A prompt that is too long loses the end of its last message. It keeps its beginning (a system
-message, the task) and the tokens that open the assistant's turn, without which the model would not
-answer.
+message, the task) and the tokens that open the assistant's turn.
 """
 
 from collections.abc import Sequence
@@ -40,7 +39,7 @@ def encode_within(tokenizer: PreTrainedTokenizerBase, prompt: Prompt,
 
 
 def _closing(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> list[int]:
-    """What the template writes after the last message's text, whatever that text is."""
+    """What the template writes after any text of the last message."""
     first, second = (
         encode_prompt(tokenizer, [*messages[:-1], messages[-1] | {"content": content}])
         for content in ("a", "1"))

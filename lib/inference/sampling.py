@@ -10,11 +10,10 @@
     tokens            their number
     finish            "stop", or "length" for an answer cut at `max_new_tokens`
     logprob           natural, summed over token_ids, under the policy at temperature 1
-    sampling_logprob  the same under the distribution that was sampled from
+    sampling_logprob  the same under the sampling distribution
 
-Whatever needs an answer's tokens reads token_ids: encoding the text again can give others. Equal
-seeds give equal answers, whatever the order of the prompts, the number of rows, or the point at
-which a run was resumed.
+Read an answer's tokens from token_ids, because encoding its text can give others. Equal seeds give
+equal answers in any order of prompts, for any number of rows, and after a resume.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -57,15 +56,14 @@ def sample_to_file(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
                    description: str = "sampling") -> list[Row]:
     """`sample` into a JSON Lines file, prompt by prompt; returns its rows.
 
-    Finished prompts are kept in `<path>.partial.jsonl`. A restart samples only the others and ends
-    with the same file; rows of other settings or another model are discarded with a message.
-    model_key: what tells this model's weights from others', such as their hash.
+    `<path>.partial.jsonl` keeps finished prompts. A restart samples only the others and ends with
+    the same file; it drops rows of other settings or another model with a message. model_key: an
+    identity of the model's weights, such as their hash.
     """
     partial = PartialFile(path, samples_key(model_key, model.dtype, settings, stops))
     partial.take_over()
-    done = {row["id"] for row in partial.rows}
-    left = [prompt for prompt in prompts if prompt["id"] not in done]
-    for row in iter_samples(model, tokenizer, left, settings, stops=stops, description=description):
+    for row in iter_samples(model, tokenizer, partial.missing(prompts), settings, stops=stops,
+                            description=description):
         partial.append(row)
     return partial.finish([prompt["id"] for prompt in prompts])
 
@@ -81,9 +79,9 @@ def iter_samples(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
                  prompts: Sequence[Prompt], settings: SamplingSettings, *,
                  stops: Sequence[int] | None = None,
                  description: str = "sampling") -> Iterator[Row]:
-    """Yield a prompt's row when its last answer has ended; the longest prompts come first.
+    """Yield each prompt's row when its last answer ends; the longest prompts come first.
 
-    In this order the rows of a batch are about equally wide, and memory is highest at the start.
+    In this order the rows of a batch have similar lengths, and memory is highest at the start.
     """
     requests, truncated = _requests(model, tokenizer, prompts, settings)
     if not requests:
@@ -123,8 +121,8 @@ def _requests(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     ids = [prompt["id"] for prompt in prompts]
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
-        raise ValueError(f"two prompts have the id {twice!r}; give each its own, because seeds and "
-                         "resuming go by it")
+        raise ValueError(f"two prompts have the id {twice!r}; give each another id, because seeds "
+                         "and resuming depend on it")
     encoded = [encode_within(tokenizer, prompt, settings.max_prompt_tokens) for prompt in prompts]
     check_context(model.config, prompts, [len(tokens) for tokens, _ in encoded], settings)
     requests = [SampleRequest(name, index, tuple(tokens))

@@ -12,8 +12,8 @@ from lib.runtime.settings import checked
 class SamplingSettings:
     """The `sampling` part of a profile.
 
-    `rows` and `memory_gb` do not change what is sampled. {policy} in `server` becomes base, sft or
-    dpo, which is also the name of the model that is asked for there.
+    `rows` and `memory_gb` do not change the answers. {policy} in `server` becomes base, sft or dpo,
+    which is also the model's name there.
     """
 
     samples: int = Field(4, ge=1)  # answers a prompt, the N of Best-of-N

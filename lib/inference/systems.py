@@ -1,4 +1,4 @@
-"""A system: whose answers, and how one of them is chosen. It writes and reads its own name.
+"""A system: a policy and a rule that picks one of its answers, with a name to write and read.
 
 `dpo` is the policy's single answer; `dpo+bon4@0.6` the best of four answers sampled at T = 0.6 by
 the selector; `dpo+random4@0.6` one of the same four at random, the control of that choice.
@@ -24,7 +24,7 @@ class System:
 
     @property
     def name(self) -> str:
-        """What tables, files and pages call it; one name a system (`@1`, never `@1.0`)."""
+        """Its name in tables, files and pages; one name a system (`@1`, never `@1.0`)."""
         return f"{self.family}@{self.temperature:g}" if self.rule else self.family
 
     @property
@@ -34,12 +34,12 @@ class System:
 
     @property
     def control(self) -> Self:
-        """A random pick of the same candidates: what choosing adds is measured against it."""
+        """A random pick of the same candidates, the baseline of what the rule adds."""
         return type(self)(self.policy, RANDOM, self.n, self.temperature)
 
     @classmethod
     def parse(cls, name: str) -> Self:
-        """The system of this name; raises ValueError for a text that names none."""
+        """The system of this name; raises ValueError for any other text."""
         match = NAME.fullmatch(name)
         if match is None:
             raise ValueError(f"{name!r} names no system; write a policy, or for example "

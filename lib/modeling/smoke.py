@@ -23,7 +23,7 @@ SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
 def smoke_model(folder: Path = ROOT / "data" / "models" / "smoke", seed: int = 0) -> Path:
-    """Folder of the random model; made on first use, by rename, so that it is whole or absent."""
+    """Folder of the random model, made on first use; a rename puts it there whole."""
     if (folder / "tokenizer_config.json").exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,12 @@ TRAIN = {"sft": train_sft, "dpo": train_dpo}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train as the command line says; the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m lib.training", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, help="the job, a YAML or JSON file")
+    parser.add_argument("--join-timeout", type=float, default=JOIN_SECONDS,
+                        help=f"seconds to wait for all processes to join ({JOIN_SECONDS:.0f})")
+    options = parser.parse_args(arguments)
     try:
         _run(*read_job(options.config), options.join_timeout)
     except (ProcessError, TrainingError, ValueError, OSError) as error:
@@ -36,28 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lib.training", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True, help="the job, a YAML or JSON file")
-    parser.add_argument("--join-timeout", type=float, default=JOIN_SECONDS,
-                        help=f"seconds in which all processes must have come ({JOIN_SECONDS:.0f})")
-    return parser
-
-
 def _run(job: Job, make_probe: ProbeMaker | None, seconds: float) -> None:
     cpu = job.device == "cpu" or not torch.cuda.is_available()
     processes = join(cpu, seconds)
     if not processes.main:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - rank 0 talks, until this process ends
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - only rank 0 prints
     try:
         TRAIN[job.method](job, processes, make_probe)
     except RuntimeError as error:
         if processes.count > 1 and lost_another(str(error)):
             raise ProcessError(
                 f"process {processes.rank} of {processes.count} lost another one "
-                f"({str(error).splitlines()[0]}); start again, with any number of processes, to go "
-                f"on from the newest checkpoint in {job.folder}/checkpoints") from error
+                f"({str(error).splitlines()[0]}); start again, with any number of processes, to "
+                f"resume from the newest checkpoint in {job.folder}/checkpoints") from error
         raise
     leave()
 

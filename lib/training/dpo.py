@@ -1,8 +1,8 @@
 """Direct Preference Optimization: pairs, their reference log-probabilities, and the loss on both.
 
-`train_dpo` is the whole stage. The loss of a step is the mean over its pairs; pairs are packed so
-that they share their prompt's computation (`lib.training.pairs`). The model that training starts
-from is the reference: its log-probabilities are computed before the first step and cached.
+`train_dpo` is the whole stage. The loss of a step is the mean over its pairs; pairs of one prompt
+share its computation (`lib.training.pairs`). The model that training starts from is the reference:
+its log-probabilities are computed before the first step and cached.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,29 +25,27 @@ from lib.training.pairs import (
     group_by_prompt,
     pair_rewards,
     pairs_hash,
+    reward_sums,
+    score_gaps,
 )
 from lib.training.processes import ALONE, Processes
 from lib.training.reference import reference_logps
 from lib.training.settings import DPOSettings
 
-FourLogps = tuple[Tensor, Tensor, Tensor, Tensor]  # policy's chosen, rejected; reference's: [pairs]
-
 
 def train_dpo(job: Job, processes: Processes = ALONE,
               make_probe: ProbeMaker | None = None) -> None:
-    """Train `job.model` on preferences, itself being the reference, and write the model.
+    """Train `job.model` on preferences with itself as the reference, and write the model.
 
     Every process calls it. Writes the validation pairs' rewards to validation_rewards.jsonl too.
     Raises FileError, ModelError, TrainingError or ValueError, each one sentence.
     """
     setup = set_up(job, processes)
     pairs, held = (read_examples(setup, path, encode_pairs) for path in (job.rows, job.validation))
-    key, steps = model_hash(job.model), step_batches(group_by_prompt(pairs), job.settings, job.seed)
+    steps = step_batches(group_by_prompt(pairs), job.settings, job.seed)
     with rounded_to(setup.model, setup.device.dtype):  # as the policy will compute
-        training = DPOObjective(pairs, _reference(setup, key, pairs, steps, "training"),
-                                job.settings)
-        validation = DPOObjective(held, _reference(setup, key, held, [], "validation"),
-                                  job.settings)
+        training = _objective(setup, pairs, steps, "training")
+        validation = _objective(setup, held, [], "validation")
     model, state = fit(setup, training, validation if job.validation else None, make_probe)
     if processes.main:
         if job.validation:
@@ -56,12 +54,14 @@ def train_dpo(job: Job, processes: Processes = ALONE,
         save_trained(setup, model, state)
 
 
-def _reference(setup: Setup, key: str, pairs: Sequence[Pair], batches: Sequence[Sequence[int]],
-               part: str) -> Tensor:
+def _objective(setup: Setup, pairs: Sequence[Pair], batches: Sequence[Sequence[int]],
+               part: str) -> "DPOObjective":
     job = setup.job
-    return reference_logps(setup.model, pairs, batches, job.settings.token_budget, key,
-                           Path(job.folder) / f"reference_{part}.jsonl", setup.device.device,
-                           f"reference ({part})", setup.processes)
+    reference = reference_logps(
+        setup.model, pairs, batches, job.settings.token_budget, model_hash(job.model),
+        Path(job.folder) / f"reference_{part}.jsonl", setup.device.device, f"reference ({part})",
+        setup.processes)
+    return DPOObjective(pairs, reference, job.settings)
 
 
 class DPOObjective(PairObjective):
@@ -75,35 +75,30 @@ class DPOObjective(PairObjective):
         self.reference = reference
 
     def loss(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Metrics]:
-        """Summed loss of the row's pairs, sums of TRL's metrics; rewards are beta log-ratios."""
+        """Summed loss of the row's pairs and sums of TRL's metrics; rewards are beta log-ratios."""
         four, settings = self._logps(model, row), self.settings
         pairs = [self.pairs[i] for i in row.examples]
-        # [pairs]; by losses.dpo_loss unless settings.loss names another
-        per_pair = LOSSES[settings.loss]((*four, settings.beta), settings, pairs)
-        return per_pair.sum(), self._metrics(*(logps.detach() for logps in four))
+        per_pair = LOSSES[settings.loss]((*four, settings.beta), settings, pairs)  # [pairs]
+        chosen, rejected, *reference = (logps.detach() for logps in four)
+        return per_pair.sum(), {
+            **reward_sums(*self._implicit(chosen, rejected, *reference)),
+            "logps/chosen": chosen.sum().item(), "logps/rejected": rejected.sum().item()}
 
-    def _logps(self, model: nn.Module, row: PairRow) -> FourLogps:
-        """Log-probabilities of the row's answers, each summed over its tokens."""
+    def rewards(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor]:
+        """Implicit rewards of the row's chosen and rejected answers, float64 [pairs] each."""
+        return self._implicit(*(logps.double() for logps in self._logps(model, row)))
+
+    def _logps(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The policy's chosen and rejected, the reference's chosen and rejected: [pairs] each."""
         policy = response_logps(model, row.batch)  # [answers of the row]
         reference = self.reference[list(row.examples)].to(policy.device)  # [pairs, 2]
         return policy[row.chosen], policy[row.rejected], reference[:, 0], reference[:, 1]
 
-    def rewards(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor]:
-        """Implicit rewards of the row's chosen and rejected answers, float64 [pairs] each."""
-        chosen, rejected, *reference = (logps.double() for logps in self._logps(model, row))
+    def _implicit(self, chosen: Tensor, rejected: Tensor, reference_chosen: Tensor,
+                  reference_rejected: Tensor) -> tuple[Tensor, Tensor]:
         beta = self.settings.beta
-        return (losses.implicit_rewards(chosen, reference[0], beta),
-                losses.implicit_rewards(rejected, reference[1], beta))
-
-    def _metrics(self, chosen: Tensor, rejected: Tensor, reference_chosen: Tensor,
-                 reference_rejected: Tensor) -> Metrics:
-        reward_chosen = losses.implicit_rewards(chosen, reference_chosen, self.settings.beta)
-        reward_rejected = losses.implicit_rewards(rejected, reference_rejected, self.settings.beta)
-        sums = {"rewards/chosen": reward_chosen, "rewards/rejected": reward_rejected,
-                "rewards/margins": reward_chosen - reward_rejected,
-                "rewards/accuracies": (reward_chosen > reward_rejected).float(),
-                "logps/chosen": chosen, "logps/rejected": rejected}
-        return {name: value.sum().item() for name, value in sums.items()}
+        return (losses.implicit_rewards(chosen, reference_chosen, beta),
+                losses.implicit_rewards(rejected, reference_rejected, beta))
 
     def key(self) -> str:
         """Hash of the pairs and of the reference log-probabilities."""
@@ -116,21 +111,14 @@ def _lengths(pairs: Sequence[Pair]) -> Tensor:
                          [len(pair.rejected) for pair in pairs]])
 
 
-def _gaps(pairs: Sequence[Pair]) -> Tensor:
-    missing = [pair.id for pair in pairs if pair.score_gap is None]
-    if missing:
-        raise ValueError(f"pair {missing[0]} has no scores; loss=odpo needs score_chosen and "
-                         "score_rejected on every row")
-    return torch.tensor([pair.score_gap for pair in pairs])
-
-
-# Given: the four log-probabilities and beta.
+# Each takes the four log-probabilities with beta, the settings and the pairs: one loss a pair.
 LOSSES: dict[str, Callable[[tuple, DPOSettings, Sequence[Pair]], Tensor]] = {
     "dpo": lambda given, settings, _: losses.dpo_loss(*given, settings.label_smoothing),
     "robust": lambda given, settings, _: losses.robust_dpo_loss(*given, settings.label_smoothing),
     "ipo": lambda given, *_: losses.ipo_loss(*given),
     "cal_dpo": lambda given, *_: losses.cal_dpo_loss(*given),
-    "odpo": lambda given, _, pairs: losses.odpo_loss(*given, _gaps(pairs).to(given[0])),
+    "odpo": lambda given, _, pairs: losses.odpo_loss(
+        *given, score_gaps(pairs, "loss=odpo").to(given[0])),
     "simpo": lambda given, _, pairs: losses.simpo_loss(*given, *_lengths(pairs).to(given[0])),
     "length_normalised": lambda given, _, pairs: losses.length_normalised_dpo_loss(
         *given, *_lengths(pairs).to(given[0])),

@@ -1,12 +1,12 @@
-"""One training run as a file, and the steps that every method's run consists of.
+"""One training run as a file, and the steps that SFT and DPO have in common.
 
 `lib.training.sft.train_sft` and `lib.training.dpo.train_dpo` run a job, alone or as one of many
 processes. A job writes `model/` (safetensors in float32), `checkpoints/`, `metrics.jsonl` and, for
 DPO, `validation_rewards.jsonl` and the cached reference log-probabilities into its folder.
 """
 
-import importlib
 import json
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -36,13 +36,13 @@ SETTINGS = {"sft": SFTSettings, "dpo": DPOSettings}
 
 @checked
 class Job:
-    """What one training run is made from; paths are texts, so that it can be a file."""
+    """All settings of one training run; paths are strings, so that it can be a file."""
 
     method: Literal["sft", "dpo"]
     model: str  # where training starts and DPO's reference: a folder, a hub id, packaged, smoke
     rows: str  # Parquet file of conversations (sft) or preferences (dpo)
-    folder: str  # what is written goes here
-    validation: str = ""  # Parquet file of held-back rows; empty: none
+    folder: str  # the run's output
+    validation: str = ""  # Parquet file of held-out rows; empty: no validation
     settings: TrainingSettings = field(default_factory=SFTSettings)
     revision: str | None = None  # hub commit of the model
     max_length: int = 512  # tokens of a conversation, or of a prompt with one answer
@@ -50,14 +50,14 @@ class Job:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of matrix products
     attention: Literal["auto", "segments", "flex", "masked"] = "auto"  # for packed rows
-    streamed: bool = False  # rows stay on disk and are encoded when a step needs them
+    streamed: bool = False  # rows stay on disk until a step needs them
 
 
 @dataclass(frozen=True)
 class ProbeMaker:
-    """Makes a run's probe on rank 0: `function(options, tokenizer)` -> probe, or None for none.
+    """Makes a run's probe on rank 0: `function(options, tokenizer)` gives a probe or None.
 
-    In a job's file, which other processes read, the function stands as `module:name`.
+    A job's file names the function as `module:name`.
     """
 
     function: Callable[[Mapping[str, Any], Any], Probe | None]
@@ -90,18 +90,12 @@ def read_job(path: Path | str) -> tuple[Job, ProbeMaker | None]:
         job = Job(**values, settings=settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-    return job, ProbeMaker(_imported(probe), options) if probe else None
-
-
-def _imported(name: str) -> Callable[..., Any]:
-    """The function behind `module:name`."""
-    module, _, function = name.partition(":")
-    return getattr(importlib.import_module(module), function)
+    return job, ProbeMaker(pkgutil.resolve_name(probe), options) if probe else None
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a run works with: its device, its tokenizer, and the float32 model it starts from."""
+    """A run's device, its tokenizer, and the float32 model that it starts from."""
 
     job: Job
     processes: Processes
@@ -123,7 +117,7 @@ def _start(job: Job, device: Device) -> PreTrainedModel:
 
 
 def read_examples(setup: Setup, path: str, encode: Callable[..., list[Any]]) -> Sequence[Any]:
-    """A file's rows, encoded: all at once, or (streamed) as they are needed; none for no file."""
+    """A file's rows, encoded all at once or (streamed) on access; no path means no rows."""
     job = setup.job
     if job.streamed and path:
         return LazyExamples(ParquetRows(path),
@@ -133,9 +127,10 @@ def read_examples(setup: Setup, path: str, encode: Callable[..., list[Any]]) -> 
 
 def fit(setup: Setup, objective: Objective, validation: Objective | None,
         make_probe: ProbeMaker | None) -> tuple[PreTrainedModel, dict[str, Tensor]]:
-    """Train the model, or go on training it; (the model, its trained parameters in float32).
+    """Train the model, from its newest checkpoint if it has one.
 
-    On rank 0 the model is whole and in its compute precision.
+    Returns the model, on rank 0 whole and in its compute precision, and its trained parameters in
+    float32.
     """
     job, device, processes = setup.job, setup.device, setup.processes
     say(f"training in {str(device.dtype).removeprefix('torch.')} with float32 master weights, "
@@ -157,7 +152,7 @@ def fit(setup: Setup, objective: Objective, validation: Objective | None,
 
 
 def trainable(model: PreTrainedModel, job: Job) -> PreTrainedModel:
-    """The model, with activation checkpointing or with LoRA drawn from the seed, if asked for."""
+    """The model with activation checkpointing and LoRA (drawn from the seed) as the job sets."""
     settings = job.settings
     if settings.activation_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -168,17 +163,13 @@ def trainable(model: PreTrainedModel, job: Job) -> PreTrainedModel:
 
 
 def _probe(setup: Setup, make_probe: ProbeMaker | None) -> Probe | None:
-    """The run's probe, which runs on rank 0; the others only know that there is one."""
+    """Rank 0's probe; on other ranks an empty one, because only rank 0 calls it."""
     if make_probe is None:
         return None
     processes = setup.processes
-    probe = (make_probe.function(make_probe.options, setup.tokenizer) if processes.main else None)
-    there_is_one = processes.from_main(probe is not None)
-    return probe if processes.main or not there_is_one else _only_on_rank_0
-
-
-def _only_on_rank_0(model: Any, step: int) -> dict[str, float]:
-    raise AssertionError("only rank 0 probes")
+    probe = make_probe.function(make_probe.options, setup.tokenizer) if processes.main else None
+    exists = processes.from_main(probe is not None)
+    return probe if processes.main or not exists else lambda model, step: {}
 
 
 def save_trained(setup: Setup, model: PreTrainedModel, state: Mapping[str, Tensor]) -> None:

@@ -1,7 +1,7 @@
-"""Training examples that are tokenised when asked for, for data that do not fit in memory.
+"""Training examples that are tokenised on access, for data that do not fit in memory.
 
-The rows stay on disk (`lib.data.parquet.ParquetRows`). Tokenising costs little beside training, and
-a pass over all examples is needed a few times: for their lengths, prompts, and the run's hash.
+The rows stay on disk (`lib.data.parquet.ParquetRows`). A run passes over all examples a few times
+more, for lengths, prompts and its hash; tokenising costs little beside training.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 Example = TypeVar("Example")
-KEPT = 4096  # examples that a process remembers
+KEPT = 4096  # examples in a process's cache
 
 
 class LazyExamples(Sequence[Example]):

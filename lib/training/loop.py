@@ -1,8 +1,8 @@
 """The one training loop: packed rows in, metrics and checkpoints out.
 
-An objective (`lib.training.sft`, `lib.training.dpo`) says how the examples of one optimizer step
-become packed rows and what their loss is; the loop does the rest: order of the data, gradients
-added over rows that equal one big batch, clipping, schedule, evaluation, logging, checkpoints.
+An objective (`lib.training.sft`, `lib.training.dpo`) packs the examples of an optimizer step into
+rows and computes their loss; the loop does the rest: order of the data, gradients summed over rows
+(which equals one big batch), clipping, schedule, evaluation, logging, checkpoints.
 """
 
 import time
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lib.modeling.loading import cast_parameters
 from lib.modeling.packed.lean_activations import recompute_norms_and_mlps
 from lib.runtime.devices import keep_freed_memory, peak_memory_gb, release_memory
-from lib.runtime.files import append_jsonl, read_jsonl, sha256_of_value, write_jsonl
+from lib.runtime.files import append_jsonl, read_whole_lines, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
 from lib.training.engine.checkpoints import (
     latest_checkpoint,
@@ -40,12 +40,12 @@ Probe = Callable[[nn.Module, int], Metrics]
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the message says where it stopped and what is left to go on from."""
+    """Training cannot continue; the message says where it stopped and how to resume."""
 
 
 @dataclass
 class Run:
-    """Everything one call of `train` works with."""
+    """The arguments of `train`."""
 
     model: nn.Module
     objective: Objective
@@ -58,15 +58,15 @@ class Run:
     probe: Probe | None = None
     name: str = "training"
     processes: Processes = ALONE
-    fresh_model: Callable[[], nn.Module] | None = None  # unsharded; shards are gathered into it
+    fresh_model: Callable[[], nn.Module] | None = None  # makes the model that gathers shards
 
 
 def train(run: Run) -> dict[str, Tensor]:
     """Train `run.model`, writing metrics.jsonl and checkpoints/ into `run.folder`.
 
-    The model comes in float32 and leaves in `run.dtype` with the trained weights (of shards: cut);
-    returned are the trained parameters in float32, by name, on rank 0. Goes on from the newest
-    whole checkpoint. Raises TrainingError for a loss that is not a number and for lack of memory.
+    The model comes in float32 and is cast to `run.dtype`. Returns the trained parameters in float32
+    by name, on rank 0. Resumes from the newest whole checkpoint. Raises TrainingError for a loss
+    that is not a number and for lack of memory.
     """
     loop = Loop(run)
     loop.finish()
@@ -82,7 +82,7 @@ class Loop:
         self.batches = step_batches(run.objective.groups, run.settings, run.seed)
         recompute_norms_and_mlps(run.model)
         self.loss = self.processes.row_loss(run.model, run.dtype)
-        # Shards are float32 masters themselves, which FSDP rounds for each forward.
+        # Shards are float32 masters themselves; FSDP rounds them for each forward.
         self.weights = MasterWeights(run.model,
                                      torch.float32 if self.processes.sharded else run.dtype)
         self.optimizer = build_optimizer(self.weights, run.settings)
@@ -96,7 +96,7 @@ class Loop:
         run.model.train(run.settings.activation_checkpointing)  # recomputation needs this mode
 
     def finish(self) -> None:
-        """Train from wherever the newest checkpoint stands to the last step."""
+        """Train from the newest checkpoint, or from the start, to the last step."""
         self._resume()
         total = len(self.batches)
         with Progress(self.run.name, total) as progress:
@@ -121,7 +121,7 @@ class Loop:
             prune_checkpoints(self.run.folder / "checkpoints", keep=1)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The trained parameters in float32, by name; of shards: whole, on rank 0 only."""
+        """The trained parameters in float32 by name, on rank 0."""
         return self.processes.gathered(self.weights.masters)
 
     def _due(self, every: int) -> bool:
@@ -135,24 +135,22 @@ class Loop:
             self.counters = load_checkpoint(checkpoint, self.weights, self.optimizer, self.scale,
                                             self.processes)
             self.step = checkpoint.step
-            say(f"{self.run.name}: going on from {checkpoint.folder}, "
+            say(f"{self.run.name}: resuming from {checkpoint.folder}, "
                 f"step {self.step} of {len(self.batches)}")
-        if not self.processes.main:
-            return
-        kept = [row for row in read_jsonl(self.metrics_file) if row["step"] <= self.step
-                ] if checkpoint is not None and self.metrics_file.exists() else []
-        write_jsonl(self.metrics_file, kept)
+        if self.processes.main:
+            rows = [] if checkpoint is None else read_whole_lines(self.metrics_file)[0]
+            write_jsonl(self.metrics_file, [row for row in rows if row["step"] <= self.step])
 
     def _save(self) -> None:
         settings = self.run.settings
         if settings.checkpoint_every:
-            release_memory()  # writing needs copies of its own
+            release_memory()  # for the copies that writing makes
             save_checkpoint(self.run.folder / "checkpoints", self.step, self.key, self.weights,
                             self.optimizer, self.scale, self.counters, settings.keep_checkpoints,
                             self.processes)
 
     def _optimizer_step(self, examples: Sequence[int]) -> Metrics:
-        """One update: gradients summed over all rows, divided by the weight of the whole step."""
+        """One update by the gradients summed over all rows, divided by the step's weight."""
         started, run = time.perf_counter(), self.run
         rate = learning_rate(self.step, len(self.batches), run.settings)
         for group in self.optimizer.param_groups:
@@ -175,8 +173,8 @@ class Loop:
         return metrics | model_flops_utilisation(run.model, computed, seconds, run.device)
 
     def _backward(self, row: PackedRow, weight: float, is_filler: bool = False) -> Metrics:
-        """Add a row's gradient; a filler adds none: FSDP needs as many passes on every rank."""
-        shards = self.processes.count if self.processes.sharded else 1  # they average gradients
+        """Add a row's gradient; a filler adds none (FSDP needs equally many passes on ranks)."""
+        shards = self.processes.count if self.processes.sharded else 1  # FSDP averages gradients
         try:
             loss, metrics = self.loss(self.run.objective, row)
             if not torch.isfinite(loss):
@@ -193,9 +191,9 @@ class Loop:
 
     def _not_a_number(self, row: PackedRow) -> str:
         checkpoint = latest_checkpoint(self.run.folder / "checkpoints", self.key)
-        place = checkpoint.folder if checkpoint else "none: the run starts from the beginning"
         return (f"the loss is not a number at step {self.step + 1}, rows {list(row.examples)}; "
-                f"lower the learning rate or drop these rows; last good checkpoint: {place}")
+                "lower the learning rate or drop these rows; last good checkpoint: "
+                f"{checkpoint.folder if checkpoint else 'none, the run starts anew'}")
 
     def _apply(self) -> tuple[float, bool]:
         """Clip and step; (gradient norm before clipping, whether the step was taken)."""
@@ -205,7 +203,7 @@ class Loop:
         if applied:
             self.optimizer.step()
             self.weights.copy_to_model()
-        self.optimizer.zero_grad(set_to_none=False)  # their pages are used again
+        self.optimizer.zero_grad(set_to_none=False)  # the next step uses the same memory
         return norm if applied else 0.0, applied
 
     def _evaluate(self) -> None:
@@ -215,24 +213,20 @@ class Loop:
                                              self.processes))
         if run.probe is None:
             return
-        model = self._whole_model() if self.processes.sharded else run.model
+        state = self.state_dict() if self.processes.sharded else None  # every rank takes part
         if self.processes.main:
+            model = run.model if state is None else self._whole_model(state)
             self._log("samples", run.probe(model, self.step))
 
-    def _whole_model(self) -> nn.Module | None:
-        """The trained model put together on rank 0, in its compute precision; shards only."""
-        state = self.state_dict()
-        if not self.processes.main:
-            return None
+    def _whole_model(self, state: dict[str, Tensor]) -> nn.Module:
+        """The trained model put together from shards, in its compute precision."""
         model = self.run.fresh_model()
         model.load_state_dict(state, strict=False)
         return cast_parameters(model, self.run.dtype).eval()
 
     def _log(self, split: str, metrics: Metrics) -> None:
-        if not self.processes.main:
-            return
-        row = {"step": self.step, "split": split, **metrics}
-        append_jsonl(self.metrics_file, row)
+        if self.processes.main:
+            append_jsonl(self.metrics_file, {"step": self.step, "split": split, **metrics})
 
 
 def dropout_off(model: nn.Module) -> None:
@@ -248,19 +242,16 @@ def rows_of(objective: Objective, examples: Sequence[int], device: torch.device,
             processes: Processes) -> list[tuple[PackedRow, bool]]:
     """This process's rows of a step, and whether each is a filler.
 
-    Shards compute a layer together, so that all need as many rows; a rank that has fewer repeats
-    the step's cheapest group as a filler.
+    Ranks compute a layer of a sharded model together, so all need equally many rows; a rank with
+    fewer repeats the step's shortest group as a filler.
     """
-    if processes.count == 1:
-        return [(row, False) for row in objective.rows(examples, device)]
     groups = objective.computed_together(examples)
-    own = processes.part(groups)
-    rows = [(row, False) for row in (objective.rows(own, device) if own else [])]
+    rows = [(row, False) for row in objective.rows(processes.part(groups), device)]
     if not processes.sharded:
         return rows
     missing = max(processes.gather(len(rows))) - len(rows)
-    cheapest = min(groups, key=lambda group: group.tokens)
-    filler = objective.rows(cheapest.examples, device)[0]
+    shortest = min(groups, key=lambda group: group.tokens)
+    filler = objective.rows(shortest.examples, device)[0]
     return rows + [(filler, True)] * missing
 
 
@@ -268,7 +259,7 @@ def evaluate(model: nn.Module, objective: Objective, device: torch.device,
              processes: Processes = ALONE) -> Metrics:
     """Mean loss and metrics over all examples of an objective, without gradients.
 
-    model: a language model, or the RowLoss around it that a loop has.
+    model: a language model, or the RowLoss around one.
     """
     loss_of = model if isinstance(model, RowLoss) else RowLoss(model)
     examples = [example for group in objective.groups for example in group]

@@ -1,9 +1,9 @@
 """Losses of supervised fine-tuning and of the DPO family, as pure functions.
 
-Every preference loss takes the same four vectors first: log-probabilities summed over response
-tokens of the chosen and the rejected answer under the policy and under the reference, each of shape
-[pairs]; it returns one loss a pair. With h = log policy - log reference and d = h(chosen) -
-h(rejected). NumPy arrays or torch tensors go in, the same kind comes out.
+Every preference loss takes the same four vectors first: log-probabilities of the chosen and the
+rejected answer under the policy and under the reference, summed over response tokens, [pairs] each;
+it returns one loss a pair. In formulas h = log policy - log reference and d = h(chosen) -
+h(rejected). NumPy arrays give NumPy arrays, torch tensors give torch tensors.
 """
 
 from collections.abc import Callable
@@ -19,10 +19,10 @@ Arguments = ParamSpec("Arguments")
 
 
 def _numpy_or_torch(function: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
-    """Let a function on tensors also take NumPy arrays or lists, and then give NumPy back."""
+    """Let a function on tensors also take NumPy arrays or lists, and then return NumPy."""
     @wraps(function)
     def either(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
-        """Torch tensors give a tensor; anything else gives a NumPy array."""
+        """The function's value, a tensor if any argument is one."""
         if any(isinstance(value, Tensor) for value in (*args, *kwargs.values())):
             return function(*args, **kwargs)
         return function(*map(_tensor, args),
@@ -46,10 +46,9 @@ def sft_loss(logps: Tensor, mask: Tensor, tokens: float | None = None) -> Tensor
     """Mean negative log-probability over response tokens.
 
     logps, mask: any equal shape, e.g. [batch, tokens]; mask 1 on response tokens (the end-of-turn
-    token included). tokens: what the sum is divided by, by default the tokens of `mask`. The mean
-    of an optimizer step that is computed in parts is the sum of the parts' losses when `tokens`
-    counts the whole step; a mean of the parts' means would weight a token by its part. Raises
-    ValueError without a token.
+    token included). tokens: the divisor, by default the tokens of `mask`. Divided by the tokens of
+    the whole optimizer step, the losses of its parts add up to the step's; a mean of the parts'
+    means would weight a token by its part. Raises ValueError for a mask without a token.
     """
     tokens = mask.sum() if tokens is None else tokens
     if tokens == 0:
@@ -62,19 +61,18 @@ def reward_loss(chosen: Tensor, rejected: Tensor, margin: Tensor | float = 0.0,
                 centering: float = 0.0) -> Tensor:
     """Bradley-Terry loss of a reward model, one a pair: -log sigmoid(chosen - rejected - margin).
 
-    chosen, rejected: rewards, [pairs]. margin: lead that the chosen answer should have, in units of
-    the reward (Llama 2, Touvron et al. 2023, eq. 2). centering adds centering * (chosen +
-    rejected)^2, which fixes the free offset near 0 (Eisenstein et al. 2023).
+    chosen, rejected: rewards, [pairs]. margin: by how much chosen should exceed rejected (Llama 2,
+    Touvron et al. 2023, eq. 2). centering adds centering * (chosen + rejected)^2, which fixes the
+    free offset near 0 (Eisenstein et al. 2023).
     """
     return softplus(margin - (chosen - rejected)) + centering * (chosen + rejected) ** 2
 
 
 @_numpy_or_torch
 def implicit_rewards(policy: Tensor, reference: Tensor, beta: float) -> Tensor:
-    """Reward that DPO assigns to a response: beta * log(policy / reference).
+    """Reward that DPO assigns to a response: beta * log(policy / reference), [pairs].
 
-    Source: Rafailov et al. 2023, sec. 4. Both are log-probabilities summed over response tokens,
-    shape [pairs]. Comparable within one prompt only.
+    Source: Rafailov et al. 2023, sec. 4. Rewards compare within one prompt only.
     """
     return beta * (policy - reference)
 
@@ -97,8 +95,8 @@ def robust_dpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_ch
                     label_smoothing: float = 0.1) -> Tensor:
     """DPO loss that is unbiased under a share `label_smoothing` of flipped labels.
 
-    Source: Chowdhury et al. 2024. It can be negative, and has no finite optimum. Raises ValueError
-    for a share of 0.5 or more.
+    Source: Chowdhury et al. 2024. It can be negative and has no finite optimum. Raises ValueError
+    for a share outside [0, 0.5).
     """
     if not 0 <= label_smoothing < 0.5:
         raise ValueError(f"label_smoothing is {label_smoothing}; robust DPO needs 0 <= share < 0.5")
@@ -112,7 +110,7 @@ def ipo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: T
              reference_rejected: Tensor, beta: float) -> Tensor:
     """(d - 1 / (2 beta))^2 on summed log-probabilities (Azar et al. 2023, Eq. 17).
 
-    TRL takes per-token means here, so that the same beta asks for another gap.
+    TRL takes means over tokens, for which the same beta sets another target.
     """
     gap = _gap(policy_chosen, policy_rejected, reference_chosen, reference_rejected)
     return (gap - 1 / (2 * beta)) ** 2
@@ -137,8 +135,7 @@ def simpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen:
                rejected_lengths: Tensor, gamma: float = 1.0) -> Tensor:
     """-log sigmoid(beta (mean logp chosen - mean logp rejected) - gamma).
 
-    Source: Meng et al. 2024, sec. 3. The reference is taken for a common signature and not used.
-    gamma: target margin in reward units.
+    Source: Meng et al. 2024, sec. 3. The reference is not used. gamma: target margin of rewards.
     """
     gap = policy_chosen / chosen_lengths - policy_rejected / rejected_lengths
     return softplus(gamma - beta * gap)
@@ -152,7 +149,7 @@ def odpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: 
 
     Source: Amini et al. 2024. score_gaps: score(chosen) - score(rejected) > 0, [pairs]; f is `log`
     or `identity`. The result depends on the scale of the scores. Raises ValueError for a gap of 0
-    or less, where the log would silently drop the pair.
+    or less, for which the log would silently drop the pair.
     """
     if bool((score_gaps <= 0).any()):
         raise ValueError("a score gap is 0 or less; odpo_loss needs chosen scored above rejected")
@@ -168,7 +165,7 @@ def cal_dpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chose
                  reference_rejected: Tensor, beta: float, coefficient: float = 0.5) -> Tensor:
     """-log sigmoid(d) + coefficient * squared distance of h from +-1 / (2 beta) (Xiao et al. 2024).
 
-    There is no beta inside the sigmoid. The authors' code uses coefficient 0.5.
+    The sigmoid has no beta. The authors' code uses coefficient 0.5.
     """
     chosen, rejected = policy_chosen - reference_chosen, policy_rejected - reference_rejected
     target = 1 / (2 * beta)
@@ -182,9 +179,8 @@ def beta_dpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chos
                   strength: float = 0.6) -> Tensor:
     """DPO with a beta for the batch: beta (1 + strength (mean d - running mean)), >= 0.001.
 
-    Source: Wu et al. 2024. The pairs handed in are those kept by the method's filter;
-    `running_mean` is the moving average of d over earlier batches. The batch's beta carries no
-    gradient.
+    Source: Wu et al. 2024. The pairs are those that pass the method's filter, `running_mean` is the
+    moving average of d over earlier batches, and the batch's beta carries no gradient.
     """
     gap = _gap(policy_chosen, policy_rejected, reference_chosen, reference_rejected)
     shift = float(gap.detach().mean()) - running_mean
@@ -194,7 +190,7 @@ def beta_dpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chos
 @_numpy_or_torch
 def bonbon_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
                 reference_rejected: Tensor, n: int, alpha: float = 0.005) -> Tensor:
-    """Distils best-of-n: SFT on the best answer plus IPO towards the gap best-of-n has.
+    """Distils best-of-n: SFT on the best answer plus IPO towards the gap of best-of-n.
 
     Source: Gui et al. 2024. chosen is the best and rejected the worst of n samples; the target gap
     is (n - 1) H_(n-1), with H the harmonic number. Raises ValueError for n < 2.

@@ -1,7 +1,7 @@
-"""What the training loop needs to know about a task, and the order in which its examples come.
+"""The interface between the training loop and a task, and the order of a task's examples.
 
-An objective (`lib.training.sft`, `dpo`, `reward`) says how the examples of one optimizer step
-become packed rows and what their loss is. `step_batches` splits the examples into steps.
+An objective (`lib.training.sft`, `dpo`, `reward`) packs the examples of an optimizer step into rows
+and computes their loss. `step_batches` splits the examples into steps.
 """
 
 import math
@@ -20,23 +20,23 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True)
 class PackedRow:
-    """One packed row of an optimizer step, and the examples that lie in it."""
+    """One packed row of an optimizer step, and its examples."""
 
     batch: PackedBatch
     examples: tuple[int, ...]
 
 
 class ExampleGroup(NamedTuple):
-    """Examples that are computed together, and the tokens that this takes."""
+    """Examples that are computed together, and their tokens in a packed row."""
 
     examples: list[int]
     tokens: int
 
 
 class Objective(Protocol):
-    """What the loop needs to know about a task."""
+    """A task as the loop sees it; examples are indices into its data."""
 
-    groups: Sequence[Sequence[int]]  # example indices that stay together when data are shuffled
+    groups: Sequence[Sequence[int]]  # examples that shuffling keeps together
 
     def rows(self, examples: Sequence[int], device: torch.device) -> list[PackedRow]:
         """Pack the examples of one optimizer step (or of an evaluation) into rows."""
@@ -45,20 +45,20 @@ class Objective(Protocol):
         """The denominator of the mean loss: response tokens (SFT) or pairs (DPO)."""
 
     def loss(self, model: nn.Module, row: PackedRow) -> tuple[Tensor, Metrics]:
-        """Summed loss of a row, and sums of its metrics to be divided by the same weight."""
+        """Loss and metrics of a row, summed; the loop divides both by the step's weight."""
 
     def computed_together(self, examples: Sequence[int]) -> list[ExampleGroup]:
-        """The examples in groups that share computation, which one process must take whole."""
+        """The examples in groups that share computation and stay on one process."""
 
     def tokens(self, examples: Sequence[int]) -> int:
         """Tokens of the examples as TRL counts them: a pair's prompt in both of its sequences."""
 
     def key(self) -> str:
-        """Hash of the data and of whatever else the loss depends on."""
+        """Hash of all that the loss depends on, the data and more."""
 
 
 class RowLoss(nn.Module):
-    """An objective's loss as a module's forward: FSDP gathers a model's weights for a forward."""
+    """An objective's loss as a module's forward, because FSDP gathers weights for a forward."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -69,22 +69,14 @@ class RowLoss(nn.Module):
         return objective.loss(self.model, row)
 
 
-def epoch_order(groups: Sequence[Sequence[int]], seed: int, epoch: int) -> list[int]:
-    """Example indices of one epoch, shuffled by group, so that pairs of a prompt stay together."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    order = torch.randperm(len(groups), generator=generator).tolist()
-    return [example for group in order for example in groups[group]]
-
-
 def step_batches(groups: Sequence[Sequence[int]], settings: TrainingSettings,
                  seed: int) -> list[list[int]]:
-    """The examples behind every optimizer step; the last step of an epoch may be short.
-
-    groups: an objective's.
-    """
+    """The examples of every optimizer step; an epoch's last step may have fewer than the others."""
     batches: list[list[int]] = []
     for epoch in range(math.ceil(settings.epochs)):
-        order = epoch_order(groups, seed, epoch)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        shuffled = torch.randperm(len(groups), generator=generator).tolist()
+        order = [example for group in shuffled for example in groups[group]]
         share = min(1.0, settings.epochs - epoch)
         order = order[:max(1, round(share * len(order)))]
         batches += [order[i:i + settings.batch_size]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lib.data.tokens import pair_ids, with_ids
 from lib.modeling.packed.packing import SharedPrompt, collate, pack
 from lib.runtime.files import sha256_of_values
-from lib.training.objective import ExampleGroup, PackedRow
+from lib.training.objective import ExampleGroup, Metrics, PackedRow
 from lib.training.settings import TrainingSettings
 
 
@@ -40,24 +40,31 @@ class PairRow(PackedRow):
 
 
 def encode_pairs(rows: Sequence[dict[str, Any]], tokenizer: Any, max_length: int) -> list[Pair]:
-    """Preference rows as token ids; prompt with answer is cut to `max_length` (start kept).
+    """Preference rows as token ids, those that the data stage stored where it did.
 
-    Ids that the data stage stored are used.
+    Answers end where prompt and answer reach `max_length` tokens.
     """
-    return [_pair(row, max_length) for row in with_ids(rows, tokenizer, pair_ids)]
-
-
-def _pair(row: dict[str, Any], max_length: int) -> Pair:
-    prompt = tuple(row["prompt_ids"])
-    room = max(0, max_length - len(prompt))
-    chosen, rejected = (tuple(row[f"{side}_ids"][:room]) for side in ("chosen", "rejected"))
-    return Pair(row["id"], prompt, chosen, rejected, score_gap(row))
+    pairs = []
+    for row in with_ids(rows, tokenizer, pair_ids):
+        room = max(0, max_length - len(row["prompt_ids"]))
+        answers = (tuple(row[f"{side}_ids"][:room]) for side in ("chosen", "rejected"))
+        pairs.append(Pair(row["id"], tuple(row["prompt_ids"]), *answers, score_gap(row)))
+    return pairs
 
 
 def score_gap(row: dict[str, Any]) -> float | None:
     """Score of a row's chosen answer minus that of the rejected one; None without scores."""
     scores = row.get("score_chosen"), row.get("score_rejected")
     return None if None in scores else scores[0] - scores[1]
+
+
+def score_gaps(pairs: Sequence[Pair], setting: str) -> Tensor:
+    """Score gap of each pair, [pairs]; raises ValueError where one lacks what `setting` needs."""
+    for pair in pairs:
+        if pair.score_gap is None:
+            raise ValueError(f"pair {pair.id} has no scores; {setting} needs score_chosen and "
+                             "score_rejected on every row: add them, or do without it")
+    return torch.tensor([pair.score_gap for pair in pairs])
 
 
 def pairs_hash(pairs: Sequence[Pair]) -> str:
@@ -76,7 +83,7 @@ def group_by_prompt(pairs: Sequence[Pair], examples: Sequence[int] | None = None
 
 def pair_rows(pairs: Sequence[Pair], examples: Sequence[int], token_budget: int,
               device: torch.device) -> list[PairRow]:
-    """Pack pairs into rows; pairs of one prompt share it while they fit the budget together.
+    """Pack pairs into rows; pairs of one prompt share it where they fit the budget together.
 
     Raises ValueError for a single pair that is longer than the budget.
     """
@@ -87,14 +94,14 @@ def pair_rows(pairs: Sequence[Pair], examples: Sequence[int], token_budget: int,
 
 def pairs_together(pairs: Sequence[Pair], examples: Sequence[int],
                    token_budget: int) -> list[ExampleGroup]:
-    """Pairs that share a prompt's computation, with the tokens that each group takes."""
+    """Groups of pairs that share a prompt's computation."""
     return [ExampleGroup(group, len(shared))
             for group, shared in _groups(pairs, examples, token_budget)]
 
 
 def _groups(pairs: Sequence[Pair], examples: Sequence[int],
             token_budget: int) -> list[tuple[list[int], SharedPrompt]]:
-    """Examples that share a prompt, as far as they fit the budget together, and what they share."""
+    """Examples of one prompt that fit the budget together, and the prompt with their answers."""
     return [part for group in group_by_prompt(pairs, examples)
             for part in _halved(pairs, group, token_budget)]
 
@@ -135,7 +142,7 @@ class PairObjective:
         self.groups = group_by_prompt(pairs)
 
     def rows(self, examples: Sequence[int], device: torch.device) -> list[PairRow]:
-        """Rows of whole pairs, prompts shared."""
+        """Rows of whole pairs; pairs of one prompt share it."""
         return pair_rows(self.pairs, examples, self.settings.token_budget, device)
 
     def weight(self, examples: Sequence[int]) -> float:
@@ -143,7 +150,7 @@ class PairObjective:
         return len(examples)
 
     def computed_together(self, examples: Sequence[int]) -> list[ExampleGroup]:
-        """Pairs of one prompt together."""
+        """Pairs of one prompt."""
         return pairs_together(self.pairs, examples, self.settings.token_budget)
 
     def tokens(self, examples: Sequence[int]) -> int:
@@ -156,11 +163,19 @@ class PairObjective:
         raise NotImplementedError
 
 
+def reward_sums(chosen: Tensor, rejected: Tensor) -> Metrics:
+    """TRL's reward metrics from the rewards of both sides [pairs], summed over pairs."""
+    sums = {"rewards/chosen": chosen, "rewards/rejected": rejected,
+            "rewards/margins": chosen - rejected,
+            "rewards/accuracies": (chosen > rejected).float()}
+    return {name: value.sum().item() for name, value in sums.items()}
+
+
 def pair_rewards(model: nn.Module, objective: PairObjective,
                  device: torch.device) -> list[dict[str, Any]]:
     """Rewards of every pair by a trained model: {"id", "prompt", "chosen", "rejected"}.
 
-    `prompt` numbers the pair's prompt, so that intervals can resample prompts.
+    `prompt` is the number of the pair's prompt, so that intervals can resample prompts.
     """
     numbers = {example: number for number, group in enumerate(objective.groups)
                for example in group}

@@ -1,7 +1,7 @@
-"""The processes that train together, as the loop sees them; here: one process, on its own.
+"""The processes that train together, as the loop sees them; here: a single process.
 
 `lib.training.parallel.processes` extends `Processes` to many, as copies of the model or as shards
-of it. Each method says what all processes do; with a single process there is nothing to exchange.
+of it. Each method says what all processes do; a single process has nothing to exchange.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ class Processes:
 
     @property
     def main(self) -> bool:
-        """Whether this process writes files and talks."""
+        """Whether this process writes files and prints messages."""
         return self.rank == 0
 
     def part(self, groups: Sequence[ExampleGroup]) -> list[int]:
@@ -36,7 +36,7 @@ class Processes:
         return [value]
 
     def total(self, sums: dict[str, float]) -> dict[str, float]:
-        """Sums by name, added over processes; a name that one lacks counts as 0 there."""
+        """Sums by name, added over processes; a name that a process lacks counts as 0."""
         parts = self.gather(sums)
         names = dict.fromkeys(name for part in parts for name in part)
         return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
@@ -50,31 +50,31 @@ class Processes:
         return self.gather(value if self.main else None)[0]
 
     def local_device(self, device: torch.device) -> torch.device:
-        """The device of this process, where `device` is that of a process on its own."""
+        """The device of this process; `device` is what a single process would use."""
         return device
 
     def row_loss(self, model: nn.Module, dtype: torch.dtype) -> RowLoss:
-        """The model wrapped for training; shards are cut here and compute in `dtype`."""
+        """The model wrapped for training; this cuts shards, which compute in `dtype`."""
         return RowLoss(model)
 
     def add_gradients(self, masters: Iterable[Tensor]) -> None:
         """Replace each process's float32 gradients by their sum over processes."""
 
     def whole(self, tensor: Tensor) -> Tensor:
-        """A sharded tensor put together, on every process; any other as it is."""
+        """A sharded tensor put together, on every process; any other tensor unchanged."""
         return tensor
 
     def own_part(self, tensor: Tensor) -> Tensor:
-        """This process's part of a sharded tensor; any other as it is."""
+        """This process's part of a sharded tensor; any other tensor unchanged."""
         return tensor
+
+    def placed_like(self, tensor: Tensor, like: Tensor) -> Tensor:
+        """A whole tensor on the device of `like`, cut as `like` is cut."""
+        return tensor.to(like.device)
 
     def gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Whole tensors by name on the main process, nothing on the others."""
         return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-
-    def placed_like(self, tensor: Tensor, like: Tensor) -> Tensor:
-        """A whole tensor on `like`'s device, cut as `like` is cut."""
-        return tensor.to(like.device)
 
 
 ALONE = Processes()
@@ -83,8 +83,8 @@ ALONE = Processes()
 def balance_by_tokens(groups: Sequence[ExampleGroup], count: int) -> list[list[int]]:
     """Examples for each of `count` processes, about equally many tokens on each.
 
-    The most expensive group goes first, each to the process with the least so far (Graham's LPT
-    rule: at most 4/3 of the best possible maximum). Equal input gives an equal split everywhere.
+    Groups go, the longest first, to the process that has the fewest tokens so far (Graham's LPT
+    rule: at most 4/3 of the best possible maximum). All processes compute the same split.
     """
     order = sorted(range(len(groups)), key=lambda index: (-groups[index][1], index))
     load, split = [0] * count, [[] for _ in range(count)]

@@ -1,9 +1,8 @@
 """Reward models trained whole: a language model with a scalar head, on pairs in packed rows.
 
-The reward of an answer is the head's output at the last token of the conversation, as transformers'
-sequence classifiers have it, so that what is trained here is read by
-`lib.inference.rewards.classifier` and by any other tool. The tokens that the answers to one prompt
-begin with are computed once for all of them (`lib.training.pairs`).
+The reward of an answer is the head's output at the last token of the conversation, as in
+transformers' sequence classifiers, so that `lib.inference.rewards.classifier` and other tools read
+the trained model. Tokens with which all answers to a prompt begin are computed once.
 """
 
 from collections import Counter
@@ -23,13 +22,21 @@ from lib.modeling.packed.packing import PackedBatch
 from lib.runtime.files import sha256_of_value
 from lib.training import losses
 from lib.training.objective import Metrics
-from lib.training.pairs import Pair, PairObjective, PairRow, score_gap
+from lib.training.pairs import (
+    Pair,
+    PairObjective,
+    PairRow,
+    pairs_hash,
+    reward_sums,
+    score_gap,
+    score_gaps,
+)
 from lib.training.settings import RewardModelSettings
 
 
 @dataclass(frozen=True)
 class EncodedPairs:
-    """Pairs of whole conversations as token ids, and how many were left out, by reason."""
+    """Pairs of whole conversations as token ids, and the number of dropped rows by reason."""
 
     pairs: list[Pair]
     dropped: dict[str, int]
@@ -39,9 +46,9 @@ def encode_reward_pairs(rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTok
                         max_length: int) -> EncodedPairs:
     """Preference rows as pairs whose ids are those that the classifier reads when it scores.
 
-    `prompt` of a pair holds the tokens that both conversations begin with, the template's close of
-    the turn belongs to the answers. Left out and counted: a side of more than `max_length` tokens
-    (a cut answer is another answer), one with a control token in it, and two equal sides.
+    A pair's `prompt` is what both conversations begin with; all that the template writes after the
+    answer belongs to the answer. Dropped and counted are rows with a side of more than `max_length`
+    tokens (a cut answer is another answer), with a control token, or with two equal sides.
     """
     pairs, dropped = [], Counter()
     for row in rows:
@@ -67,10 +74,10 @@ def _unusable(sides: Sequence[list[int] | str], max_length: int) -> str:
 
 
 def _shared(prompt: Sequence[int], *sides: Sequence[int]) -> int:
-    """How many tokens all begin with; at least one of each side is its own."""
+    """How many tokens all begin with, short of any side's last one."""
     most = min(len(prompt), *(len(side) - 1 for side in sides))
-    agrees = (all(side[place] == prompt[place] for side in sides) for place in range(most))
-    return next((place for place, same in enumerate(agrees) if not same), most)
+    return next((place for place in range(most)
+                 if any(side[place] != prompt[place] for side in sides)), most)
 
 
 def answer_rewards(model: nn.Module, batch: PackedBatch) -> Tensor:
@@ -90,17 +97,14 @@ class RewardObjective(PairObjective):
         super().__init__(pairs, settings)
         self.margins = torch.zeros(len(pairs))
         if settings.margin:
-            self.margins = settings.margin * torch.tensor([_known_gap(pair) for pair in pairs])
+            self.margins = settings.margin * score_gaps(pairs, "reward_model.margin")
 
     def loss(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Metrics]:
         """Summed loss of the row's pairs, and sums of TRL's metrics."""
         chosen, rejected = self.rewards(model, row)
         margins = self.margins[list(row.examples)].to(chosen.device)
         per_pair = losses.reward_loss(chosen, rejected, margins, self.settings.centering)
-        sums = {"rewards/chosen": chosen, "rewards/rejected": rejected,
-                "rewards/margins": chosen - rejected,
-                "rewards/accuracies": (chosen > rejected).float()}
-        return per_pair.sum(), {name: value.sum().item() for name, value in sums.items()}
+        return per_pair.sum(), reward_sums(chosen, rejected)
 
     def rewards(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor]:
         """Rewards of the row's chosen and rejected answers, float32 [pairs] each."""
@@ -109,15 +113,7 @@ class RewardObjective(PairObjective):
 
     def key(self) -> str:
         """Hash of the pairs and of their margins."""
-        return sha256_of_value([[p.id, p.prompt, p.chosen, p.rejected] for p in self.pairs]
-                               + [self.margins.tolist()])
-
-
-def _known_gap(pair: Pair) -> float:
-    if pair.score_gap is None:
-        raise ValueError(f"pair {pair.id} has no scores; reward_model.margin needs score_chosen and"
-                         " score_rejected on every row, use 0 to train without")
-    return pair.score_gap
+        return sha256_of_value([pairs_hash(self.pairs), self.margins.tolist()])
 
 
 def save_reward_model(model: PreTrainedModel, state: dict[str, Tensor],
@@ -125,8 +121,8 @@ def save_reward_model(model: PreTrainedModel, state: dict[str, Tensor],
                       pairs: Sequence[Pair]) -> None:
     """Write a float32 sequence classifier with one output, and its tokenizer.
 
-    transformers reads the reward at the last token that is not padding, so the padding token is
-    one that ends no conversation. Raises ValueError where the tokenizer has no such token.
+    transformers reads the reward at the last token that is not padding, so no conversation may end
+    with the padding token. Raises ValueError where the tokenizer has no such token.
     """
     ends = {side[-1] for pair in pairs for side in (pair.chosen, pair.rejected)}
     spare = [token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id,

@@ -1,7 +1,7 @@
 """Supervised fine-tuning: -log p of response tokens, all tokens of a step weighing the same.
 
-The step's loss is (sum over all its rows) / (response tokens of the whole step), so that a short
-answer does not weigh more than a long one, however the step is packed into rows.
+The loss of a step is the sum over all its rows, divided by the response tokens of the whole step:
+a token of a short answer weighs what one of a long answer weighs, however the rows are packed.
 """
 
 from collections.abc import Sequence
@@ -43,20 +43,23 @@ class SFTObjective:
     """
 
     def __init__(self, sequences: Sequence[SharedPrompt], token_budget: int) -> None:
-        _refuse_long(sequences, token_budget)
         self.sequences, self.token_budget = sequences, token_budget
         self.groups = [[index] for index in range(len(sequences))]
-        self._weights = [sum(sequence.masks[0]) for sequence in sequences]
+        self._weights = []
+        for index, sequence in enumerate(sequences):
+            if len(sequence) > token_budget:
+                raise ValueError(f"row {index} has {len(sequence)} tokens, more than token_budget="
+                                 f"{token_budget}; raise token_budget or lower max_length")
+            self._weights.append(sum(sequence.masks[0][1:]))  # the first token has no log p
 
     def rows(self, examples: Sequence[int], device: torch.device) -> list[PackedRow]:
         """Whole sequences side by side, at most `token_budget` tokens a row."""
         packed = pack([len(self.sequences[i]) for i in examples], self.token_budget)
-        chosen = [[examples[i] for i in row] for row in packed]
-        return [PackedRow(collate([self.sequences[i] for i in row], device), tuple(row))
-                for row in chosen]
+        rows = [tuple(examples[i] for i in row) for row in packed]
+        return [PackedRow(collate([self.sequences[i] for i in row], device), row) for row in rows]
 
     def weight(self, examples: Sequence[int]) -> float:
-        """Response tokens of the examples."""
+        """Response tokens of the examples that have a log-probability."""
         return sum(self._weights[i] for i in examples)
 
     def computed_together(self, examples: Sequence[int]) -> list[ExampleGroup]:
@@ -70,7 +73,7 @@ class SFTObjective:
     def loss(self, model: nn.Module, row: PackedRow) -> tuple[Tensor, Metrics]:
         """Negative log-likelihood of the row's response tokens, summed."""
         logps = response_token_logps(model, row.batch)  # [response tokens of the row]
-        # The loop divides by the tokens of the whole step, of which this row is a part.
+        # tokens=1: the loop divides by the tokens of the whole step
         return losses.sft_loss(logps, torch.ones_like(logps), tokens=1), {}
 
     def key(self) -> str:
@@ -82,15 +85,8 @@ def encode_sft(rows: Sequence[dict[str, Any]], tokenizer: Any,
                max_length: int) -> list[SharedPrompt]:
     """SFT rows as single answers to an empty prompt; mask 1 on every assistant turn's tokens.
 
-    Ids that the data stage stored are used.
+    Token ids are those that the data stage stored where it did.
     """
     encoded = [truncate(Encoded(row["input_ids"], row["response_mask"]), max_length)
                for row in with_ids(rows, tokenizer, conversation_ids)]
     return [SharedPrompt((), (tuple(e.input_ids),), (tuple(e.response_mask),)) for e in encoded]
-
-
-def _refuse_long(sequences: Sequence[SharedPrompt], token_budget: int) -> None:
-    for index, sequence in enumerate(sequences):
-        if len(sequence) > token_budget:
-            raise ValueError(f"row {index} has {len(sequence)} tokens, more than token_budget="
-                             f"{token_budget}; raise token_budget or lower max_length")

@@ -27,7 +27,7 @@ from lib.data.formats import read_rows
 from lib.data.parquet import to_trl
 from lib.data.schema import convert, preference_row, sft_row
 from lib.modeling.loading import load_model, load_tokenizer, resolve_model
-from lib.modeling.packed.attention import choose_method, use_packed_attention
+from lib.modeling.packed.attention import use_packed_attention
 from lib.runtime.devices import peak_memory_gb
 from lib.training.dpo import DPOObjective
 from lib.training.loop import Loop, Run
@@ -127,8 +127,9 @@ def _model(options: argparse.Namespace) -> PreTrainedModel:
         num_attention_heads=14, num_key_value_heads=2, tie_word_embeddings=True,
         max_position_embeddings=32_768, rope_parameters={"rope_type": "default",
                                                          "rope_theta": 1e6}))
-    use_packed_attention(model, choose_method(torch.device(options.device))[0])
-    return model.to(options.device)
+    model.to(options.device)
+    use_packed_attention(model)
+    return model
 
 
 def _ours(options: argparse.Namespace) -> dict[str, Any]:

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 import torch
 from scipy.stats import chisquare
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.data.chat import encode_prompt, encode_response, stop_token_ids
 from lib.inference.engine.decoding import Engine, rows_in_pass
-from lib.inference.engine.kv_cache import PromptCache
 from lib.inference.engine.prepacked_weights import onednn_multiplies, prepacked_weights
 from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.prompts import encode_within, messages_of
@@ -230,7 +229,7 @@ def test_the_sampling_forward_is_that_of_transformers(
         with sampling_mode(model):
             assert hasattr(model.model.layers[0].self_attn, "qkv_proj") == (family != "gemma3")
             logits = model(input_ids=tokens, position_ids=positions,
-                           past_key_values=PromptCache()).logits
+                           past_key_values=DynamicCache()).logits
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -115,7 +115,7 @@ def test_a_resumed_file_is_byte_for_byte_the_uninterrupted_one(
     interrupt(qwen, tokenizer, resumed, monkeypatch)
     assert not resumed.exists()
     sample_to_file(qwen, tokenizer, PROMPTS, SETTINGS, resumed, model_key="m")
-    assert "going on after 2 finished prompts" in capsys.readouterr().out
+    assert "resuming after 2 finished prompts" in capsys.readouterr().out
     assert resumed.read_bytes() == whole.read_bytes()
     assert [path.name for path in tmp_path.glob("*.partial*")] == []
 

@@ -16,6 +16,7 @@ from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.modeling.smoke import smoke_model
 from lib.training.dpo import DPOObjective
 from lib.training.pairs import Pair
+from lib.training.plain import token_logps
 from lib.training.settings import DPOSettings
 from lib.training.sft import SFTObjective
 
@@ -94,9 +95,9 @@ def pairs_from(dataset: Dataset) -> list[Pair]:
 
 def reference_of(model: PreTrainedModel, pairs: list[Pair]) -> torch.Tensor:
     use_packed_attention(model, "segments")
-    trees = [SharedPrompt(p.prompt, (p.chosen, p.rejected)) for p in pairs]
+    prompts = [SharedPrompt(p.prompt, (p.chosen, p.rejected)) for p in pairs]
     with torch.no_grad():
-        return response_logps(model, collate(trees)).view(-1, 2)
+        return response_logps(model, collate(prompts)).view(-1, 2)
 
 
 def test_sft_loss_and_gradients_equal_trls(tmp_path: Path, folder: Path) -> None:
@@ -108,12 +109,12 @@ def test_sft_loss_and_gradients_equal_trls(tmp_path: Path, folder: Path) -> None
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(2)])
     theirs = trainer.compute_loss(trainer.model, batch)
     theirs.backward()
-    trees = [SharedPrompt((), (tuple(ids[:len(labels)].tolist()),),
-                  (tuple(int(label != -100) for label in labels),))
-             for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True)]
+    sequences = [SharedPrompt((), (tuple(ids[:len(labels)].tolist()),),
+                              (tuple(int(label != -100) for label in labels),))
+                 for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True)]
     ours = load(folder)
     use_packed_attention(ours, "segments")
-    objective = SFTObjective(trees, 4096)
+    objective = SFTObjective(sequences, 4096)
     row, = objective.rows([0, 1], torch.device("cpu"))
     loss = objective.loss(ours, row)[0] / objective.weight([0, 1])
     loss.backward()
@@ -127,19 +128,13 @@ def test_packed_log_probs_of_the_packaged_model_equal_transformers_padded_forwar
     model, tokenizer = load(folder), AutoTokenizer.from_pretrained(folder)
     encoded = [encode_conversation(tokenizer, [*row["prompt"], *row[side]], 256)
                for row in rows() for side in ("chosen", "rejected")]
-    width = max(len(e.input_ids) for e in encoded)
-    tokens = torch.tensor([e.input_ids + [0] * (width - len(e.input_ids)) for e in encoded])
-    attention = torch.tensor([[1] * len(e.input_ids) + [0] * (width - len(e.input_ids))
-                              for e in encoded])
-    mask = torch.tensor([e.response_mask + [0] * (width - len(e.input_ids)) for e in encoded])
     with torch.no_grad():
-        logps = model(tokens, attention_mask=attention).logits[:, :-1].log_softmax(-1)
-        expected = logps.gather(2, tokens[:, 1:, None])[..., 0]
+        expected, mask = token_logps(model, [(e.input_ids, e.response_mask) for e in encoded])
         use_packed_attention(model, "segments")
         batch = collate([SharedPrompt((), (tuple(e.input_ids),), (tuple(e.response_mask),))
                          for e in encoded])
         # A token's, not an answer's: either forward is 2e-5 a token from float64, and sums add up.
-        torch.testing.assert_close(response_token_logps(model, batch), expected[mask[:, 1:] == 1],
+        torch.testing.assert_close(response_token_logps(model, batch), expected[mask == 1],
                                    atol=1e-4, rtol=0)
-        torch.testing.assert_close(response_logps(model, batch), (expected * mask[:, 1:]).sum(1),
+        torch.testing.assert_close(response_logps(model, batch), (expected * mask).sum(1),
                                    atol=0, rtol=1e-5)

@@ -125,6 +125,13 @@ def test_packed_sft_has_the_plain_loss_and_gradients(conversations: list[Tokens]
     assert_close_gradients(gradients(model), expected)
 
 
+def test_a_first_token_has_no_log_prob_and_counts_nowhere() -> None:
+    model, conversations = load(0.02), [(ids(4), (1,) * 4), (ids(6), (1,) * 6)]
+    with torch.no_grad():
+        expected = sft_batch_loss(model, conversations).item()
+    assert packed_sft(model, conversations) == pytest.approx(expected, abs=1e-5)
+
+
 def test_packed_dpo_has_the_plain_loss_and_gradients(pairs: list[Pair]) -> None:
     policy, reference = load(0.02), load()
     loss = dpo_batch_loss(policy, reference, *sides(pairs), BETA)
@@ -164,9 +171,9 @@ def packed_dpo(policy: PreTrainedModel, reference: PreTrainedModel, pairs: list[
     """Loss of the training engine; its gradients are left on the policy."""
     for model in (policy, reference):
         use_packed_attention(model, "segments")
-    trees = [SharedPrompt(pair.prompt, (pair.chosen, pair.rejected)) for pair in pairs]
+    prompts = [SharedPrompt(pair.prompt, (pair.chosen, pair.rejected)) for pair in pairs]
     with torch.no_grad():
-        logps = response_logps(reference, collate(trees)).view(-1, 2)
+        logps = response_logps(reference, collate(prompts)).view(-1, 2)
     objective = DPOObjective(pairs, logps, DPOSettings(beta=BETA))
     everything = range(len(pairs))
     row, = objective.rows(everything, torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""A rate limit shared by threads: never more calls in a minute than a server allows."""
+"""A rate limit for several threads: no more calls in a minute than a server allows."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from threading import Event, Lock
 
 
 class RateLimit:
-    """`per_minute` calls a minute, evenly spaced. `clock` gives seconds; tests replace it."""
+    """`per_minute` evenly spaced calls a minute; `clock` gives seconds."""
 
     def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.interval, self.clock = 60.0 / per_minute, clock
@@ -29,9 +29,6 @@ class RateLimit:
             return start - now
 
     def pause(self, seconds: float) -> None:
-        """Let no call start for `seconds`, because the server asked one of them to wait.
-
-        Callers already waiting give up their turn and queue again.
-        """
+        """Start no call for `seconds`, as a server demands; waiting callers queue again."""
         with self.lock:
             self.paused_until = max(self.paused_until, self.clock() + seconds)

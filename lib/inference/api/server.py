@@ -1,11 +1,11 @@
 """Sampling from any OpenAI-compatible server: vLLM, SGLang, llama.cpp, NIM.
 
-Rows have the schema of `lib.inference.sampling`, so that later stages need not know who wrote the
-answers. `logprob` is the sum that the server reports (vLLM and llama.cpp: under the policy at
+Rows have the schema of `lib.inference.sampling`, so that later stages need not know where answers
+come from. `logprob` is the sum that the server reports (vLLM and llama.cpp: under the policy at
 temperature 1, without the stop token), `token_ids` what vLLM returns on request; both, like
 `tokens`, are null where the server reports none, and `sampling_logprob` always is. The server may
-cut prompts. A seed depends on the prompt's id alone; whether equal seeds give equal text is up to
-the server.
+cut prompts. A seed depends on the prompt's id alone; equal seeds give equal text on servers that
+support it.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from lib.runtime.progress import Progress
 
 
 class ServerSamplingError(RuntimeError):
-    """A prompt got no answers; finished prompts are kept in the partial file."""
+    """A prompt got no answers; the partial file keeps finished prompts."""
 
 
 def sample_from_server(prompts: Sequence[Prompt], settings: SamplingSettings,
@@ -38,25 +38,24 @@ def sample_from_server(prompts: Sequence[Prompt], settings: SamplingSettings,
                        model_key: str = "") -> list[Row]:
     """Rows of all prompts in their order, written to a JSON Lines file; resumable by prompt.
 
-    model_key: what tells the served weights from others of the same name, if known.
-    Raises ServerSamplingError, which names the prompt, when every attempt failed or the server
-    refused it, and ApiStoppedError when the key, the address or the model is wrong.
+    model_key: an identity of the served weights beyond their name, such as a hash. Raises
+    ServerSamplingError, which names the prompt, when every attempt failed or the server refused it,
+    and ApiStoppedError when the key, the address or the model is wrong.
     """
     key = sha256_of_value([server.base_url, server.model, model_key, settings.deciding(),
                            CANDIDATE])
     partial = PartialFile(path, key)
-    done = {row["id"] for row in partial.rows}
-    left = [prompt for prompt in prompts if prompt["id"] not in done]
+    missing = partial.missing(prompts)
     transport = Transport(server)
-    with Progress(f"sampling from {server.model}", len(left), "prompt") as progress:
-        for _, row in transport.map(lambda prompt: _row(transport, prompt, settings), left):
+    with Progress(f"sampling from {server.model}", len(missing), "prompt") as progress:
+        for _, row in transport.map(lambda prompt: _row(transport, prompt, settings), missing):
             partial.append(row)
             progress.advance()
     return partial.finish([prompt["id"] for prompt in prompts])
 
 
 def _row(transport: Transport, prompt: Prompt, settings: SamplingSettings) -> Row:
-    """A prompt's row; a server that gives fewer than n answers is asked for the others."""
+    """A prompt's row; another call fetches answers that a server did not give in the first."""
     candidates: list[Row] = []
     while len(candidates) < settings.samples:
         payload = _payload(transport.settings.model, prompt, settings, len(candidates))
@@ -64,8 +63,8 @@ def _row(transport: Transport, prompt: Prompt, settings: SamplingSettings) -> Ro
             (more, prompt_tokens), _ = transport.post(payload, _parse)
         except (RequestRefusedError, NoReplyError) as error:
             raise ServerSamplingError(
-                f"no answers to prompt {prompt['id']!r}: {error}; a server that knows only OpenAI's"
-                " own options needs top_k null and repetition_penalty 1") from error
+                f"no answers to prompt {prompt['id']!r}: {error}; a server with OpenAI's options "
+                "alone needs top_k null and repetition_penalty 1") from error
         candidates += more[:settings.samples - len(candidates)]
     return {"id": prompt["id"], "prompt": prompt["prompt"], "source": prompt["source"],
             "prompt_tokens": prompt_tokens, "prompt_truncated": False, "candidates": candidates}
@@ -77,7 +76,7 @@ def _payload(model: str, prompt: Prompt, settings: SamplingSettings, have: int) 
     payload = {"model": model, "messages": messages_of(prompt), "n": wanted,
                "seed": int.from_bytes(digest[:4], "big") >> 1, "temperature": settings.temperature,
                "top_p": settings.top_p, "max_tokens": settings.max_new_tokens, "logprobs": True}
-    if settings.top_k is not None:  # not OpenAI's own, but vLLM, SGLang and llama.cpp take it
+    if settings.top_k is not None:  # an option of vLLM, SGLang and llama.cpp, not of OpenAI
         payload |= {"top_k": settings.top_k, "return_token_ids": True}
     if settings.repetition_penalty != 1:
         payload["repetition_penalty"] = settings.repetition_penalty
@@ -85,7 +84,7 @@ def _payload(model: str, prompt: Prompt, settings: SamplingSettings, have: int) 
 
 
 def _parse(body: str) -> tuple[list[Row], int | None]:
-    """Candidates and the prompt's tokens; raises ValueError where the body is no such reply."""
+    """Candidates and the number of prompt tokens; raises ValueError for any other reply."""
     reply = json.loads(body)
     choices = reply.get("choices") if isinstance(reply, dict) else None
     if not isinstance(choices, list) or not choices:

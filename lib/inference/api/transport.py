@@ -1,25 +1,24 @@
-"""Calls to an OpenAI-shaped API, many at once, under one rate limit, repeated while that may help.
+"""Concurrent calls to an OpenAI-shaped API under one rate limit, with retries.
 
-A passing failure (a busy server, a cut connection, a reply that cannot be read) is retried after
-the wait that the server names or a growing, random one; a refused request is an error of its own;
-a wrong key, address or model ends the run with a sentence that says what to do. Tenacity repeats
-the attempts: urllib3's own retries inside a session would pass by the rate limit and would count
-neither a body that was cut short nor one that cannot be read.
+A transient failure (a busy server, a cut connection, an unreadable reply) is retried after the wait
+that the server names or a growing, random one; a request that the server refuses is an error; a
+wrong key, address or model ends the run with a sentence that says what to do. Tenacity retries,
+because urllib3's retries inside a session would bypass the rate limit and would not retry a body
+that is cut short or unreadable.
 
-The API key is read from the environment when a call leaves, is kept in no object of ours, and is
-removed from whatever comes back.
+Each call reads the API key from the environment. No object keeps it, and it is removed from
+replies and errors.
 """
 
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from threading import Event
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated, Any, TypeVar
 
 import requests
+from pydantic import Field, PositiveFloat, PositiveInt
 from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
@@ -27,6 +26,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from lib.inference.api.rate_limit import RateLimit
+from lib.runtime.settings import checked
 
 TRANSIENT = {408, 409, 425, 429}  # and every status from 500 on
 REFUSED = {400, 413, 422}
@@ -38,53 +38,47 @@ ADVICE = {
     404: "{model} is not deployed at {base_url} for this account; check the base URL and the name",
     410: "{model} has reached its end of life at {base_url}; use another model",
 }
-OTHER_STATUS = "no OpenAI-compatible API answers so; check the base URL {base_url}"
-SHOWN = 200  # characters of a server's words in a message
+OTHER_STATUS = "this is no answer of an OpenAI-compatible API; check the base URL {base_url}"
+SHOWN = 200  # characters of a server's message in ours
+Url = Annotated[str, Field(pattern="^https?://", description=(
+    "an http or https address such as http://localhost:8000/v1"))]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class ApiStoppedError(RuntimeError):
-    """No call can succeed until a person has done what the sentence says."""
+    """No call can succeed before a person does what the message says."""
 
 
 class EndpointGoneError(ApiStoppedError):
-    """404 or 410: this model is not (or no longer) served here."""
+    """404 or 410: the server does not, or no longer, serve this model."""
 
 
 class RequestRefusedError(ValueError):
-    """The server cannot process this request; repeating it would not help."""
+    """The server cannot process this request, now or later."""
 
 
 class NoReplyError(RuntimeError):
     """Every attempt failed, or the run was stopped before one succeeded."""
 
 
-@dataclass(frozen=True)
+@checked
 class ServerSettings:
-    """How to reach a model; raises ValueError for a value that cannot be used."""
+    """How to reach a model."""
 
-    model: str  # the name under which the server knows it
-    base_url: str = "http://localhost:8000/v1"
+    model: str  # its name on the server
+    base_url: Url = "http://localhost:8000/v1"
     key_variable: str = "OPENAI_API_KEY"  # environment variable that holds the key, if any
-    calls_per_minute: float = 60_000.0
-    concurrency: int = 8  # calls in flight
-    timeout: float = 600.0  # seconds without a byte
-    attempts: int = 6
+    calls_per_minute: PositiveFloat = 60_000.0
+    concurrency: PositiveInt = 8  # calls in flight
+    timeout: PositiveFloat = 600.0  # seconds without a byte
+    attempts: PositiveInt = 6
     backoff: float = 1.0  # most seconds before the second attempt; random, and doubles each time
     longest_wait: float = 600.0  # seconds; a Retry-After above it ends the run
 
-    def __post_init__(self) -> None:
-        if urlsplit(self.base_url).scheme not in ("http", "https"):
-            raise ValueError(f"base_url is {self.base_url!r}; use an http or https address such as "
-                             "http://localhost:8000/v1")
-        for name in ("calls_per_minute", "concurrency", "timeout", "attempts"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; use a number above 0")
-
     @property
     def key(self) -> str:
-        """The API key in the environment, empty if none; raises ApiStoppedError for other text."""
+        """The API key in the environment or ""; raises ApiStoppedError for unusable characters."""
         key = os.environ.get(self.key_variable, "").strip()
         if not (key.isascii() and key.isprintable() and " " not in key):
             raise ApiStoppedError(f"{self.key_variable} holds characters that no API key has, such "
@@ -92,12 +86,12 @@ class ServerSettings:
         return key
 
     def without_key(self, text: str) -> str:
-        """The text with the API key removed: servers and proxies echo headers in their errors."""
+        """The text without the API key, which servers and proxies echo in their errors."""
         return text.replace(self.key, "[API key]") if self.key else text
 
 
 class Transport:
-    """Posts JSON to a server's chat completions; safe for threads, and spent once stopped."""
+    """Posts JSON to a server's chat completions; for threads, and for one `map`."""
 
     def __init__(self, settings: ServerSettings, limit: RateLimit | None = None) -> None:
         self.settings = settings
@@ -118,7 +112,7 @@ class Transport:
             items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
         """Yield (index, call(item)) as calls end, `concurrency` at a time.
 
-        After the first error no call starts; it is raised when those in flight have been yielded.
+        After the first error no call starts; the error is raised after the calls in flight.
         """
         pool, failure = ThreadPoolExecutor(self.settings.concurrency), None
         try:
@@ -141,10 +135,9 @@ class Transport:
 
     def post(self, payload: dict[str, Any],
              parse: Callable[[str], Result]) -> tuple[Result, str]:
-        """What `parse` reads from the reply, and the reply's text.
+        """What `parse` reads from the reply (or ValueError: unreadable), and the reply's text.
 
-        parse raises ValueError for a reply that it cannot read. Raises RequestRefusedError,
-        NoReplyError or ApiStoppedError.
+        Raises RequestRefusedError, NoReplyError or ApiStoppedError.
         """
         settings = self.settings
         retrying = Retrying(
@@ -161,7 +154,7 @@ class Transport:
 
     def _attempt(self, payload: dict[str, Any],
                  parse: Callable[[str], Result]) -> tuple[Result, str] | str:
-        """What was parsed and the reply's text, or why another attempt may succeed."""
+        """What `parse` read and the reply's text, or why another attempt may succeed."""
         settings = self.settings
         if not self.limit.wait(self.stopped):
             return "the run was stopped"
@@ -188,7 +181,7 @@ class Transport:
         wait = retry_after(reply)
         if wait > settings.longest_wait:
             raise ApiStoppedError(f"the API answered {status} and asks to wait {wait:.0f} s; run "
-                                  "again after that, what is finished is kept")
+                                  "again after that, finished answers are kept")
         self.limit.pause(wait)
         return f"status {status}"
 

@@ -1,8 +1,8 @@
-"""A decoding pass recorded once as a CUDA graph and played back in every step.
+"""A decoding pass recorded once as a CUDA graph and replayed in every step.
 
-A pass over a small model is some hundreds of kernels, each shorter than the time that Python takes
-to start it; a graph starts all of them at once. A recording is valid while the pass reads and
-writes the same memory, so the pass is recorded again when the cache moves.
+A pass over a small model is some hundreds of kernels, each shorter than the time that Python needs
+to start it; a graph starts all of them at once. A recording holds while the pass reads and writes
+the same memory, so a cache that moves needs a new one.
 """
 
 from collections.abc import Callable, Hashable
@@ -16,21 +16,20 @@ WARM_UPS = 2  # passes before a recording, in which libraries choose kernels and
 
 
 class RecordedPass:
-    """Plays `run` back from a CUDA graph, or runs it where it cannot be recorded.
+    """Replays `run` from a CUDA graph, or calls it where it cannot be recorded.
 
-    run: takes nothing, reads and writes only tensors that stay where they are, and may run again
-    without changing its result.
+    run: without arguments, on tensors that do not move, with the same result when it runs again.
     """
 
     def __init__(self, run: Callable[[], Tensor]) -> None:
         self.run = run
-        self.place: Hashable = None  # where the memory of the recorded pass is
+        self.place: Hashable = None  # of the memory of the recorded pass
         self.graph: torch.cuda.CUDAGraph | None = None
         self.out: Tensor | None = None
         self.recordable = True
 
     def __call__(self, place: Hashable) -> Tensor:
-        """The result of a pass; place: changes when the tensors that the pass uses have moved."""
+        """The result of a pass; place: another value whenever the tensors of the pass moved."""
         if self.recordable and place != self.place:
             self._record()
             self.place = place
@@ -40,7 +39,7 @@ class RecordedPass:
         return self.out
 
     def _record(self) -> None:
-        self.graph = self.out = None  # the old recording's memory goes first
+        self.graph = self.out = None  # frees the old recording's memory first
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

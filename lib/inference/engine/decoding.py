@@ -1,10 +1,10 @@
-"""The sampling engine: many sequences a forward pass, one token a sequence, no row left idle.
+"""The sampling engine: many sequences a forward pass, one token a sequence, few idle rows.
 
 A prompt passes through the model once; its keys and values are copied into one slot a sample. Every
-step adds one token to each slot in use. A sample that ends leaves its slot, and a waiting sample
+step adds one token to each slot in use. A sample that ends frees its slot, and a waiting sample
 takes it at once (continuous batching, Yu et al. 2022). When none waits, the last slot moves into
-the hole, so that the batch shrinks. A row's random numbers come from its own stream, seeded by
-(seed, prompt id, sample number): no result depends on what else is in the batch.
+the hole, so that the batch shrinks. Each sample has its random stream, seeded by (seed, prompt id,
+sample number): no result depends on what else is in the batch.
 """
 
 import hashlib
@@ -15,23 +15,23 @@ from itertools import islice
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from lib.inference.engine.cuda_graph import RecordedPass
 from lib.inference.engine.distributions import draw, penalised, policy_logps
-from lib.inference.engine.kv_cache import PromptCache, SlotCache
-from lib.inference.engine.slot_attention import SlotMasks
+from lib.inference.engine.kv_cache import SlotCache
+from lib.inference.engine.slot_attention import slot_masks
 from lib.inference.sampling_settings import SamplingSettings
 from lib.modeling.packed.logps import decoder_of
 from lib.runtime.devices import cpu_has_amx, keep_freed_memory
 
 CPU_ROW_MULTIPLE = 8  # see `rows_in_pass`
-AMX_ROWS = 40  # the fewest with AMX, see there too
+AMX_ROWS = 40  # the fewest rows with AMX, see there too
 
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """A prompt to sample answers to: its id, its place in the caller's list, its token ids."""
+    """A prompt to sample answers to: its id, its index among the prompts, its token ids."""
 
     id: str
     index: int
@@ -40,14 +40,14 @@ class SampleRequest:
 
 @dataclass
 class Sample:
-    """One answer: its token ids as drawn, a stop token included, and their log-probabilities."""
+    """One answer: its token ids as drawn, any stop token included, and summed log-probabilities."""
 
     request: SampleRequest
     number: int  # which of its prompt's samples
     tokens: list[int] = field(default_factory=list)
-    finish: str = ""  # "stop", "length", or "" while it is being written
+    finish: str = ""  # "stop", "length", or "" while it grows
     logprob: float = 0.0  # under the policy at temperature 1, unfiltered
-    sampling_logprob: float = 0.0  # under the distribution that was sampled from
+    sampling_logprob: float = 0.0  # under the sampling distribution
 
     @property
     def length(self) -> int:
@@ -62,12 +62,12 @@ def random_stream(seed: int, prompt_id: str, sample: int, numbers: int) -> np.nd
 
 
 def rows_in_pass(rows: int, slots: int, device: torch.device, dtype: torch.dtype) -> int:
-    """Rows to compute, idle ones among them, so that a row's result is the same in any batch.
+    """Rows to compute, idle ones included, so that a row's result is the same in any batch.
 
-    Measured: from 2 rows on, oneDNN's products of a row do not depend on their number, except in
-    bf16 with AMX, where one kernel takes up to 32 rows and another takes more; the two differ in
-    the last bit of one number in 10,000. CUDA's kernels change at many numbers of rows, so there
-    every pass computes all slots.
+    Measured: from 2 rows on, oneDNN's product of a row does not depend on their number, except in
+    bf16 with AMX, where one kernel computes up to 32 rows and another more; the two differ in the
+    last bit of one number in 10,000. CUDA's kernels change at many numbers of rows, so there every
+    pass computes all slots.
     """
     if device.type != "cpu":
         return slots
@@ -89,8 +89,8 @@ class Engine:
         self.device, self.dtype = model.device, model.dtype
         self.capacity = max(len(request.tokens) for request in requests) + settings.max_new_tokens
         self.waiting = self._samples_of(requests)
-        self.left = len(requests) * settings.samples  # samples not yet admitted
-        self.prompt: PromptCache | None = None  # of the request whose samples are being admitted
+        self.left = len(requests) * settings.samples  # samples that wait for a slot
+        self.prompt: DynamicCache | None = None  # of the request whose samples are being admitted
         self.running: list[Sample | None] = []  # one a slot in use; None is a hole
         self.cache: SlotCache | None = None
         self.recorded = RecordedPass(lambda: self._pass(self.slots, self.slots))  # CUDA only
@@ -110,20 +110,16 @@ class Engine:
         """Admit what fits, add one token to every running sample, return those that ended."""
         self._admit()
         rows = len(self.running)
-        kept = self.slots if self.left else self._attended(rows)
+        # On CPU a slot's result depends on no other slot, so slots that nobody needs go.
+        kept = rows if self.device.type == "cpu" and not self.left else self.slots
         self.cache.fit(max(sample.length for sample in self.running), kept)
-        logits = self._forward(rows)[:rows]
-        tokens = self._draw(logits)
+        tokens = self._draw(self._forward(rows)[:rows])
         return self._record(tokens.tolist())
-
-    def _attended(self, rows: int) -> int:
-        """Slots that take part in attention; on CPU a slot's result depends on no other slot."""
-        return rows if self.device.type == "cpu" else self.slots
 
     # --- admission -----------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        """Fill holes and free slots with waiting samples, then close the holes that are left."""
+        """Fill holes and free slots with waiting samples, then close the other holes."""
         holes = [slot for slot, sample in enumerate(self.running) if sample is None]
         free = len(holes) + (self.slots - len(self.running) if self.cache else self.left)
         for sample in islice(self.waiting, min(free, self.left)):
@@ -139,13 +135,13 @@ class Engine:
             self._close(hole)
         self.positions[len(self.running):] = 0  # idle rows must stay within the cache
 
-    def _prefill(self, request: SampleRequest) -> PromptCache:
+    def _prefill(self, request: SampleRequest) -> DynamicCache:
         """One pass over the prompt, without the vocabulary head.
 
-        Each sample then begins by feeding the last prompt token, which writes the same keys and
-        values again: one path gives all logits.
+        Each sample begins with the last prompt token once more, which writes the same keys and
+        values again, so that one path gives all logits.
         """
-        prompt = PromptCache()
+        prompt = DynamicCache()
         tokens = torch.tensor([request.tokens], device=self.device)
         positions = torch.arange(tokens.shape[1], device=self.device)[None]
         decoder_of(self.model)(input_ids=tokens, position_ids=positions, past_key_values=prompt,
@@ -153,8 +149,10 @@ class Engine:
         return prompt
 
     def _allocate(self) -> None:
-        """Make the slots' state, as many as wanted, needed, and allowed by the memory budget."""
-        settings, slot_bytes = self.settings, self.prompt.bytes_per_token * self.capacity
+        """Make the state of the slots: `settings.rows`, fewer if samples or memory are fewer."""
+        settings = self.settings
+        slot_bytes = self.capacity * sum(  # a token's keys and values over all layers
+            x[0, :, 0].nbytes for layer in self.prompt.layers for x in (layer.keys, layer.values))
         slots = min(settings.rows, self.left)
         if settings.memory_gb is not None:
             slots = min(slots, int(settings.memory_gb * 1e9 // slot_bytes))
@@ -173,7 +171,7 @@ class Engine:
     def _place(self, sample: Sample, slot: int) -> None:
         prompt, settings = sample.request.tokens, self.settings
         self.cache.insert(self.prompt, slot)
-        self.history[slot] = prompt[0]  # what the penalty sees beyond the end is a prompt token
+        self.history[slot] = prompt[0]  # beyond the end the penalty then sees a prompt token
         self.history[slot, :len(prompt)] = torch.tensor(prompt)
         self.positions[slot] = len(prompt) - 1
         self.uniforms[slot] = torch.from_numpy(random_stream(
@@ -202,13 +200,13 @@ class Engine:
         """The logits of `rows` slots, [rows, vocabulary]; those from `attended` on are idle."""
         positions = self.positions[:rows]
         self.cache.point_at(positions[:attended])
-        masks = SlotMasks(positions[:attended], self.cache.width, self.dtype)
+        masks = slot_masks(positions[:attended], self.cache.width, self.dtype)
         tokens = self.history[:rows].gather(1, positions[:, None])
         return self.model(input_ids=tokens, position_ids=positions[:, None], masks=masks,
                           past_key_values=self.cache, use_cache=True).logits[:, -1]
 
     def _draw(self, logits: Tensor) -> Tensor:
-        """Draw each row's token, write it down, and advance; returns [rows]."""
+        """Draw each row's token, add it to the history, and advance; returns [rows]."""
         settings, rows = self.settings, len(logits)
         positions = self.positions[:rows]
         taken = torch.tensor([len(sample.tokens) for sample in self.running], device=self.device)
@@ -224,7 +222,7 @@ class Engine:
         return tokens
 
     def _record(self, tokens: list[int]) -> list[Sample]:
-        """Give each running sample its token; take out those that ended, leaving holes."""
+        """Give each running sample its token; remove those that ended, which leaves holes."""
         ended = []
         for slot, (sample, token) in enumerate(zip(self.running, tokens, strict=True)):
             sample.tokens.append(token)
@@ -239,5 +237,5 @@ class Engine:
         if not any(self.running):
             self.running = []
             if not self.left:
-                self.cache = None  # its memory can go before the weights are given back
+                self.cache = None  # frees its memory before the weights are restored
         return ended

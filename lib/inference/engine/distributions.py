@@ -2,7 +2,7 @@
 
 Filters apply in the order of transformers' `generate`: penalty, temperature, top-k, top-p. A token
 is drawn by inverting the cumulative distribution at one uniform number a row, so that the same
-number and the same distribution give the same token, whatever else is in the batch.
+number and distribution give the same token in any batch.
 """
 
 import torch
@@ -17,8 +17,8 @@ BLOCK = 64  # vocabulary entries a block in the search for the largest
 def largest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest of each row, descending: values and vocabulary indices, each [rows, k].
 
-    The k largest entries lie in the k blocks with the largest maxima, so that only k * BLOCK
-    entries are sorted; exact, and a little faster on CPU than `topk` over a vocabulary.
+    They lie in the k blocks with the largest maxima, so that only k * BLOCK entries are sorted:
+    exact, and a little faster on CPU than `topk` over a vocabulary.
     """
     rows, vocabulary = logits.shape
     k = min(k, vocabulary)
@@ -35,10 +35,10 @@ def largest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def filtered(logits: Tensor, temperature: float, top_k: int | None,
              top_p: float) -> tuple[Tensor, Tensor | None]:
-    """The distribution that is sampled from: probabilities and their tokens, each [rows, kept].
+    """The sampling distribution: probabilities and their tokens, each [rows, kept].
 
-    Descending where a filter is on; tokens are None where the columns are the whole vocabulary in
-    its own order. top_p keeps the smallest set of tokens that reaches it, the first one always.
+    A filter sorts them, descending; without one tokens are None and columns are the vocabulary.
+    top_p keeps the smallest set of tokens that reaches it, the first one always.
     """
     if top_k is None and top_p >= 1:
         return torch.softmax(logits.float() / temperature, -1), None
@@ -56,7 +56,7 @@ def draw(logits: Tensor, uniforms: Tensor, temperature: float, top_k: int | None
     """One token a row and its log-probability under the sampling distribution, each [rows].
 
     logits [rows, vocabulary]; uniforms [rows] in [0, 1). Temperature 0 takes the most probable
-    token, the first one where several are equal, with log-probability 0.
+    token, of equal ones the first, with log-probability 0.
     """
     if temperature == 0:
         return logits.argmax(-1), torch.zeros(len(logits), device=logits.device)

@@ -1,7 +1,7 @@
 """Keys and values of the sequences being sampled: one slot a sequence, written in place.
 
 A layer's keys are one tensor [rows, kv_heads, width, head_dim]; slot r holds its sequence from
-column 0 on, whatever the lengths of the others. `width` grows by blocks of columns, because batched
+column 0 on. `width` grows by blocks of columns, because batched
 products read whole tensors about twice as fast as slices of wider ones. Sliding-window layers keep
 all columns too and hide old ones by their mask, so that one layout serves every model.
 """
@@ -10,55 +10,30 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from lib.runtime.devices import release_memory
 
 BLOCKS = {"cpu": 32, "cuda": 256}  # columns by which the width grows
 
 
-class PromptCache:
-    """Keys and values of one prompt as a model writes them, [1, kv_heads, tokens, dim] a layer.
-
-    Passed to a model as `past_key_values` for the one forward pass over the prompt.
-    """
-
-    def __init__(self) -> None:
-        self.keys: list[Tensor] = []
-        self.values: list[Tensor] = []
-
-    def update(self, key: Tensor, value: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
-        """Keep one layer's keys and values; transformers calls this once a layer, in order."""
-        self.keys.append(key)
-        self.values.append(value)
-        return key, value
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        """Tokens seen before this pass: none."""
-        return 0
-
-    @property
-    def bytes_per_token(self) -> int:
-        """Memory of one token's keys and values over all layers."""
-        return sum(x[0, :, 0].numel() * x.element_size() for x in (*self.keys, *self.values))
-
-
 class SlotCache:
-    """Keys and values of up to `rows` sequences, passed to a model as `past_key_values`.
+    """Keys and values of up to `rows` sequences, the `past_key_values` of decoding passes.
 
-    Before a decoding pass, `point_at` says how many slots take part and where each one writes.
+    Before a decoding pass, `point_at` sets how many slots take part and where each one writes.
     """
 
     def __init__(self, rows: int) -> None:
         self.rows, self.width = rows, 0
-        self.version = 0  # another one whenever keys and values have moved
+        self.version = 0  # grows whenever keys and values move
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
 
     def fit(self, columns: int, rows: int) -> None:
-        """Make room for `columns` tokens in `rows` slots, or free room once half of it is unused.
+        """Make room for `columns` tokens in `rows` slots; free it once half of it is unused.
 
-        Contents stay. New columns are zero and not uninitialised: a masked column has weight 0, and
-        0 times NaN is NaN.
+        Contents stay. New columns are zero, because a masked column has weight 0, and 0 times NaN
+        is NaN.
         """
         block = BLOCKS[self.keys[0].device.type]
         width = -(-columns // block) * block
@@ -72,17 +47,17 @@ class SlotCache:
                 new[:kept_rows, :, kept:] = 0
                 new[kept_rows:] = 0
         self.rows, self.width, self.version = rows, width, self.version + 1
-        release_memory()  # tensors of the old width leave holes that none of the new ones fits
+        release_memory()  # tensors of the new width fit none of the old ones' memory
 
-    def insert(self, prompt: PromptCache, slot: int) -> None:
+    def insert(self, prompt: DynamicCache, slot: int) -> None:
         """Copy a prompt's keys and values into a slot."""
+        keys, values = zip(*((layer.keys, layer.values) for layer in prompt.layers), strict=True)
         if not self.keys:
-            self.keys, self.values = self._empty(prompt.keys), self._empty(prompt.values)
-        tokens = prompt.keys[0].shape[2]
+            self.keys, self.values = self._empty(keys), self._empty(values)
+        tokens = keys[0].shape[2]
         self.fit(max(tokens, self.width), self.rows)
-        for mine, theirs in ((self.keys, prompt.keys), (self.values, prompt.values)):
-            for target, source in zip(mine, theirs, strict=True):
-                target[slot, :, :tokens] = source[0]
+        for target, source in zip((*self.keys, *self.values), (*keys, *values), strict=True):
+            target[slot, :, :tokens] = source[0]
 
     def _empty(self, like: Sequence[Tensor]) -> list[Tensor]:
         return [x.new_zeros(self.rows, x.shape[1], self.width, x.shape[3]) for x in like]
@@ -100,7 +75,7 @@ class SlotCache:
     def update(self, key: Tensor, value: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
         """Write one token a slot; key and value are [rows, kv_heads, 1, head_dim].
 
-        Rows beyond the slots that take part are idle and leave nothing. Returns views of all
+        Rows beyond the slots that take part are idle and write nothing. Returns views of all
         columns of those slots, [slots, kv_heads, width, head_dim].
         """
         slots, keys, values = len(self._slots), self.keys[layer], self.values[layer]
@@ -109,5 +84,5 @@ class SlotCache:
         return keys[:slots], values[:slots]
 
     def get_seq_length(self, layer: int = 0) -> int:
-        """Columns in use or reserved; positions are passed explicitly, so no model relies on it."""
+        """Columns in use or reserved; no model relies on it, because positions are explicit."""
         return self.width

@@ -1,9 +1,9 @@
 """The decoder of a Llama-like model, written for sampling: the same result in fewer operations.
 
-A decoding step takes a few rows through every layer. Beyond reading weights and cache, its cost is
-the number of operations, not their size. Here queries, keys and values come from one product and
-are rotated together, gate and up come from another, and a norm is one call. Models of another form
-keep transformers' own forward.
+A decoding step takes a few rows through every layer, so its cost, beside reading weights and cache,
+is the number of operations, not their size. Here one product gives queries, keys and values, which
+are rotated together, another gives gate and up, and a norm is one call. Models of another form keep
+transformers' forward.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers.activations import SiLUActivation
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from lib.inference.engine.slot_attention import SlotMasks, slot_attention
+from lib.inference.engine.slot_attention import Masks, slot_attention
 from lib.modeling.packed.logps import decoder_of
 
 DECODERS = ("LlamaModel", "Qwen2Model")
@@ -52,15 +52,15 @@ def _has_known_form(decoder: nn.Module) -> bool:
 
 
 def _parts(layer: nn.Module) -> dict[str, tuple[nn.Module, list[nn.Module]]]:
-    """Name of each merged product, the module it is put into, and the layers it stands for."""
+    """Name of each merged layer, the module that gets it, and the layers that it replaces."""
     attention, mlp = layer.self_attn, layer.mlp
     return {"qkv_proj": (attention, [attention.q_proj, attention.k_proj, attention.v_proj]),
             "gate_up_proj": (mlp, [mlp.gate_proj, mlp.up_proj])}
 
 
 def _merge(module: nn.Module, name: str, parts: list[nn.Linear]) -> None:
-    """Put into a module the one linear layer whose outputs are those of `parts`; empty these."""
-    with torch.inference_mode(False), torch.no_grad():  # parameters of training stay such
+    """Give a module one linear layer with the outputs of `parts`, and empty these."""
+    with torch.inference_mode(False), torch.no_grad():  # parameters stay trainable
         weight = torch.cat([part.weight for part in parts])
         biases = [part.bias for part in parts if part.bias is not None]
         merged = nn.Linear(weight.shape[1], weight.shape[0], bool(biases), device="meta")
@@ -88,10 +88,10 @@ class LeanForward:
         self.decoder = decoder
 
     def __call__(self, input_ids: Tensor, position_ids: Tensor, past_key_values: object,
-                 masks: SlotMasks | None = None, **_: object) -> BaseModelOutputWithPast:
+                 masks: Masks | None = None, **_: object) -> BaseModelOutputWithPast:
         """Last hidden states of tokens [rows, tokens] at positions [rows, tokens].
 
-        masks: of a decoding pass over the slots of `past_key_values`; None for a prompt.
+        masks: of a decoding pass over the slots of `past_key_values`; None for a prompt's pass.
         """
         decoder = self.decoder
         hidden = decoder.embed_tokens(input_ids)  # [rows, tokens, width]
@@ -108,7 +108,7 @@ class LeanForward:
         return BaseModelOutputWithPast(_normed(decoder.norm, hidden))
 
     def _attention(self, attention: nn.Module, normed: Tensor, rotation: tuple[Tensor, Tensor],
-                   index: int, cache: object, masks: SlotMasks | None) -> Tensor:
+                   index: int, cache: object, masks: Masks | None) -> Tensor:
         """One layer's attention, [rows, tokens, width]; rotation as in Su et al. 2021, eq. 34."""
         dim, (cos, sin) = attention.head_dim, rotation
         heads = attention.qkv_proj(normed).unflatten(-1, (-1, dim))  # [rows, tokens, heads, dim]

@@ -2,8 +2,8 @@
 
 oneDNN multiplies in a blocked layout and reorders plain bf16 weights in every call. Reordering
 costs nothing beside the thousands of rows of a training step, but a third of the time of the few
-rows of a decoding step; prepacked weights give the same results to the last bit. In fp32 plain
-products are MKL's, whose results for a row change with the number of rows; oneDNN's do not.
+rows of a decoding step; prepacked weights give the same results to the last bit. In fp32 PyTorch
+multiplies by MKL, whose results for a row change with the number of rows; oneDNN's do not.
 """
 
 from collections import Counter
@@ -22,8 +22,8 @@ ROWS = 64  # the number of rows that the layout is made for
 def prepacked_weights(model: nn.Module) -> Iterator[None]:
     """Inside, linear layers on CPU multiply by prepacked weights; on other devices nothing changes.
 
-    Prepacked weights replace the plain ones, which come back at the end, bit for bit; only a weight
-    with a second use (a tied vocabulary head) is kept in both layouts.
+    Prepacked weights replace the plain ones, which the end restores bit for bit; only a weight with
+    a second use (a tied vocabulary head) is kept in both layouts.
     """
     users = Counter(id(weight) for module in model.modules()
                     if (weight := getattr(module, "weight", None)) is not None)
@@ -35,14 +35,14 @@ def prepacked_weights(model: nn.Module) -> Iterator[None]:
             layer.forward = _prepacked_forward(weight, layer.bias)
             if users[id(layer.weight)] == 1:
                 prepacked[layer] = weight
-                with torch.inference_mode(False):  # parameters of training stay such
+                with torch.inference_mode(False):  # the parameter stays trainable
                     layer.weight.data = layer.weight.new_empty(0)
-        release_memory()  # the plain weights'
+        release_memory()  # of the plain weights
         yield
     finally:
         for layer in layers:
             layer.__dict__.pop("forward", None)
-        release_memory()  # the cache's, before plain weights are made again
+        release_memory()  # of the cache, before plain weights are made again
         with torch.inference_mode(False):
             while prepacked:  # one after the other, so that memory never holds all of them twice
                 layer, weight = prepacked.popitem()

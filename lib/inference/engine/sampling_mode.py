@@ -11,7 +11,7 @@ from lib.inference.engine.prepacked_weights import prepacked_weights
 
 @contextmanager
 def sampling_mode(model: PreTrainedModel) -> Iterator[None]:
-    """Inside, the model attends over slots, by the lean decoder and prepacked weights if it can."""
+    """Inside, the model attends over slots, with lean decoder and prepacked weights if it can."""
     before, training = model.config._attn_implementation, model.training
     model.set_attn_implementation("slots")
     model.eval()

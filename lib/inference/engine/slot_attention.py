@@ -1,51 +1,54 @@
-"""Attention over slots: each row sees its own cached columns up to its own position.
+"""Attention over slots: each row sees the cached columns of its slot up to its position.
 
-It is registered with transformers' attention interface as `slots`, so that any decoder which uses
-the interface can run on it. Decoding is two batched products and a softmax over [rows x kv_heads]
-small matrices, with the query heads of a group as rows; on CPU that is about twice as fast as
-scaled_dot_product_attention. A prompt, one at a time, takes ordinary causal attention.
+It is registered with transformers' attention interface as `slots`, for any decoder that uses the
+interface. Decoding is two batched products and a softmax over [rows x kv_heads] small matrices,
+with the query heads of a group as rows; on CPU that is about twice as fast as
+scaled_dot_product_attention. A prompt's pass is ordinary causal attention.
 """
+
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
+Masks = Callable[[int, int, int | None], Tensor]  # (kv_heads, groups, window) -> a layer's mask
 
-class SlotMasks:
-    """Additive masks of one decoding pass, made once and shared by its layers.
 
-    positions: column that each row writes in this pass, [rows]; later columns are not visible, and
-    in layers with a sliding window neither are those that lie a window or more behind.
+def slot_masks(positions: Tensor, width: int, dtype: torch.dtype) -> Masks:
+    """Additive masks of one decoding pass, each made once: [rows * kv_heads, groups, width].
+
+    positions: column that each row writes in this pass, [rows]; a row does not see later columns,
+    nor, in layers with a sliding window, columns a window or more behind.
     """
+    @cache
+    def mask(kv_heads: int, groups: int, window: int | None) -> Tensor:
+        """0 where a row sees a column, else -inf."""
+        rows = _mask(positions[:, None], width, window, dtype)[:, None, None]
+        return rows.expand(-1, kv_heads, groups, -1).flatten(0, 1).contiguous()
+    return mask
 
-    def __init__(self, positions: Tensor, width: int, dtype: torch.dtype) -> None:
-        self.positions, self.width, self.dtype = positions, width, dtype
-        self._made: dict[tuple, Tensor] = {}
 
-    def of(self, kv_heads: int, groups: int, window: int | None) -> Tensor:
-        """The mask of a layer, [rows * kv_heads, groups, width]: 0 where visible, else -inf."""
-        shape = (kv_heads, groups, window)
-        if shape not in self._made:
-            columns = torch.arange(self.width, device=self.positions.device)
-            last = self.positions[:, None]
-            hidden = columns > last
-            if window is not None:
-                hidden |= columns <= last - window
-            mask = torch.zeros(hidden.shape, dtype=self.dtype, device=hidden.device)
-            mask = mask.masked_fill_(hidden, -torch.inf)[:, None, None]
-            self._made[shape] = mask.expand(-1, kv_heads, groups, -1).flatten(0, 1).contiguous()
-        return self._made[shape]
+def _mask(last: Tensor, width: int, window: int | None, dtype: torch.dtype) -> Tensor:
+    """0 where a row sees a column, up to `last` [rows, 1], else -inf; [rows, width]."""
+    columns = torch.arange(width, device=last.device)
+    hidden = columns > last
+    if window is not None:
+        hidden |= columns <= last - window
+    mask = torch.zeros(hidden.shape, dtype=dtype, device=last.device)
+    return mask.masked_fill_(hidden, -torch.inf)
 
 
 def slot_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
-                   attention_mask: None, scaling: float, masks: SlotMasks | None = None,
+                   attention_mask: None, scaling: float, masks: Masks | None = None,
                    sliding_window: int | None = None, softcap: float | None = None,
                    **_: object) -> tuple[Tensor, None]:
     """Attention of one new token a row (with `masks`) or of one whole prompt (without).
 
-    query [rows, heads, tokens, dim], key and value [slots, kv_heads, columns, dim]. Rows beyond
-    the slots are idle: their attention is zero. Returns [rows, tokens, heads, dim].
+    query [rows, heads, tokens, dim], key and value [slots, kv_heads, columns, dim]; the result is
+    [rows, tokens, heads, dim]. Rows beyond the slots are idle: their attention is zero.
     """
     if masks is None:
         return _prompt_attention(query, key, value, scaling, sliding_window, softcap), None
@@ -53,7 +56,7 @@ def slot_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
     slots, kv_heads = key.shape[:2]
     groups = heads // kv_heads
     grouped = query[:slots].reshape(slots * kv_heads, groups, dim)
-    mask = masks.of(kv_heads, groups, sliding_window)
+    mask = masks(kv_heads, groups, sliding_window)
     weights = _weights(grouped, key.flatten(0, 1), mask, scaling, softcap)
     out = torch.bmm(weights, value.flatten(0, 1)).view(slots, 1, heads, dim)
     return (out if slots == rows else pad(out, (0, 0, 0, 0, 0, 0, 0, rows - slots))), None
@@ -76,11 +79,7 @@ def _prompt_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float,
         out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
         return out.transpose(1, 2)
     index = torch.arange(tokens, device=query.device)
-    hidden = index[None, :] > index[:, None]
-    if window is not None:
-        hidden |= index[None, :] <= index[:, None] - window
-    mask = torch.zeros(tokens, tokens, dtype=query.dtype, device=query.device)
-    mask = mask.masked_fill_(hidden, -torch.inf)
+    mask = _mask(index[:, None], tokens, window, query.dtype)
     weights = _weights(query.flatten(0, 1), key.flatten(0, 1), mask, scaling, softcap)
     return torch.bmm(weights, value.flatten(0, 1)).view(query.shape).transpose(1, 2)
 

@@ -1,8 +1,8 @@
-"""Scores on disk (SQLite): nothing is asked or paid for twice, and a scored run needs no API.
+"""Scores on disk (SQLite): no score is computed or paid for twice, and a scored run needs no API.
 
 The key is the SHA-256 of the model's identity and the conversation. A score is kept with the API's
-reply word for word, a conversation that cannot be scored with the reason. Passing failures (a
-time-out, a busy server) are not kept. Several processes may share one file.
+reply word for word, a conversation without a score with the reason. Transient failures (a time-out,
+a busy server) are not kept. Several processes may share one file.
 """
 
 import sqlite3
@@ -12,19 +12,19 @@ from itertools import count
 from pathlib import Path
 
 from lib.inference.rewards import Conversation, RewardModel
-from lib.inference.rewards.score_results import ScoreResult, scores_in_order
+from lib.inference.rewards.score_results import ScoreResult, StreamingRewardModel
 from lib.runtime.files import FileError, sha256_of_value
 from lib.runtime.progress import say
 
 BUSY_SECONDS = 30.0
-CONVERSATIONS_AT_ONCE = 64  # of a model that does not stream; a kill loses at most so many
+CONVERSATIONS_AT_ONCE = 64  # for a model that does not stream; a kill loses at most so many
 TABLE = """CREATE TABLE IF NOT EXISTS scores (
     key TEXT PRIMARY KEY, model TEXT NOT NULL, score REAL, reason TEXT NOT NULL,
     reply TEXT NOT NULL)"""
 
 
 class ScoreCache:
-    """The SQLite file; a damaged one is renamed with a message, and a new one begins."""
+    """The SQLite file; a damaged one is renamed with a message, and a new one is made."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -32,20 +32,20 @@ class ScoreCache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.connection = _open(self.path)
         except (OSError, sqlite3.OperationalError) as error:
-            raise FileError(f"cannot open the score cache {path}: {error}; choose a folder that "
-                            "can be written to") from error
+            raise FileError(f"cannot open the score cache {path}: {error}; choose a writable "
+                            "folder") from error
         except sqlite3.DatabaseError as error:
             _put_aside(self.path, error)
             self.connection = _open(self.path)
 
     def get(self, key: str) -> ScoreResult | None:
-        """The result under a key; None if there is none yet."""
+        """The result under a key, or None."""
         found = self.connection.execute(
             "SELECT score, reason, reply FROM scores WHERE key = ?", (key,)).fetchone()
         return ScoreResult(*found) if found else None
 
     def put(self, key: str, model: str, result: ScoreResult) -> None:
-        """Keep a result that will not change; the first one under a key stays."""
+        """Keep a result unless it is transient; the first one under a key stays."""
         if not result.transient:
             self.connection.execute(
                 "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)",
@@ -58,8 +58,8 @@ class ScoreCache:
 
 
 @dataclass(frozen=True)
-class CachedRewardModel:
-    """Asks `model` only for scores that `cache` lacks; `cached` makes one."""
+class CachedRewardModel(StreamingRewardModel):
+    """Calls `model` only for scores that `cache` lacks; `cached` makes one."""
 
     name: str
     identity: str
@@ -71,14 +71,10 @@ class CachedRewardModel:
         gaps = {score_key(self.identity, each): each for each in conversations}
         return [each for key, each in gaps.items() if self.cache.get(key) is None]
 
-    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
-        """Scores in order, None where there is none."""
-        return scores_in_order(self.stream(conversations), len(conversations))
-
     def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
-        """Yield (index, result): what is cached first, then the rest as the model gives it.
+        """Yield (index, result): cached ones first, then the others as the model yields them.
 
-        Every result is on disk before it is yielded; equal conversations are asked for once.
+        Every result is on disk before it is yielded; equal conversations are scored once.
         """
         gaps: dict[str, list[int]] = {}
         for index, conversation in enumerate(conversations):
@@ -107,7 +103,7 @@ def score_key(identity: str, conversation: Conversation) -> str:
 
 def _streaming(model: RewardModel) -> Callable[[Sequence[Conversation]],
                                                Iterator[tuple[int, ScoreResult]]]:
-    """The model's own stream, or its `score` in small batches."""
+    """The model's `stream`, or one made of its `score` in small batches."""
     if hasattr(model, "stream"):
         return model.stream
 
@@ -116,9 +112,8 @@ def _streaming(model: RewardModel) -> Callable[[Sequence[Conversation]],
         for begin in range(0, len(conversations), CONVERSATIONS_AT_ONCE):
             scores = model.score(conversations[begin:begin + CONVERSATIONS_AT_ONCE])
             for index, score in enumerate(scores, start=begin):
-                unknown = score is None  # without a reason it may be a passing failure
-                yield index, ScoreResult(score, "no reason given" if unknown else "",
-                                         transient=unknown)
+                reason = "no reason given" if score is None else ""  # it may be transient
+                yield index, ScoreResult(score, reason, transient=score is None)
     return stream
 
 
@@ -145,5 +140,5 @@ def _put_aside(path: Path, error: sqlite3.DatabaseError) -> None:
     path.rename(aside)
     for journal in ("-wal", "-shm"):
         path.with_name(path.name + journal).unlink(missing_ok=True)
-    say(f"the score cache {path} is damaged ({error}); put aside as {aside.name}, a new one begun: "
-        "its scores will be asked for again")
+    say(f"the score cache {path} is damaged ({error}); renamed to {aside.name}: its scores will be "
+        "computed again")

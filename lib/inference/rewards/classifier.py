@@ -1,10 +1,10 @@
 """Reward models that are transformers sequence classifiers with one output, by folder or hub id.
 
-Skywork-Reward-V2 is the default independent judge of the paper profile. It is read as its authors
-do: the tokenizer's chat template on user and assistant turns, no added system prompt, one
-beginning-of-text token, the logit at the last token that is not padding. Rows are padded on the
-right in batches of similar length. A conversation that is too long is not scored, because a cut
-answer is another answer.
+Skywork-Reward-V2 is the default independent judge of the paper profile. It reads conversations as
+its authors do: the tokenizer's chat template on user and assistant turns, no added system prompt,
+one beginning-of-text token, the logit at the last token that is not padding. Rows of similar length
+are padded on the right. A conversation that is too long gets no score, because a cut answer is
+another answer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,15 +21,13 @@ from transformers import (
 
 from lib.data.chat import encode_whole
 from lib.inference.rewards import Conversation, answer_of
-from lib.inference.rewards.score_results import ScoreResult, scores_in_order
-from lib.modeling.loading import ModelError, model_hash
+from lib.inference.rewards.score_results import ScoreResult, StreamingRewardModel
+from lib.modeling.loading import ModelError, first_line, model_hash
 from lib.runtime.progress import Progress
-
-SKYWORK = "Skywork/Skywork-Reward-V2-Qwen3-0.6B"
 
 
 @dataclass(frozen=True)
-class ClassifierRewardModel:
+class ClassifierRewardModel(StreamingRewardModel):
     """Scores conversations with a classifier; build it with `load_classifier`.
 
     identity: name and hash of the weights; max_length: tokens of a whole conversation.
@@ -42,15 +40,12 @@ class ClassifierRewardModel:
     max_length: int = 4096
     tokens_a_batch: int = 8192
 
-    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
-        """Logit of each conversation; None when it is too long or the logit is not finite."""
-        return scores_in_order(self.stream(conversations), len(conversations))
-
     def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
         """Yield (index, result), the shortest conversations first."""
         encoded: dict[int, list[int]] = {}
         for index, conversation in enumerate(conversations):
-            ids = conversation_ids(self.tokenizer, conversation)
+            answer_of(conversation)  # raises for one that ends with another turn
+            ids = encode_whole(self.tokenizer, conversation)
             if isinstance(ids, str):
                 yield index, ScoreResult(None, ids)
             elif len(ids) > self.max_length:
@@ -88,9 +83,8 @@ def load_classifier(source: str | Path, name: str = "classifier", revision: str 
             source, revision=revision, num_labels=1, dtype=dtype, use_safetensors=True,
             trust_remote_code=False, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"cannot load the reward model {source}: {first}; give a folder or hub id "
-                         "of a sequence classifier with one output") from error
+        raise ModelError(f"cannot load the reward model {source}: {first_line(error)}; give a "
+                         "folder or hub id of a sequence classifier with one output") from error
     if untrained := sorted(loaded["missing_keys"]):
         raise ModelError(f"{source} has no trained {', '.join(untrained)}, so that its scores "
                          "would be random; give a reward model, not a language model")
@@ -101,15 +95,8 @@ def load_classifier(source: str | Path, name: str = "classifier", revision: str 
     return ClassifierRewardModel(name, identity, model.to(device).eval(), tokenizer, max_length)
 
 
-def conversation_ids(tokenizer: PreTrainedTokenizerBase,
-                     conversation: Conversation) -> list[int] | str:
-    """Token ids of a conversation that ends with an answer, or why it has none (a sentence)."""
-    answer_of(conversation)
-    return encode_whole(tokenizer, conversation)
-
-
 def batches_by_length(encoded: dict[int, list[int]], tokens: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, at most `tokens` with padding, at least one row."""
+    """Indices in batches of similar length, of at most `tokens` with padding or one row."""
     batch: list[int] = []
     for index in sorted(encoded, key=lambda each: len(encoded[each])):
         if batch and len(encoded[index]) * (len(batch) + 1) > tokens:
@@ -121,7 +108,7 @@ def batches_by_length(encoded: dict[int, list[int]], tokens: int) -> Iterator[li
 
 
 def _padding_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id that transformers takes for padding when it looks for the last token of a row."""
+    """The id of padding, by which transformers finds the last token of a row."""
     for candidate in (model.config.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id):
         if candidate is not None:
             return candidate

@@ -1,19 +1,21 @@
-"""What came of scoring one conversation: a score, or why there is none.
+"""The result of scoring one conversation: a score, or the reason for its absence.
 
-`score()` gives numbers and None; `stream()` gives results as they come, so that a cache can store
-each before the next arrives and a report can count what is missing by reason.
+`score()` gives numbers and None; `stream()` yields results as they come, so that a cache can store
+each before the next arrives and a report can count missing scores by reason.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from lib.inference.rewards import Conversation
 
 
 @dataclass(frozen=True)
 class ScoreResult:
     """A score, or None and the reason.
 
-    reply: what an API answered, word for word. transient: another call may succeed (a time-out, a
-    busy server), so that this result must not be remembered.
+    reply: an API's answer, word for word. transient: another call may succeed (a time-out, a busy
+    server), so no cache keeps this result.
     """
 
     score: float | None
@@ -22,9 +24,14 @@ class ScoreResult:
     transient: bool = False
 
 
-def scores_in_order(results: Iterator[tuple[int, ScoreResult]], count: int) -> list[float | None]:
-    """Put streamed results back in order and keep their scores; [count]."""
-    scores: list[float | None] = [None] * count
-    for index, result in results:
-        scores[index] = result.score
-    return scores
+class StreamingRewardModel:
+    """A reward model whose `score` puts the results of its `stream` in order."""
+
+    def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
+        """Yield (index, result) in any order."""
+        raise NotImplementedError
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        """Scores in the order of the conversations; None where one could not be scored."""
+        results = dict(self.stream(conversations))
+        return [results[index].score for index in range(len(conversations))]

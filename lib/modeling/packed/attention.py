@@ -1,10 +1,11 @@
 """Attention for packed rows: an answer sees its prompt and itself, nothing else.
 
-Three ways to compute the same thing, chosen at start with the reason printed:
-- `segments`: each prompt-and-answer piece by itself; best on CPU, where pieces are short and no
-  work is spent on masked blocks.
-- `flex`: PyTorch's flex attention with a block mask, compiled on CUDA; skips whole masked blocks.
-- `masked`: one dense mask over the row; works everywhere, costs T squared, and is the fallback.
+Three methods compute the same:
+- `segments`: each prompt-and-answer piece by itself, so that no work goes into masked blocks; the
+  choice on CPU.
+- `flex`: PyTorch's flex attention, compiled, whose block mask skips masked blocks; the choice on
+  CUDA.
+- `masked`: one dense mask over the row; works everywhere and costs T squared.
 
 They are registered with transformers' attention interface, so any decoder that uses it can run on
 packed rows. The mask is (same shared prompt) and (causal) and (prompt or same answer) and, in
@@ -26,12 +27,24 @@ PAD_TO = 64  # a piece is padded to a multiple, so that oneDNN reuses its compil
 QUERY_BLOCK = 256  # queries that are computed together
 
 
+def use_packed_attention(model: nn.Module, method: str = "auto") -> None:
+    """Switch a transformers model to packed attention; its forward then needs `layout=`.
+
+    `auto` chooses by the model's device. Raises ValueError for an unknown method.
+    """
+    if method == "auto":
+        method = "flex" if model.device.type == "cuda" else "segments"
+    if method not in METHODS:
+        raise ValueError(f"attention is {method!r}; use auto, {', '.join(METHODS)}")
+    model.set_attn_implementation(f"packed_{method}")
+
+
 def dense_mask(layout: Layout, window: int | None, device: torch.device) -> Tensor:
     """The whole mask, [tokens, tokens], True where a query (row) may see a key (column)."""
     key = ("dense", window, device)
     if key not in layout.masks:
         index = torch.arange(layout.tokens, device=device)
-        visible = _visibility(*layout.token_labels(device), window)
+        visible = _visibility(layout, window, device)
         layout.masks[key] = visible(0, 0, index[:, None], index[None, :])
     return layout.masks[key]
 
@@ -40,9 +53,8 @@ def _block_mask(layout: Layout, window: int | None, device: torch.device) -> Blo
     """Flex attention's block mask of the row."""
     key = ("blocks", window, device)
     if key not in layout.masks:
-        visible = _visibility(*layout.token_labels(device), window)
-        layout.masks[key] = create_block_mask(visible, None, None, layout.tokens, layout.tokens,
-                                              device=device)
+        layout.masks[key] = create_block_mask(_visibility(layout, window, device), None, None,
+                                              layout.tokens, layout.tokens, device=device)
     return layout.masks[key]
 
 
@@ -64,30 +76,16 @@ def _answer_mask(layout: Layout, length: int, prompt: int, columns: int, window:
     return layout.masks[key]
 
 
-def _visibility(prompt: Tensor, answer: Tensor, position: Tensor, window: int | None):  # noqa: ANN202
+def _visibility(layout: Layout, window: int | None, device: torch.device):  # noqa: ANN202
     """The mask as flex attention's mask_mod: (batch, head, query, key) -> may the query see it."""
+    prompt, answer, position = layout.token_labels(device)
+
     def visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Whether each query sees each key; indices that broadcast, as flex attention gives."""
         same_piece = (answer[key] == 0) | (answer[key] == answer[query])
         seen = (prompt[query] == prompt[key]) & (query >= key) & same_piece
         return seen if window is None else seen & (position[query] - position[key] < window)
     return visible
-
-
-def choose_method(device: torch.device, method: str = "auto") -> tuple[str, str]:
-    """The attention method for a device, and the reason in one sentence."""
-    if method != "auto":
-        if method not in METHODS:
-            raise ValueError(f"attention is {method!r}; use auto, {', '.join(METHODS)}")
-        return method, f"attention: {method}, as asked"
-    if device.type == "cuda":
-        return "flex", "attention: flex, compiled, because its block mask skips what is masked"
-    return "segments", "attention: segments, because a CPU gains nothing from masked blocks"
-
-
-def use_packed_attention(model: nn.Module, method: str) -> None:
-    """Switch a transformers model to packed attention; its forward then needs `layout=`."""
-    model.set_attn_implementation(f"packed_{method}")
 
 
 def segments_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
@@ -97,7 +95,7 @@ def segments_attention(module: nn.Module, query: Tensor, key: Tensor, value: Ten
     """Attention piece by piece. query [1, heads, T, dim], key and value [1, kv_heads, T, dim].
 
     Returns [1, T, heads, dim]. The prompt and its first answer lie together and are one causal
-    piece; every further answer takes the prompt's keys in front of its own.
+    piece; every further answer has the prompt's keys in front of its keys.
     """
     parts = zip(*(x.split(layout.part_lengths, 2) for x in (query, key, value)), strict=True)
     pieces = []
@@ -116,7 +114,7 @@ def segments_attention(module: nn.Module, query: Tensor, key: Tensor, value: Ten
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: int | None,
             scaling: float | None) -> Tensor:
-    """Attention of one piece to what stands before it and to itself, [1, heads, queries, dim].
+    """Attention of one piece to the keys before it and to itself, [1, heads, queries, dim].
 
     Written out on CPU, where the backward of PyTorch's fused kernel runs at a tenth of the speed of
     plain matrix products.
@@ -133,10 +131,11 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: i
                                            _repeat_heads(query, value), mask, scale=scaling)
         return out[:, :, :length]
     groups = query.shape[1] // kv_heads
-    ends = [min(begin + QUERY_BLOCK, rounded) for begin in range(0, rounded, QUERY_BLOCK)]
-    masks = [_answer_mask(layout, end - begin, before + begin, _rounded_up(before + end), window,
-                          query, groups)
-             for begin, end in zip(range(0, rounded, QUERY_BLOCK), ends, strict=True)]
+    masks = []
+    for begin in range(0, rounded, QUERY_BLOCK):
+        end = min(begin + QUERY_BLOCK, rounded)
+        masks.append(_answer_mask(layout, end - begin, before + begin, _rounded_up(before + end),
+                                  window, query, groups))
     scale = dim ** -0.5 if scaling is None else scaling
     out = _PieceAttention.apply(query[0].unflatten(0, (kv_heads, groups)), key[0], value[0], masks,
                                 scale)
@@ -148,16 +147,16 @@ def _rounded_up(tokens: int) -> int:
 
 
 class _PieceAttention(torch.autograd.Function):
-    """softmax(scale * query key^T + mask) value; the backward makes the weights again.
+    """softmax(scale * query key^T + mask) value; the backward computes the weights again.
 
-    One block of queries at a time, with the keys up to the block's end: what causality hides from
-    the whole block is not computed.
+    One block of queries at a time, with the keys up to the block's end: keys that causality hides
+    from the whole block cost nothing.
     """
 
     @staticmethod
     def forward(ctx, query: Tensor, key: Tensor, value: Tensor, masks: list[Tensor],  # noqa: ANN001
                 scale: float) -> Tensor:
-        """query [kv_heads, groups, L, dim], key and value [kv_heads, K, dim]: the query's shape.
+        """query [kv_heads, groups, L, dim], key and value [kv_heads, K, dim]: query's shape.
 
         masks: one a block of queries, [groups * queries, keys up to their end].
         """
@@ -209,7 +208,7 @@ def packed_flex_attention(module: nn.Module, query: Tensor, key: Tensor, value: 
                           attention_mask: None, layout: Layout, scaling: float | None = None,
                           dropout: float = 0.0, sliding_window: int | None = None,
                           **_: object) -> tuple[Tensor, None]:
-    """The same by flex attention, which skips blocks that the mask leaves empty."""
+    """The same by flex attention, which skips blocks that the mask hides."""
     attend = _compiled_flex() if query.is_cuda else flex_attention
     out = attend(query, key, value, block_mask=_block_mask(layout, sliding_window, query.device),
                  scale=scaling, enable_gqa=query.shape[1] != key.shape[1])

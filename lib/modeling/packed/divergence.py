@@ -1,8 +1,8 @@
 """KL(policy || reference) at every response token of a packed row, exact over the vocabulary.
 
-Summed over an answer that was sampled from the policy, it estimates the KL of whole answers as the
-log-ratio of the sampled tokens does, but with far less noise and never below zero: only the
-prefixes are random, not the token at each of them.
+Summed over an answer sampled from the policy, it estimates the KL of whole answers as the sum of
+the sampled tokens' log-ratios does, but with far less noise and never below zero: only the prefixes
+are random, not the token at each of them.
 """
 
 import torch
@@ -18,13 +18,14 @@ def answer_divergence(policy: nn.Module, reference: nn.Module,
 
     Both models share one vocabulary; no gradients are kept.
     """
+    models = policy, reference
     with torch.no_grad():
-        states = [packed_hidden(model, batch)[batch.predict_from] for model in (policy, reference)]
-        heads = [model.get_output_embeddings().weight for model in (policy, reference)]
-        logps = [token_logps(state, head, None, batch.targets)
-                 for state, head in zip(states, heads, strict=True)]
-        kl = _token_kl(*states, *heads)
-    return (*(sequence_sums(values, batch) for values in logps), sequence_sums(kl, batch))
+        states = [packed_hidden(model, batch)[batch.predict_from] for model in models]
+        heads = [model.get_output_embeddings().weight for model in models]
+        values = [*(token_logps(state, head, None, batch.targets)
+                    for state, head in zip(states, heads, strict=True)),
+                  _token_kl(*states, *heads)]
+    return tuple(sequence_sums(value, batch) for value in values)
 
 
 def _token_kl(policy: Tensor, reference: Tensor, policy_head: Tensor,

@@ -1,9 +1,9 @@
-"""Gradients of the word embeddings, added where the optimizer keeps them.
+"""Gradients of the token embeddings, added directly to the optimizer's float32 masters.
 
-A tied embedding of 49,152 words takes part twice in each packed row, and autograd would make two
-dense gradients of its size, add them, and hand on a third. Where the trainer keeps float32 masters
-(`set_master`), both uses add to the master's gradient instead: the head block by block, the lookup
-only in the rows that were looked up.
+Each packed row uses a tied embedding of 49,152 rows twice, as lookup and as vocabulary head.
+Autograd would make two dense gradients of its size and their sum. Where the trainer keeps float32
+masters (`set_master`), both uses add to the master's gradient instead: the head block by block, the
+lookup only in the rows that it read.
 """
 
 import torch
@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 
 def set_master(parameter: Tensor, master: Tensor | None) -> None:
-    """Name the float32 tensor whose gradient this parameter's is added to; None takes it back."""
+    """Set the float32 tensor whose gradient takes this parameter's; None for no such tensor."""
     parameter.float32_master = master
 
 
 def master_of(parameter: Tensor) -> Tensor | None:
-    """The float32 tensor that `set_master` named, if any."""
+    """The float32 tensor of `set_master`, if any."""
     return getattr(parameter, "float32_master", None)
 
 
 def direct_gradient(master: Tensor | None) -> Tensor | None:
-    """The float32 gradient to add to in place, made of zeros on first use; None without master."""
+    """The master's float32 gradient, zeros on first use, to add to in place; None without one."""
     if master is not None and master.grad is None:
         master.grad = torch.zeros_like(master)
     return None if master is None else master.grad
@@ -39,7 +39,7 @@ class _Lookup(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[None, None, None]:  # noqa: ANN001
-        """Add grad [..., width] to the looked-up rows of the master's gradient."""
+        """Add grad [..., width] to the rows of the master's gradient that were read."""
         ids = ctx.saved_tensors[0].flatten()
         rows = grad.reshape(len(ids), -1).float()
         if ctx.padding is not None:  # as nn.Embedding does
@@ -49,13 +49,12 @@ class _Lookup(torch.autograd.Function):
 
 
 def embed(embedding: nn.Module, ids: Tensor) -> Tensor | None:
-    """Word embeddings of `ids`, [..., width]; None where the model must look them up itself.
+    """Token embeddings of `ids`, [..., width]; None where the model must look them up itself.
 
-    That is the case for frozen weights, for weights that are their own masters, and for layers that
-    do more than a lookup (Gemma scales).
+    That is the case for weights without a separate master (frozen or float32 ones) and for layers
+    that do more than a lookup (Gemma scales).
     """
-    if type(embedding) is not nn.Embedding or not torch.is_grad_enabled():
-        return None
-    if master_of(embedding.weight) is None:
+    if (type(embedding) is not nn.Embedding or not torch.is_grad_enabled()
+            or master_of(embedding.weight) is None):
         return None
     return _Lookup.apply(ids, embedding.weight, embedding.padding_idx)

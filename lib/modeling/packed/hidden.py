@@ -10,7 +10,7 @@ from lib.modeling.packed.packing import PackedBatch
 
 
 class _Reached(Exception):
-    """Ends a forward pass once the last layer that is needed has run."""
+    """Ends a forward pass after the highest layer that is read."""
 
 
 def hidden_states(model: nn.Module, batch: PackedBatch, layers: Sequence[int]) -> dict[int, Tensor]:
@@ -40,7 +40,7 @@ def hidden_states(model: nn.Module, batch: PackedBatch, layers: Sequence[int]) -
 
 def _keep(seen: dict[int, Tensor], layer: int, last: int):  # noqa: ANN202
     def hook(module: nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
-        """Keep this layer's output, [T, width]; end the pass after the last layer asked for."""
+        """Keep this layer's output, [T, width]; end the pass after the highest layer."""
         seen[layer] = (output[0] if isinstance(output, tuple) else output)[0]
         if layer == last:
             raise _Reached

@@ -1,9 +1,9 @@
 """Norms and gated layers that keep less for their backward, with the forward's bits unchanged.
 
-As transformers writes them, an RMS norm leaves three float32 copies of its input to autograd and a
-gated MLP its activated gate and the product; at 135M parameters that is a third of what a training
-step keeps. Here the norm keeps its input and one number a token (Zhang & Sennrich 2019, eq. 4,
-differentiated by hand), and the gated product is computed again. Other layers stay as they are.
+For the backward, transformers' RMS norm keeps three float32 copies of its input, and its gated MLP
+the activated gate and the product: a third of a training step's activations at 135M parameters.
+Here the norm keeps its input and one number a token (Zhang & Sennrich 2019, eq. 4, differentiated
+by hand), and the MLP computes the gated product again. Other layers do not change.
 """
 
 from types import MethodType
@@ -66,7 +66,7 @@ class _GatedDown(torch.autograd.Function):
 
 
 def recompute_norms_and_mlps(model: nn.Module) -> None:
-    """Let norms and gated layers of a known form keep less and recompute; others are left alone."""
+    """Let norms and gated layers of a known form recompute; other layers do not change."""
     for module in model.modules():
         name = type(module).__name__
         if name in NORMS:

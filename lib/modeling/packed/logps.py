@@ -1,6 +1,6 @@
 """Log-probabilities of response tokens without the logits of a whole batch.
 
-The vocabulary head runs only where a response token is predicted, a chunk of tokens at a time, and
+The vocabulary head runs only where it predicts a response token, a chunk of tokens at a time, and
 nothing of size [tokens, vocabulary] outlives its chunk: the forward keeps one log-probability a
 token, the backward computes the chunk's logits again. Log-sum-exps are in float32. With p the
 softmax and g the gradient of log p[y], the gradients are g (e_y - p) W for the hidden state and
@@ -30,8 +30,8 @@ class _TokenLogps(torch.autograd.Function):
         for begin in range(0, len(hidden), chunk):
             piece = slice(begin, begin + chunk)
             logits = _logits(hidden[piece], weight, bias, softcap)
-            own = logits.gather(1, targets[piece, None])[:, 0].float()
-            logps[piece] = own - log_sum_exp(logits)
+            target_logits = logits.gather(1, targets[piece, None])[:, 0].float()
+            logps[piece] = target_logits - log_sum_exp(logits)
         ctx.save_for_backward(hidden, weight, bias, targets, logps)
         ctx.chunk, ctx.softcap, ctx.master = chunk, softcap, master_of(weight)
         return logps
@@ -89,9 +89,9 @@ def log_sum_exp(logits: Tensor) -> Tensor:
 
 
 def _grad_logits(logits: Tensor, targets: Tensor, logps: Tensor, softcap: float | None) -> Tensor:
-    """d -log p[target] / d uncapped logits: softmax - one-hot, times the cap's own slope.
+    """d -log p[target] / d uncapped logits: softmax - one-hot, times the slope of the cap.
 
-    On CPU it takes the place of the logits.
+    On CPU it overwrites the logits.
     """
     rows = torch.arange(len(targets), device=targets.device)
     cap_slope = None if softcap is None else 1 - (logits / softcap) ** 2
@@ -113,16 +113,16 @@ def _softmax(logits: Tensor, sums: Tensor) -> Tensor:
 def _add_products(total: Tensor, grad_logits: Tensor, hidden: Tensor) -> None:
     """total [vocabulary, width] += grad_logits.T @ hidden, a block of the vocabulary at a time."""
     for begin in range(0, len(total), WEIGHT_ROWS):
-        words = slice(begin, begin + WEIGHT_ROWS)
-        total[words].add_(grad_logits[:, words].T @ hidden)
+        block = slice(begin, begin + WEIGHT_ROWS)
+        total[block].add_(grad_logits[:, block].T @ hidden)
 
 
 def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor,
                 softcap: float | None = None, chunk: int | None = None) -> Tensor:
     """Log-probability of `targets` [R] under softmax(hidden @ weight.T + bias), float32 [R].
 
-    hidden: [R, width]; weight: [vocabulary, width], tied or not. `chunk` tokens at a time; the
-    default keeps a chunk's logits near 2**24 elements whatever the vocabulary.
+    hidden: [R, width]; weight: [vocabulary, width], tied or not. `chunk` tokens at a time; by
+    default a chunk's logits have about 2**24 elements for any vocabulary.
     """
     chunk = chunk or max(64, CHUNK_ELEMENTS // len(weight) // PAD_TO * PAD_TO)
     spare = -len(targets) % PAD_TO
@@ -141,8 +141,8 @@ def packed_hidden(model: nn.Module, batch: PackedBatch) -> Tensor:
     """Last hidden state (after the final norm) of every token of the row, [T, width]."""
     decoder = decoder_of(model)
     embedded = embed(decoder.get_input_embeddings(), batch.input_ids)
-    words = {"input_ids": batch.input_ids} if embedded is None else {"inputs_embeds": embedded}
-    out = decoder(**words, position_ids=batch.position_ids, use_cache=False, layout=batch.layout)
+    ids = {"input_ids": batch.input_ids} if embedded is None else {"inputs_embeds": embedded}
+    out = decoder(**ids, position_ids=batch.position_ids, use_cache=False, layout=batch.layout)
     return out.last_hidden_state[0]
 
 

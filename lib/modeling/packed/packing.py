@@ -1,9 +1,9 @@
 """Packed batches: sequences side by side in one row, hardly padded, every prompt computed once.
 
 A `SharedPrompt` is one prompt and the answers to it. In the row its tokens stand as prompt, answer
-1, answer 2, ...; every answer continues at the position after the prompt, attends to the prompt and
-to itself, and does not see the other answers. A plain sequence is an empty prompt with one answer,
-a DPO pair a prompt with two answers, a Best-of-N pool a prompt with N.
+1, answer 2, ...; every answer takes the positions after the prompt, attends to the prompt and to
+itself, and does not see the other answers. A plain sequence is an empty prompt with one answer, a
+DPO pair a prompt with two answers, a Best-of-N pool a prompt with N.
 
 `pack` fills rows by token budget (best-fit decreasing), `collate` turns one row into tensors.
 """
@@ -54,8 +54,7 @@ class Span:
 class Layout:
     """The shared prompts of one row by position.
 
-    `masks` holds what `lib.modeling.packed.attention` derives from it in the first layer, for all
-    the others.
+    `masks`: attention masks, which the first layer computes and all layers use.
     """
 
     def __init__(self, spans: tuple[Span, ...], tokens: int) -> None:
@@ -113,9 +112,9 @@ class PackedBatch:
 def pack(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
     """Best-fit decreasing: put each item into the fullest row that still has room for it.
 
-    lengths: tokens of each item; an item longer than the budget gets a row of its own, because
-    dropping or cutting it here would change the loss. Returns the item indices of each row, rows
-    and items in the order of their first item, so that equal input gives equal rows.
+    lengths: tokens of each item; an item longer than the budget is alone in its row, because to
+    drop or cut it would change the loss. Returns the sorted item indices of each row, rows by their
+    first item.
     """
     rows: list[list[int]] = []
     room: list[int] = []
@@ -134,8 +133,8 @@ def pack(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
 def collate(prompts: Sequence[SharedPrompt], device: torch.device | str = "cpu") -> PackedBatch:
     """Lay shared prompts side by side; raises ValueError for one without tokens.
 
-    A row is padded to a multiple of ROW_MULTIPLE by a sequence of its own that nothing looks at.
-    Kernels are then made for a few sizes; made for every one they took a tenth of the time, and
+    A further sequence, which no other sees, pads the row to a multiple of ROW_MULTIPLE, so that
+    kernels are compiled for a few sizes only; for every size, that took a tenth of the time and
     memory that grew from step to step.
     """
     tokens: list[int] = []
@@ -167,7 +166,7 @@ def collate(prompts: Sequence[SharedPrompt], device: torch.device | str = "cpu")
 
 def _scored_tokens(shared: SharedPrompt, place: int, prompt_start: int, start: int,
                    number: int) -> list[tuple[int, int, int]]:
-    """(predict_from, target, answer_of) of each response token of one answer of the row."""
+    """(predict_from, target, answer_of) of each response token of one answer."""
     answer = shared.answers[place]
     mask = shared.masks[place] if shared.masks else (1,) * len(answer)
     before_first = prompt_start + len(shared.prompt) - 1 if shared.prompt else None

@@ -21,7 +21,7 @@ from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.statistics import win_rate
 from lib.data.chat import encode_conversation
 from lib.inference.best_of_n import best_of_n_curve
-from lib.modeling.packed.attention import choose_method, use_packed_attention
+from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.logps import response_logps
 from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.runtime.files import Row
@@ -58,7 +58,7 @@ def packed_answer_logps(model: PreTrainedModel, sequences: Sequence[Tokens]) -> 
     """What `plain.answer_logps` gives, computed on one packed row as training does it, [batch]."""
     row = collate([SharedPrompt((), (tuple(ids),), (tuple(mask),)) for ids, mask in sequences],
                   model.device)
-    use_packed_attention(model, choose_method(model.device)[0])
+    use_packed_attention(model)
     try:
         return response_logps(model, row)
     finally:

@@ -1,1 +1,1 @@
-"""What the training loop runs on: master weights and optimizer, checkpoints, a count of FLOPs."""
+"""Parts of the training loop: master weights and optimizer, checkpoints, a count of FLOPs."""

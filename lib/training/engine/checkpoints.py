@@ -1,12 +1,12 @@
-"""Checkpoints: a run that goes on from one ends with the same bits as one that never stopped.
+"""Checkpoints: a run that resumes from one ends with the same bits as one that never stopped.
 
 A checkpoint is a folder `step-N` with the float32 masters and AdamW's moments (safetensors) and
 `checkpoint.json`: step, random state, loss scale, and the SHA-256 of each file. It is written
-beside its place and renamed, so a killed process leaves the previous one whole; a damaged one is
-found by its hashes and passed over for the one before.
+under a temporary name and renamed, so a killed process leaves the previous one whole; hashes tell
+a damaged one, and the run resumes from the one before.
 
-The files hold whole tensors, whoever computed them: a run goes on with another number of processes,
-as copies or as shards. Rank 0 writes; it needs host memory for 12 bytes a trained parameter.
+The files hold whole tensors, so that any number of processes can resume, as copies or as shards.
+Rank 0 writes; it needs host memory for 12 bytes a trained parameter.
 """
 
 import json
@@ -28,7 +28,7 @@ FILES = ("masters.safetensors", "moments.safetensors")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint found on disk: its folder and the optimizer steps that it holds."""
+    """A checkpoint on disk: its folder, and how many optimizer steps it has behind it."""
 
     folder: Path
     step: int
@@ -39,8 +39,8 @@ def save_checkpoint(folder: Path, step: int, key: str, weights: MasterWeights,
                     keep: int, processes: Processes = ALONE) -> None:
     """Write `folder/step-N` whole or not at all and drop all but the newest `keep`.
 
-    key: what the run is made from (data, settings, model); another key's checkpoint is never used.
-    All processes call it, rank 0 writes. Raises FileError when the disk is full or read-only.
+    key: hash of what the run is made from (data, settings, model). All processes call it, rank 0
+    writes. Raises FileError when the disk is full or read-only.
     """
     masters = processes.gathered(weights.masters)
     moments = processes.gathered(_moments(weights, optimizer))
@@ -86,7 +86,7 @@ def _moments(weights: MasterWeights, optimizer: torch.optim.Optimizer) -> dict[s
 
 
 def latest_checkpoint(folder: Path, key: str) -> Checkpoint | None:
-    """The newest checkpoint of this key whose files are whole; says which ones it passed over."""
+    """The newest checkpoint of this key whose files are whole; prints why it skips others."""
     for checkpoint in _folders(folder):
         trouble = _trouble(checkpoint.folder, key)
         if trouble is None:
@@ -96,7 +96,7 @@ def latest_checkpoint(folder: Path, key: str) -> Checkpoint | None:
 
 
 def _trouble(folder: Path, key: str) -> str | None:
-    """What is wrong with a checkpoint folder, or None."""
+    """Why a checkpoint folder cannot be used, or None."""
     try:
         description = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
         if description["key"] != key:
@@ -112,7 +112,7 @@ def load_checkpoint(checkpoint: Checkpoint, weights: MasterWeights,
                     processes: Processes = ALONE) -> dict:
     """Put a checkpoint's state into the masters, the model, the optimizer and the generator.
 
-    Returns the counters that were saved with it.
+    Returns the saved counters.
     """
     description = json.loads((checkpoint.folder / "checkpoint.json").read_text(encoding="utf-8"))
     saved, moments = (load_file(checkpoint.folder / name) for name in FILES)

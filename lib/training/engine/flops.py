@@ -1,8 +1,7 @@
-"""How much of a GPU's arithmetic a step used (MFU).
+"""Model FLOPs utilisation (MFU): the share of a GPU's arithmetic that a step used.
 
-Counted as 6 x (parameters of the decoder) x computed tokens, the usual count of forward and
-backward without attention's quadratic part (PaLM, App. B); the vocabulary head is counted only
-inside the parameters that are tied to it. Peak rates are the dense bf16/fp16 figures of the data
+A step counts 6 x parameters x computed tokens, the usual count of forward and backward without
+attention's quadratic part (PaLM, App. B). Peak rates are the dense bf16/fp16 figures of the data
 sheets, in FLOP/s.
 """
 
@@ -16,9 +15,7 @@ PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L
 def model_flops_utilisation(model: nn.Module, tokens: int, seconds: float,
                             device: torch.device) -> dict[str, float]:
     """`{"mfu": share}` on a CUDA device whose peak is known, else an empty dict."""
-    if device.type != "cuda":
-        return {}
-    name = torch.cuda.get_device_name(device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     peak = next((rate for part, rate in PEAK_FLOPS.items() if part in name), None)
     if peak is None:
         return {}

@@ -1,12 +1,13 @@
-"""AdamW on float32 master weights, whatever precision the model computes in.
+"""AdamW on float32 master weights for a model that computes in any precision.
 
 At a learning rate of 1e-6 a bf16 weight does not move: its spacing is coarser than the update. So
 the optimizer keeps float32 masters and gradients, and the model gets rounded copies after each
-step. A float32 model is its own master. float16 adds a loss scale that backs off on overflow.
+step. A float32 model is its own master. float16 adds a loss scale that an overflow halves.
 """
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -25,34 +26,20 @@ class MasterWeights:
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
-        trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.masters = {name: p.detach().float().clone() if dtype != torch.float32 else p
-                        for name, p in trainable.items()}
-        if dtype != torch.float32:
-            cast_parameters(model, dtype)
-        self.parameters = trainable
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._hooks = []
-        if dtype != torch.float32:
-            self._hooks = [p.register_post_accumulate_grad_hook(self._collect(self.masters[name]))
-                           for name, p in trainable.items()]
-            for name, parameter in trainable.items():
-                set_master(parameter, self.masters[name])
-
-    @staticmethod
-    def _collect(master: Tensor):  # noqa: ANN205
-        def add(parameter: Tensor) -> None:
-            """Add the parameter's gradient to its master's in float32, and drop it."""
-            if parameter.grad is None:  # added directly
-                return
-            if master.grad is None:
-                master.grad = parameter.grad.float()
-            else:
-                master.grad.add_(parameter.grad)
-            parameter.grad = None
-        return add
+        if dtype == torch.float32:
+            self.masters = dict(self.parameters)
+            return
+        self.masters = {name: p.detach().float().clone() for name, p in self.parameters.items()}
+        cast_parameters(model, dtype)
+        for name, parameter in self.parameters.items():
+            set_master(parameter, self.masters[name])
+            self._hooks.append(parameter.register_post_accumulate_grad_hook(
+                partial(_add_gradient, self.masters[name])))
 
     def copy_to_model(self) -> None:
-        """Round the masters into the model's own parameters."""
+        """Round the masters into the model's parameters."""
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 if parameter is not self.masters[name]:
@@ -70,10 +57,21 @@ class MasterWeights:
             set_master(parameter, None)
 
 
-class LossScale:
-    """Dynamic loss scaling for float16; a scale of 1 that never changes otherwise.
+def _add_gradient(master: Tensor, parameter: Tensor) -> None:
+    """Add a parameter's gradient to its master's in float32, and drop it."""
+    if parameter.grad is None:  # the backward has added it already
+        return
+    if master.grad is None:
+        master.grad = parameter.grad.float()
+    else:
+        master.grad.add_(parameter.grad)
+    parameter.grad = None
 
-    An overflow halves the scale and the step is left out; `growth_interval` good steps double it.
+
+class LossScale:
+    """Dynamic loss scaling for float16; any other precision keeps a scale of 1.
+
+    An overflow halves the scale and skips the step; `growth_interval` good steps double it.
     """
 
     def __init__(self, enabled: bool, scale: float = 2.0**16, growth_interval: int = 1000,

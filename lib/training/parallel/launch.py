@@ -18,9 +18,9 @@ from lib.training.parallel.processes import JOIN_SECONDS, ProcessError, lost_ano
 
 def launch_job(job: Job, processes: int, sharded: bool = False, config_file: str = "",
                make_probe: ProbeMaker | None = None) -> None:
-    """Train on `processes` processes and show what rank 0 says.
+    """Train on `processes` processes and show what rank 0 prints.
 
-    Raises ProcessError, one sentence, when any of them failed; what is done is in the checkpoints.
+    Raises ProcessError, one sentence, when a process failed; the checkpoints stay.
     """
     path = Path(job.folder) / "job.json"
     write_job(job, path, make_probe)
@@ -29,14 +29,16 @@ def launch_job(job: Job, processes: int, sharded: bool = False, config_file: str
 
 
 def launch(command: list[str], processes: int, action: str, resume_hint: str) -> None:
-    """Run a command line of `launch_command`, showing its output as it comes.
+    """Run a command line of `launch_command` and show its output as it comes.
 
-    action: what the processes did, resume_hint: where a new start resumes; both for the sentence
-    of the ProcessError that is raised when any of them failed.
+    Raises ProcessError when a process failed; its sentence says `action`, what the processes did,
+    and `resume_hint`, where a new start resumes.
     """
     say(" ".join(command[2:]))
+    threads = max(1, (os.cpu_count() or 1) // max(1, processes))
+    environment = {"OMP_NUM_THREADS": str(threads)} | dict(os.environ)
     with tempfile.TemporaryFile("w+") as errors:
-        worker = subprocess.Popen(command, cwd=ROOT, env=_environment(processes), text=True,
+        worker = subprocess.Popen(command, cwd=ROOT, env=environment, text=True,
                                   stdout=subprocess.PIPE, stderr=errors)
         for line in worker.stdout:
             print(line, end="", flush=True)
@@ -48,9 +50,9 @@ def launch(command: list[str], processes: int, action: str, resume_hint: str) ->
 def launch_command(module: str, path: Path, processes: int, sharded: bool = False,
                    config_file: str = "") -> list[str]:
     """The command line; the same works by hand."""
-    if config_file:  # which may name several machines
+    if config_file:  # it may name several machines
         options = ["--config_file", config_file, "--rdzv_conf", f"timeout={JOIN_SECONDS:.0f}"]
-    else:  # --multi_gpu starts processes on a machine without GPUs as well, which --cpu does not
+    else:  # --multi_gpu starts processes without GPUs as well, --cpu does not
         kind = ["--use_fsdp", "--fsdp_version", "2"] if sharded else ["--multi_gpu"]
         options = [*kind, "--num_processes", str(processes), "--num_machines", "1",
                    "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
@@ -58,21 +60,15 @@ def launch_command(module: str, path: Path, processes: int, sharded: bool = Fals
             "--config", str(path)]
 
 
-def _environment(processes: int) -> dict[str, str]:
-    """This process's environment, the cores shared out among the processes."""
-    threads = max(1, (os.cpu_count() or 1) // max(1, processes))
-    return {"OMP_NUM_THREADS": str(threads)} | dict(os.environ)
-
-
 def reason_of(errors: str, action: str, resume_hint: str) -> str:
-    """One sentence out of what the processes and their launcher wrote; see `launch`."""
+    """One sentence about a failure from what processes and launcher wrote; see `launch`."""
     signals = re.findall(r"exitcode\s*:\s*-(\d+)", errors)
-    killed = [signal for signal in signals if signal != "15"]  # 15: the launcher ends the others
+    killed = [signal for signal in signals if signal != "15"]  # the launcher sends 15 to the others
     if killed:
         return (f"a process that {action} was killed (signal {killed[0]}), and all were stopped; "
-                f"start again, with any number of processes, to go on from {resume_hint}")
+                f"start again, with any number of processes, to resume from {resume_hint}")
     if came := re.search(r"waiting for clients\. (\d+)/(\d+) clients joined", errors):
-        return (f"{came[1]} of {came[2]} machines came; start the others at the same time, or "
+        return (f"{came[1]} of {came[2]} machines joined; start the others at the same time, or "
                 "check main_process_ip and the firewall")
     said = re.findall(r"^(?:\[rank\d+\]: )?(?:error|[\w.]+Error): (.+)$", errors, re.MULTILINE)
     own = [text for text in said if not lost_another(text)]

@@ -1,14 +1,13 @@
 """Training on several processes, as copies of the model (DDP) or as shards of it (FSDP2).
 
-`accelerate launch` or Slurm starts the processes and accelerate's PartialState joins them; this
-module says how they exchange what `lib.training.processes` asks for. The examples of an optimizer
-step are split so that ranks compute about equally many tokens; the loss stays (sum over the whole
-step) / (weight of the whole step), so N processes give the curve of one. Only rank 0 writes.
+`accelerate launch` or Slurm starts the processes and accelerate's PartialState joins them. Ranks
+split the examples of an optimizer step so that each computes about equally many tokens; the loss
+stays (sum over the whole step) / (weight of the whole step), so N processes give the curve of one.
 
-Copies add up their float32 gradients once a step. That is DistributedDataParallel's arithmetic; its
-wrapper would add in the parameters' own precision (bf16) and wants as many backward passes on every
-rank. Shards are PyTorch's `fully_shard`: float32 masters, gradients and moments are cut over
-the ranks, a layer is put together in the compute precision while it runs.
+Copies add up their float32 gradients once a step, as DistributedDataParallel does; its wrapper
+would add in the parameters' precision (bf16) and needs equally many backward passes on every rank.
+Shards are PyTorch's `fully_shard`: ranks hold parts of the float32 masters, gradients and moments,
+and gather a layer in the compute precision while it runs.
 """
 
 import os
@@ -24,16 +23,17 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from lib.modeling.packed.gradients import direct_gradient
 from lib.training.objective import RowLoss
 from lib.training.processes import ALONE, Processes
 
 JOIN_SECONDS = 25.0  # how long the first processes wait for the last
-COLLECTIVE_MINUTES = 30.0  # how long a rank waits for one that writes, samples or is stuck
+COLLECTIVE_MINUTES = 30.0  # how long a rank waits for one that writes, samples or hangs
 BUCKET_ELEMENTS = 2**23  # gradients that are sent together: 32 MB
 
 
 class ProcessError(RuntimeError):
-    """Processes that did not find or lost each other, said in one sentence."""
+    """Processes did not find each other, or lost one; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -47,48 +47,48 @@ class JoinedProcesses(Processes):
         return values
 
     def local_device(self, device: torch.device) -> torch.device:
-        """The GPU of this process's place on its machine, or the CPU."""
+        """The GPU with this process's number on its machine, or the CPU."""
         return device if device.type == "cpu" else torch.device("cuda",
                                                                 int(os.environ["LOCAL_RANK"]))
 
     def row_loss(self, model: nn.Module, dtype: torch.dtype) -> RowLoss:
-        """A copy as it is; of shards the float32 model, cut layer by layer."""
+        """A copy unchanged; of shards the float32 model, cut layer by layer."""
         return _shard(model, dtype) if self.sharded else RowLoss(model)
 
     def add_gradients(self, masters: Iterable[Tensor]) -> None:
-        """Replace each copy's float32 gradients by their sum over ranks; shards have theirs."""
+        """Replace each copy's float32 gradients by their sum over ranks; FSDP adds up shards'."""
         if self.sharded:
             return
         for bucket in _buckets(masters):
-            flat = torch.cat([_gradient(master).flatten() for master in bucket])
+            flat = torch.cat([direct_gradient(master).flatten() for master in bucket])
             dist.all_reduce(flat)
             pieces = flat.split([master.numel() for master in bucket])
             for master, piece in zip(bucket, pieces, strict=True):
                 master.grad.copy_(piece.view_as(master))
 
     def whole(self, tensor: Tensor) -> Tensor:
-        """A sharded tensor put together on every rank; any other as it is."""
+        """A sharded tensor put together, on every rank; any other tensor unchanged."""
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
     def own_part(self, tensor: Tensor) -> Tensor:
-        """This rank's part of a sharded tensor; any other as it is."""
+        """This rank's part of a sharded tensor; any other tensor unchanged."""
         return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+    def placed_like(self, tensor: Tensor, like: Tensor) -> Tensor:
+        """A whole tensor on the device of `like`, cut as `like` is cut."""
+        tensor = tensor.to(like.device)
+        if not isinstance(like, DTensor):
+            return tensor
+        return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
 
     def gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Whole tensors by name on rank 0, nothing on the others; shards come one at a time."""
         found = {}
         for name, tensor in tensors.items():
-            full = self.whole(tensor.detach())
+            whole = self.whole(tensor.detach())
             if self.main:
-                found[name] = (full.cpu() if self.sharded else full).contiguous()
+                found[name] = (whole.cpu() if self.sharded else whole).contiguous()
         return found
-
-    def placed_like(self, tensor: Tensor, like: Tensor) -> Tensor:
-        """A whole tensor on `like`'s device, cut as `like` is cut."""
-        tensor = tensor.to(like.device)
-        if not isinstance(like, DTensor):
-            return tensor
-        return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
 
 
 def _buckets(masters: Iterable[Tensor]) -> Iterable[list[Tensor]]:
@@ -101,13 +101,6 @@ def _buckets(masters: Iterable[Tensor]) -> Iterable[list[Tensor]]:
         size += master.numel()
     if bucket:
         yield bucket
-
-
-def _gradient(master: Tensor) -> Tensor:
-    """The master's gradient; zeros where this rank had nothing to compute."""
-    if master.grad is None:
-        master.grad = torch.zeros_like(master)
-    return master.grad
 
 
 def join(cpu: bool, seconds: float = JOIN_SECONDS) -> Processes:
@@ -135,13 +128,13 @@ def join(cpu: bool, seconds: float = JOIN_SECONDS) -> Processes:
 
 
 def lost_another(error: str) -> bool:
-    """Whether an error's text says that another process is gone, not that this one failed."""
+    """Whether an error says that another process ended, not that this one failed."""
     return any(sign in error for sign in ("lost another", "closed by peer", "reset by peer",
                                           "gloo/transport", "NCCL", "Timed out waiting"))
 
 
 def leave() -> None:
-    """Part from the other processes; nothing when alone."""
+    """Leave the group of processes, if there is one."""
     if dist.is_initialized():
         dist.destroy_process_group()
 

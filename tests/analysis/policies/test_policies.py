@@ -15,7 +15,7 @@ from lib.analysis.policies.divergence import kl_divergence
 from lib.analysis.policies.retention import choice_accuracy, retention
 from lib.analysis.statistics import wilson_interval
 from lib.analysis.tables.findings import accuracy_words, dpo_findings
-from lib.modeling.packed.attention import choose_method, use_packed_attention
+from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.divergence import answer_divergence
 from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.modeling.smoke import smoke_tokenizer
@@ -31,7 +31,7 @@ def tiny(seed: int, packed: bool = True) -> Qwen2ForCausalLM:
         vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
         num_attention_heads=2, num_key_value_heads=1)).eval()
     if packed:
-        use_packed_attention(model, choose_method(torch.device("cpu"), "auto")[0])
+        use_packed_attention(model)
     return model
 
 

@@ -181,7 +181,7 @@ def test_a_restart_asks_only_for_what_is_missing(server: FakeServer, tmp_path: P
 
 @pytest.mark.parametrize(("status", "sentence"), [
     (404, "tiny is not deployed at http://.* for this account; check the base URL and the name"),
-    (418, "no OpenAI-compatible API answers so; check the base URL http://")])
+    (418, "this is no answer of an OpenAI-compatible API; check the base URL http://")])
 def test_what_ends_the_run_is_said_without_a_word_of_scores(
         status: int, sentence: str, server: FakeServer, tmp_path: Path) -> None:
     server.behave = lambda asked, call: (status, {}, "")
@@ -237,5 +237,5 @@ def test_other_weights_behind_the_same_name_begin_anew(server: FakeServer, tmp_p
 
 
 def test_an_address_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="base_url is 'localhost:8000'; use an http"):
-        ServerSettings("tiny", "localhost:8000")
+    with pytest.raises(ValueError, match=r"base_url is 'localhost:8000'; use text \(an http"):
+        ServerSettings("tiny", base_url="localhost:8000")

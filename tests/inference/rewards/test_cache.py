@@ -128,7 +128,7 @@ def test_a_damaged_file_is_put_aside_and_a_new_one_begun(
     again = cached(LengthModel(), ScoreCache(path))
     assert again.score([conversation("abc")]) == [3.0]
     assert (tmp_path / "scores.sqlite.damaged-1").exists()
-    assert "put aside as scores.sqlite.damaged-1" in capsys.readouterr().out
+    assert "renamed to scores.sqlite.damaged-1" in capsys.readouterr().out
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_in_a_sentence(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from transformers import (
     Qwen2ForSequenceClassification,
 )
 
+from lib.data.chat import encode_whole
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.classifier import (
     ClassifierRewardModel,
     batches_by_length,
-    conversation_ids,
     load_classifier,
 )
 from lib.modeling.loading import ModelError
@@ -58,7 +58,7 @@ def test_a_batch_scores_as_one_by_one_and_as_transformers_does(
     model = load_classifier(saved(tmp_path, tokenizer, kind, pad))
     scores = model.score(CONVERSATIONS)
     for each, score in zip(CONVERSATIONS, scores, strict=True):
-        ids = torch.tensor([conversation_ids(model.tokenizer, each)])
+        ids = torch.tensor([encode_whole(model.tokenizer, each)])
         with torch.no_grad():
             states = model.model.model(input_ids=ids).last_hidden_state
             expected = model.model.score(states[0, -1]).item()
@@ -102,10 +102,10 @@ def test_the_beginning_of_text_stands_once(tokenizer: PreTrainedTokenizerFast) -
     doubled = smoke_tokenizer(400)
     doubled.add_special_tokens({"bos_token": "<|begin|>"})
     doubled.chat_template = "{{ bos_token }}" + doubled.chat_template
-    once = conversation_ids(doubled, CONVERSATIONS[1])
+    once = encode_whole(doubled, CONVERSATIONS[1])
     doubled.backend_tokenizer.post_processor = TemplateProcessing(
         single="<|begin|> $A", special_tokens=[("<|begin|>", doubled.bos_token_id)])
-    assert conversation_ids(doubled, CONVERSATIONS[1]) == once
+    assert encode_whole(doubled, CONVERSATIONS[1]) == once
     assert once.count(doubled.bos_token_id) == 1
     assert once[0] == doubled.bos_token_id
 

@@ -1,5 +1,7 @@
 """Packed rows give what one-by-one and padded forwards give, for three architectures."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import (
@@ -14,7 +16,6 @@ from transformers import (
 
 from lib.modeling.packed.attention import (
     QUERY_BLOCK,
-    choose_method,
     masked_attention,
     segments_attention,
     use_packed_attention,
@@ -197,9 +198,12 @@ def test_a_tree_without_tokens_is_refused() -> None:
         collate([SharedPrompt((), ((),))])
 
 
-def test_the_attention_method_is_chosen_with_a_reason() -> None:
-    assert choose_method(torch.device("cpu"))[0] == "segments"
-    assert choose_method(torch.device("cuda")) [0] == "flex"
-    assert "as asked" in choose_method(torch.device("cpu"), "masked")[1]
+@pytest.mark.parametrize(("device", "expected"), [("cpu", "segments"), ("cuda", "flex")])
+def test_the_attention_method_follows_the_device(device: str, expected: str) -> None:
+    chosen: list[str] = []
+    model = SimpleNamespace(device=torch.device(device), set_attn_implementation=chosen.append)
+    use_packed_attention(model)
+    use_packed_attention(model, "masked")
+    assert chosen == [f"packed_{expected}", "packed_masked"]
     with pytest.raises(ValueError, match="use auto, segments, flex, masked"):
-        choose_method(torch.device("cpu"), "flash")
+        use_packed_attention(model, "flash")

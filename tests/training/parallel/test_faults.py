@@ -57,7 +57,7 @@ def test_killing_one_rank_ends_all_in_one_sentence_and_one_process_goes_on(
         launch_job(job, processes=2)
     assert str(error.value) == (
         f"a process that trained {job.folder} was killed (signal 9), and all were stopped; start "
-        "again, with any number of processes, to go on from the newest checkpoint")
+        "again, with any number of processes, to resume from the newest checkpoint")
     train_sft(job)
     whole = replace(job, folder=str(tmp_path / "whole"))
     train_sft(whole)
@@ -94,8 +94,8 @@ def test_a_machine_that_never_comes_is_one_sentence_of_the_launcher() -> None:
     errors = ("Traceback (most recent call last):\n  ...\ntorch.distributed.DistStoreError: Timed "
               "out after 26 seconds waiting for clients. 1/2 clients joined.\n")
     assert reason_of(errors, "trained x", "y") == (
-        "1 of 2 machines came; start the others at the same time, or check main_process_ip and the "
-        "firewall")
+        "1 of 2 machines joined; start the others at the same time, or check main_process_ip and "
+        "the firewall")
 
 
 def test_the_command_line_names_copies_shards_or_a_configuration_file() -> None:

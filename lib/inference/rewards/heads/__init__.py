@@ -1,1 +1,1 @@
-"""Reward heads on a frozen language model's hidden states: fitted by Bradley-Terry, in seconds."""
+"""Reward heads on a frozen language model's hidden states, fitted by Bradley-Terry in seconds."""

@@ -1,4 +1,4 @@
-"""Scored answers as arrays: what a head is fitted on and measured with.
+"""Scored answers as arrays, on which heads are fitted and tested.
 
 In: rows of `on_policy.jsonl`, `judged.jsonl` or `audit.jsonl` (a prompt and several answers with
 scores). Out: conversations, scores and pairs of answers to the same prompt.

@@ -1,7 +1,7 @@
 """The embedded reward model: a head on the hidden states of a small local language model.
 
-The selector and the judge are two heads on the same features of the same backbone. The features are
-computed once for both, in one pass or through the cache folder that they share.
+The selector and the judge are two heads on the same features of the same backbone, which one pass
+or a shared cache folder computes once for both.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,12 @@ from lib.inference.rewards import Conversation
 from lib.inference.rewards.heads.features import POOLING, Backbone
 from lib.inference.rewards.heads.head import Head
 from lib.inference.rewards.heads.views import VIEWS, view_features
-from lib.inference.rewards.score_results import ScoreResult, scores_in_order
+from lib.inference.rewards.score_results import ScoreResult, StreamingRewardModel
 
 
 @dataclass(frozen=True)
-class EmbeddedRewardModel:
-    """Scores answers by `head` on features of `backbone`.
+class EmbeddedRewardModel(StreamingRewardModel):
+    """Scores answers by `head` on features of `backbone`; none for one beyond its context.
 
     Raises ValueError when the head was fitted on another backbone, dtype, pooling or view.
     """
@@ -45,10 +45,6 @@ class EmbeddedRewardModel:
         """Name and weights in one string."""
         return f"embedded:{self.head.digest}"
 
-    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
-        """Reward of each answer; None when it is longer than the backbone's context."""
-        return scores_in_order(self.stream(conversations), len(conversations))
-
     def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
         """Yield (index, result), in order."""
         features = view_features(self.backbone, conversations, self.head.layers, self.head.views,
@@ -60,11 +56,11 @@ def score_with_all(models: Sequence[EmbeddedRewardModel],
                    conversations: Sequence[Conversation]) -> dict[str, list[float | None]]:
     """Scores by several heads of one backbone: {name: [scores]}.
 
-    Heads with the same layers and views, as those of one fit, share one pass. Raises ValueError
-    when the models have different backbones.
+    Heads with the same layers and views share one pass. Raises ValueError when the models have
+    different backbones.
     """
     if len({model.backbone.digest for model in models}) > 1:
-        raise ValueError("the models read different backbones; score them one by one")
+        raise ValueError("the models have different backbones; score them one by one")
     backbone, cache = models[0].backbone, models[0].cache_folder
     features = {(layers, views): view_features(backbone, conversations, layers, views, cache)
                 for layers, views in {(model.head.layers, model.head.views) for model in models}}
@@ -74,7 +70,7 @@ def score_with_all(models: Sequence[EmbeddedRewardModel],
 
 
 def _results(head: Head, features: np.ndarray, context: int) -> list[ScoreResult]:
-    """NaN features (a text that was not read) become None with the reason."""
+    """Rewards of answers; NaN features (of a text that was not read) give None and the reason."""
     unread = ScoreResult(None, f"longer than the backbone's {context} tokens, or not finite there")
     return [ScoreResult(float(reward)) if np.isfinite(reward) else unread
             for reward in head(features)]

@@ -2,8 +2,8 @@
 
 One folder holds the features of one backbone, layer and pooling, in part files of a few hundred
 answers: `keys` (SHA-256 of the conversation) and `values` [answers, width]. A killed run keeps its
-finished parts; a damaged part is renamed and its answers are computed again. Features of the sample
-corpus are shipped (data/features, a byte a number) and read in addition to the folder's own.
+finished parts; a damaged part is renamed and its answers are computed again. The store also reads
+shipped features of the sample corpus (data/features, a byte a number).
 """
 
 import zipfile
@@ -28,7 +28,7 @@ def conversation_key(conversation: Conversation) -> str:
 
 
 class FeatureStore:
-    """Features by conversation key; in memory alone when `folder` is None."""
+    """Features by conversation key; only in memory when `folder` is None."""
 
     def __init__(self, folder: Path | str | None, backbone: str, pooling: str, layer: int) -> None:
         name = f"{backbone}-{pooling}-{layer}"
@@ -39,7 +39,7 @@ class FeatureStore:
                 self.features |= _read_part(part)
 
     def add(self, new: Mapping[str, np.ndarray]) -> None:
-        """Add features and write them as one part file, whose name depends on their keys alone."""
+        """Add features and write them as one part file, whose name is a hash of their keys."""
         self.features |= new
         if not self.folder or not new:
             return
@@ -71,8 +71,7 @@ def ship_features(store: FeatureStore, conversations: Sequence[Conversation], na
     """
     if store.folder is None:
         raise ValueError("features are shipped from a cache folder; name one (--cache)")
-    keys = sorted(map(conversation_key, conversations))
-    keys = [key for key in dict.fromkeys(keys) if key in store.features]
+    keys = sorted(set(map(conversation_key, conversations)) & store.features.keys())
     values = np.stack([store.features[key] for key in keys])
     lowest = values.min(0)
     step = np.maximum((values.max(0) - lowest) / 255, np.finfo(np.float32).tiny)

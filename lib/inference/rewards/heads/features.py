@@ -1,11 +1,11 @@
 """Hidden states of a language model as features of answers.
 
 A conversation's features are the mean, over the answer's tokens with its end-of-turn token, of the
-hidden state after chosen layers. Answers to one prompt share one computation of the prompt, rows
-are packed, and no layer above the highest one asked for is run.
+hidden state after chosen layers. Answers to one prompt share its computation, rows are packed, and
+layers above the highest chosen one do not run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from lib.runtime.progress import Progress
 
 POOLING = "mean"
 TOKENS_A_ROW = 2048
-ANSWERS_A_TREE = 16
+ANSWERS_A_PROMPT = 16  # that share one computation of the prompt
 ANSWERS_A_PART = 256
 
 
@@ -49,10 +49,10 @@ class Backbone:
 
 @dataclass(frozen=True)
 class _Group:
-    """Encoded conversations with one prompt that have no features yet."""
+    """Answers to one prompt that have no features yet, with their conversations' keys."""
 
     keys: tuple[str, ...]
-    tree: SharedPrompt
+    shared: SharedPrompt
 
 
 def load_backbone(name: str, dtype: torch.dtype = torch.bfloat16,
@@ -67,9 +67,9 @@ def answer_features(backbone: Backbone, conversations: Sequence[Conversation],
                     layers: Sequence[int], cache_folder: Path | str | None = None) -> np.ndarray:
     """Features of each conversation's answer, float32 [conversations, layers * width].
 
-    Several layers stand side by side in the order given. A conversation longer than the context
-    has NaN features. Features that `cache_folder` has already are not computed again. Raises
-    ValueError for a conversation that does not end with an answer.
+    Layers stand side by side in their order. A conversation longer than the context has NaN
+    features. Features in `cache_folder` are not computed again. Raises ValueError for a
+    conversation that does not end with an answer.
     """
     for conversation in conversations:
         answer_of(conversation)
@@ -78,63 +78,58 @@ def answer_features(backbone: Backbone, conversations: Sequence[Conversation],
     keys = [conversation_key(conversation) for conversation in conversations]
     missing = {key: conversation for key, conversation in zip(keys, conversations, strict=True)
                if any(key not in store.features for store in stores.values())}
-    _fill(backbone, stores, _groups(backbone, missing))
-    width = len(layers) * backbone.model.config.hidden_size
-    unread = np.full(width // len(layers), np.nan, dtype=np.float32)
+    if groups := _groups(backbone, missing):
+        _fill(backbone, stores, groups)
+    width = backbone.model.config.hidden_size
+    unread = np.full(width, np.nan, dtype=np.float32)
     rows = [np.concatenate([stores[layer].features.get(key, unread) for layer in layers])
             for key in keys]
-    return np.stack(rows) if rows else np.zeros((0, width), dtype=np.float32)
+    return np.stack(rows) if rows else np.zeros((0, len(layers) * width), dtype=np.float32)
 
 
 def _groups(backbone: Backbone, missing: dict[str, Conversation]) -> list[_Group]:
-    """Encode, group by prompt, and leave out what is longer than the context."""
+    """Encode, group by prompt, and leave out conversations longer than the context."""
     by_prompt: dict[str, list[str]] = {}
     for key, conversation in missing.items():
         by_prompt.setdefault(conversation_key(conversation[:-1]), []).append(key)
     groups = []
     for keys in by_prompt.values():
         before = missing[keys[0]][:-1]
-        prompt = encode_prompt(backbone.tokenizer, before)
-        answers = {key: encode_response(backbone.tokenizer, before, answer_of(missing[key]))
+        prompt = tuple(encode_prompt(backbone.tokenizer, before))
+        answers = {key: tuple(encode_response(backbone.tokenizer, before, answer_of(missing[key])))
                    for key in keys}
-        kept = {key: tuple(answer) for key, answer in answers.items()
-                if len(prompt) + len(answer) <= backbone.context}
-        for begin in range(0, len(kept), ANSWERS_A_TREE):
-            some = tuple(kept)[begin:begin + ANSWERS_A_TREE]
-            tree = SharedPrompt(tuple(prompt), tuple(kept[key] for key in some))
-            groups.append(_Group(some, tree))
+        kept = [key for key in keys if len(prompt) + len(answers[key]) <= backbone.context]
+        for begin in range(0, len(kept), ANSWERS_A_PROMPT):
+            some = tuple(kept[begin:begin + ANSWERS_A_PROMPT])
+            groups.append(_Group(some, SharedPrompt(prompt, tuple(answers[key] for key in some))))
     return groups
 
 
 def _fill(backbone: Backbone, stores: dict[int, FeatureStore], groups: list[_Group]) -> None:
     """Compute the groups' features and store them every few hundred answers."""
+    pending: dict[str, dict[int, np.ndarray]] = {}
+
+    def store_pending() -> None:
+        for layer, store in stores.items():
+            store.add({key: features[layer] for key, features in pending.items()})
+        pending.clear()
+
     total = sum(len(group.keys) for group in groups)
-    if not total:
-        return
-    pending: list[tuple[str, dict[int, np.ndarray]]] = []
     with Progress("reading answers", total, "answer") as progress:
-        for row in pack([len(group.tree) for group in groups], TOKENS_A_ROW):
-            found = list(_pooled(backbone, [groups[index] for index in row], list(stores)))
-            pending += found
+        for row in pack([len(group.shared) for group in groups], TOKENS_A_ROW):
+            found = _row_features(backbone, [groups[index] for index in row], list(stores))
+            pending |= found
             progress.advance(len(found))
             if len(pending) >= ANSWERS_A_PART:
-                _store(stores, pending)
-                pending = []
-    _store(stores, pending)
+                store_pending()
+    store_pending()
 
 
-def _pooled(backbone: Backbone, groups: list[_Group],
-            layers: list[int]) -> Iterator[tuple[str, dict[int, np.ndarray]]]:
-    """Yield (key, {layer: mean hidden state}) for every answer of one packed row."""
-    batch = collate([group.tree for group in groups], backbone.model.device)
+def _row_features(backbone: Backbone, groups: list[_Group],
+                  layers: list[int]) -> dict[str, dict[int, np.ndarray]]:
+    """{key: {layer: mean hidden state}} of every answer of one packed row."""
+    batch = collate([group.shared for group in groups], backbone.model.device)
     states = hidden_states(backbone.model, batch, layers)
-    for group, pieces in zip(groups, batch.answer_slices, strict=True):
-        for key, piece in zip(group.keys, pieces, strict=True):
-            yield key, {layer: states[layer][piece].float().mean(0).cpu().numpy()
-                        for layer in layers}
-
-
-def _store(stores: dict[int, FeatureStore],
-           found: list[tuple[str, dict[int, np.ndarray]]]) -> None:
-    for layer, store in stores.items():
-        store.add({key: features[layer] for key, features in found})
+    return {key: {layer: states[layer][piece].float().mean(0).cpu().numpy() for layer in layers}
+            for group, pieces in zip(groups, batch.answer_slices, strict=True)
+            for key, piece in zip(group.keys, pieces, strict=True)}

@@ -1,8 +1,8 @@
 """A reward head: one weight a feature, fitted on pairs of answers by Bradley-Terry.
 
-Features are standardised with the mean and deviation of the set that the head was fitted on. These
-are kept with the weights, as are the backbone's hash, layers and views, because the same weights on
-other features are noise. A head is a few thousand bytes: `<name>.safetensors` and `<name>.json`.
+Features are standardised with the mean and deviation of the set that the head was fitted on. These,
+the backbone's hash, layers and views are kept with the weights, because the same weights on other
+features give noise. A head is a few thousand bytes: `<name>.safetensors` and `<name>.json`.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ ARRAYS = ("weights", "mean", "deviation")
 class HeadOptions:
     """How a head is fitted; the defaults won the cross-validation over prompts."""
 
-    ridges: tuple[float, ...] = RIDGES  # the one with the lowest held-out loss is taken
-    margin: float = 0.5  # the reward difference to reach is margin * score gap (Llama 2)
-    gap_weight: float = 0.0  # a pair counts gap ** gap_weight
+    ridges: tuple[float, ...] = RIDGES  # candidates; the lowest held-out loss wins
+    margin: float = 0.5  # the target reward difference is margin * score gap (Llama 2)
+    gap_weight: float = 0.0  # a pair has the weight gap ** gap_weight
     folds: int = 5
     seed: int = 0
 
@@ -40,14 +40,14 @@ class Head:
     layers: tuple[int, ...]
     views: tuple[str, ...]  # as in `lib.inference.rewards.heads.views`
     pooling: str
-    backbone: str  # digest of the model that the features came from
+    backbone: str  # digest of the model that computed the features
     fitted_on: str
     data_hash: str
     pairs: int
     prompts: int
     options: HeadOptions
     ridge: float
-    cv_accuracy: float  # on pairs whose prompt was left out of the fit
+    cv_accuracy: float  # on pairs of prompts outside the fit
     cv_loss: float
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
@@ -67,9 +67,9 @@ def fit_head(features: np.ndarray, pairs: np.ndarray, groups: np.ndarray, gaps: 
     """Fit a head on pairs of answers to the same prompt.
 
     features: [answers, width]; pairs: [pairs, 2], better answer first; groups: prompt of each
-    answer, [answers]; gaps: score difference of each pair, [pairs], above 0. The ridge is chosen by
-    cross-validation over prompts. Pairs with NaN features (an answer beyond the context) are left
-    out, so `Head.pairs` may be lower. Raises ValueError when no pair is left.
+    answer, [answers]; gaps: score difference of each pair, [pairs], above 0. Cross-validation over
+    prompts chooses the ridge. Pairs with NaN features (an answer beyond the context) do not count.
+    Raises ValueError without any pair.
     """
     read = np.isfinite(features).all(1)
     usable = read[pairs].all(1)

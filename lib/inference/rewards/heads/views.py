@@ -1,9 +1,9 @@
-"""The two ways in which the backbone reads an answer; a head's features are both side by side.
+"""The two views in which the backbone reads an answer; a head's features are both side by side.
 
-`prompt_then_answer` is the conversation as it stands. `answer_then_prompt` shows the answer first,
-as a text, asks what it answers, and reads the prompt as the reply. The states at the prompt's
-tokens then tell how well the answer predicts the prompt, the direction of noisy channel models (Min
-et al. 2022): an answer beside the point may read well, but does not predict its prompt.
+`prompt_then_answer` is the conversation. `answer_then_prompt` quotes the answer, asks which request
+it answers, and has the prompt as the reply. The states at the prompt's tokens then tell how well
+the answer predicts the prompt, the direction of noisy channel models (Min et al. 2022): an answer
+that misses the point may read well, but does not predict its prompt.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def view_features(backbone: Backbone, conversations: Sequence[Conversation], lay
                   cache_folder: Path | str | None = None) -> np.ndarray:
     """Features of each answer by every view, float32 [conversations, views * layers * width].
 
-    Views, and within them layers, stand side by side in the order given; NaN and errors as in
+    Views, and within them layers, stand side by side in their order; NaN and errors as in
     `answer_features`.
     """
     return np.hstack([answer_features(backbone, seen_as(view, conversations), layers, cache_folder)
@@ -40,6 +40,6 @@ def seen_as(view: str, conversations: Sequence[Conversation]) -> list[Conversati
 
 def _turned(conversation: Conversation) -> Conversation:
     """A question about the answer, with the user's last message as the reply."""
-    asked = [turn["content"] for turn in conversation if turn["role"] == "user"]
+    prompts = [turn["content"] for turn in conversation if turn["role"] == "user"]
     return [{"role": "user", "content": QUESTION.format(answer=answer_of(conversation))},
-            {"role": "assistant", "content": asked[-1] if asked else ""}]
+            {"role": "assistant", "content": prompts[-1] if prompts else ""}]

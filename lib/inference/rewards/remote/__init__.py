@@ -1,1 +1,1 @@
-"""Reward models behind an API: what is asked and how replies are read."""
+"""Reward models behind an API: requests, and rewards from replies."""

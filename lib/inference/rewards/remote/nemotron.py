@@ -1,14 +1,15 @@
-"""NVIDIA's reward models behind an OpenAI-shaped API: hosted, or a NIM of one's own.
+"""NVIDIA's reward models behind an OpenAI-shaped API: hosted, or in a NIM.
 
-A conversation goes out as messages and one number comes back. The hosted trial allows about 40
-calls a minute and the model may be retired any day, so: `estimate` before a run, `probe` first (it
-raises EndpointGoneError where one should fall back), and a cache around it (`cache.cached`).
-Rewards compare answers to the same prompt only (model card).
+The API takes a conversation as messages and returns one number. The hosted trial allows about 40
+calls a minute and the model may be retired any day, so `estimate` tells the cost before a run,
+`probe` tells whether the endpoint is still there, and `cache.cached` keeps the scores. Rewards
+compare answers to the same prompt only (model card).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from pydantic import PositiveFloat, PositiveInt
 
 from lib.inference.api.rate_limit import RateLimit
 from lib.inference.api.transport import (
@@ -17,42 +18,44 @@ from lib.inference.api.transport import (
     RequestRefusedError,
     ServerSettings,
     Transport,
+    Url,
 )
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.remote.replies import parse_reward
-from lib.inference.rewards.score_results import ScoreResult, scores_in_order
+from lib.inference.rewards.score_results import ScoreResult, StreamingRewardModel
 from lib.runtime.progress import Progress, say
+from lib.runtime.settings import checked
 
 HOSTED = "https://integrate.api.nvidia.com/v1"
 PROBE = [{"role": "user", "content": "What is 1 + 1?"}, {"role": "assistant", "content": "2"}]
-CHARACTERS_A_TOKEN = 4  # English text in Llama 3's vocabulary; the server has the last word
+CHARACTERS_A_TOKEN = 4  # an estimate for English text in Llama 3's vocabulary
 
 
-@dataclass(frozen=True)
+@checked
 class ApiSettings(ServerSettings):
     """How to reach the reward API."""
 
     model: str = "nvidia/llama-3.1-nemotron-70b-reward"
-    base_url: str = HOSTED
+    base_url: Url = HOSTED
     key_variable: str = "NVIDIA_API_KEY"
-    calls_per_minute: float = 40.0
-    concurrency: int = 4
-    timeout: float = 180.0
+    calls_per_minute: PositiveFloat = 40.0
+    concurrency: PositiveInt = 4
+    timeout: PositiveFloat = 180.0
     context: int = 4096  # tokens of prompt and answer together
 
 
-class NemotronRewardModel:
+class NemotronRewardModel(StreamingRewardModel):
     """Scores conversations through the API."""
 
     name = "nemotron"
 
-    def __init__(self, settings: ApiSettings = ApiSettings()) -> None:
+    def __init__(self, settings: ApiSettings) -> None:
         self.settings = settings
         self.limit = RateLimit(settings.calls_per_minute)
 
     @property
     def identity(self) -> str:
-        """What a cache keys scores on: the model, wherever it runs."""
+        """The key of its scores in a cache: the model's name, on any server."""
         return f"api:{self.settings.model}"
 
     def estimate(self, conversations: Sequence[Conversation]) -> str:
@@ -65,7 +68,7 @@ class NemotronRewardModel:
     def probe(self) -> float:
         """The reward of a tiny conversation, by one call before a run.
 
-        Raises EndpointGoneError where another model must take the role, else ApiStoppedError.
+        Raises EndpointGoneError where the model is not served, ApiStoppedError for other failures.
         """
         self._require_key()
         try:
@@ -74,14 +77,10 @@ class NemotronRewardModel:
             raise ApiStoppedError(f"the probe of {self.settings.model} failed: {error}; try later "
                                   "or use another judge") from None
 
-    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
-        """Rewards in order; None where one could not be had. Raises ApiStoppedError."""
-        return scores_in_order(self.stream(conversations), len(conversations))
-
     def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
         """Yield (index, result) as replies come, `concurrency` calls at a time.
 
-        Raises ApiStoppedError when no call can succeed, after those in flight have been yielded.
+        Raises ApiStoppedError when no call can succeed, after the replies of calls in flight.
         """
         if not conversations:
             return
@@ -95,8 +94,8 @@ class NemotronRewardModel:
                 progress.advance(note=f"{missing} missing" if missing else "")
                 yield index, result
         if missing:
-            say(f"{self.name}: {missing} of {len(conversations)} answers have no score; they are "
-                "left out of every comparison")
+            say(f"{self.name}: {missing} of {len(conversations)} answers have no score; "
+                "comparisons skip them")
 
     def _result(self, transport: Transport, conversation: Conversation) -> ScoreResult:
         if problem := self._problem(conversation):
@@ -110,7 +109,7 @@ class NemotronRewardModel:
             return ScoreResult(None, str(error), transient=True)
 
     def _problem(self, conversation: Conversation) -> str:
-        """Why the API would refuse a conversation, or nothing."""
+        """Why the API would refuse a conversation; empty if it would not."""
         roles = [message["role"] for message in conversation]
         if roles != ["user", "assistant"] * (len(roles) // 2) or not roles:
             return f"roles are {', '.join(roles) or 'none'}; the API wants user, assistant in turn"
@@ -132,7 +131,7 @@ class NemotronRewardModel:
 
 
 def is_hosted(base_url: str) -> bool:
-    """Whether an address is NVIDIA's own, which wants a key and has a trial's rate limit."""
+    """Whether an address is NVIDIA's, which requires a key and limits the rate."""
     return urlsplit(base_url).hostname == urlsplit(HOSTED).hostname
 
 

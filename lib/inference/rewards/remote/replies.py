@@ -1,7 +1,7 @@
-"""Reading a reward out of what a chat-completions API answers; strict, because a guess is a score.
+"""The reward in a reply of a chat-completions API; strict, because a wrong guess is a wrong score.
 
-Current reward models answer `reward:-25.625` as text. Older ones (Nemotron-4-340B, those trained on
-HelpSteer) give five attributes, as log-probabilities of attribute names or as `name:score` text;
+Current reward models reply `reward:-25.625` as text. Older ones (Nemotron-4-340B, those trained on
+HelpSteer) reply five attributes, as log-probabilities of attribute names or as `name:score` text;
 their `helpfulness` is the reward.
 """
 
@@ -17,28 +17,23 @@ ATTRIBUTES = re.compile(rf"\s*(\w+)\s*:\s*({NUMBER})\s*")
 
 
 class UnreadableReplyError(ValueError):
-    """A reply without exactly one finite reward in it."""
+    """A reply that does not hold exactly one finite reward."""
 
 
 def parse_reward(body: str) -> float:
     """The reward in a chat-completions reply; raises UnreadableReplyError, never guesses."""
-    choice = _only_choice(body)
+    try:
+        (choice,) = json.loads(body)["choices"]
+        choice = dict(choice)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UnreadableReplyError(
+            f"the reply {body[:120]!r} is not a chat completion with one choice") from error
     found = _from_logprobs(choice)
     if found is None:
         found = _from_text(choice)
     if found is None or not math.isfinite(found):
         raise UnreadableReplyError(f"no single finite reward in the reply {body[:120]!r}")
     return found
-
-
-def _only_choice(body: str) -> dict[str, Any]:
-    try:
-        choices = json.loads(body)["choices"]
-        (choice,) = choices
-        return dict(choice)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UnreadableReplyError(
-            f"the reply {body[:120]!r} is not a chat completion with one choice") from error
 
 
 def _from_logprobs(choice: dict[str, Any]) -> float | None:
