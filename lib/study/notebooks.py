@@ -21,7 +21,6 @@ from lib.runtime.files import (
 )
 from lib.runtime.manifest import code_hash, outputs_hash
 from lib.runtime.progress import duration, say
-from lib.study.notebook_views.formulas import typeset
 from lib.study.run import StudyError
 from lib.study.stages.table import stages_before
 
@@ -115,6 +114,7 @@ def export_html(notebook: Path) -> Path:
     from nbconvert import HTMLExporter
 
     from lib.analysis.figures.files import draw_figures
+    from lib.study.notebook_views.formulas import typeset
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
     executed = nbformat.read(notebook, as_version=4)
     draw_figures(executed)
