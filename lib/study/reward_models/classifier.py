@@ -38,9 +38,8 @@ def train_reward_model(study: Study) -> dict[str, Any]:
     folder = run_stage(
         study, "reward_model", {"model": profile.model, "reward_model": profile.reward_model,
                                 "max_length": profile.data.max_pair_length},
-        inputs={"data": stage_hash(study, "data")},
         outputs=["model", "metrics.jsonl", "validation_rewards.jsonl", "report.json"],
-        work=lambda folder: _train(study, folder))
+        work=lambda folder: _train(study, folder), inputs={"data": stage_hash(study, "data")})
     return read_json(folder / "report.json")
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lib.data.curation import curate_heldout, curate_preferences, curate_sft
+from lib.data.curation import curate
 from lib.data.duplicates import overlap
 from lib.data.hub import Place, merge_choices, stream_choice
 from lib.data.parquet import read_parquet, write_parquet
@@ -45,9 +45,8 @@ def prepare_data(study: Study) -> dict[str, Any]:
     folder = run_stage(study, "data", {"data": settings, "tokenizer": _tokenizer(study),
                                        "prompts": study.profile.evaluation.prompts,
                                        "longest_prompt": study.profile.sampling.max_prompt_tokens},
-                       inputs=_source_hashes(study),
                        outputs=[*(f"{part}.parquet" for part in PARTS), "report.json"],
-                       work=lambda folder: _prepare(study, folder))
+                       work=lambda folder: _prepare(study, folder), inputs=_source_hashes(study))
     return read_json(folder / "report.json")
 
 
@@ -74,11 +73,11 @@ def _prepare(study: Study, folder: Path) -> None:
     tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
     near = settings.drop_near_duplicates
     read = _reader(study)
-    sft, sft_report = curate_sft(load_sft(settings, seed, read), tokenizer, settings.max_length,
+    sft, sft_report = curate(load_sft(settings, seed, read), tokenizer, settings.max_length,
                                  near)
-    pairs, pairs_report = curate_preferences(load_preferences(settings, seed, read), tokenizer,
+    pairs, pairs_report = curate(load_preferences(settings, seed, read), tokenizer,
                                              settings.max_pair_length, near)
-    heldout, heldout_report = curate_heldout(load_heldout(settings), tokenizer,
+    heldout, heldout_report = curate(load_heldout(settings), tokenizer,
                                              study.profile.sampling.max_prompt_tokens, near)
     count = min(study.profile.evaluation.prompts, len(heldout))
     parts = {"heldout": held_out_subset(heldout, count, seed)}
@@ -134,7 +133,7 @@ def _other_pairs(study: Study, tokenizer: Any, *likes: list[Row]) -> list[list[R
     wanted = [{prompt_text(row) for row in like} for like in likes]
     either = set().union(*wanted)
     rows = [row for row in load_preferences(settings, settings.seed) if prompt_text(row) in either]
-    rows, _ = curate_preferences(rows, tokenizer, settings.max_pair_length)
+    rows, _ = curate(rows, tokenizer, settings.max_pair_length)
     return [[row for row in rows if prompt_text(row) in prompts] for prompts in wanted]
 
 

@@ -17,7 +17,7 @@ from lib.study.policies import planned_deep_pools
 from lib.study.pools.pool import pool_file
 from lib.study.pools.sampled import sample_pools, score_pools
 from lib.study.profiles import EvaluationSettings
-from lib.study.run import Study, run_stage, stage_inputs
+from lib.study.run import Study, run_stage
 from lib.study.stages.responses import prompts_of
 from lib.study.stages.rewards import fit_rewards
 
@@ -31,7 +31,6 @@ def sample_deep_pools(study: Study) -> None:
     run_stage(study, "deep", {
         "sampling": profile.sampling, "rewards": profile.rewards,
         "samples": profile.evaluation.deep_samples, "prompts": profile.evaluation.deep_prompts},
-        stage_inputs(study, "deep"),
         outputs=[*(f"pools/{pool.name}.jsonl" for pool in wanted), "costs.json"],
         work=lambda folder: _sample(study, folder))
 

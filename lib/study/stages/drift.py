@@ -25,7 +25,7 @@ from lib.runtime.files import Row, read_jsonl, write_jsonl
 from lib.runtime.progress import track
 from lib.study.policies import POLICIES, load_policy, planned_pools
 from lib.study.pools.pool import Pool, pool_file
-from lib.study.run import Study, run_stage, stage_inputs
+from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
 from lib.study.stages.multiple_choice import continuation_trees
 from lib.training.sft import encode_sft
@@ -42,7 +42,6 @@ def measure_drift(study: Study) -> Row:
     names = [*POLICIES, *map(_choices, POLICIES), "answers"]
     folder = run_stage(study, "movement", {"model": study.profile.model,
                                            "max_length": study.profile.data.max_length},
-                       stage_inputs(study, "movement"),
                        outputs=[f"{name}.jsonl" for name in names],
                        work=lambda folder: _measure(study, folder))
     rows = {name: read_jsonl(folder / f"{name}.jsonl") for name in names}

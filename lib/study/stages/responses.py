@@ -18,7 +18,7 @@ from lib.study.policies import (
     systems_by_pool,
 )
 from lib.study.pools.sampled import sample_pools, score_pools
-from lib.study.run import Study, run_stage, stage_inputs
+from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
 from lib.study.stages.rewards import fit_rewards
 
@@ -31,7 +31,6 @@ def sample_and_select(study: Study) -> dict[str, list[Row]]:
         "model": profile.model, "sampling": profile.sampling, "rewards": profile.rewards,
         "temperatures": profile.evaluation.temperatures, "prompts": profile.evaluation.prompts,
         "rerank_base": profile.evaluation.rerank_base},
-        stage_inputs(study, "responses"),
         outputs=[*(f"pools/{pool.name}.jsonl" for pool in planned_pools(profile)),
                  *(f"{name}.jsonl" for name in system_names(profile)), "picks.json", "costs.json"],
         work=lambda folder: _answer(study, folder))

@@ -38,7 +38,7 @@ from lib.study.policies import (
     reranked_pools,
     system_at_main,
 )
-from lib.study.run import Study, run_stage, stage_inputs
+from lib.study.run import Study, run_stage
 from lib.study.seeds import known_seeds
 from lib.study.stages.audit import audit_results, reference_results
 from lib.study.stages.data import load_part
@@ -56,13 +56,13 @@ def evaluate_study(study: Study) -> Row:
     """
     selection = measure_selection(replace(study, force=False))  # notebook 04 may force it
     measured, profile = measure_drift(study), study.profile
-    inputs = stage_inputs(study, "results") | {
-        "audit": sha256_of(SAMPLE / "audit.jsonl"),
-        "code": code_hash("analysis", "inference", "study"),
-        "settings": sha256_of_value([asdict(profile.rewards), asdict(profile.sampling)])}
-    run_stage(study, "results", {"evaluation": without_deep(profile.evaluation)}, inputs,
+    run_stage(study, "results", {"evaluation": without_deep(profile.evaluation)},
               outputs=["results.json"],
-              work=lambda folder: _evaluate(study, folder, selection, measured))
+              work=lambda folder: _evaluate(study, folder, selection, measured),
+              inputs={"audit": sha256_of(SAMPLE / "audit.jsonl"),
+                      "code": code_hash("analysis", "inference", "study"),
+                      "settings": sha256_of_value([asdict(profile.rewards),
+                                                   asdict(profile.sampling)])})
     results = read_json(study.path("results", "results.json")) | {
         "seeds": known_seeds(study), "timings": _timings(study)}
     write_json(study.path("results.json"), results)

@@ -34,9 +34,9 @@ def fit_rewards(study: Study) -> dict[str, Any]:
     backbone = resolve_model(settings.backbone)
     folder = run_stage(
         study, "rewards", {"backbone": settings.backbone, "views": VIEWS},
-        inputs={"backbone": model_hash(backbone)} | {path.name: sha256_of(path) for path in SCORED},
         outputs=["reward_models.json", *(f"{role}.safetensors" for role in ROLES)],
-        work=lambda folder: _fit(study, backbone, folder))
+        work=lambda folder: _fit(study, backbone, folder),
+        inputs={"backbone": model_hash(backbone)} | {path.name: sha256_of(path) for path in SCORED})
     return read_json(folder / "reward_models.json")
 
 

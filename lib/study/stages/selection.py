@@ -14,7 +14,7 @@ from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_json, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash
 from lib.study.policies import load_pools, reranked_pools, systems_of
-from lib.study.run import Study, run_stage, stage_inputs
+from lib.study.run import Study, run_stage
 from lib.study.stages.deep_pools import deep_curves, load_deep_pools, sample_deep_pools
 
 
@@ -26,12 +26,11 @@ def measure_selection(study: Study) -> Row:
     sampled where the profile asks for them.
     """
     sample_deep_pools(study)
-    inputs = stage_inputs(study, "selection") | {
-        "code": code_hash("analysis", "inference", "study"),
-        "settings": sha256_of_value([study.profile.sampling.samples,
-                                     study.profile.sampling.temperature])}
-    folder = run_stage(study, "selection", {}, inputs, outputs=["selection.json"],
-                       work=lambda folder: _measure(study, folder))
+    sampling = study.profile.sampling
+    folder = run_stage(
+        study, "selection", {}, ["selection.json"], lambda folder: _measure(study, folder),
+        inputs={"code": code_hash("analysis", "inference", "study"),
+                "settings": sha256_of_value([sampling.samples, sampling.temperature])})
     return read_json(folder / "selection.json")
 
 
