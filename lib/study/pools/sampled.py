@@ -1,8 +1,7 @@
 """Pools of candidates: sampled here or by a server, scored by selector and judge, and timed.
 
-Seconds are those of one uninterrupted sitting, and null where there was none: a resumed pool was
-not timed. With `--processes N` the work is split (`lib.study.pools.split`) and the slowest
-process's seconds count.
+A resumed pool has no time (null). With `--processes N` several processes share the work
+(`lib.study.pools.split`), and the slowest one's seconds count.
 """
 
 import time
@@ -11,7 +10,6 @@ from pathlib import Path
 
 from lib.inference.api.server import sample_from_server
 from lib.inference.api.transport import ServerSettings
-from lib.inference.rewards import ROLES
 from lib.inference.sampling import sample_to_file
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.files import Row, read_jsonl, write_jsonl
@@ -25,18 +23,18 @@ from lib.study.pools.pool import (
     settings_of,
     write_seconds,
 )
-from lib.study.pools.scoring import timed_scorer, timed_scores
 from lib.study.pools.split import sample_split, score_split
 from lib.study.run import Study
+from lib.study.stages.rewards import Scorer, timed_scores
 from lib.study.workers.processes import share_count
 
 
 def sample_pools(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
                  folder: Path) -> None:
-    """Write every pool that is not there yet; one policy in memory at a time.
+    """Sample every missing pool, with one policy in memory at a time.
 
-    Pools come from `sampling.server` where the profile names one. A pool that was cut short goes on
-    after its last finished prompt.
+    The profile's `sampling.server` samples, if there is one. An interrupted pool resumes after its
+    last finished prompt.
     """
     missing = [pool for pool in pools if not pool_file(folder, pool).exists()]
     local = study.profile.sampling.server is None
@@ -53,11 +51,11 @@ def sample_pools(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
 
 def score_pools(study: Study, pools: Sequence[Pool],
                 folder: Path) -> Iterator[tuple[Pool, list[Row], Row]]:
-    """Put `rewards` into every pool's file; yield (pool, its rows, `costs_of` it)."""
+    """Write `rewards` into every pool's file; yield (pool, its rows, its costs)."""
     if share_count() > 1:
         scored = score_split(study, pools, folder)
     else:
-        scorer = timed_scorer(study, ROLES)
+        scorer = Scorer(study, keep_features=False)
         scored = (timed_scores(scorer, read_jsonl(pool_file(folder, pool))) for pool in pools)
     for pool, (rows, seconds) in zip(pools, scored, strict=True):
         write_jsonl(pool_file(folder, pool), rows)
@@ -77,6 +75,6 @@ def _timed_sampling(study: Study, pool: Pool, prompts: Sequence[Row], folder: Pa
 
 
 def server_of(settings: SamplingSettings, policy: str) -> ServerSettings:
-    """The server that the profile names; as many prompts at once as `rows` answers allow."""
+    """The profile's server; it gets as many prompts at once as `rows` answers allow."""
     return ServerSettings(model=policy, base_url=settings.server.replace("{policy}", policy),
                           concurrency=max(1, settings.rows // settings.samples))
