@@ -233,7 +233,7 @@ def test_ctrl_c_is_one_sentence_that_says_how_to_go_on(
         raise KeyboardInterrupt
     monkeypatch.setattr(runner, "_run", interrupted)
     assert main([]) == 130
-    assert capsys.readouterr().err == "interrupted; the same line again goes on from here\n"
+    assert capsys.readouterr().err == "interrupted; run the same command again to resume\n"
 
 
 def test_a_run_ends_with_what_took_long_where_to_look_and_the_main_result(study: Study) -> None:

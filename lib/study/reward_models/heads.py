@@ -105,7 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         help="also write the sample's features to data/features, from --cache")
     given = parser.parse_args(arguments)
     place = choose_device()
-    fitted = fit_reward_models(load_backbone(given.backbone, place.dtype, place.device), given.cache)
+    backbone = load_backbone(given.backbone, place.dtype, place.device)
+    fitted = fit_reward_models(backbone, given.cache)
     if given.out:
         save_reward_models(fitted, given.out)
     if given.ship:

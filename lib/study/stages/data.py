@@ -1,8 +1,8 @@
-"""Notebook 01's stage: rows from a source, curated, split by prompt, and written down.
+"""Notebook 01's stage: it reads rows from a source, curates them, and splits them by prompt.
 
-Writes data/sft.parquet, preferences.parquet and heldout.parquet, the validation rows beside them
+It writes data/sft.parquet, preferences.parquet and heldout.parquet, the validation rows
 (`*_validation.parquet`), the pairs of the other kind on the same prompts (`other_*.parquet`, sample
-only), and report.json with what was dropped and why.
+only), and report.json with the counts of dropped rows.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ PARTS = ("sft", "sft_validation", "preferences", "preferences_validation", "othe
 
 
 def prepare_data(study: Study) -> dict[str, Any]:
-    """Make or find the run's data; returns the report: per part what was kept, dropped and why.
+    """Prepare the run's data, unless they are finished; returns counts of kept and dropped rows.
 
     Raises FileError, SchemaError or HubError for rows that cannot be read.
     """
@@ -56,12 +56,12 @@ def _tokenizer(study: Study) -> str:
 
 
 def load_part(study: Study, part: str) -> list[Row]:
-    """Rows of one part of the run's data: see `PARTS`."""
+    """Rows of one of the run's `PARTS`."""
     return read_parquet(study.path("data", f"{part}.parquet"))
 
 
 def _source_hashes(study: Study) -> dict[str, str]:
-    """Hashes of the files that the rows come from, those of the other pairs too."""
+    """Hashes of the source files, those of the other pairs included."""
     settings = study.profile.data
     other = _of_other_kind(settings)
     return source_hashes(settings) | (
@@ -73,12 +73,11 @@ def _prepare(study: Study, folder: Path) -> None:
     tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
     near = settings.drop_near_duplicates
     read = _reader(study)
-    sft, sft_report = curate(load_sft(settings, seed, read), tokenizer, settings.max_length,
-                                 near)
+    sft, sft_report = curate(load_sft(settings, seed, read), tokenizer, settings.max_length, near)
     pairs, pairs_report = curate(load_preferences(settings, seed, read), tokenizer,
-                                             settings.max_pair_length, near)
+                                 settings.max_pair_length, near)
     heldout, heldout_report = curate(load_heldout(settings), tokenizer,
-                                             study.profile.sampling.max_prompt_tokens, near)
+                                     study.profile.sampling.max_prompt_tokens, near)
     count = min(study.profile.evaluation.prompts, len(heldout))
     parts = {"heldout": held_out_subset(heldout, count, seed)}
     parts["sft"], parts["sft_validation"] = split_by_prompt(sft, settings.validation_share, seed)
@@ -98,12 +97,12 @@ def _prepare(study: Study, folder: Path) -> None:
 
 
 def _reader(study: Study) -> Reader:
-    """How a stream is read: here, or by each process its shards."""
+    """The reader of a stream: this process, or several with a share of its shards each."""
     if share_count() == 1:
         return stream_choice
 
     def read(place: Place, rows: int, seed: str) -> Keyed:
-        """The choice of all processes together."""
+        """The choice of all processes."""
         shares = run_on_workers(study, "lib.study.stages.data:read_share",
                                 {"place": asdict(place), "rows": rows, "seed": seed},
                                 f"read {place.path}", "its beginning")
@@ -112,13 +111,13 @@ def _reader(study: Study) -> Reader:
 
 
 def read_share(study: Study, options: Mapping[str, Any], processes: Processes) -> Keyed:
-    """This process's choice of its shards of a stream."""
+    """This process's choice from its shards of a stream."""
     return stream_choice(Place(**options["place"]), options["rows"], options["seed"],
                          processes.rank, processes.count)
 
 
 def _of_other_kind(settings: DataSettings) -> DataSettings | None:
-    """Where the sample's pairs of the kind that DPO does not train on come from."""
+    """The settings of the sample's other pairs, on which DPO does not train."""
     if settings.source != "sample":
         return None
     other = "written" if settings.pairs == "on_policy" else "on_policy"
@@ -126,7 +125,7 @@ def _of_other_kind(settings: DataSettings) -> DataSettings | None:
 
 
 def _other_pairs(study: Study, tokenizer: Any, *likes: list[Row]) -> list[list[Row]]:
-    """The pairs of the other kind for the prompts of each of `likes`; none where there are none."""
+    """The pairs of the other kind for the prompts of each of `likes`."""
     settings = _of_other_kind(study.profile.data)
     if settings is None:
         return [[] for _ in likes]
@@ -138,7 +137,7 @@ def _other_pairs(study: Study, tokenizer: Any, *likes: list[Row]) -> list[list[R
 
 
 def _kind(part: str) -> str:
-    """The part that has the same columns and is never empty."""
+    """The part with the same columns that is never empty."""
     return "preferences" if part.startswith("other") else part.removesuffix("_validation")
 
 

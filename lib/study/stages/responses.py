@@ -1,8 +1,8 @@
-"""Notebook 04's stage: candidates of each policy, scored, and the systems picked from them.
+"""Notebook 04's stage: candidates of each policy, their scores, and each system's picks.
 
-For each policy and temperature one pool of N candidates a prompt is sampled and scored by selector
-and judge, in responses/pools/. picks.json holds which candidate each system answers with,
-responses/<system>.jsonl the same written out for other readers, costs.json what each pool took.
+responses/pools/ holds one pool of N candidates a prompt for each policy and temperature, with the
+scores of selector and judge. picks.json says which candidate each system answers with,
+<system>.jsonl holds the same answers for other tools, costs.json each pool's tokens and seconds.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from lib.study.stages.rewards import fit_rewards
 
 
 def sample_and_select(study: Study) -> dict[str, list[Row]]:
-    """Sample, score and select; or find what is there. Returns response rows by system."""
+    """Sample, score and select, unless it is finished; returns response rows by system."""
     profile = study.profile
     fit_rewards(study)
     run_stage(study, "responses", {
@@ -38,7 +38,7 @@ def sample_and_select(study: Study) -> dict[str, list[Row]]:
 
 
 def prompts_of(study: Study) -> list[Row]:
-    """The held-out prompts as sampling takes them."""
+    """The held-out prompts, ready for sampling."""
     return [{key: row[key] for key in ("id", "prompt", "source")}
             for row in load_part(study, "heldout")]
 
@@ -58,7 +58,7 @@ def _answer(study: Study, folder: Path) -> None:
 
 
 def write_responses(path: Path, rows: Sequence[Row]) -> None:
-    """Write a system's lines for other readers; the pools alone hold token ids."""
+    """Write a system's rows without token ids, which only the pools hold."""
     write_jsonl(path, [{**row, "candidates": [
         {key: value for key, value in candidate.items() if key != "token_ids"}
         for candidate in row["candidates"]]} for row in rows])

@@ -28,7 +28,7 @@ SCORED = tuple(SAMPLE / f"{name}.jsonl" for name in ("on_policy", "judged", "aud
 
 
 def fit_rewards(study: Study) -> dict[str, Any]:
-    """Fit the embedded heads, unless they are finished; returns their accuracies on unseen pairs."""
+    """Fit the embedded heads, unless they are finished; returns reports on unseen pairs."""
     settings = study.profile.rewards
     if "embedded" not in (settings.selector, settings.judge):
         return {}
@@ -50,7 +50,7 @@ def _fit(study: Study, backbone: str, folder: Path) -> None:
 class Scorer:
     """The run's selector and judge, loaded once; embedded ones share one pass over the answers.
 
-    keep_features: cache hidden states on disk; without it every call computes them, as timing needs.
+    keep_features: cache hidden states on disk; a timed run computes them anew.
     """
 
     def __init__(self, study: Study, roles: Sequence[str] = ROLES,
