@@ -1,8 +1,8 @@
 """The study's rows from three sources in one schema: the sample, the hub, your own files.
 
-`DataSettings` says which; a path left empty means the sample's file, so that one part (say, the
-preferences) can be replaced alone. A hub's data set that does not fit the disk is read as a stream,
-by one process or (`Reader`) by several.
+`DataSettings` says which; an empty path means the sample's file, so that one part (say, the
+preferences) can come from elsewhere. One process or several (`Reader`) read a stream of a hub's
+data set that does not fit on the disk.
 """
 
 import random
@@ -40,14 +40,14 @@ SAMPLE = ROOT / "data" / "sample"
 def load_sft(settings: DataSettings, seed: int, read: Reader = stream_choice) -> list[SftRow]:
     """Conversations for fine-tuning: a seeded choice of `sft_rows`.
 
-    Raises FileError, HubError or SchemaError, each one sentence.
+    Raises FileError, HubError or SchemaError.
     """
     return _load(settings, "sft", sft_row, settings.sft_rows, f"{seed}/sft", read)
 
 
 def load_preferences(settings: DataSettings, seed: int,
                      read: Reader = stream_choice) -> list[PreferenceRow]:
-    """Pairs for DPO: made of scored answers (on_policy) or as written; a seeded choice of them.
+    """Pairs for DPO, from scored answers (on_policy) or as written: a seeded choice.
 
     Raises FileError, HubError or SchemaError.
     """
@@ -74,9 +74,9 @@ def load_scored(name: Literal["on_policy", "judged", "audit"]) -> list[ScoredRow
 
 
 def source_hashes(settings: DataSettings) -> dict[str, str]:
-    """SHA-256 of the files behind each part; of a hub's data set its pinned name is hashed.
+    """SHA-256 of each part's files, or of a hub data set's pinned name.
 
-    Raises FileError for a path that does not exist.
+    Raises FileError for a missing path.
     """
     return {part: sha256_of_value(_place(settings, part) if _on_hub(settings, part) else
                                   [sha256_of(file) for file in files_of(_path(settings, part))])
@@ -84,9 +84,9 @@ def source_hashes(settings: DataSettings) -> dict[str, str]:
 
 
 def check_sources(settings: DataSettings) -> None:
-    """Read the first row of each part, so that what cannot be had or read is said before any work.
+    """Read the first row of each part, before any work.
 
-    Raises FileError, HubError or SchemaError, each one sentence.
+    Raises FileError, HubError or SchemaError.
     """
     checks: list[tuple[Part, Callable[[Cells], Any]]] = [
         ("sft", sft_row), ("heldout", heldout_row),
@@ -109,7 +109,7 @@ def _on_hub(settings: DataSettings, part: Part) -> bool:
 
 
 def _path(settings: DataSettings, part: Part) -> Path:
-    """The local file or folder of a part; the sample's where none is named."""
+    """The local file or folder of a part, by default the sample's."""
     path = getattr(settings, f"{part}_path")
     if settings.source == "sample" or not path:
         return SAMPLE / f"{_sample_file(settings, part)}.jsonl"
@@ -142,6 +142,6 @@ def _choose(count: int, rows: int | None, seed: str) -> list[int]:
     if rows is None or rows == count:
         return list(range(count))
     if rows > count:
-        say(f"{rows:,} rows were asked for and {count:,} are there; all are taken")
+        say(f"{rows:,} rows are set and {count:,} are there; all are taken")
         return list(range(count))
     return sorted(random.Random(seed).sample(range(count), rows))
