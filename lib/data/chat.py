@@ -35,9 +35,8 @@ class Encoded:
     lost_end: bool = False  # truncated inside an answer, which lacks its end-of-turn token
 
 
-def encode_conversation(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_length: int | None
-) -> Encoded:
+def encode_conversation(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
+                        max_length: int | None) -> Encoded:
     """Encode up to the last assistant turn's end-of-turn token; every assistant turn is response.
 
     max_length: in tokens, truncates from the right; None: no limit. Raises ChatError.
@@ -68,9 +67,8 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message
     return list(chain.from_iterable(_encode(tokenizer, text) for text, _ in pieces))
 
 
-def encode_response(
-    tokenizer: PreTrainedTokenizerBase, prompt_messages: Sequence[Message], response_text: str
-) -> list[int]:
+def encode_response(tokenizer: PreTrainedTokenizerBase, prompt_messages: Sequence[Message],
+                    response_text: str) -> list[int]:
     """Token ids of an answer with its end-of-turn token. Raises ChatError.
 
     `encode_prompt(prompt) + encode_response(prompt, answer)` are the ids of the conversation: both
@@ -81,9 +79,8 @@ def encode_response(
     return _encode(tokenizer, text)
 
 
-def encode_whole(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]
-) -> list[int] | str:
+def encode_whole(tokenizer: PreTrainedTokenizerBase,
+                 messages: Sequence[Message]) -> list[int] | str:
     """Token ids of a whole conversation for reward models, or the reason that it has none.
 
     They are the template's text with one beginning-of-text token. A control token in a message
@@ -118,9 +115,8 @@ def stop_token_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return list(dict.fromkeys(token for token in ids if token is not None))
 
 
-def _segments(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], open_ended: bool
-) -> Iterator[tuple[str, bool]]:
+def _segments(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
+              open_ended: bool) -> Iterator[tuple[str, bool]]:
     """Yield (text, is_response) in order; special tokens inside messages stay broken.
 
     open_ended: end with the next answer's opening; otherwise with the last answer's end.
@@ -163,9 +159,8 @@ def _mended(text: str) -> str:
     return re.sub(f"{BREAK}({BREAK}?)", r"\1", text)
 
 
-def _render(
-    tokenizer: PreTrainedTokenizerBase, messages: list[Message], add_generation_prompt: bool
-) -> str:
+def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message],
+            add_generation_prompt: bool) -> str:
     if not tokenizer.chat_template:
         raise ChatError(f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no chat "
                         "template; use a model that has one, or set tokenizer.chat_template")

@@ -14,9 +14,8 @@ from lib.data.schema import Answer, PreferenceRow, ScoredRow
 CUT_OFF = "cut_off"  # the flaw of an answer that reached the token limit
 
 
-def pairs_from_scored(
-    rows: Sequence[ScoredRow], min_gap: float, keep: Literal["best_worst", "all"] = "best_worst"
-) -> list[PreferenceRow]:
+def pairs_from_scored(rows: Sequence[ScoredRow], min_gap: float,
+                      keep: Literal["best_worst", "all"] = "best_worst") -> list[PreferenceRow]:
     """Pairs whose scores differ, and by at least `min_gap`; a chosen answer is never cut off.
 
     keep: the best against the worst answer of each prompt, or every pair of its answers. The id is

@@ -67,9 +67,8 @@ class ScoredRow(TypedDict):
     answers: list[Answer]
 
 
-def convert(
-    rows: Sequence[Row], to_row: Callable[[Cells], Out], name: str, places: Sequence[int] = ()
-) -> list[Out]:
+def convert(rows: Sequence[Row], to_row: Callable[[Cells], Out], name: str,
+            places: Sequence[int] = ()) -> list[Out]:
     """Convert rows of the file or data set `name`; repeated ids get `~2`, `~3`, ...
 
     to_row: one of the four functions below. places: the rows' indices in `name`, for errors, if

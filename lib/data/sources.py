@@ -11,21 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from lib import ROOT
+from lib.data import schema
 from lib.data.cells import Cells
 from lib.data.formats import files_of, read_rows
 from lib.data.hub import Place, first_row, open_hub, stream_choice
 from lib.data.on_policy import pairs_from_scored
-from lib.data.schema import (
-    HeldoutRow,
-    PreferenceRow,
-    ScoredRow,
-    SftRow,
-    convert,
-    heldout_row,
-    preference_row,
-    scored_row,
-    sft_row,
-)
+from lib.data.schema import HeldoutRow, PreferenceRow, ScoredRow, SftRow, convert
 from lib.data.settings import DataSettings
 from lib.runtime.files import Row, sha256_of, sha256_of_value, shown
 from lib.runtime.progress import say
@@ -42,7 +33,7 @@ def load_sft(settings: DataSettings, seed: int, read: Reader = stream_choice) ->
 
     Raises FileError, HubError or SchemaError.
     """
-    return _load(settings, "sft", sft_row, settings.sft_rows, f"{seed}/sft", read)
+    return _load(settings, "sft", schema.sft_row, settings.sft_rows, f"{seed}/sft", read)
 
 
 def load_preferences(settings: DataSettings, seed: int,
@@ -53,8 +44,8 @@ def load_preferences(settings: DataSettings, seed: int,
     """
     rows, seed_text = settings.preference_rows, f"{seed}/preferences"
     if settings.pairs == "written":
-        return _load(settings, "preferences", preference_row, rows, seed_text, read)
-    scored = _load(settings, "preferences", scored_row, None, seed_text)
+        return _load(settings, "preferences", schema.preference_row, rows, seed_text, read)
+    scored = _load(settings, "preferences", schema.scored_row, None, seed_text)
     pairs = pairs_from_scored(scored, settings.min_gap, settings.pairs_per_prompt)
     return [pairs[index] for index in _choose(len(pairs), rows, seed_text)]
 
@@ -64,13 +55,13 @@ def load_heldout(settings: DataSettings) -> list[HeldoutRow]:
 
     Raises FileError, HubError or SchemaError.
     """
-    return _load(settings, "heldout", heldout_row, None, "heldout")
+    return _load(settings, "heldout", schema.heldout_row, None, "heldout")
 
 
 def load_scored(name: Literal["on_policy", "judged", "audit"]) -> list[ScoredRow]:
     """Scored answers of the sample: for pairs and the selector, for the judge, for the audit."""
     path = SAMPLE / f"{name}.jsonl"
-    return convert(read_rows(path), scored_row, shown(path))
+    return convert(read_rows(path), schema.scored_row, shown(path))
 
 
 def source_hashes(settings: DataSettings) -> dict[str, str]:
@@ -88,10 +79,10 @@ def check_sources(settings: DataSettings) -> None:
 
     Raises FileError, HubError or SchemaError.
     """
-    checks: list[tuple[Part, Callable[[Cells], Any]]] = [
-        ("sft", sft_row), ("heldout", heldout_row),
-        ("preferences", preference_row if settings.pairs == "written" else scored_row)]
-    for part, to_row in checks:
+    pairs = schema.preference_row if settings.pairs == "written" else schema.scored_row
+    checks: dict[Part, Callable[[Cells], Any]] = {
+        "sft": schema.sft_row, "heldout": schema.heldout_row, "preferences": pairs}
+    for part, to_row in checks.items():
         path = getattr(settings, f"{part}_path")
         if _on_hub(settings, part):
             convert([first_row(_place(settings, part))], to_row, path)
@@ -116,10 +107,8 @@ def _path(settings: DataSettings, part: Part) -> Path:
     return Path(path).expanduser()
 
 
-def _load(
-    settings: DataSettings, part: Part, to_row: Callable[[Cells], Out], rows: int | None, seed: str,
-    read: Reader = stream_choice
-) -> list[Out]:
+def _load(settings: DataSettings, part: Part, to_row: Callable[[Cells], Out], rows: int | None,
+          seed: str, read: Reader = stream_choice) -> list[Out]:
     if not _on_hub(settings, part):
         path = _path(settings, part)
         raw = read_rows(path)

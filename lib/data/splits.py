@@ -16,9 +16,8 @@ from lib.runtime.files import Row
 SomeRow = TypeVar("SomeRow", bound=Row)
 
 
-def split_by_prompt(
-    rows: Sequence[SomeRow], validation_share: float, seed: int
-) -> tuple[list[SomeRow], list[SomeRow]]:
+def split_by_prompt(rows: Sequence[SomeRow], validation_share: float,
+                    seed: int) -> tuple[list[SomeRow], list[SomeRow]]:
     """(train, validation): a share of the prompts of every source, rows in their old order.
 
     The number of validation prompts is rounded, and at least one for a positive share of two

@@ -6,6 +6,7 @@ have not changed since its last run.
 
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bo
         papermill.execute_notebook(
             path, output, dict(parameters), kernel_name="python3", cwd=NOTEBOOKS, log_output=False,
             progress_bar=False, start_timeout=120, execution_timeout=None, autosave_cell_every=60,
-            stdout_file=_Echo(), stderr_file=None, extra_arguments=QUIET)
+            stdout_file=sys.stdout, stderr_file=None, extra_arguments=QUIET)
     except PapermillExecutionError as error:
         raise StudyError(f"{path.stem} stopped at cell {error.cell_index}: {error.ename}: "
                          f"{error.evalue} (see {shown(output)})") from error
@@ -69,17 +70,6 @@ def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bo
     seconds = os.times().elapsed - started
     say(f"{path.stem}: done in {duration(seconds)}")
     return seconds
-
-
-class _Echo:
-    """Passes a kernel's printed lines on to this process's output at once."""
-
-    def write(self, text: str) -> None:
-        """Print without a second line break."""
-        print(text, end="", flush=True)
-
-    def flush(self) -> None:
-        """Do nothing, because `write` flushes."""
 
 
 def _key(path: Path, run: Path, parameters: Mapping[str, Any]) -> str:

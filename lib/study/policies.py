@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lib.inference.best_of_n import best_of_n, random_of_n
 from lib.inference.systems import BEST, RANDOM, System
 from lib.runtime.files import Row, read_json, read_jsonl
-from lib.study.pools.pool import Pool, pool_file
+from lib.study.pools.pool import Pool
 from lib.study.profiles import Profile
 from lib.study.run import Study
 
@@ -112,7 +112,7 @@ def _unscored(row: Row) -> Row:
 
 def load_pools(study: Study) -> Pools:
     """Every pool's candidates with their scores, from the run's files."""
-    return {pool: read_jsonl(pool_file(study.path("responses", "pools"), pool))
+    return {pool: read_jsonl(pool.file(study.path("responses", "pools")))
             for pool in planned_pools(study.profile)}
 
 

@@ -117,11 +117,6 @@ def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profil
         raise ProfileError(str(error)) from None
 
 
-def profile_from(values: Mapping[str, Any]) -> Profile:
-    """The profile of which `dataclasses.asdict` made `values`."""
-    return build(Profile, values)
-
-
 def _yaml_layers(path: Path) -> list[Mapping[str, Any]]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -36,21 +36,19 @@ class Pool:
         """The system that answers with one of these candidates, chosen by `rule`."""
         return System(self.policy, rule, self.samples, self.temperature)
 
+    def file(self, folder: Path) -> Path:
+        """The file of its answers."""
+        return folder / f"{self.name}.jsonl"
 
-def pool_file(folder: Path, pool: Pool) -> Path:
-    """The file of a pool's answers."""
-    return folder / f"{pool.name}.jsonl"
+    def settings(self, study: Study) -> SamplingSettings:
+        """Its sampling settings."""
+        return replace(study.profile.sampling, temperature=self.temperature, samples=self.samples,
+                       seed=study.profile.seed)
 
 
 def begun(path: Path) -> bool:
     """Whether an interrupted run wrote some of this file's answers."""
     return any(path.parent.glob(f"{path.name}*.partial.jsonl"))
-
-
-def settings_of(study: Study, pool: Pool) -> SamplingSettings:
-    """A pool's sampling settings."""
-    return replace(study.profile.sampling, temperature=pool.temperature, samples=pool.samples,
-                   seed=study.profile.seed)
 
 
 def policy_key(study: Study, policy: str) -> str:

@@ -14,15 +14,7 @@ from lib.inference.sampling import sample_to_file
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.files import Row, read_jsonl, write_jsonl
 from lib.study.policies import load_policy
-from lib.study.pools.pool import (
-    Pool,
-    begun,
-    costs_of,
-    policy_key,
-    pool_file,
-    settings_of,
-    write_seconds,
-)
+from lib.study.pools.pool import Pool, begun, costs_of, policy_key, write_seconds
 from lib.study.pools.split import sample_split, score_split
 from lib.study.run import Study
 from lib.study.stages.rewards import Scorer, timed_scores
@@ -36,7 +28,7 @@ def sample_pools(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
     The profile's `sampling.server` samples, if there is one. An interrupted pool resumes after its
     last finished prompt.
     """
-    missing = [pool for pool in pools if not pool_file(folder, pool).exists()]
+    missing = [pool for pool in pools if not pool.file(folder).exists()]
     local = study.profile.sampling.server is None
     for policy in dict.fromkeys(pool.policy for pool in missing):
         wanted = [pool for pool in missing if pool.policy == policy]
@@ -56,15 +48,15 @@ def score_pools(study: Study, pools: Sequence[Pool],
         scored = score_split(study, pools, folder)
     else:
         scorer = Scorer(study, keep_features=False)
-        scored = (timed_scores(scorer, read_jsonl(pool_file(folder, pool))) for pool in pools)
+        scored = (timed_scores(scorer, read_jsonl(pool.file(folder))) for pool in pools)
     for pool, (rows, seconds) in zip(pools, scored, strict=True):
-        write_jsonl(pool_file(folder, pool), rows)
+        write_jsonl(pool.file(folder), rows)
         yield pool, rows, costs_of(folder, pool, rows, seconds)
 
 
 def _timed_sampling(study: Study, pool: Pool, prompts: Sequence[Row], folder: Path,
                     loaded: tuple | None) -> None:
-    path, settings = pool_file(folder, pool), settings_of(study, pool)
+    path, settings = pool.file(folder), pool.settings(study)
     key, resumed, started = policy_key(study, pool.policy), begun(path), time.perf_counter()
     if loaded is None:
         sample_from_server(prompts, settings, server_of(settings, pool.policy), path, key)

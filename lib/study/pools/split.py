@@ -16,14 +16,7 @@ from lib.inference.rewards import ROLES
 from lib.inference.sampling import iter_samples, samples_key
 from lib.runtime.files import Row, read_jsonl
 from lib.study.policies import load_policy
-from lib.study.pools.pool import (
-    Pool,
-    begun,
-    policy_key,
-    pool_file,
-    settings_of,
-    write_seconds,
-)
+from lib.study.pools.pool import Pool, begun, policy_key, write_seconds
 from lib.study.run import Study
 from lib.study.stages.rewards import Scorer, timed_scores
 from lib.study.workers.worker import run_on_workers
@@ -36,7 +29,7 @@ def sample_split(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
 
     Raises ProcessError if one of them fails; the partial files keep the finished prompts.
     """
-    resumed = [begun(pool_file(folder, pool)) for pool in pools]
+    resumed = [begun(pool.file(folder)) for pool in pools]
     wanted = []
     for pool in pools:
         done = {row["id"] for row in _gathered(study, pool, folder).rows}
@@ -57,10 +50,10 @@ def sample_share(study: Study, options: Mapping[str, Any], processes: Processes)
     model, tokenizer = load_policy(study, wanted[0][0].policy)
     seconds = []
     for pool, prompts in wanted:
-        started, settings = time.perf_counter(), settings_of(study, pool)
+        started, settings = time.perf_counter(), pool.settings(study)
         own = processes.part([([place], len(prompt["prompt"]))
                               for place, prompt in enumerate(prompts)])
-        partial = PartialFile(share_of(pool_file(Path(options["folder"]), pool), processes.rank),
+        partial = PartialFile(share_of(pool.file(Path(options["folder"])), processes.rank),
                               _key(study, pool))
         for row in iter_samples(model, tokenizer, [prompts[place] for place in own], settings,
                                 description=f"sampling {pool.name}, this process's share"):
@@ -71,13 +64,13 @@ def sample_share(study: Study, options: Mapping[str, Any], processes: Processes)
 
 def _gathered(study: Study, pool: Pool, folder: Path) -> PartialFile:
     """The finished prompts of a pool, from all processes' partial files."""
-    partial = PartialFile(pool_file(folder, pool), _key(study, pool))
+    partial = PartialFile(pool.file(folder), _key(study, pool))
     partial.take_over()
     return partial
 
 
 def _key(study: Study, pool: Pool) -> str:
-    return samples_key(policy_key(study, pool.policy), study.device.dtype, settings_of(study, pool))
+    return samples_key(policy_key(study, pool.policy), study.device.dtype, pool.settings(study))
 
 
 def score_split(study: Study, pools: Sequence[Pool],
@@ -92,7 +85,7 @@ def score_split(study: Study, pools: Sequence[Pool],
     for number, pool in enumerate(pools):
         scores = {name: rewards for share in shares for name, rewards in share[number][0].items()}
         seconds = [share[number][1] for share in shares]
-        rows = read_jsonl(pool_file(folder, pool))
+        rows = read_jsonl(pool.file(folder))
         if api_scorer is not None:
             rows, more = timed_scores(api_scorer, rows)
             seconds = [None if more is None or own is None else own + more for own in seconds]
@@ -105,7 +98,7 @@ def score_share(study: Study, options: Mapping[str, Any],
     """Score this process's rows of each pool: ({row id: rewards of its candidates}, seconds)."""
     scorer, returned = Scorer(study, options["roles"], keep_features=False), []
     for pool in options["pools"]:
-        rows = read_jsonl(pool_file(Path(options["folder"]), Pool(**pool)))
+        rows = read_jsonl(Pool(**pool).file(Path(options["folder"])))
         own = processes.part([([place], sum(len(each["text"]) for each in row["candidates"]))
                               for place, row in enumerate(rows)])
         scored, seconds = timed_scores(scorer, [rows[place] for place in own])

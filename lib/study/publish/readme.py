@@ -12,15 +12,9 @@ from typing import Any
 
 from lib import ROOT
 from lib.analysis import tables
+from lib.analysis.tables import formatting
 from lib.analysis.tables.findings import accuracy_words, confound
-from lib.analysis.tables.formatting import (
-    DOUBTFUL,
-    format_number,
-    interval,
-    markdown_table,
-    paper_table,
-    win_rate_table,
-)
+from lib.analysis.tables.formatting import format_number, interval
 from lib.runtime.files import read_json, write_text
 from lib.runtime.progress import duration, say
 
@@ -39,9 +33,10 @@ def results_section(results: Mapping[str, Any]) -> str:
         "**What selection alone explains**: the best of each pool against a random pick of it, "
         "beside what a policy of noise would get:", selection_lines(results),
         "**By the judge, on the held-out prompts** (ties are half a win; 95 % intervals):",
-        win_rate_table(by_judge), DOUBTFUL, *seed_lines(results),
+        formatting.win_rate_table(by_judge), formatting.DOUBTFUL, *seed_lines(results),
         "**Beside the paper** (other model, data, judge and base):",
-        paper_table(results["win_rates"], ["judge", "selector"]), training_lines(results),
+        formatting.paper_table(results["win_rates"], ["judge", "selector"]),
+        training_lines(results),
         "**Judges**, against the blind reader:",
         tables.judge_quality_table(results["audit"]["judge_quality"]),
         "**The same rates with the judge's mean error taken off** (wider, because the error is "
@@ -116,8 +111,9 @@ def timings_table(results: Mapping[str, Any]) -> str:
     total = sum(row["seconds"] for row in results["timings"])
     rows = [*results["timings"], {"stage": "all", "seconds": total, "peak_memory_gb": max(
         row["peak_memory_gb"] for row in results["timings"])}]
-    return markdown_table(rows, {"stage": "stage", "time": lambda row: duration(row["seconds"]),
-                                 "peak memory": lambda row: f"{row['peak_memory_gb']:.1f} GB"})
+    return formatting.markdown_table(rows, {
+        "stage": "stage", "time": lambda row: duration(row["seconds"]),
+        "peak memory": lambda row: f"{row['peak_memory_gb']:.1f} GB"})
 
 
 def main(run: str) -> None:

@@ -10,20 +10,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lib.data import sources
 from lib.data.curation import curate
 from lib.data.duplicates import overlap
 from lib.data.hub import Place, merge_choices, stream_choice
 from lib.data.parquet import read_parquet, write_parquet
 from lib.data.schema import prompt_text
 from lib.data.settings import DataSettings
-from lib.data.sources import (
-    Keyed,
-    Reader,
-    load_heldout,
-    load_preferences,
-    load_sft,
-    source_hashes,
-)
+from lib.data.sources import Keyed, Reader
 from lib.data.splits import held_out_subset, split_by_prompt
 from lib.modeling.loading import load_tokenizer
 from lib.runtime.files import Row, read_json, write_json
@@ -64,8 +58,8 @@ def _source_hashes(study: Study) -> dict[str, str]:
     """Hashes of the source files, those of the other pairs included."""
     settings = study.profile.data
     other = _of_other_kind(settings)
-    return source_hashes(settings) | (
-        {"other_pairs": source_hashes(other)["preferences"]} if other else {})
+    return sources.source_hashes(settings) | (
+        {"other_pairs": sources.source_hashes(other)["preferences"]} if other else {})
 
 
 def _prepare(study: Study, folder: Path) -> None:
@@ -73,10 +67,11 @@ def _prepare(study: Study, folder: Path) -> None:
     tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
     near = settings.drop_near_duplicates
     read = _reader(study)
-    sft, sft_report = curate(load_sft(settings, seed, read), tokenizer, settings.max_length, near)
-    pairs, pairs_report = curate(load_preferences(settings, seed, read), tokenizer,
+    sft, sft_report = curate(sources.load_sft(settings, seed, read), tokenizer,
+                             settings.max_length, near)
+    pairs, pairs_report = curate(sources.load_preferences(settings, seed, read), tokenizer,
                                  settings.max_pair_length, near)
-    heldout, heldout_report = curate(load_heldout(settings), tokenizer,
+    heldout, heldout_report = curate(sources.load_heldout(settings), tokenizer,
                                      study.profile.sampling.max_prompt_tokens, near)
     count = min(study.profile.evaluation.prompts, len(heldout))
     parts = {"heldout": held_out_subset(heldout, count, seed)}
@@ -131,7 +126,8 @@ def _other_pairs(study: Study, tokenizer: Any, *likes: list[Row]) -> list[list[R
         return [[] for _ in likes]
     wanted = [{prompt_text(row) for row in like} for like in likes]
     either = set().union(*wanted)
-    rows = [row for row in load_preferences(settings, settings.seed) if prompt_text(row) in either]
+    rows = [row for row in sources.load_preferences(settings, settings.seed)
+            if prompt_text(row) in either]
     rows, _ = curate(rows, tokenizer, settings.max_pair_length)
     return [[row for row in rows if prompt_text(row) in prompts] for prompts in wanted]
 

@@ -14,7 +14,6 @@ from lib.data.splits import held_out_subset
 from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_jsonl, write_json
 from lib.study.policies import planned_deep_pools
-from lib.study.pools.pool import pool_file
 from lib.study.pools.sampled import sample_pools, score_pools
 from lib.study.profiles import EvaluationSettings
 from lib.study.run import Study, run_stage
@@ -37,7 +36,7 @@ def sample_deep_pools(study: Study) -> None:
 
 def load_deep_pools(study: Study) -> Pools:
     """The deep pools of the run; empty if the profile has none."""
-    return {pool.key: read_jsonl(pool_file(study.path("deep", "pools"), pool))
+    return {pool.key: read_jsonl(pool.file(study.path("deep", "pools")))
             for pool in planned_deep_pools(study.profile)}
 
 

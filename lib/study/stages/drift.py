@@ -24,7 +24,7 @@ from lib.modeling.packed.packing import PackedBatch, SharedPrompt, collate, pack
 from lib.runtime.files import Row, read_jsonl, write_jsonl
 from lib.runtime.progress import track
 from lib.study.policies import POLICIES, load_policy, planned_pools
-from lib.study.pools.pool import Pool, pool_file
+from lib.study.pools.pool import Pool
 from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
 from lib.study.stages.multiple_choice import continuation_trees
@@ -123,8 +123,7 @@ def _answer_logps(study: Study, model: Any, trees: Sequence[SharedPrompt],
 
 def _compare_answers(study: Study) -> list[Row]:
     """Log-probabilities and KL of each prompt's first candidate, under DPO and SFT."""
-    pool = read_jsonl(pool_file(study.path("responses", "pools"),
-                                pool_nearest_temperature_1(study)))
+    pool = read_jsonl(pool_nearest_temperature_1(study).file(study.path("responses", "pools")))
     (dpo, tokenizer), (sft, _) = load_policy(study, "dpo"), load_policy(study, "sft")
     limit = study.profile.sampling.max_prompt_tokens
     trees = [answer_tree(row, tokenizer, limit) for row in pool]

@@ -16,7 +16,8 @@ from lib.analysis.texts.metrics import text_metrics
 from lib.data.schema import prompt_text
 from lib.data.splits import held_out_subset
 from lib.inference.sampling import sample
-from lib.study.profiles import profile_from
+from lib.runtime.settings import build
+from lib.study.profiles import Profile
 from lib.study.run import Study
 from lib.study.stages.data import load_part
 from lib.study.stages.rewards import Scorer, score_rows
@@ -26,7 +27,7 @@ Probe = Callable[[nn.Module, int], dict[str, float]]
 
 def probe_of_run(options: Mapping[str, Any], tokenizer: Any) -> Probe | None:
     """The probe of a training job; options: the run's "profile" as a mapping, and its "folder"."""
-    return validation_probe(Study(profile_from(options["profile"]), Path(options["folder"])),
+    return validation_probe(Study(build(Profile, options["profile"]), Path(options["folder"])),
                             tokenizer)
 
 

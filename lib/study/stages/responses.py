@@ -9,14 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lib.runtime.files import Row, write_json, write_jsonl
-from lib.study.policies import (
-    load_systems,
-    picked_rows,
-    picks_of,
-    planned_pools,
-    system_names,
-    systems_by_pool,
-)
+from lib.study import policies
 from lib.study.pools.sampled import sample_pools, score_pools
 from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
@@ -31,10 +24,11 @@ def sample_and_select(study: Study) -> dict[str, list[Row]]:
         "model": profile.model, "sampling": profile.sampling, "rewards": profile.rewards,
         "temperatures": profile.evaluation.temperatures, "prompts": profile.evaluation.prompts,
         "rerank_base": profile.evaluation.rerank_base},
-        outputs=[*(f"pools/{pool.name}.jsonl" for pool in planned_pools(profile)),
-                 *(f"{name}.jsonl" for name in system_names(profile)), "picks.json", "costs.json"],
+        outputs=[*(f"pools/{pool.name}.jsonl" for pool in policies.planned_pools(profile)),
+                 *(f"{name}.jsonl" for name in policies.system_names(profile)), "picks.json",
+                 "costs.json"],
         work=lambda folder: _answer(study, folder))
-    return load_systems(study)
+    return policies.load_systems(study)
 
 
 def prompts_of(study: Study) -> list[Row]:
@@ -44,15 +38,15 @@ def prompts_of(study: Study) -> list[Row]:
 
 
 def _answer(study: Study, folder: Path) -> None:
-    readers = systems_by_pool(study.profile)
+    readers = policies.systems_by_pool(study.profile)
     sample_pools(study, list(readers), prompts_of(study), folder / "pools")
     picks, costs = {}, []
     for pool, rows, cost in score_pools(study, list(readers), folder / "pools"):
         costs.append(cost)
         for system in readers[pool]:
-            picks[system.name] = picks_of(system, rows, study.profile.seed)
+            picks[system.name] = policies.picks_of(system, rows, study.profile.seed)
             write_responses(folder / f"{system.name}.jsonl",
-                            picked_rows(system, rows, picks[system.name]))
+                            policies.picked_rows(system, rows, picks[system.name]))
     write_json(folder / "picks.json", picks)
     write_json(folder / "costs.json", costs)
 

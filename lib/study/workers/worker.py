@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from lib.runtime.files import read_json, write_json
-from lib.study.profiles import profile_from
+from lib.runtime.settings import build
+from lib.study.profiles import Profile
 from lib.study.run import Study
 from lib.study.workers.processes import share_count
 from lib.training.parallel.launch import launch, launch_command
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = parser.parse_args(arguments).config
     try:
         job = read_json(path)
-        study = Study(profile_from(job["profile"]), Path(job["folder"]))
+        study = Study(build(Profile, job["profile"]), Path(job["folder"]))
         processes = join(study.device.device.type == "cpu" or not torch.cuda.is_available(),
                          JOIN_SECONDS)
         if not processes.main:
