@@ -27,7 +27,7 @@ REASONS = {
     "tie": "both answers have the same score",
     "rejected_scores_higher": "the scores contradict the order of the pair",
     "prompt_too_long": "the prompt alone is longer than the limit",
-    "no_response_left": "the prompt fills the limit, and no token of the answer is left",
+    "no_response_left": "the prompt fills the limit, without room for the answer",
     "identical_after_truncation": "the answers differ only beyond the limit",
     "duplicate": "an earlier row has the same text, but for case, spaces and punctuation",
     "near_duplicate": "the prompt is a near duplicate of an earlier one",

@@ -97,7 +97,7 @@ def _assistant(text: str) -> list[dict[str, str]]:
 
 def _schema_of(rows: Sequence[Row], path: Path | str) -> pa.Schema:
     if not rows:
-        raise FileError(f"no rows are left to write to {path}; see the counts of dropped rows")
+        raise FileError(f"there are no rows to write to {path}; see the counts of dropped rows")
     columns = set().union(*rows)
     for schema in SCHEMAS:
         if columns - set(TOKENS) == set(schema.names):

@@ -140,5 +140,5 @@ def _kind(part: str) -> str:
 def _refuse_empty(parts: dict[str, list[Row]]) -> None:
     for part in ("sft", "preferences", "heldout"):
         if not parts[part]:
-            raise StudyError(f"no usable rows are left in {part}; report.json in the run's data "
+            raise StudyError(f"{part} has no usable rows; report.json in the run's data "
                              "folder counts what was dropped and why")

@@ -90,7 +90,7 @@ def test_a_card_beside_a_model_leaves_the_stages_hash_as_it_was(study: Study) ->
 def test_nothing_is_pushed_unless_a_finished_model_is_named(
         study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pushed = []
-    monkeypatch.setattr("lib.study.publish.exports.push_to_hub",
+    monkeypatch.setattr("lib.analysis.exports.formats.push_to_hub",
                         lambda *given, **options: pushed.append((*given, options)) or "address")
     results = results_of(study)
     assert main([str(study.folder), "--push", "dpo", "me/mine"]) == 2
