@@ -1,1 +1,1 @@
-"""From sources in three formats to one row schema, and from chats to token ids and masks."""
+"""Rows from three sources in one schema, and chats as token ids and masks."""

@@ -1,7 +1,7 @@
-"""One raw row, read column by column, with errors that say where the damage is.
+"""One raw row, read column by column, with errors that name the damaged place.
 
-Text is repaired in one way only: NUL and unpaired surrogates, which no tokenizer, Parquet file or
-web page can hold, become U+FFFD, the visible replacement character.
+Reading repairs one thing only: NUL and unpaired surrogates, which no tokenizer, Parquet file or web
+page can hold, become U+FFFD, the visible replacement character.
 """
 
 import math
@@ -18,12 +18,12 @@ MESSAGE = "a list of {role, content} messages"
 
 
 class SchemaError(ValueError):
-    """A row that does not fit its schema, said in one sentence."""
+    """A row that does not fit its schema; the text is one sentence."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The columns of one row; every method raises SchemaError when its column does not fit."""
+    """The columns of one row; every method raises SchemaError for a wrong column."""
 
     row: Row
     name: str  # the file or data set, for errors
@@ -31,16 +31,16 @@ class Cells:
     within: str = ""  # where in the row, for errors: "answers[2]."
 
     def error(self, column: str, found: str, expected: str) -> SchemaError:
-        """The error to raise: file, row, column, what was found, what was expected."""
+        """An error with file, row and column, what the column is, and what it should be."""
         return SchemaError(f"{self.name}, row {self.number}, column {self.within}{column}: "
                            f"{found}; expected {expected}")
 
     def text(self, column: str) -> str:
-        """A text that has to be there (it may be empty)."""
+        """A required text (it may be empty)."""
         return self._clean(column, self._present(column, "text"))
 
     def score(self, column: str) -> float | None:
-        """A number, or None where the column is missing, null or NaN: unknown is not zero."""
+        """A number, or None for a missing column, null or NaN: unknown is not zero."""
         value = self.row.get(column)
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return None
@@ -59,7 +59,7 @@ class Cells:
         return value
 
     def messages(self, column: str) -> list[Message]:
-        """A list of messages, keys other than role and content left out."""
+        """A list of messages, with role and content only."""
         messages = self._present(column, MESSAGE)
         if not isinstance(messages, list):
             raise self.error(column, f"is {_shown(messages)}", MESSAGE)
@@ -76,17 +76,17 @@ class Cells:
         return messages[:-1], messages[-1]["content"]
 
     def prompt_messages(self) -> list[Message]:
-        """Column `prompt` as messages, be it one text or a list."""
+        """Column `prompt`, one text or a list, as messages."""
         if isinstance(self._present("prompt", "text or messages"), str):
             return [{"role": "user", "content": self.text("prompt")}]
         return self.messages("prompt")
 
     def source(self) -> str:
-        """Column `source`, or else the name of the file or data set."""
+        """Column `source`, otherwise the name of the file or data set."""
         return self.text("source") if self.row.get("source") else PurePath(self.name).name
 
     def identity(self, content: object) -> str:
-        """Column `id` or `prompt_id`, or else a hash of the row's content."""
+        """Column `id` or `prompt_id`, otherwise a hash of the row's content."""
         for column in ("id", "prompt_id"):
             if self.row.get(column) is not None:
                 return self._clean(column, str(self.row[column]))

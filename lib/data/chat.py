@@ -1,10 +1,10 @@
-"""Conversations as token ids, with a mask that says which tokens are a response.
+"""Conversations as token ids, with a mask of the response tokens.
 
-One chat format from fine-tuning to judging: whatever the tokenizer's chat template writes. The
-mask comes from positions (the rendered prompt with its generation prompt must be a prefix of the
-rendered conversation), never from `{% generation %}` markers, which most templates lack, and never
-from token ids: where padding and end of turn share an id, masking by id unlearns stopping.
-Only the template opens and closes turns: a special token inside a message stays plain text.
+The tokenizer's chat template is the one format from fine-tuning to judging. The mask comes from
+positions (the rendered prompt must be a prefix of the rendered conversation), not from
+`{% generation %}` markers, which most templates lack, and not from token ids: if padding and end of
+turn share an id, a mask by id unlearns stopping. Only the template opens and closes turns: a
+special token inside a message stays plain text.
 """
 
 import re
@@ -18,11 +18,11 @@ from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, str]  # role (system, user or assistant) and content
 MESSAGE_ROLES = ("system", "user", "assistant")
-BREAK = "\ue000"  # a private-use character: put into a special token, it makes plain text of it
+BREAK = "\ue000"  # a private-use character that makes plain text of the special token around it
 
 
 class ChatError(ValueError):
-    """A conversation or a chat template that cannot be encoded, said in one sentence."""
+    """A conversation or a chat template that cannot be encoded; the text is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,15 @@ class Encoded:
 
     input_ids: list[int]
     response_mask: list[int]  # 1 on response tokens, their end-of-turn token included
-    truncated: bool = False  # tokens beyond max_length were cut off
-    lost_end: bool = False  # the cut fell inside an answer, whose kept part now lacks its end
+    truncated: bool = False  # longer than max_length
+    lost_end: bool = False  # truncated inside an answer, which lacks its end-of-turn token
 
 
-def encode_conversation(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_length: int | None
-) -> Encoded:
+def encode_conversation(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
+                        max_length: int | None) -> Encoded:
     """Encode up to the last assistant turn's end-of-turn token; every assistant turn is response.
 
-    max_length is in tokens and cuts from the right; None keeps all. Raises ChatError.
+    max_length: in tokens, truncates from the right; None: no limit. Raises ChatError.
     """
     if not any(message.get("role") == "assistant" for message in messages):
         raise ChatError("the conversation has no assistant turn to learn from; "
@@ -54,7 +53,7 @@ def encode_conversation(
 
 
 def truncate(encoded: Encoded, max_length: int | None) -> Encoded:
-    """Cut an encoded conversation from the right to max_length tokens (1 or more; None: no cut)."""
+    """Truncate from the right to max_length tokens (1 or more; None: no limit)."""
     ids, mask = encoded.input_ids, encoded.response_mask
     if max_length is None or len(ids) <= max_length:
         return encoded
@@ -63,35 +62,29 @@ def truncate(encoded: Encoded, max_length: int | None) -> Encoded:
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
-    """Token ids of the messages and of the words that open the assistant's turn.
-
-    Raises ChatError.
-    """
+    """Token ids of the messages and of the assistant's opening. Raises ChatError."""
     pieces = _segments(tokenizer, messages, open_ended=True)
     return list(chain.from_iterable(_encode(tokenizer, text) for text, _ in pieces))
 
 
-def encode_response(
-    tokenizer: PreTrainedTokenizerBase, prompt_messages: Sequence[Message], response_text: str
-) -> list[int]:
-    """Token ids of an answer, its end-of-turn token included.
+def encode_response(tokenizer: PreTrainedTokenizerBase, prompt_messages: Sequence[Message],
+                    response_text: str) -> list[int]:
+    """Token ids of an answer with its end-of-turn token. Raises ChatError.
 
-    `encode_prompt(prompt) + encode_response(prompt, answer)` are the ids of the conversation:
-    the two are tokenised apart, as at generation, so that no merge crosses their border.
-    Raises ChatError.
+    `encode_prompt(prompt) + encode_response(prompt, answer)` are the ids of the conversation: both
+    are tokenised separately, as at generation, so that no merge crosses their border.
     """
     answered = [*prompt_messages, {"role": "assistant", "content": response_text}]
     *_, (text, _) = _segments(tokenizer, answered, open_ended=False)
     return _encode(tokenizer, text)
 
 
-def encode_whole(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]
-) -> list[int] | str:
-    """Token ids of a whole conversation as reward models read it, or why it has none.
+def encode_whole(tokenizer: PreTrainedTokenizerBase,
+                 messages: Sequence[Message]) -> list[int] | str:
+    """Token ids of a whole conversation for reward models, or the reason that it has none.
 
-    All that the template writes, with one beginning-of-text token. A text that holds a control
-    token could end its own turn and praise itself; such a conversation has no ids.
+    They are the template's text with one beginning-of-text token. A control token in a message
+    could end the turn and praise the answer; such a conversation has no ids.
     """
     special = _special_tokens(tokenizer, len(tokenizer))
     found = [match[0] for message in messages for match in special.finditer(message["content"])]
@@ -104,30 +97,29 @@ def encode_whole(
 
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Id of the token with which the chat template closes an assistant turn (ChatML: <|im_end|>).
+    """Id of the token that closes an assistant turn in the chat template (ChatML: <|im_end|>).
 
-    Raises ChatError when the template closes it with no special token.
+    Raises ChatError for a template without one.
     """
     conversation = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     return encode_conversation(tokenizer, conversation, None).input_ids[-1]
 
 
 def stop_token_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids that end a generation: end of turn first, then end of text where it is another one.
+    """Ids that end a generation: end of turn first, then end of text.
 
-    A base model's configuration names only its end of text, and then never stops after a turn.
+    A base model's configuration names only its end of text: it would never stop after a turn.
     """
     ids = [end_of_turn_id(tokenizer), tokenizer.eos_token_id,
            tokenizer.get_vocab().get("<|endoftext|>")]
     return list(dict.fromkeys(token for token in ids if token is not None))
 
 
-def _segments(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], open_ended: bool
-) -> Iterator[tuple[str, bool]]:
-    """Yield (text, is_response) in order; special tokens inside the contents are still broken.
+def _segments(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
+              open_ended: bool) -> Iterator[tuple[str, bool]]:
+    """Yield (text, is_response) in order; special tokens inside messages stay broken.
 
-    open_ended: end with the opening of the next answer; otherwise with the last answer's end.
+    open_ended: end with the next answer's opening; otherwise with the last answer's end.
     """
     special = _special_tokens(tokenizer, len(tokenizer))
     messages = [_checked(message, special) for message in messages]
@@ -150,7 +142,7 @@ def _segments(
 
 
 def _checked(message: Message, special: re.Pattern[str]) -> Message:
-    """The message with its special tokens broken, so that only the template's are whole."""
+    """The message with broken special tokens, so that only the template's are whole."""
     role, content = message.get("role"), message.get("content")
     if role not in MESSAGE_ROLES or not isinstance(content, str):
         raise ChatError(f"a message has role {role!r} and {type(content).__name__} as content; "
@@ -167,9 +159,8 @@ def _mended(text: str) -> str:
     return re.sub(f"{BREAK}({BREAK}?)", r"\1", text)
 
 
-def _render(
-    tokenizer: PreTrainedTokenizerBase, messages: list[Message], add_generation_prompt: bool
-) -> str:
+def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message],
+            add_generation_prompt: bool) -> str:
     if not tokenizer.chat_template:
         raise ChatError(f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no chat "
                         "template; use a model that has one, or set tokenizer.chat_template")
@@ -198,6 +189,6 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 @lru_cache(maxsize=8)
 def _special_tokens(tokenizer: PreTrainedTokenizerBase, size: int) -> re.Pattern[str]:
-    """A pattern of all special tokens; `size` makes a tokenizer that grew another cache key."""
+    """A pattern of all special tokens; `size` gives a larger tokenizer another cache key."""
     names = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
     return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or "(?!)")

@@ -1,12 +1,12 @@
-"""Which rows can be learned from, and what became of the others, counted by reason.
+"""Curation: which rows training can use, and how many others were dropped for which reason.
 
-Nothing is dropped in silence and nothing is repaired here: a row stays as it is or goes, under one
-name. Truncated rows stay, but are counted, and so are those that lost their end-of-turn token: a
-model that sees many of them does not learn to stop.
+Curation repairs nothing: a row stays as it is, or it is dropped for one reason. Truncated rows stay
+and are counted, and so are those that lost their end-of-turn token: a model that sees many of them
+does not learn to stop.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -27,25 +27,25 @@ REASONS = {
     "tie": "both answers have the same score",
     "rejected_scores_higher": "the scores contradict the order of the pair",
     "prompt_too_long": "the prompt alone is longer than the limit",
-    "no_response_left": "the prompt fills the limit, and no token of the answer is left",
+    "no_response_left": "the prompt fills the limit, without room for the answer",
     "identical_after_truncation": "the answers differ only beyond the limit",
     "duplicate": "an earlier row has the same text, but for case, spaces and punctuation",
-    "near_duplicate": "the prompt nearly repeats that of an earlier row",
+    "near_duplicate": "the prompt is a near duplicate of an earlier one",
 }
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What curation did to one set of rows; lengths are in tokens, of kept rows, before the cut."""
+    """The result of curation; lengths are in tokens, of kept rows, before truncation."""
 
     rows: int
     kept: int
     prompts: int  # different prompts among the kept rows
     dropped: dict[str, tuple[str, ...]]  # reason -> ids, in the order of the rows
-    truncated: int  # kept rows of which something was cut
+    truncated: int  # kept rows longer than the limit
     lost_end: int  # kept rows with an answer that lost its end-of-turn token
-    near_duplicates: int  # pairs of different kept prompts that nearly repeat each other
+    near_duplicates: int  # pairs of kept prompts that are near duplicates
     sources: dict[str, int]  # kept rows of each source
     lengths: dict[str, tuple[int, ...]] = field(repr=False)
 
@@ -62,76 +62,74 @@ class Report:
 
 @dataclass(frozen=True)
 class _RowCheck:
-    """The reason to drop a row (None: keep it) and what its encoding showed."""
+    """The reason to drop a row (None: keep it), and facts of its encoding."""
 
     reason: str | None
     truncated: bool = False
     lost_end: bool = False
     lengths: dict[str, int] = field(default_factory=dict)
-    ids: Row = field(default_factory=dict)  # columns of token ids that a kept row is given
+    ids: Row = field(default_factory=dict)  # the kept row's columns of token ids
 
 
-def curate_sft(
-    rows: Sequence[SftRow], tokenizer: PreTrainedTokenizerBase, max_length: int,
-    drop_near_duplicates: bool = False,
-) -> tuple[list[SftRow], Report]:
-    """Rows that can be learned from, with their token ids, and the report; max_length is in tokens.
+def curate(rows: Sequence[SomeRow], tokenizer: PreTrainedTokenizerBase, max_length: int,
+           drop_near_duplicates: bool = False) -> tuple[list[SomeRow], Report]:
+    """SFT, preference or held-out rows that can be used, with their token ids, and the report.
 
-    Raises ChatError when the chat template cannot be used.
+    max_length: in tokens, of a conversation, of a prompt with one answer, or of a held-out prompt.
+    Raises ChatError for a chat template that cannot be used.
     """
-    def text(row: SftRow) -> str:
-        return "\n".join(f"{message['role']}: {message['content']}" for message in row["messages"])
-
-    checks = [_check_sft(row, tokenizer, max_length) for row in rows]
-    return _curate(rows, checks, [text(row) for row in rows], drop_near_duplicates)
-
-
-def curate_preferences(
-    rows: Sequence[PreferenceRow], tokenizer: PreTrainedTokenizerBase, max_length: int,
-    drop_near_duplicates: bool = False,
-) -> tuple[list[PreferenceRow], Report]:
-    """Pairs that can be learned from, with their token ids, and the report.
-
-    max_length is of prompt and one answer, in tokens.
-
-    Raises ChatError when the chat template cannot be used.
-    """
-    def text(row: PreferenceRow) -> str:
-        return "\n".join((prompt_text(row), row["chosen"], row["rejected"]))
-
-    checks = [_check_pair(row, tokenizer, max_length) for row in rows]
-    return _curate(rows, checks, [text(row) for row in rows], drop_near_duplicates)
+    checks = [_check(row, tokenizer, max_length) for row in rows]
+    reasons = _with_repetitions([check.reason for check in checks], map(_text, rows))
+    prompts = [normalised(prompt_text(row)) for row in rows]
+    repeats = _near_repeats([p for p, reason in zip(prompts, reasons, strict=True) if not reason])
+    if drop_near_duplicates:
+        later = {second for _, second in repeats}
+        reasons = [reason or ("near_duplicate" if prompt in later else None)
+                   for reason, prompt in zip(reasons, prompts, strict=True)]
+        repeats = []
+    kept = [index for index, reason in enumerate(reasons) if reason is None]
+    dropped = {name: tuple(row["id"] for row, reason in zip(rows, reasons, strict=True)
+                           if reason == name) for name in REASONS if name in reasons}
+    names = checks[kept[0]].lengths if kept else ()
+    report = Report(
+        rows=len(rows), kept=len(kept), prompts=len({prompts[index] for index in kept}),
+        dropped=dropped, truncated=sum(checks[index].truncated for index in kept),
+        lost_end=sum(checks[index].lost_end for index in kept), near_duplicates=len(repeats),
+        sources=dict(Counter(rows[index]["source"] for index in kept)),
+        lengths={name: tuple(checks[index].lengths[name] for index in kept) for name in names})
+    return [{**rows[index], **checks[index].ids} for index in kept], report
 
 
-def curate_heldout(
-    rows: Sequence[HeldoutRow], tokenizer: PreTrainedTokenizerBase, max_length: int,
-    drop_near_duplicates: bool = False,
-) -> tuple[list[HeldoutRow], Report]:
-    """Prompts that can be answered, and the report; max_length is the longest prompt in tokens.
+def _text(row: SftRow | PreferenceRow | HeldoutRow) -> str:
+    """All that makes a row a duplicate of another."""
+    if "messages" in row:
+        return "\n".join(f"{turn['role']}: {turn['content']}" for turn in row["messages"])
+    answers = (row["chosen"], row["rejected"]) if "chosen" in row else ()
+    return "\n".join((prompt_text(row), *answers))
 
-    Raises ChatError when the chat template cannot be used.
-    """
-    checks = [_check_prompt(row, tokenizer, max_length) for row in rows]
-    return _curate(rows, checks, [row["prompt"] for row in rows], drop_near_duplicates)
+
+def _check(row: SftRow | PreferenceRow | HeldoutRow, tokenizer: PreTrainedTokenizerBase,
+           max_length: int) -> _RowCheck:
+    if "messages" in row:
+        return _check_sft(row, tokenizer, max_length)
+    return (_check_pair if "chosen" in row else _check_prompt)(row, tokenizer, max_length)
 
 
 def _check_sft(row: SftRow, tokenizer: PreTrainedTokenizerBase, max_length: int) -> _RowCheck:
-    reason = _unusable_messages(row["messages"], needs_answer=True)
-    if reason:
+    if reason := _unusable_messages(row["messages"], needs_answer=True):
         return _RowCheck(reason)
     ids = conversation_ids(row, tokenizer)
     whole = Encoded(**ids)
     cut = truncate(whole, max_length)
     responses = sum(whole.response_mask)
-    reason = _no_room(whole.response_mask.index(1), max_length)
     lengths = {"prompt": len(whole.input_ids) - responses, "response": responses,
                "conversation": len(whole.input_ids)}
-    return _RowCheck(reason, cut.truncated, cut.lost_end, lengths, ids)
+    return _RowCheck(_no_room(whole.response_mask.index(1), max_length), cut.truncated,
+                     cut.lost_end, lengths, ids)
 
 
-def _check_prompt(
-    row: HeldoutRow, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> _RowCheck:
+def _check_prompt(row: HeldoutRow, tokenizer: PreTrainedTokenizerBase,
+                  max_length: int) -> _RowCheck:
     if not row["prompt"].strip():
         return _RowCheck("empty")
     tokens = len(encode_prompt(tokenizer, prompt_of(row)))
@@ -139,11 +137,9 @@ def _check_prompt(
     return _RowCheck(reason, lengths={"prompt": tokens})
 
 
-def _check_pair(
-    row: PreferenceRow, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> _RowCheck:
-    reason = _unusable_pair(row)
-    if reason:
+def _check_pair(row: PreferenceRow, tokenizer: PreTrainedTokenizerBase,
+                max_length: int) -> _RowCheck:
+    if reason := _unusable_pair(row):
         return _RowCheck(reason)
     ids = pair_ids(row, tokenizer)
     prompt, chosen, rejected = ids.values()
@@ -166,8 +162,7 @@ def _unusable_messages(messages: Sequence[Message], needs_answer: bool) -> str |
 
 
 def _unusable_pair(row: PreferenceRow) -> str | None:
-    reason = _unusable_messages(row["prompt"], needs_answer=False)
-    if reason:
+    if reason := _unusable_messages(row["prompt"], needs_answer=False):
         return reason
     chosen, rejected = row["chosen"].strip(), row["rejected"].strip()
     if not chosen or not rejected:
@@ -186,33 +181,8 @@ def _no_room(prompt_tokens: int, max_length: int) -> str | None:
     return "no_response_left" if prompt_tokens == max_length else "prompt_too_long"
 
 
-def _curate(
-    rows: Sequence[SomeRow], checks: Sequence[_RowCheck], texts: Sequence[str],
-    drop_near_duplicates: bool,
-) -> tuple[list[SomeRow], Report]:
-    """Drop by check, then what repeats an earlier row, and count."""
-    reasons = _with_repetitions([check.reason for check in checks], texts)
-    prompts = [normalised(prompt_text(row)) for row in rows]
-    repeats = _near_repeats([p for p, reason in zip(prompts, reasons, strict=True) if not reason])
-    if drop_near_duplicates:
-        later = {second for _, second in repeats}
-        reasons = [reason or ("near_duplicate" if prompt in later else None)
-                   for reason, prompt in zip(reasons, prompts, strict=True)]
-        repeats = []
-    kept = [index for index, reason in enumerate(reasons) if reason is None]
-    dropped = {name: tuple(row["id"] for row, reason in zip(rows, reasons, strict=True)
-                           if reason == name) for name in REASONS if name in reasons}
-    names = checks[kept[0]].lengths if kept else ()
-    report = Report(
-        rows=len(rows), kept=len(kept), prompts=len({prompts[index] for index in kept}),
-        dropped=dropped, truncated=sum(checks[index].truncated for index in kept),
-        lost_end=sum(checks[index].lost_end for index in kept), near_duplicates=len(repeats),
-        sources=dict(Counter(rows[index]["source"] for index in kept)),
-        lengths={name: tuple(checks[index].lengths[name] for index in kept) for name in names})
-    return [{**rows[index], **checks[index].ids} for index in kept], report
-
-
-def _with_repetitions(reasons: Sequence[str | None], texts: Sequence[str]) -> list[str | None]:
+def _with_repetitions(reasons: Sequence[str | None], texts: Iterable[str]) -> list[str | None]:
+    """The reasons, with "duplicate" for a row without one whose text an earlier row has."""
     seen, marked = set(), []
     for reason, text in zip(reasons, map(normalised, texts), strict=True):
         marked.append(reason or ("duplicate" if text in seen else None))
@@ -222,7 +192,7 @@ def _with_repetitions(reasons: Sequence[str | None], texts: Sequence[str]) -> li
 
 
 def _near_repeats(prompts: Sequence[str]) -> list[tuple[str, str]]:
-    """(earlier, later) prompts of which the later nearly repeats the earlier."""
+    """(earlier, later) prompts that are near duplicates."""
     different = list(dict.fromkeys(prompts))
     return [(different[first], different[second])
             for first, second, _ in near_duplicates(different)]

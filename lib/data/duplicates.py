@@ -1,9 +1,9 @@
-"""Texts that repeat each other, exactly or nearly, within a set and across two sets.
+"""Exact and near duplicates of texts, within a set and across two sets.
 
-Exact means equal after normalisation (case, white space, punctuation). Near means a high Jaccard
-similarity of the sets of character 5-grams, which works in every language. Candidates come from
-MinHash with banding (Broder 1997; Leskovec et al., Mining of Massive Datasets, ch. 3), and each is
-confirmed with the similarity itself, so no pair is reported by chance.
+Exact duplicates are equal after normalisation (case, white space, punctuation). Near duplicates
+have a high Jaccard similarity of their character 5-grams, which works in every language. MinHash
+with banding gives candidates (Broder 1997; Leskovec et al., Mining of Massive Datasets, ch. 3); the
+similarity itself confirms each.
 """
 
 import re
@@ -27,12 +27,12 @@ Match = tuple[int, int, float]  # index in the first set, index in the second, s
 
 @dataclass(frozen=True)
 class Overlap:
-    """Held-out prompts that training has seen; pairs are (train index, held-out index)."""
+    """Held-out prompts in the training data; pairs are (train index, held-out index)."""
 
     train: int  # prompts compared
     heldout: int
     exact: tuple[tuple[int, int], ...]
-    near: tuple[Match, ...]  # exact ones not repeated
+    near: tuple[Match, ...]  # without the exact ones
 
     def to_dict(self) -> dict[str, object]:
         """JSON-serialisable counts and pairs."""
@@ -55,12 +55,12 @@ def overlap(train: Sequence[str], heldout: Sequence[str], threshold: float = NEA
 
 
 def near_duplicates(texts: Sequence[str], threshold: float = NEAR) -> list[Match]:
-    """Pairs of indices (the smaller first) of texts that repeat each other, exact ones included."""
+    """Near duplicates, exact ones included, as pairs of indices, the smaller first."""
     return list(_matches(texts, threshold))
 
 
 def normalised(text: str) -> str:
-    """Case, white space and punctuation taken away; text of punctuation alone keeps it."""
+    """The text without case, white space and punctuation; a text of punctuation alone keeps it."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return re.sub(r"[\W_]+", " ", folded).strip() or " ".join(folded.split())
 

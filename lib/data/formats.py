@@ -1,7 +1,7 @@
 """Local files as raw rows: JSON Lines, a JSON array, Parquet, or a folder of them.
 
-The JSON kinds may be gzipped; whether a `.json` holds an array or lines is seen from its first
-character. A damaged file is named in one sentence, with the line where there are lines.
+JSON may be gzipped; a `.json` may hold an array or lines. A damaged file is one sentence with its
+name and line.
 """
 
 import gzip
@@ -16,13 +16,13 @@ import pyarrow.parquet
 from lib.runtime.files import FileError, Row, parse_jsonl
 
 KINDS = (".jsonl", ".json", ".parquet", ".jsonl.gz", ".json.gz")
-SAVED_BY_DATASETS = "state.json"  # Dataset.save_to_disk leaves it
+SAVED_BY_DATASETS = "state.json"  # written by Dataset.save_to_disk
 
 
 def read_rows(path: Path | str) -> list[Row]:
     """All rows of a file, or of the files of a folder in the order of their names.
 
-    Raises FileError: no such path, no rows, another kind of file, damage.
+    Raises FileError for a missing path, no rows, another kind of file, damage.
     """
     files = files_of(path)
     if files[-1].name == SAVED_BY_DATASETS:
@@ -36,9 +36,9 @@ def read_rows(path: Path | str) -> list[Row]:
 
 
 def files_of(path: Path | str) -> list[Path]:
-    """The file itself, or a folder's data files by name; a mark of `datasets` comes last.
+    """The file itself, or a folder's data files by name, a `state.json` of `datasets` last.
 
-    Raises FileError: no such path, or a folder without data files.
+    Raises FileError for a missing path and for a folder without data files.
     """
     path = Path(path).expanduser()
     if not path.exists():

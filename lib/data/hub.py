@@ -1,8 +1,8 @@
 """Rows of a Hugging Face dataset at a pinned revision, or one sentence that says why not.
 
-The `datasets` library does the work, its cache, resumed downloads and `HF_HUB_OFFLINE` included; a
-folder of data files in place of a repository's name goes the same way. A data set that does not fit
-on the disk is read as a stream, of which a seeded choice of rows is kept.
+The `datasets` library caches, resumes downloads and obeys `HF_HUB_OFFLINE`; it also reads a folder
+of data files. A data set that does not fit on the disk is read as a stream, of which a seeded
+choice of rows is kept.
 """
 
 import heapq
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
 
-
 class HubError(RuntimeError):
-    """A dataset that could not be loaded, said in one sentence."""
+    """A dataset that cannot be loaded; the text is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,9 @@ class Place:
 
 
 def open_hub(place: Place) -> "Dataset":
-    """A split, downloaded or from the cache; prints its size and revision.
+    """Download a split, or read it from the cache; prints its size and revision.
 
-    Raises HubError when the hub cannot be reached or does not have what was asked for.
+    Raises HubError if the hub does not answer or does not have the split.
     """
     dataset = _load(place, streaming=False)
     say(f"{place.path}, {place.split}: {len(dataset):,} rows, {_revision_used(dataset, place)}")
@@ -45,7 +44,7 @@ def open_hub(place: Place) -> "Dataset":
 
 
 def first_row(place: Place) -> Row:
-    """The first row of a split, without a download of the others; from the cache when offline.
+    """The first row of a split, without downloading the others; from the cache if offline.
 
     Raises HubError, also for a split without rows.
     """
@@ -59,10 +58,9 @@ def stream_choice(place: Place, rows: int, seed: str, rank: int = 0,
                   count: int = 1) -> list[tuple[str, Row]]:
     """A seeded random choice of a stream's rows, with their keys, smallest key first.
 
-    A row's key is the hash of seed and row, and those with the smallest keys are taken: no number
-    of rows need be known, only `rows` of them are in memory, and the choice is the same however
-    many processes read. rank, count: of several processes each reads its shards of the data set;
-    `merge_choices` puts their choices together. Raises HubError.
+    A row's key is the hash of seed and row, and the smallest keys win: only `rows` rows are in
+    memory, and any number of processes makes the same choice. rank, count: each of several
+    processes reads its shards; `merge_choices` joins their choices. Raises HubError.
     """
     from datasets.distributed import split_dataset_by_node
     stream = split_dataset_by_node(_load(place, streaming=True), rank, count)
@@ -71,13 +69,13 @@ def stream_choice(place: Place, rows: int, seed: str, rank: int = 0,
 
 
 def merge_choices(choices: list[list[tuple[str, Row]]], rows: int) -> list[tuple[str, Row]]:
-    """The choice of all processes from what each of them chose."""
+    """The choice of all processes from the choices of each."""
     return heapq.nsmallest(rows, (pair for choice in choices for pair in choice),
                            key=lambda pair: pair[0])
 
 
 def _rows_of(stream: "IterableDataset", place: Place) -> Iterator[Row]:
-    """The stream's rows; a connection that is lost for good is a HubError."""
+    """The stream's rows; a lost connection raises HubError."""
     try:
         yield from stream
     except (OSError, ValueError) as error:
@@ -103,7 +101,7 @@ def _load(place: Place, streaming: bool) -> "Dataset | IterableDataset":
 
 
 def _revision_used(dataset: "Dataset", place: Place) -> str:
-    """What was read, for the log: the commit that the library resolved, or the local folder."""
+    """The origin of the rows for the log: the resolved commit, or a local folder."""
     if Path(place.path).exists():
         return "from a local folder"
     commits = {match[1] for url in dataset.info.download_checksums or {}

@@ -1,8 +1,8 @@
 """Preference pairs from scored answers of the model itself.
 
-A small model learns little from pairs that others wrote: both answers are far from what it would
-say, and pushing them apart can ruin it (notebook 03 shows that). Pairs of its own answers differ in
-what it can change. Every pair is a function of the scores, so two runs make the same ones.
+A small model learns little from pairs that others wrote: both answers are improbable under it, and
+training on them can ruin it (notebook 03 shows that). Its own answers differ in what it can change.
+The scores determine every pair, so two runs make the same ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,17 +11,16 @@ from typing import Literal
 
 from lib.data.schema import Answer, PreferenceRow, ScoredRow
 
-CUT_OFF = "cut_off"  # the flaw of an answer that ran into the token limit
+CUT_OFF = "cut_off"  # the flaw of an answer that reached the token limit
 
 
-def pairs_from_scored(
-    rows: Sequence[ScoredRow], min_gap: float, keep: Literal["best_worst", "all"] = "best_worst"
-) -> list[PreferenceRow]:
-    """Pairs whose scores differ by `min_gap` or more (and at all), chosen never cut off.
+def pairs_from_scored(rows: Sequence[ScoredRow], min_gap: float,
+                      keep: Literal["best_worst", "all"] = "best_worst") -> list[PreferenceRow]:
+    """Pairs whose scores differ, and by at least `min_gap`; a chosen answer is never cut off.
 
     keep: the best against the worst answer of each prompt, or every pair of its answers. The id is
-    "prompt id/index of chosen>index of rejected". A cut-off answer may be the rejected one: as
-    chosen it would teach a model not to stop.
+    "prompt id/index of chosen>index of rejected". A cut-off answer may be rejected; as chosen it
+    would teach a model not to stop.
     """
     pick = _best_worst if keep == "best_worst" else _all
     return [_pair(row, chosen, rejected)
@@ -31,7 +30,7 @@ def pairs_from_scored(
 
 
 def _best_worst(answers: Sequence[Answer]) -> Iterator[tuple[int, int]]:
-    """At most one pair of indices; of equal scores the first answer."""
+    """At most one pair of indices; the first answer of equal scores."""
     finished = [index for index, answer in enumerate(answers) if CUT_OFF not in answer["flaws"]]
     if finished:
         yield (max(finished, key=lambda index: answers[index]["score"]),

@@ -1,10 +1,9 @@
-"""The rows of a run as Parquet files, whole or not at all, and back without loss.
+"""The rows of a run as Parquet files, written atomically and read without loss.
 
-Preferences are stored as TRL's conversational format (prompt, chosen and rejected are message
-lists), so that `datasets.load_dataset("parquet", data_files=...)` gives what other trainers read.
-SFT rows and pairs carry their token ids (`lib.data.tokens`) where the data stage stored them.
-The free-form arguments of verifiable instructions are stored as JSON texts: a Parquet column of
-structs would give every row the keys of all the others.
+Preferences have TRL's conversational format (prompt, chosen and rejected are message lists), so
+that other trainers can read them. SFT rows and pairs carry their token ids (`lib.data.tokens`).
+Arguments of verifiable instructions are JSON texts: a Parquet column of structs would give every
+row the keys of all the others.
 """
 
 import json
@@ -31,10 +30,10 @@ TOKENS = ("input_ids", "response_mask", "prompt_ids", "chosen_ids", "rejected_id
 
 
 def write_parquet(rows: Sequence[Row], path: Path | str, like: Sequence[Row] = ()) -> None:
-    """Write SFT, preference or held-out rows; the columns tell which they are.
+    """Write SFT, preference or held-out rows, which their columns identify.
 
-    like: rows of the same kind, for a part that may be empty. Raises FileError: no rows, columns of
-    no schema, a folder that cannot be written to.
+    like: rows of the same kind, for a part that may be empty. Raises FileError for no rows, unknown
+    columns, and a folder that cannot be written to.
     """
     schema = _schema_of(rows or like, path)
     if "chosen" in schema.names:
@@ -46,10 +45,7 @@ def write_parquet(rows: Sequence[Row], path: Path | str, like: Sequence[Row] = (
 
 
 def read_parquet(path: Path | str) -> list[Row]:
-    """The rows that `write_parquet` wrote, equal in every field.
-
-    Raises FileError when the file is missing or damaged.
-    """
+    """The rows that `write_parquet` wrote; raises FileError for a missing or damaged file."""
     try:
         rows = pyarrow.parquet.read_table(path).to_pylist()
     except (OSError, pa.ArrowException) as error:
@@ -59,9 +55,9 @@ def read_parquet(path: Path | str) -> list[Row]:
 
 
 class ParquetRows(Sequence[Row]):
-    """The rows of `read_parquet`, but memory-mapped by `datasets` and read when asked for.
+    """The rows of `read_parquet`, memory-mapped by `datasets` and read one at a time.
 
-    `datasets` lays the file out as Arrow once, in `.arrow` beside it; processes may share that.
+    `datasets` converts the file to Arrow once, in `.arrow` beside it; processes share that.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -76,7 +72,7 @@ class ParquetRows(Sequence[Row]):
 
 
 def _as_written(row: Row) -> Row:
-    """A row of a file as it was before it was written."""
+    """A row of a file in the form before writing."""
     if "chosen" in row:
         return _from_trl(row)
     if "kwargs" in row:
@@ -85,7 +81,7 @@ def _as_written(row: Row) -> Row:
 
 
 def to_trl(rows: Sequence[PreferenceRow]) -> list[Row]:
-    """Preference rows in TRL's conversational format, with our other columns kept."""
+    """Preference rows in TRL's conversational format; other columns stay."""
     return [{**row, "chosen": _assistant(row["chosen"]), "rejected": _assistant(row["rejected"])}
             for row in rows]
 
@@ -101,7 +97,7 @@ def _assistant(text: str) -> list[dict[str, str]]:
 
 def _schema_of(rows: Sequence[Row], path: Path | str) -> pa.Schema:
     if not rows:
-        raise FileError(f"no rows are left to write to {path}; see the counts of dropped rows")
+        raise FileError(f"there are no rows to write to {path}; see the counts of dropped rows")
     columns = set().union(*rows)
     for schema in SCHEMAS:
         if columns - set(TOKENS) == set(schema.names):

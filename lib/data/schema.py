@@ -1,9 +1,8 @@
-"""The row schemas of the study, and converters that turn every source's rows into them.
+"""The row schemas of the study, and converters from every source's rows.
 
-In: rows as SmolTalk, ultrafeedback_binarized, TRL, or the sample corpus write them. Out: plain
-dicts of the types below, which later stages trust. A row that cannot be one of them stops with the
-file, the row's number (from 1), the column and what was found. Whether a well-formed row is of any
-use (an empty answer, a tie) is for `curation` to say.
+In: rows of SmolTalk, ultrafeedback_binarized, TRL, or the sample corpus. Out: plain dicts of the
+types below, which later stages trust. An error names the file, the row's number (from 1), the
+column and its content. `curation` drops well-formed rows that training cannot use.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +36,7 @@ class PreferenceRow(TypedDict):
 
 
 class HeldoutRow(TypedDict):
-    """A prompt for evaluation, with IFEval's verifiable instructions where it carries any."""
+    """A prompt for evaluation, with IFEval's verifiable instructions, if any."""
 
     id: str
     prompt: str
@@ -68,13 +67,12 @@ class ScoredRow(TypedDict):
     answers: list[Answer]
 
 
-def convert(
-    rows: Sequence[Row], to_row: Callable[[Cells], Out], name: str, places: Sequence[int] = ()
-) -> list[Out]:
-    """Convert rows of the file or data set `name`; ids that repeat get `~2`, `~3`, ...
+def convert(rows: Sequence[Row], to_row: Callable[[Cells], Out], name: str,
+            places: Sequence[int] = ()) -> list[Out]:
+    """Convert rows of the file or data set `name`; repeated ids get `~2`, `~3`, ...
 
-    to_row: one of the four functions below; places: each row's index in `name`, for errors, where
-    the rows are a choice from it. Raises SchemaError, also when there is no row.
+    to_row: one of the four functions below. places: the rows' indices in `name`, for errors, if
+    they are a choice from it. Raises SchemaError, also without rows.
     """
     if not rows:
         raise SchemaError(f"{name} has no rows; expected at least one")
@@ -142,7 +140,7 @@ def _answer(cells: Cells) -> Answer:
 
 
 def prompt_of(row: Row) -> list[Message]:
-    """The messages of any row before its (first) answer: the part that a split may not share."""
+    """The messages of any row before its first answer, which splits must not share."""
     if "messages" not in row:
         return row["prompt"] if isinstance(row["prompt"], list) else _user(row["prompt"])
     roles = [message["role"] for message in row["messages"]]
@@ -151,16 +149,16 @@ def prompt_of(row: Row) -> list[Message]:
 
 
 def prompt_text(row: Row) -> str:
-    """The prompt of any row as one text, for comparisons.
+    """The prompt of any row as one text without system messages, for comparisons.
 
-    System messages are left out: many rows share a long one and are no repetitions for that.
+    Many rows share a long system message and are no duplicates.
     """
     return "\n\n".join(message["content"] for message in prompt_of(row)
                        if message["role"] != "system")
 
 
 def _without_nulls(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Columnar files give every instruction the arguments of all the others, as nulls."""
+    """The arguments without nulls, which columnar files add for other instructions' arguments."""
     return {key: value for key, value in arguments.items() if value is not None}
 
 

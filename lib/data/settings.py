@@ -1,4 +1,4 @@
-"""What a run may choose about its data: where rows come from, how many, how long, which pairs.
+"""The data settings of a run: sources, numbers of rows, lengths, pairs.
 
 `PAPER` holds the values of Qin & Garcia (2025): 8,000 random rows of SmolTalk and the whole of
 UltraFeedback, at fixed revisions of the hub's repositories.
@@ -21,10 +21,10 @@ class DataSettings:
 
     source: Source = "sample"  # sample: data/sample; hub: Hugging Face; local: your own files
     sft_path: str = ""  # hub id, file or folder; empty: the sample's rows, whatever the source
-    preferences_path: str = ""  # the same for preferences (or scored answers, for on_policy)
-    heldout_path: str = ""  # the same for evaluation prompts
-    sft_config: str = ""  # hub configuration; SmolTalk has 14 and wants one ("all")
-    preferences_config: str = ""  # empty where the repository has only one
+    preferences_path: str = ""  # of preferences (or scored answers, for on_policy)
+    heldout_path: str = ""  # of evaluation prompts
+    sft_config: str = ""  # hub configuration; SmolTalk needs one of its 14 ("all")
+    preferences_config: str = ""  # empty: the only one
     heldout_config: str = ""
     sft_split: str = "train"  # hub split
     preferences_split: str = "train"  # UltraFeedback: train_prefs
@@ -32,17 +32,17 @@ class DataSettings:
     sft_revision: str = ""  # hub commit, tag or branch; empty: newest, and not repeatable
     preferences_revision: str = ""
     heldout_revision: str = ""
-    streaming: bool = False  # for data that do not fit: see README, Past one machine
+    streaming: bool = False  # for data larger than the disk: see README, Past one machine
     seed: int = 0  # of row choices and splits; --seeds repeats training, not this
     sft_rows: int | None = Field(None, ge=1)  # seeded random choice of this many; null: all
     preference_rows: int | None = Field(None, ge=1)  # the same for pairs
     pairs: Pairs = "on_policy"  # pairs of the model's own scored answers, or written by others
     min_gap: float = Field(1.0, ge=0)  # smallest score difference of an on-policy pair, of 1-10
-    pairs_per_prompt: Keep = "all"  # every pair that is far enough apart, or best against worst
-    max_length: int = Field(512, ge=2)  # tokens of a fine-tuning conversation; longer ones are cut
+    pairs_per_prompt: Keep = "all"  # all: every pair with min_gap; or the best against the worst
+    max_length: int = Field(512, ge=2)  # tokens of a conversation; longer ones are truncated
     max_pair_length: int = Field(1024, ge=2)  # tokens of a prompt with one of its answers
-    validation_share: float = Field(0.2, ge=0, lt=1)  # of prompts, kept from training for choices
-    drop_near_duplicates: bool = False  # also drop rows whose prompt nearly repeats another's
+    validation_share: float = Field(0.2, ge=0, lt=1)  # of prompts, for choices; not trained on
+    drop_near_duplicates: bool = False  # also drop rows with a near-duplicate prompt
 
     def __post_init__(self) -> None:
         named = (self.sft_path, self.preferences_path, self.heldout_path)

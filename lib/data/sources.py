@@ -1,8 +1,8 @@
 """The study's rows from three sources in one schema: the sample, the hub, your own files.
 
-`DataSettings` says which; a path left empty means the sample's file, so that one part (say, the
-preferences) can be replaced alone. A hub's data set that does not fit the disk is read as a stream,
-by one process or (`Reader`) by several.
+`DataSettings` says which; an empty path means the sample's file, so that one part (say, the
+preferences) can come from elsewhere. One process or several (`Reader`) read a stream of a hub's
+data set that does not fit on the disk.
 """
 
 import random
@@ -11,21 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from lib import ROOT
+from lib.data import schema
 from lib.data.cells import Cells
 from lib.data.formats import files_of, read_rows
 from lib.data.hub import Place, first_row, open_hub, stream_choice
 from lib.data.on_policy import pairs_from_scored
-from lib.data.schema import (
-    HeldoutRow,
-    PreferenceRow,
-    ScoredRow,
-    SftRow,
-    convert,
-    heldout_row,
-    preference_row,
-    scored_row,
-    sft_row,
-)
+from lib.data.schema import HeldoutRow, PreferenceRow, ScoredRow, SftRow, convert
 from lib.data.settings import DataSettings
 from lib.runtime.files import Row, sha256_of, sha256_of_value, shown
 from lib.runtime.progress import say
@@ -40,21 +31,21 @@ SAMPLE = ROOT / "data" / "sample"
 def load_sft(settings: DataSettings, seed: int, read: Reader = stream_choice) -> list[SftRow]:
     """Conversations for fine-tuning: a seeded choice of `sft_rows`.
 
-    Raises FileError, HubError or SchemaError, each one sentence.
+    Raises FileError, HubError or SchemaError.
     """
-    return _load(settings, "sft", sft_row, settings.sft_rows, f"{seed}/sft", read)
+    return _load(settings, "sft", schema.sft_row, settings.sft_rows, f"{seed}/sft", read)
 
 
 def load_preferences(settings: DataSettings, seed: int,
                      read: Reader = stream_choice) -> list[PreferenceRow]:
-    """Pairs for DPO: made of scored answers (on_policy) or as written; a seeded choice of them.
+    """Pairs for DPO, from scored answers (on_policy) or as written: a seeded choice.
 
     Raises FileError, HubError or SchemaError.
     """
     rows, seed_text = settings.preference_rows, f"{seed}/preferences"
     if settings.pairs == "written":
-        return _load(settings, "preferences", preference_row, rows, seed_text, read)
-    scored = _load(settings, "preferences", scored_row, None, seed_text)
+        return _load(settings, "preferences", schema.preference_row, rows, seed_text, read)
+    scored = _load(settings, "preferences", schema.scored_row, None, seed_text)
     pairs = pairs_from_scored(scored, settings.min_gap, settings.pairs_per_prompt)
     return [pairs[index] for index in _choose(len(pairs), rows, seed_text)]
 
@@ -64,19 +55,19 @@ def load_heldout(settings: DataSettings) -> list[HeldoutRow]:
 
     Raises FileError, HubError or SchemaError.
     """
-    return _load(settings, "heldout", heldout_row, None, "heldout")
+    return _load(settings, "heldout", schema.heldout_row, None, "heldout")
 
 
 def load_scored(name: Literal["on_policy", "judged", "audit"]) -> list[ScoredRow]:
     """Scored answers of the sample: for pairs and the selector, for the judge, for the audit."""
     path = SAMPLE / f"{name}.jsonl"
-    return convert(read_rows(path), scored_row, shown(path))
+    return convert(read_rows(path), schema.scored_row, shown(path))
 
 
 def source_hashes(settings: DataSettings) -> dict[str, str]:
-    """SHA-256 of the files behind each part; of a hub's data set its pinned name is hashed.
+    """SHA-256 of each part's files, or of a hub data set's pinned name.
 
-    Raises FileError for a path that does not exist.
+    Raises FileError for a missing path.
     """
     return {part: sha256_of_value(_place(settings, part) if _on_hub(settings, part) else
                                   [sha256_of(file) for file in files_of(_path(settings, part))])
@@ -84,14 +75,14 @@ def source_hashes(settings: DataSettings) -> dict[str, str]:
 
 
 def check_sources(settings: DataSettings) -> None:
-    """Read the first row of each part, so that what cannot be had or read is said before any work.
+    """Read the first row of each part, before any work.
 
-    Raises FileError, HubError or SchemaError, each one sentence.
+    Raises FileError, HubError or SchemaError.
     """
-    checks: list[tuple[Part, Callable[[Cells], Any]]] = [
-        ("sft", sft_row), ("heldout", heldout_row),
-        ("preferences", preference_row if settings.pairs == "written" else scored_row)]
-    for part, to_row in checks:
+    pairs = schema.preference_row if settings.pairs == "written" else schema.scored_row
+    checks: dict[Part, Callable[[Cells], Any]] = {
+        "sft": schema.sft_row, "heldout": schema.heldout_row, "preferences": pairs}
+    for part, to_row in checks.items():
         path = getattr(settings, f"{part}_path")
         if _on_hub(settings, part):
             convert([first_row(_place(settings, part))], to_row, path)
@@ -109,17 +100,15 @@ def _on_hub(settings: DataSettings, part: Part) -> bool:
 
 
 def _path(settings: DataSettings, part: Part) -> Path:
-    """The local file or folder of a part; the sample's where none is named."""
+    """The local file or folder of a part, by default the sample's."""
     path = getattr(settings, f"{part}_path")
     if settings.source == "sample" or not path:
         return SAMPLE / f"{_sample_file(settings, part)}.jsonl"
     return Path(path).expanduser()
 
 
-def _load(
-    settings: DataSettings, part: Part, to_row: Callable[[Cells], Out], rows: int | None, seed: str,
-    read: Reader = stream_choice
-) -> list[Out]:
+def _load(settings: DataSettings, part: Part, to_row: Callable[[Cells], Out], rows: int | None,
+          seed: str, read: Reader = stream_choice) -> list[Out]:
     if not _on_hub(settings, part):
         path = _path(settings, part)
         raw = read_rows(path)
@@ -142,6 +131,6 @@ def _choose(count: int, rows: int | None, seed: str) -> list[int]:
     if rows is None or rows == count:
         return list(range(count))
     if rows > count:
-        say(f"{rows:,} rows were asked for and {count:,} are there; all are taken")
+        say(f"{rows:,} rows are set and {count:,} are there; all are taken")
         return list(range(count))
     return sorted(random.Random(seed).sample(range(count), rows))

@@ -1,7 +1,7 @@
 """Training and validation by prompt, and smaller held-out sets, seeded and balanced by source.
 
-A prompt with several pairs goes to one side as a whole: split by pair, validation would measure
-memory. The held-out subsets are nested: the 64 prompts of a seed are among its 128.
+All pairs of a prompt go to one side: after a split by pair, validation would measure memory.
+Held-out subsets are nested: the 64 prompts of a seed are among its 128.
 """
 
 import random
@@ -16,13 +16,12 @@ from lib.runtime.files import Row
 SomeRow = TypeVar("SomeRow", bound=Row)
 
 
-def split_by_prompt(
-    rows: Sequence[SomeRow], validation_share: float, seed: int
-) -> tuple[list[SomeRow], list[SomeRow]]:
+def split_by_prompt(rows: Sequence[SomeRow], validation_share: float,
+                    seed: int) -> tuple[list[SomeRow], list[SomeRow]]:
     """(train, validation): a share of the prompts of every source, rows in their old order.
 
-    The number of validation prompts is the share rounded, and at least one if the share is above
-    zero and there are two prompts. Raises ValueError for a share outside [0, 1).
+    The number of validation prompts is rounded, and at least one for a positive share of two
+    prompts or more. Raises ValueError for a share outside [0, 1).
     """
     if not 0 <= validation_share < 1:
         raise ValueError(f"validation_share is {validation_share}; use 0 or more and below 1")
@@ -39,12 +38,12 @@ def split_by_prompt(
 
 
 def held_out_subset(rows: Sequence[SomeRow], n: int, seed: int) -> list[SomeRow]:
-    """n rows, as many of each source as can be, in their old order.
+    """n rows in their old order, as equally from each source as possible.
 
-    Raises ValueError when n is not between 1 and the number of rows.
+    Raises ValueError if n is not between 1 and the number of rows.
     """
     if not 1 <= n <= len(rows):
-        raise ValueError(f"{n} held-out prompts were asked for; use 1 to {len(rows)}")
+        raise ValueError(f"{n} held-out prompts are set; use 1 to {len(rows)}")
     sources = {index: row["source"] for index, row in enumerate(rows)}
     taken = set(_round_robin(sources, random.Random(f"{seed}/heldout"))[:n])
     return [row for index, row in enumerate(rows) if index in taken]

@@ -1,6 +1,6 @@
-"""Token ids of rows: the data stage stores them, so that a row is tokenised once.
+"""Token ids of rows, which the data stage stores, so that a row is tokenised once.
 
-Nothing is cut here; training cuts to its own limit.
+They are not truncated; training truncates to its limit.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,9 +28,9 @@ def pair_ids(row: Row, tokenizer: PreTrainedTokenizerBase) -> Row:
 
 def with_ids(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase,
              encode: Encode) -> Sequence[Row]:
-    """The rows with what `encode` gives; as they are where it is stored and this tokenizer's.
+    """The rows with their token ids, encoded again unless this tokenizer's are stored.
 
-    The first row is encoded to see whether it is.
+    The first row shows whether they are.
     """
     if not rows:
         return rows

@@ -1,1 +1,1 @@
-"""What every other room stands on: files written whole or not at all, progress, devices."""
+"""The base of every other room: atomic files, progress, devices, settings."""

@@ -1,6 +1,6 @@
-"""Which device and precision a run uses and why, and what it cost in memory.
+"""The device and precision of a run with their reason, and its memory.
 
-PyTorch is imported by the functions that ask it: a command line is checked before it is loaded.
+Functions import PyTorch when they need it, so that the runner checks a command line before.
 """
 
 import contextlib
@@ -26,17 +26,17 @@ class Device:
 
 
 def choose_device(device: str = "auto", precision: str = "auto") -> Device:
-    """Pick device and compute dtype; `auto` takes CUDA if present, and bf16 where it is native.
+    """Choose device and compute dtype; `auto` takes CUDA if present, and bf16 if it is native.
 
-    device: auto, cpu or cuda; precision: auto, float32, bfloat16 or float16.
-    Raises ValueError when CUDA is asked for and absent.
+    device: auto, cpu or cuda; precision: auto, float32, bfloat16 or float16. Raises ValueError for
+    cuda without a CUDA device.
     """
     import torch
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is cuda, but PyTorch sees no CUDA device; use device=cpu or auto")
     name = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     if precision != "auto":
-        dtype, reason = getattr(torch, precision), f"{name}, {precision} as asked"
+        dtype, reason = getattr(torch, precision), f"{name}, {precision} as set"
     else:
         dtype, reason = _native_precision(name)
     return Device(torch.device(name), dtype, reason)
@@ -52,7 +52,7 @@ def _native_precision(name: str) -> "tuple[torch.dtype, str]":
     if "avx512_bf16" in _cpu_flags() or cpu_has_amx():
         return torch.bfloat16, "cpu, bfloat16: the processor multiplies it natively"
     known = "the processor has no native bfloat16" if _cpu_flags() else (
-        "it is not known here whether the processor has native bfloat16")
+        "nothing here says whether the processor has native bfloat16")
     return torch.float32, f"cpu, float32: {known}"
 
 
@@ -63,7 +63,7 @@ def cpu_has_amx() -> bool:
 
 @cache
 def _cpu_flags() -> str:
-    """What Linux tells of the processor in /proc/cpuinfo; empty elsewhere."""
+    """Linux's /proc/cpuinfo; empty on other systems."""
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as file:
             return file.read()
@@ -72,7 +72,7 @@ def _cpu_flags() -> str:
 
 
 def memory_gb(device: "torch.device") -> float:
-    """Memory of the GPU, or of this machine, in GB (1e9 bytes)."""
+    """Total memory of the GPU, or of this machine, in GB (1e9 bytes)."""
     if device.type != "cuda":
         import psutil  # knows every system
         return psutil.virtual_memory().total / 1e9
@@ -81,7 +81,7 @@ def memory_gb(device: "torch.device") -> float:
 
 
 def peak_memory_gb(device: "torch.device | None" = None) -> float:
-    """Highest memory so far in GB (1e9 bytes): CUDA's allocator, or this process."""
+    """Peak memory in GB (1e9 bytes) of CUDA's allocator or of this process."""
     if device is not None and device.type == "cuda":
         import torch
         return torch.cuda.max_memory_allocated(device) / 1e9
@@ -94,7 +94,7 @@ def peak_memory_gb(device: "torch.device | None" = None) -> float:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc reuse freed tensors instead of unmapping them; `release_memory` gives them back.
+    """Let glibc reuse freed tensors instead of unmapping them; `release_memory` unmaps them.
 
     Mapping fresh pages for every activation took a third of a training step on two cores.
     """
@@ -103,7 +103,7 @@ def keep_freed_memory() -> None:
 
 
 def release_memory() -> None:
-    """Hand freed memory back to the system (glibc keeps the holes that odd-sized rows leave)."""
+    """Return freed memory to the system (glibc keeps holes between rows of other sizes)."""
     _glibc("malloc_trim", 0)
 
 

@@ -1,6 +1,6 @@
-"""In a notebook, an error that is meant for its reader is one sentence and no traceback.
+"""In a notebook, this project's errors are one sentence without a traceback.
 
-The cell still fails, so that papermill stops there; `%tb` shows where an error came from.
+The cell still fails, so that papermill stops there; `%tb` shows the traceback.
 """
 
 import sys
@@ -9,26 +9,26 @@ from types import TracebackType
 from typing import Any
 
 ROOM = "lib."  # errors of this project's own classes are sentences
-RESUMABLE = "run_stage"  # a function on the stack whose work goes on when it is called again
+RESUMABLE = "run_stage"  # a function on the stack that resumes its work when it is called again
 
 
 def show_sentences() -> None:
-    """From here on show errors of this project as sentences; does nothing outside IPython."""
+    """Show errors of this project as sentences; does nothing outside IPython."""
     if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
         shell.set_custom_exc((Exception, KeyboardInterrupt), _show)
 
 
 def cells_so_far() -> list[str]:
-    """The code that this notebook has run; none outside IPython."""
+    """The code that this notebook has run; empty outside IPython."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return list(shell.user_ns.get("In", ())) if shell else []
 
 
 def sentence(error: BaseException) -> str | None:
-    """What a reader needs to know of an error; None for one that only its traceback explains."""
+    """The sentence of an error; None for one that needs its traceback."""
     if isinstance(error, KeyboardInterrupt):
         frames = (frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__))
-        return ("interrupted; run the cell again to go on from the last checkpoint"
+        return ("interrupted; run the cell again to resume from the last checkpoint"
                 if RESUMABLE in frames else None)
     return str(error) if type(error).__module__.startswith(ROOM) else None
 

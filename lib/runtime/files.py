@@ -1,8 +1,7 @@
 """Atomic writes: a reader sees the old file or the new one, never half of each.
 
-Everything that a run writes goes to a temporary name beside its target and is renamed into place
-(`os.replace` is atomic within one file system). JSON Lines are read with the file and line of the
-first damaged row in the error.
+A run writes each file under a temporary name beside its target and renames it (`os.replace` is
+atomic within one file system). Errors name the first damaged line of JSON Lines.
 """
 
 import hashlib
@@ -20,14 +19,14 @@ Row = dict[str, Any]
 
 
 class FileError(ValueError):
-    """A file that cannot be read or written, said in one sentence."""
+    """A file that cannot be read or written; the text is one sentence."""
 
 
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` when the block ends without an error.
 
-    Raises FileError when the folder cannot be written to (read-only, full).
+    Raises FileError for a folder that is read-only or full.
     """
     path = Path(path)
     temporary = None
@@ -53,7 +52,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write `value` as indented JSON, atomically; NaN and infinity are refused."""
+    """Write `value` as indented JSON, atomically; NaN and infinity raise ValueError."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -65,7 +64,7 @@ def write_jsonl(path: Path | str, rows: Iterable[Row]) -> None:
 
 
 def append_jsonl(path: Path | str, row: Row) -> None:
-    """Append one JSON object in a single write, so that a killed process leaves whole lines."""
+    """Append one JSON object in a single write, so that a killed process rarely cuts a line."""
     path = Path(path)
     line = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
     try:
@@ -78,7 +77,7 @@ def append_jsonl(path: Path | str, row: Row) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file; raises FileError that names the file and line of the damage."""
+    """Read a JSON file; a FileError names the damaged line."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -88,7 +87,7 @@ def read_json(path: Path | str) -> Any:
 
 
 def parse_jsonl(lines: Iterable[str], name: Path | str) -> list[Row]:
-    """Parse JSON Lines (blank lines are passed over); `name` is the file named in errors."""
+    """Parse JSON Lines without blank lines; `name` is the file, for errors."""
     rows = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -104,7 +103,7 @@ def parse_jsonl(lines: Iterable[str], name: Path | str) -> list[Row]:
 
 
 def read_jsonl(path: Path | str) -> list[Row]:
-    """Read one JSON object a line; raises FileError that names the file and the line."""
+    """Read one JSON object a line; a FileError names the damaged line."""
     try:
         with Path(path).open(encoding="utf-8") as file:
             return parse_jsonl(file, path)
@@ -115,8 +114,8 @@ def read_jsonl(path: Path | str) -> list[Row]:
 def read_whole_lines(path: Path | str) -> tuple[list[Row], int]:
     """The rows of a JSON Lines file before its first damaged line, and the number of its lines.
 
-    For files that grow by `append_jsonl`: a process that was killed, or is writing now, leaves a
-    last line that is cut short. A file that does not exist has no lines.
+    `append_jsonl` grows such files: a process that was killed, or is still writing, leaves an
+    incomplete last line. A missing file has no lines.
     """
     path, rows = Path(path), []
     content = path.read_bytes() if path.exists() else b""  # text would split at U+2028 too
@@ -130,7 +129,7 @@ def read_whole_lines(path: Path | str) -> tuple[list[Row], int]:
 
 
 def shown(path: Path) -> str:
-    """A path as messages name it: short where it is the project's."""
+    """A path for messages; one inside the project is relative."""
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
@@ -147,7 +146,7 @@ def sha256_of_value(value: Any) -> str:
 
 
 def sha256_of_values(values: Iterable[Any]) -> str:
-    """SHA-256 over JSON-serialisable values one after the other, none kept; in hex."""
+    """SHA-256 over JSON-serialisable values, one at a time, in hex."""
     digest = hashlib.sha256()
     for value in values:
         digest.update(sha256_of_value(value).encode("ascii"))

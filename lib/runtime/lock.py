@@ -1,4 +1,4 @@
-"""One process at a time on one piece of work: a file lock that ends with its process."""
+"""A file lock for one process at a time, which ends with its process."""
 
 import os
 import time
@@ -12,15 +12,15 @@ from lib.runtime.files import FileError, read_json, write_json
 
 
 class HeldError(RuntimeError):
-    """Another process holds the lock; the text says which and since when."""
+    """Another process holds the lock; the text names it and the time."""
 
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock `path` for a block; who holds it stands in a JSON file beside it.
+    """Hold the lock `path` for a block; a JSON file beside it names the holder.
 
-    The system frees the lock when its process ends, however it ends. Raises HeldError at once where
-    another process has it, and FileError where the folder cannot be written to.
+    The system frees the lock when its process ends or dies. Raises HeldError at once if another
+    process holds it, and FileError for a folder that cannot be written to.
     """
     holder, lock = path.with_suffix(".json"), FileLock(path)
     try:

@@ -1,6 +1,6 @@
-"""manifest.json: what a stage was made from, with what, and what came out.
+"""manifest.json: a stage's parameters, inputs, outputs, environment and time.
 
-Its parameters and input hashes decide whether the stage can be skipped; the rest is provenance.
+Parameters and input hashes decide whether the stage can be skipped; the rest is provenance.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ SOURCES = (".py", ".js", ".css", ".jinja", ".html")
 def git_state() -> dict[str, str | bool | None]:
     """Commit and whether the tree has uncommitted changes; None outside a git checkout."""
     def git(*arguments: str) -> str | None:
-        """What a git command prints, or None where it fails."""
+        """The output of a git command; None if it fails."""
         try:
             done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True,
                                   text=True, check=True)
@@ -31,7 +31,7 @@ def git_state() -> dict[str, str | bool | None]:
 
 
 def hash_outputs(folder: Path, outputs: list[Path]) -> dict[str, str]:
-    """SHA-256 by path relative to `folder`; a folder among the outputs stands for its files."""
+    """SHA-256 by path relative to `folder`, of files and of all files in folders."""
     files = [file for path in outputs
              for file in (sorted(p for p in path.rglob("*") if p.is_file())
                           if path.is_dir() else [path])]
@@ -39,7 +39,7 @@ def hash_outputs(folder: Path, outputs: list[Path]) -> dict[str, str]:
 
 
 def code_hash(*rooms: str) -> str:
-    """Hash of the source in rooms of lib (all of it for none), as an input of what follows it."""
+    """Hash of the source code of rooms of lib, by default of all."""
     folders = [ROOT / "lib" / room for room in rooms] or [ROOT / "lib"]
     files = [file for folder in folders for file in sorted(folder.rglob("*"))
              if file.suffix in SOURCES]
@@ -62,7 +62,7 @@ def write_manifest(folder: Path, parameters: Mapping[str, Any], inputs: Mapping[
 
 
 def dotted(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested parameters side by side under dotted names, as `--set` takes them."""
+    """Nested parameters as one level of dotted names, as in `--set`."""
     flat: dict[str, Any] = {}
     for key, value in parameters.items():
         nested = isinstance(value, Mapping)
@@ -77,6 +77,6 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def outputs_hash(folder: Path) -> str:
-    """One hash over everything that a finished stage wrote, as its manifest says."""
+    """One hash over a finished stage's outputs, from its manifest; "absent" without one."""
     manifest = read_manifest(folder)
     return sha256_of_value(manifest["outputs"]) if manifest else "absent"

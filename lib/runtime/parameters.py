@@ -1,7 +1,7 @@
-"""A misspelt parameter that papermill was given stops the notebook in its first cell.
+"""A misspelt parameter of papermill stops the notebook in its first cell.
 
-papermill puts its values into a cell of their own behind the notebook's parameters. Of a name that
-the notebook does not have it only warns; the notebook would then run with the default.
+papermill writes its values into a cell after the notebook's parameters. For an unknown name it only
+warns, and the notebook would run with the default.
 """
 
 import ast
@@ -11,9 +11,9 @@ INJECTED = "# Parameters\n"  # papermill's first line
 
 
 def misspelt(cells: Sequence[str]) -> str | None:
-    """A sentence on a name that papermill set and the cell before it does not declare, or None.
+    """A sentence on a name that papermill set and the notebook does not declare, or None.
 
-    cells: the code run so far, IPython's `In`.
+    cells: the code that has run, IPython's `In`.
     """
     for before, cell in zip(cells, cells[1:], strict=False):
         known = _names(before) if cell.startswith(INJECTED) else []

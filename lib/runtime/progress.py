@@ -1,7 +1,7 @@
-"""Progress with an estimate, for people at a terminal, in a notebook, and for logs.
+"""Progress with an estimate of the remaining time, for terminals, notebooks and logs.
 
-A terminal gets a moving bar; everything else (papermill, CI, a notebook) gets plain lines, because
-widget bars freeze in executed notebooks: ten seconds apart at first, then ever rarer.
+A terminal shows a bar; papermill, CI and notebooks get plain lines, because widget bars freeze in
+executed notebooks. The lines come every ten seconds at first, then less often.
 """
 
 import sys
@@ -16,7 +16,7 @@ FIRST_LINES, LAST_LINES = 10.0, 120.0  # seconds between lines, at first and at 
 
 
 def say(message: str) -> None:
-    """Print one line now, unbuffered, so that logs show it when it happened."""
+    """Print one line unbuffered, so that logs show it at once."""
     print(message, flush=True)
 
 
@@ -31,9 +31,9 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Counts units of work and tells how far they are and how long the rest will take.
+    """Counts finished units of work and estimates the remaining time.
 
-    Use as a context manager; `advance(units, note)` after each piece of work.
+    Use it as a context manager, and call `advance(units, note)` after each piece of work.
     """
 
     def __init__(self, description: str, total: int, unit: str = "step") -> None:
@@ -43,7 +43,7 @@ class Progress:
         self.bar = tqdm(total=total, desc=description, unit=unit) if sys.stderr.isatty() else None
 
     def advance(self, units: int = 1, note: str = "") -> None:
-        """Count `units` as done; `note` is shown beside the count (a loss, a rate)."""
+        """Count `units` as done; `note` (a loss, a rate) stands beside the count."""
         self.done += units
         if self.bar is not None:
             self.bar.set_postfix_str(note, refresh=False)
@@ -56,7 +56,7 @@ class Progress:
             say(self.line(note))
 
     def line(self, note: str = "") -> str:
-        """The state in one line: done, total, elapsed, estimate of the rest."""
+        """One line: done, total, elapsed time, estimated remaining time."""
         elapsed = time.monotonic() - self.started
         left = elapsed / max(self.done, 1) * (self.total - self.done)
         text = (f"{self.description}: {self.done}/{self.total} {self.unit}s, "

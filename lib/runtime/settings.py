@@ -1,6 +1,6 @@
-"""Settings as frozen dataclasses whose fields pydantic checks, and one sentence for what is wrong.
+"""Settings as frozen dataclasses that pydantic checks; an error is one sentence.
 
-The bounds of a field stand beside it (`Field(1, ge=1)`); the sentence is made from them.
+The sentence names a field's bounds, which stand in its `Field(1, ge=1)`.
 """
 
 import difflib
@@ -19,9 +19,9 @@ TYPES = {"number": "a number", "integer": "a whole number", "boolean": "true or 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 def checked(kind: type[Settings]) -> type[Settings]:
-    """Decorate settings: a frozen dataclass that refuses in a sentence what cannot be used.
+    """Make a frozen dataclass whose constructor raises a ValueError of one sentence.
 
-    The sentence comes as a ValueError. `dataclasses.asdict` and `replace` work on it.
+    `dataclasses.asdict` and `replace` work on it.
     """
     made = dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))(kind)
     fill = made.__init__
@@ -37,9 +37,10 @@ def checked(kind: type[Settings]) -> type[Settings]:
 
 
 def build(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """A settings object from plain values, sections as mappings; a field left out has its default.
+    """A settings object from plain values, sections as mappings; absent fields have defaults.
 
-    Raises ValueError: the first value that cannot be used, by its dotted key, with what is allowed.
+    Raises ValueError for the first value that cannot be used, with its dotted key and what is
+    allowed.
     """
     adapter = TypeAdapter(kind)
     try:  # as JSON, where a list may stand for a tuple, but no text or boolean for a number
@@ -83,7 +84,7 @@ def _keys(schema: Schema, keys: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def _hint(dotted: str, known: list[str]) -> str:
-    """The known key that is most like an unknown one; one with the same last part goes first."""
+    """The known keys most similar to an unknown one, first those with the same last part."""
     def likeness(key: str) -> float:
         return difflib.SequenceMatcher(None, dotted, key).ratio()
 
@@ -98,7 +99,7 @@ def _hint(dotted: str, known: list[str]) -> str:
 
 
 def _allowed(field: Schema) -> str:
-    """What a field takes, in words."""
+    """The values that a field allows, in words."""
     if "anyOf" in field:
         return ", or ".join(_allowed(kind) for kind in field["anyOf"])
     if "enum" in field:

@@ -1,1 +1,1 @@
-"""One study, four sizes: profiles, run folders, stages that skip and resume, the runner."""
+"""The study: profiles, run folders, stages that skip and resume, and the runner."""

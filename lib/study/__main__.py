@@ -1,10 +1,10 @@
-"""`python -m lib.study`: the notebooks of a run, headless.
+"""`python -m lib.study` runs the notebooks of a study headless.
 
     python -m lib.study                                  the laptop study
     python -m lib.study --profile smoke --run runs/try   minutes, on a random model
-    python -m lib.study --set dpo.beta=0.2 --run runs/beta02   another beta, in a folder of its own
+    python -m lib.study --set dpo.beta=0.2 --run runs/beta02   another beta, in another folder
     python -m lib.study --only 5 --force                 one notebook of the run again
-    python -m lib.study --profile paper --plan           what it would take
+    python -m lib.study --profile paper --plan           time, memory, disk and keys it needs
 """
 
 import argparse
@@ -26,7 +26,7 @@ INTERRUPTED = 130  # exit status, as shells have it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the study as the command line says; the exit status."""
+    """Run the study as the command line says; returns the exit status."""
     options = _parser().parse_args(arguments)
     os.environ["STUDY_HEADLESS"] = "1"
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same line again goes on from here", file=sys.stderr)
+        print("interrupted; run the same command again to resume", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -52,18 +52,19 @@ def _parser() -> argparse.ArgumentParser:
                         metavar="KEY=VALUE", help="settings, for example dpo.beta=0.2")
     parser.add_argument("--seeds", type=int, default=1, help="repeat training and sampling")
     parser.add_argument("--processes", type=int, default=1,
-                        help="train (DDP), sample and score on so many processes of this machine")
+                        help="train (DDP), sample and score on this many processes of this machine")
     parser.add_argument("--shard", action="store_true",
-                        help="with --processes: train with the model cut over them (FSDP2)")
+                        help="with --processes: they share the model's weights (FSDP2)")
     parser.add_argument("--accelerate", default="", metavar="FILE",
-                        help="an accelerate configuration file, in place of --processes")
-    parser.add_argument("--force", action="store_true", help="make everything again")
-    parser.add_argument("--plan", action="store_true", help="say what it would take, and stop")
+                        help="an accelerate configuration file, instead of --processes")
+    parser.add_argument("--force", action="store_true", help="run finished stages again")
+    parser.add_argument("--plan", action="store_true",
+                        help="print the time, memory, disk and keys that the run needs, and stop")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
-    """What can be wrong with the line is said first, before PyTorch or a model is loaded."""
+    """Check the command line first, before PyTorch or a model loads."""
     settings = dict(parse_setting(text) for group in options.settings for text in group)
     load_profile(options.profile, settings)
     paths = notebook_paths([n for n in options.only.split(",") if n], options.start)
@@ -95,7 +96,7 @@ def _run_seeds(study: Study, paths: Sequence[Path], options: argparse.Namespace,
     for one in studies:
         seconds += _run_notebooks(one, paths, options, settings)
     if len(studies) > 1 and all(one.path("results.json").exists() for one in studies):
-        summarise_seeds(study, studies)  # notebook 05 shows it, so it is not up to date any more
+        summarise_seeds(study, studies)  # notebook 05 shows it and has to run again
         analysis = [path for path in paths if path.name.startswith("05")]
         seconds += _run_notebooks(study, analysis, options, settings)
     return seconds
@@ -103,9 +104,9 @@ def _run_seeds(study: Study, paths: Sequence[Path], options: argparse.Namespace,
 
 def _run_notebooks(study: Study, paths: Sequence[Path], options: argparse.Namespace,
                    settings: dict) -> Counter[str]:
-    """Seconds by notebook; notebooks that are up to date are skipped."""
-    asked = load_profile(options.profile, settings).seed
-    other = {} if study.profile.seed == asked else {"seed": study.profile.seed}  # of --seeds
+    """Seconds by notebook; up-to-date notebooks are skipped."""
+    first = load_profile(options.profile, settings).seed
+    other = {} if study.profile.seed == first else {"seed": study.profile.seed}  # of --seeds
     parameters = {"profile": options.profile, "run": str(study.folder)}
     parameters |= {"force": True} if options.force else {}
     parameters |= {"settings": settings | other} if settings or other else {}
@@ -117,7 +118,7 @@ def _run_notebooks(study: Study, paths: Sequence[Path], options: argparse.Namesp
 
 
 def summary(study: Study, seconds: Counter[str]) -> str:
-    """Three lines at the end of a run: what took long, where to look, the main result."""
+    """The last three lines of a run: the longest notebooks, the pages to open, the main result."""
     long = ", ".join(f"{name} {duration(took)}" for name, took in seconds.most_common(2) if took)
     places = [study.path(*parts) for parts in (("05_analysis.html",), ("figures", "compare.html"))]
     there = " and ".join(shown(path) for path in places if path.exists())
@@ -127,7 +128,7 @@ def summary(study: Study, seconds: Counter[str]) -> str:
 
 
 def _main_result(study: Study) -> str:
-    """DPO with Best-of-N over SFT, by each judge; empty where results.json does not have it."""
+    """DPO with Best-of-N against SFT, by each judge; empty without a results.json."""
     from lib.study.policies import system_at_main
     path, best = study.path("results.json"), system_at_main(study.profile, "dpo").name
     rows = [row for row in (read_json(path)["win_rates"] if path.exists() else [])

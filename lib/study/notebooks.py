@@ -1,34 +1,28 @@
-"""The notebooks, run headless by papermill and exported to HTML that works offline.
+"""The notebooks, which papermill runs headless, and their export to HTML that works offline.
 
-An executed notebook is skipped when the notebook, its parameters, the code in lib and the results
-of the stages before it are the same as last time; stages inside a notebook skip on their own.
+A notebook is skipped if it, its parameters, the code in lib and the results of the stages before it
+have not changed since its last run.
 """
 
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lib import ROOT
-from lib.runtime.files import (
-    read_json,
-    sha256_of,
-    sha256_of_value,
-    shown,
-    write_json,
-    write_text,
-)
+from lib.runtime import files
+from lib.runtime.files import read_json, sha256_of, sha256_of_value, shown
 from lib.runtime.manifest import code_hash, outputs_hash
 from lib.runtime.progress import duration, say
-from lib.study.notebook_views.formulas import typeset
 from lib.study.run import StudyError
 from lib.study.stages.table import stages_before
 
 NOTEBOOKS = ROOT / "notebooks"
 REMOTE_SCRIPT = re.compile(r'<script[^>]*\ssrc="https?://[^"]*"[^>]*>\s*</script>')
-FILES_BEFORE = dict.fromkeys(("05", "07"), ["seeds.json"])  # the spread over seeds, if several
-QUIET = ["--log-level=CRITICAL"]  # a kernel otherwise warns of its port, and of being interrupted
+FILES_BEFORE = dict.fromkeys(("05", "07"), ["seeds.json"])  # the spread over several seeds
+QUIET = ["--log-level=CRITICAL"]  # a kernel otherwise warns of its port and of interrupts
 
 
 def notebook_paths(only: Sequence[str] = (), start: str = "") -> list[Path]:
@@ -49,9 +43,9 @@ def notebook_paths(only: Sequence[str] = (), start: str = "") -> list[Path]:
 def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bool) -> float | None:
     """Execute one notebook into the run folder and export it; seconds, or None if skipped.
 
-    Raises StudyError with the failing cell's error; the executed part is kept to look at.
+    Raises StudyError with the failing cell's error; the executed part stays in the run folder.
     """
-    import papermill  # takes seconds to import, and a command line is checked before
+    import papermill  # takes seconds to import
     from papermill.exceptions import PapermillExecutionError
     output, index = run / path.name, run / "notebooks.json"
     key = _key(path, run, parameters)
@@ -59,7 +53,6 @@ def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bo
     if not force and known.get(path.name) == key and output.with_suffix(".html").exists():
         say(f"{path.stem}: up to date, skipped ({shown(output)}; --force makes it again)")
         return None
-    _refuse_unknown(path, parameters)
     run.mkdir(parents=True, exist_ok=True)
     started = os.times().elapsed
     places = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
@@ -68,30 +61,19 @@ def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bo
         papermill.execute_notebook(
             path, output, dict(parameters), kernel_name="python3", cwd=NOTEBOOKS, log_output=False,
             progress_bar=False, start_timeout=120, execution_timeout=None, autosave_cell_every=60,
-            stdout_file=_Echo(), stderr_file=None, extra_arguments=QUIET)
+            stdout_file=sys.stdout, stderr_file=None, extra_arguments=QUIET)
     except PapermillExecutionError as error:
         raise StudyError(f"{path.stem} stopped at cell {error.cell_index}: {error.ename}: "
                          f"{error.evalue} (see {shown(output)})") from error
     export_html(output)
-    write_json(index, known | {path.name: _key(path, run, parameters)})
+    files.write_json(index, known | {path.name: _key(path, run, parameters)})
     seconds = os.times().elapsed - started
     say(f"{path.stem}: done in {duration(seconds)}")
     return seconds
 
 
-class _Echo:
-    """Passes a kernel's printed lines on to our own output as they come."""
-
-    def write(self, text: str) -> None:
-        """Print without a second line break."""
-        print(text, end="", flush=True)
-
-    def flush(self) -> None:
-        """Do nothing: `write` has flushed."""
-
-
 def _key(path: Path, run: Path, parameters: Mapping[str, Any]) -> str:
-    """What an executed notebook depends on."""
+    """Hash of everything that a notebook depends on."""
     number = path.name[:2]
     before = {stage: outputs_hash(run / stage) for stage in stages_before(number)}
     before |= {name: sha256_of(run / name) for name in FILES_BEFORE.get(number, ())
@@ -99,27 +81,18 @@ def _key(path: Path, run: Path, parameters: Mapping[str, Any]) -> str:
     return sha256_of_value([sha256_of(path), dict(parameters), code_hash(), before])
 
 
-def _refuse_unknown(path: Path, parameters: Mapping[str, Any]) -> None:
-    """papermill only warns about a parameter that the notebook does not have; that is an error."""
-    import papermill
-    known = papermill.inspect_notebook(path)
-    unknown = sorted(set(parameters) - set(known))
-    if unknown:
-        raise StudyError(f"{path.name} has no parameter {unknown[0]!r}; it takes "
-                         f"{', '.join(known)}")
-
-
 def export_html(notebook: Path) -> Path:
-    """The executed notebook as one HTML file that asks nothing of the network."""
+    """Export the executed notebook as one HTML file that works without a network."""
     import nbformat
     from nbconvert import HTMLExporter
 
     from lib.analysis.figures.files import draw_figures
+    from lib.study.notebook_views.formulas import typeset
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
     executed = nbformat.read(notebook, as_version=4)
     draw_figures(executed)
-    executed.metadata.pop("widgets", None)  # of dead progress bars; would load a widget manager
+    executed.metadata.pop("widgets", None)  # dead progress bars, which would load a widget manager
     body, _ = exporter.from_notebook_node(typeset(executed))
     target = notebook.with_suffix(".html")
-    write_text(target, REMOTE_SCRIPT.sub("", body))
+    files.write_text(target, REMOTE_SCRIPT.sub("", body))
     return target

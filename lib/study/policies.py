@@ -1,8 +1,8 @@
-"""The policies of a run, the pools of candidates drawn from them, and the systems that pick.
+"""The policies of a run, the pools of candidates they sampled, and the systems that pick.
 
-A pool holds candidates and their scores; a system is a pool and its picks. Three read one pool: the
-policy itself (first candidate, at the main temperature), Best-of-N (the selector's argmax) and its
-control (a random candidate).
+A pool holds candidates and their scores; a system is a pool and its picks. One pool serves three
+systems: the policy itself (first candidate, at the main temperature), Best-of-N (the selector's
+argmax) and its control (a random candidate).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lib.inference.best_of_n import best_of_n, random_of_n
 from lib.inference.systems import BEST, RANDOM, System
 from lib.runtime.files import Row, read_json, read_jsonl
-from lib.study.pools.pool import Pool, pool_file
+from lib.study.pools.pool import Pool
 from lib.study.profiles import Profile
 from lib.study.run import Study
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 POLICIES = ("base", "sft", "dpo")
-Picks = dict[str, int | None]  # prompt id -> place of the candidate; None: none could be scored
+Picks = dict[str, int | None]  # prompt id -> index of the candidate; None: no candidate has a score
 Pools = dict[Pool, list[Row]]
 
 
 def load_policy(study: Study,
                 policy: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """A policy's model in the run's compute precision, and the tokenizer."""
-    from lib.modeling.loading import load_model, load_tokenizer  # seconds that no plan should take
+    from lib.modeling.loading import load_model, load_tokenizer  # takes seconds to import
     profile, device = study.profile, study.device
     trained = policy != "base"
     name = str(study.path(policy, "model")) if trained else profile.model.name
@@ -43,19 +43,19 @@ def planned_pools(profile: Profile) -> list[Pool]:
 
 
 def planned_deep_pools(profile: Profile) -> list[Pool]:
-    """The pools of the long curve, which only `evaluation.deep_samples` asks for."""
+    """The pools of the long curve; none without `evaluation.deep_samples`."""
     samples = profile.evaluation.deep_samples
     return [Pool(policy, profile.sampling.temperature, samples)
             for policy in ("sft", "dpo")] if samples else []
 
 
 def reranked_pools(profile: Profile) -> list[Pool]:
-    """The pools from which a best candidate is picked."""
+    """The pools with more than one candidate a prompt."""
     return [pool for pool in planned_pools(profile) if pool.samples > 1]
 
 
 def candidates_of(profile: Profile, policy: str) -> int:
-    """Candidates a prompt: N, and one for the base unless the profile reranks it too."""
+    """Candidates a prompt: N, but one for the base model unless the profile reranks it."""
     alone = policy == "base" and not profile.evaluation.rerank_base
     return 1 if alone else profile.sampling.samples
 
@@ -74,13 +74,13 @@ def systems_by_pool(profile: Profile) -> dict[Pool, list[System]]:
 
 
 def system_names(profile: Profile) -> list[str]:
-    """Names of all systems of the run, in the order of the story: the plain policies first."""
+    """Names of all systems of the run, the plain policies first."""
     systems = [system for group in systems_by_pool(profile).values() for system in group]
     return [system.name for system in sorted(systems, key=lambda system: system.rule is not None)]
 
 
 def picks_of(system: System, rows: Sequence[Row], seed: int) -> Picks:
-    """Which candidate of each prompt the system answers with."""
+    """The index of the candidate with which the system answers each prompt."""
     return {row["id"]: _pick(system, row, seed) for row in rows}
 
 
@@ -93,10 +93,10 @@ def _pick(system: System, row: Row, seed: int) -> int | None:
 
 
 def picked_rows(system: System, rows: Sequence[Row], picks: Picks) -> list[Row]:
-    """The system's lines as responses/<system>.jsonl has them; candidates are those of the pool.
+    """The rows of responses/<system>.jsonl, with the pool's candidates.
 
-    Where the selector scored nothing the first candidate stands in for readers and no score is
-    left, so that no judge counts it: see `lib.analysis.comparisons.scoreboard`.
+    Without any score of the selector, readers see the first candidate, and its scores are removed
+    so that no judge counts it: see `lib.analysis.comparisons.scoreboard`.
     """
     offered = slice(0, 1) if system.rule is None else slice(None)
     return [_unscored(row) if picks[row["id"]] is None else
@@ -112,12 +112,12 @@ def _unscored(row: Row) -> Row:
 
 def load_pools(study: Study) -> Pools:
     """Every pool's candidates with their scores, from the run's files."""
-    return {pool: read_jsonl(pool_file(study.path("responses", "pools"), pool))
+    return {pool: read_jsonl(pool.file(study.path("responses", "pools")))
             for pool in planned_pools(study.profile)}
 
 
 def systems_of(study: Study, pools: Mapping[Pool, list[Row]]) -> dict[str, list[Row]]:
-    """Response rows by system, in the order of `system_names`: the pools and picks.json."""
+    """Response rows by system, in the order of `system_names`, from the pools and picks.json."""
     picks = read_json(study.path("responses", "picks.json"))
     rows = {system.name: picked_rows(system, pools[pool], picks[system.name])
             for pool, systems in systems_by_pool(study.profile).items() for system in systems}

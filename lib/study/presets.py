@@ -1,9 +1,9 @@
-"""The four presets: what differs from the defaults of `lib.study.profiles`, and why.
+"""The four presets, as differences from the defaults of `lib.study.profiles`.
 
 smoke: every step of the study in minutes, on a random model; its numbers mean nothing.
-laptop: a real if small study on two CPU cores. Training values were chosen on validation prompts of
-the sample (README, "How the recipe was chosen"), never on the held-out prompts or the audit.
-paper: the values of Qin & Garcia (CS224R 2025), those that equal a default too.
+laptop: a small but real study on two CPU cores. Validation prompts of the sample chose its training
+values (README, "How the recipe was chosen"), never the held-out prompts or the audit.
+paper: the values of Qin & Garcia (CS224R 2025), also those that equal a default.
 t4: the paper within 16 GB; float16, because a T4 has no bfloat16.
 """
 

@@ -1,8 +1,8 @@
 """Profiles: every setting of a run, checked when it is built.
 
 `load_profile` takes a preset's name (smoke, laptop, paper, t4) or a YAML file with `base:` and
-overrides, and settings such as `{"dpo.beta": 0.2}`. An unknown key, a wrong type or an impossible
-value stops with one sentence that names the key, the value and what is allowed.
+overrides, and settings such as `{"dpo.beta": 0.2}`. A setting that cannot be used is one sentence
+with its key, its value and what is allowed.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ from lib.training.settings import DPOSettings, RewardModelSettings, SFTSettings
 
 
 class ProfileError(ValueError):
-    """A profile or a setting that cannot be used, said in one sentence."""
+    """A profile or a setting that cannot be used; the text is one sentence."""
 
 
 @checked
 class ModelSettings:
-    """The policy that is trained, and how it computes."""
+    """The policy's base model, and how it computes."""
 
     name: str = "packaged"  # packaged, smoke, a local folder, or a hub id
     revision: str | None = None  # hub commit; null takes the newest
@@ -37,7 +37,7 @@ class ModelSettings:
 
 @checked
 class RewardSettings:
-    """Which reward model selects among candidates and which one judges; never the same."""
+    """The reward model that selects among candidates, and another one that judges."""
 
     selector: str = "embedded"  # embedded, nemotron, or a classifier: a folder, hub id, id@commit
     judge: str = "embedded"  # embedded heads are fitted on disjoint data for the two roles
@@ -45,8 +45,8 @@ class RewardSettings:
     base_url: str = "https://integrate.api.nvidia.com/v1"  # nemotron: hosted, or your own NIM
     api_model: str = "nvidia/llama-3.1-nemotron-70b-reward"  # nemotron: the name it is served by
     key_variable: str = "NVIDIA_API_KEY"  # nemotron: environment variable that holds the key
-    requests_per_minute: int | None = Field(None, ge=1)  # null: 40 for NVIDIA's, its trial's limit
-    fallback: str = "Skywork/Skywork-Reward-V2-Llama-3.2-1B"  # where nemotron's endpoint is gone
+    requests_per_minute: int | None = Field(None, ge=1)  # null: 40 at NVIDIA, its trial's limit
+    fallback: str = "Skywork/Skywork-Reward-V2-Llama-3.2-1B"  # for a retired nemotron
 
     def __post_init__(self) -> None:
         if self.judge == self.fallback or self.selector == self.judge != "embedded":
@@ -57,13 +57,13 @@ class RewardSettings:
 
 @checked
 class EvaluationSettings:
-    """What is compared on the held-out prompts."""
+    """The comparisons on the held-out prompts."""
 
     prompts: int = Field(64, ge=1)  # seeded, balanced over sources; 200 takes all of the sample's
     temperatures: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         (0.1, 0.25, 0.6, 1.0), min_length=1)  # of DPO's Best-of-N; the paper's
-    deep_samples: int = Field(0, ge=0)  # candidates a prompt for a long curve, 16 or 64; 0: none
-    deep_prompts: int = Field(16, ge=1)  # held-out prompts that get so many, balanced over sources
+    deep_samples: int = Field(0, ge=0)  # candidates a prompt of a long curve, 16 or 64; 0: none
+    deep_prompts: int = Field(16, ge=1)  # held-out prompts of the long curve, balanced over sources
     resamples: int = Field(10_000, ge=1)  # bootstrap resamples over prompts
     rerank_base: bool = False  # N candidates from the base model too, for base+bon and base+random
     probe_prompts: int = Field(32, ge=0)  # validation prompts judged while DPO trains; 0: none
@@ -117,11 +117,6 @@ def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profil
         raise ProfileError(str(error)) from None
 
 
-def profile_from(values: Mapping[str, Any]) -> Profile:
-    """The profile of which `dataclasses.asdict` made `values`."""
-    return build(Profile, values)
-
-
 def _yaml_layers(path: Path) -> list[Mapping[str, Any]]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -138,7 +133,7 @@ def _yaml_layers(path: Path) -> list[Mapping[str, Any]]:
 
 
 def _overlaid(values: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
-    """Values with a layer's put over them; a layer's keys may be dotted, its sections nested."""
+    """Values with a layer's on top; a layer's keys may be dotted, its sections nested."""
     overlaid = dict(values)
     for key, value in layer.items():
         first, _, rest = str(key).partition(".")
@@ -163,7 +158,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def _numbers(value: Any) -> Any:
-    """YAML 1.1 reads 1e-5 as text (it wants 1.0e-5); take such text as the number it is."""
+    """Text such as 1e-5 as a number: YAML 1.1 reads it as text, because it wants 1.0e-5."""
     if isinstance(value, dict):
         return {key: _numbers(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,23 +1,22 @@
-"""A run folder and its stages: made once, skipped when nothing changed, resumed when cut short.
+"""A run folder and its stages: a stage runs once, resumes after an interruption, then is skipped.
 
-A stage is a folder (`data`, `sft`, `dpo`, `rewards`, `responses`, ...) with a manifest.json that is
-written last. Equal parameters and inputs mean that there is nothing to do; other parameters are
-refused, so that one run folder never mixes two studies; changed inputs make it again. One process
-at a time makes a stage.
+A stage is a folder (`data`, `sft`, `dpo`, ...) whose manifest.json is written last. With equal
+parameters and inputs the stage is skipped, with changed inputs it runs again. With other parameters
+it stops, so that one run folder never mixes two studies. One process at a time runs a stage.
 """
 
 import gc
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from lib import ROOT
 from lib.runtime.devices import Device, choose_device, release_memory
 from lib.runtime.errors import cells_so_far, show_sentences
-from lib.runtime.files import read_json, shown, write_json
+from lib.runtime.files import Row, read_json, shown, write_json
 from lib.runtime.lock import HeldError, held
 from lib.runtime.manifest import dotted, outputs_hash, read_manifest, write_manifest
 from lib.runtime.parameters import misspelt
@@ -27,7 +26,7 @@ from lib.study.stages.table import STAGES
 
 
 class StudyError(ValueError):
-    """A run that cannot go on, said in one sentence."""
+    """A run that has to stop; the text is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,11 @@ class Study:
 
 def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, Any] | None = None,
                force: bool = False, **knobs: Any) -> Study:
-    """A notebook's first call: profile and settings checked, run folder named, device printed.
+    """Check profile and settings, choose the run folder and print the device: a notebook's start.
 
-    settings: dotted keys, as `--set` gives them. knobs: a notebook's own parameters with `__` for
-    the dot (`dpo__beta=0.2`); None keeps the profile's value. Raises ProfileError, and StudyError
-    for a parameter that papermill set and the notebook does not have.
+    settings: dotted keys, as in `--set`. knobs: a notebook's own parameters with `__` for the dot
+    (`dpo__beta=0.2`); None keeps the profile's value. Raises ProfileError, and StudyError for a
+    parameter of papermill that the notebook does not have.
     """
     show_sentences()
     if unknown := misspelt(cells_so_far()):
@@ -70,72 +69,74 @@ def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, An
     return study
 
 
-def run_stage(study: Study, name: str, parameters: Mapping[str, Any], inputs: Mapping[str, str],
-              outputs: list[str], work: Callable[[Path], None]) -> Path:
-    """Do `work(folder)` unless the stage is there with equal parameters and inputs; its folder.
+def run_stage(study: Study, name: str, parameters: Mapping[str, Any], outputs: Sequence[str],
+              work: Callable[[Path], None], inputs: Mapping[str, str] | None = None) -> Path:
+    """Call `work(folder)` unless the finished stage has equal parameters and inputs; its folder.
 
-    inputs: name -> hash of what the stage reads. outputs: names inside the folder that must exist.
-    Raises StudyError when the folder was made from other parameters and `force` is off.
+    outputs: names in the folder that must exist. inputs: name -> hash of what the stage reads
+    beside the stages that the table of stages names. Raises StudyError for a folder with other
+    parameters (without `force`), and for an input stage that is not finished.
     """
+    stages = stage_inputs(study, name) if name in STAGES else {}
+    made_from = {"parameters": _plain({"seed": study.profile.seed, **parameters}),
+                 "inputs": {**stages, **(inputs or {})}}
     folder = study.path(name)
-    parameters, inputs = _plain({"seed": study.profile.seed, **parameters}), dict(inputs)
-    if _is_there(study, folder, parameters, inputs, outputs):
+    if _is_finished(study, folder, made_from, outputs):
         return folder
     try:
         with held(study.path(".locks", f"{name}.lock")):
-            if not _is_there(study, folder, parameters, inputs, outputs):  # by now
-                _make(study, folder, parameters, inputs, outputs, work)
+            if not _is_finished(study, folder, made_from, outputs):  # by now
+                _make(study, folder, made_from, outputs, work)
     except HeldError as error:
         raise StudyError(f"{shown(folder)} is being made: {error}; wait until it has ended, or "
                          "choose another run folder") from None
     return folder
 
 
-def _is_there(study: Study, folder: Path, parameters: Mapping[str, Any],
-              inputs: Mapping[str, str], outputs: list[str]) -> bool:
-    """Whether the finished stage can be used; refuses a folder made with other parameters."""
+def _is_finished(study: Study, folder: Path, made_from: Row, outputs: Sequence[str]) -> bool:
+    """Whether the finished stage can be used; raises StudyError for other parameters."""
     manifest = None if study.force else read_manifest(folder)
-    if manifest and manifest["parameters"] != parameters:
-        raise StudyError(f"{shown(folder)} was made with "
-                         f"{_differences(manifest['parameters'], parameters)}; choose another run "
-                         "folder, or force=True (--force) to replace it")
-    there = bool(manifest) and manifest["inputs"] == inputs and all(
+    if manifest and manifest["parameters"] != made_from["parameters"]:
+        raise StudyError(f"{shown(folder)} was made "
+                         f"{_difference(manifest['parameters'], made_from['parameters'])}; choose "
+                         "another run folder, or force=True (--force) to replace it")
+    finished = bool(manifest) and manifest["inputs"] == made_from["inputs"] and all(
         (folder / output).exists() for output in outputs)
-    if there:
+    if finished:
         say(f"{folder.name}: found {shown(folder / 'manifest.json')}, skipped; force=True (or "
             "--force) makes it again")
-    return there
+    return finished
 
 
-def _make(study: Study, folder: Path, parameters: Mapping[str, Any], inputs: Mapping[str, str],
-          outputs: list[str], work: Callable[[Path], None]) -> None:
-    if reason := _not_resumable(study, folder, parameters, inputs):
+def _make(study: Study, folder: Path, made_from: Row, outputs: Sequence[str],
+          work: Callable[[Path], None]) -> None:
+    if reason := _replaced_because(study, folder, made_from):
         say(f"{folder.name}: {reason}")
         shutil.rmtree(folder, ignore_errors=True)
     (folder / "manifest.json").unlink(missing_ok=True)
-    write_json(folder / "begun.json", {"parameters": parameters, "inputs": inputs})
+    write_json(folder / "begun.json", made_from)
     started = time.time()
     work(folder)
     gc.collect()
     release_memory()
-    write_manifest(folder, parameters, inputs, [folder / output for output in outputs], started,
-                   study.device)
+    write_manifest(folder, **made_from, outputs=[folder / output for output in outputs],
+                   started=started, device=study.device)
 
 
-def _not_resumable(study: Study, folder: Path, parameters: Mapping[str, Any],
-                   inputs: Mapping[str, str]) -> str:
-    """Why what lies in the folder is replaced; empty where work goes on with it, or begins."""
+def _replaced_because(study: Study, folder: Path, made_from: Row) -> str:
+    """Why the folder's content is replaced; empty if work begins or resumes."""
     manifest, begun = read_manifest(folder), folder / "begun.json"
     if study.force:
-        return "made again, as asked" if folder.exists() else ""
+        return "made again, because force is set" if folder.exists() else ""
     if manifest:
-        return f"made again, because {_changed(manifest['inputs'], inputs)} changed"
-    known = read_json(begun) if begun.exists() else None
-    if known and known["parameters"] != parameters:
-        return (f"partial work with {_differences(known['parameters'], parameters)} is replaced, "
-                "because it never finished")
-    if known and known["inputs"] != inputs:
-        return f"partial work is replaced, because {_changed(known['inputs'], inputs)} changed"
+        return f"made again, because {_changed(manifest['inputs'], made_from['inputs'])} changed"
+    known = read_json(begun) if begun.exists() else made_from
+    if known["parameters"] != made_from["parameters"]:
+        return (f"partial work {_difference(known['parameters'], made_from['parameters'])} is "
+                "replaced, because it never finished")
+    if known["inputs"] != made_from["inputs"]:
+        changed = _changed(known["inputs"], made_from["inputs"])
+        return f"partial work is replaced, because {changed} changed"
     return ""
 
 
@@ -144,27 +145,29 @@ def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return ", ".join(names) or "an output was missing, so something"
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """In which settings two runs of a stage differ; a version of lib may know other settings."""
     old, new = dotted(before), dotted(now)
-    parts = [f"{key}={old.get(key)!r} (now {new.get(key)!r})"
-             for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    return "; ".join(parts[:4]) + (f" and {len(parts) - 4} more" if len(parts) > 4 else "")
+    if unknown := sorted(old.keys() ^ new.keys()):
+        return (f"by another version of this project, whose settings differ in {unknown[0]}"
+                + (f" and {len(unknown) - 1} more" if unknown[1:] else ""))
+    parts = [f"{key}={old[key]!r} (now {new[key]!r})" for key in sorted(old)
+             if old[key] != new[key]]
+    return f"with {'; '.join(parts[:4])}" + (
+        f" and {len(parts) - 4} more" if len(parts) > 4 else "")
 
 
-def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Dataclasses as dicts and tuples as lists, as they come back from JSON."""
-    def plain(value: Any) -> Any:
-        """One value, and all that it holds."""
-        if hasattr(value, "__dataclass_fields__"):
-            value = asdict(value)
-        if isinstance(value, Mapping):
-            return {key: plain(item) for key, item in value.items()}
-        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
-    return {key: plain(value) for key, value in parameters.items()}
+def _plain(value: Any) -> Any:
+    """Dataclasses as dicts and tuples as lists, as JSON returns them."""
+    if is_dataclass(value):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def stage_hash(study: Study, name: str) -> str:
-    """Hash of a finished stage's outputs; raises StudyError naming the notebook that makes it."""
+    """Hash of a finished stage's outputs; a StudyError names the notebook that makes it."""
     digest = outputs_hash(study.path(name))
     if digest == "absent":
         raise StudyError(f"{shown(study.path(name))} is not finished; run notebook "
@@ -173,10 +176,10 @@ def stage_hash(study: Study, name: str) -> str:
 
 
 def stage_inputs(study: Study, name: str) -> dict[str, str]:
-    """Hashes of the stages that stage `name` reads, as the table of stages has them.
+    """Hashes of the stages that stage `name` reads, by the table of stages.
 
-    Raises StudyError where one that it cannot do without is not finished.
+    Raises StudyError if a necessary one is not finished.
     """
     stage = STAGES[name]
-    there = [other for other in stage.where_made if outputs_hash(study.path(other)) != "absent"]
-    return {other: stage_hash(study, other) for other in (*stage.inputs, *there)}
+    made = [other for other in stage.where_made if outputs_hash(study.path(other)) != "absent"]
+    return {other: stage_hash(study, other) for other in (*stage.inputs, *made)}

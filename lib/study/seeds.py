@@ -1,8 +1,7 @@
-"""The study several times with other seeds: training and sampling again, the prompts the same.
+"""The study repeated with other seeds for training and sampling, on the same prompts.
 
-Seed 0's run is the run folder itself; the others lie in `seeds/<seed>/` inside it. The spread of
-win rates over seeds goes to seeds.json, beside the first run's own sampling interval, and notebook
-05 shows it.
+The first seed's run is the run folder itself; the others are its subfolders `seeds/<seed>/`.
+seeds.json holds the spread of win rates over seeds, for notebook 05.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ FILE = "seeds.json"
 
 
 def seed_runs(study: Study, seeds: int) -> list[Study]:
-    """The study and its repetitions with the following seeds."""
+    """The study, and its repetitions with the next seeds."""
     first = study.profile.seed
     return [study] + [replace(study, profile=replace(study.profile, seed=first + number),
                               folder=study.path("seeds", str(first + number)))
@@ -28,7 +27,7 @@ def seed_runs(study: Study, seeds: int) -> list[Study]:
 
 
 def summarise_seeds(study: Study, studies: Sequence[Study]) -> None:
-    """Write seeds.json: for every comparison the rate of each seed, their spread, one interval."""
+    """Write seeds.json: each comparison's rates by seed, their spread, and the first interval."""
     rates = read_json(study.path("results.json"))["win_rates"]
     pairs = list(dict.fromkeys((row["a"], row["b"]) for row in rates))
     rows = win_rates_over_seeds([load_systems(one) for one in studies], ROLES, pairs)
@@ -41,7 +40,7 @@ def summarise_seeds(study: Study, studies: Sequence[Study]) -> None:
 
 
 def known_seeds(study: Study) -> list[Row]:
-    """The rows of seeds.json; none where one seed was run, or a run has other answers by now.
+    """The rows of seeds.json; none after a single seed, or if a run's answers have changed.
 
     The runs of the other seeds may have been deleted.
     """
@@ -54,5 +53,5 @@ def known_seeds(study: Study) -> list[Row]:
 
 
 def _first(row: Row) -> Row:
-    """The first seed's own rate and its interval over prompts alone."""
+    """The first seed's rate and its interval over prompts."""
     return {"first": row["win_rate"], "first_low": row["ci_low"], "first_high": row["ci_high"]}

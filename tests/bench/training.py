@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 import torch
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from lib.data.curation import curate_preferences, curate_sft
+from lib.data.curation import curate
 from lib.data.formats import read_rows
 from lib.data.parquet import to_trl
 from lib.data.schema import convert, preference_row, sft_row
@@ -98,10 +98,10 @@ def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     tokenizer = load_tokenizer(_named(options))
     raw = read_rows(options.data)
     if "chosen" in raw[0]:
-        rows, _ = curate_preferences(convert(raw, preference_row, options.data), tokenizer,
+        rows, _ = curate(convert(raw, preference_row, options.data), tokenizer,
                                      options.max_length)
     else:
-        rows, _ = curate_sft(convert(raw, sft_row, options.data), tokenizer, options.max_length)
+        rows, _ = curate(convert(raw, sft_row, options.data), tokenizer, options.max_length)
     needed = options.steps * options.batch
     if len(rows) < needed:
         raise SystemExit(f"{options.data} has {len(rows)} usable rows; {needed} are needed")

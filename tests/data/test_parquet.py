@@ -50,7 +50,7 @@ def test_our_own_file_can_be_the_source_of_the_next_run(tmp_path: Path) -> None:
 
 
 def test_nothing_to_write_unknown_columns_and_damage_are_told_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="no rows are left to write"):
+    with pytest.raises(FileError, match="there are no rows to write"):
         write_parquet([], tmp_path / "a.parquet")
     with pytest.raises(FileError, match="have columns id, text; expected those of"):
         write_parquet([{"id": "1", "text": "a"}], tmp_path / "a.parquet")

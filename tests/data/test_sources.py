@@ -91,7 +91,7 @@ def test_a_choice_of_rows_is_seeded_and_without_repetition() -> None:
 
 def test_more_rows_than_there_are_means_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(load_sft(DataSettings(sft_rows=1000), 0)) == 320
-    assert "1,000 rows were asked for and 320 are there" in capsys.readouterr().out
+    assert "1,000 rows are set and 320 are there" in capsys.readouterr().out
 
 
 def test_hub_datasets_become_our_rows(hub: DataSettings) -> None:

@@ -73,5 +73,5 @@ def test_held_out_subsets_are_balanced_nested_and_in_order() -> None:
 
 @pytest.mark.parametrize("n", [0, 79])
 def test_a_subset_larger_than_the_set_is_refused(n: int) -> None:
-    with pytest.raises(ValueError, match=f"{n} held-out prompts were asked for; use 1 to 78"):
+    with pytest.raises(ValueError, match=f"{n} held-out prompts are set; use 1 to 78"):
         held_out_subset(rows({"a": 78}), n, 0)

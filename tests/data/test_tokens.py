@@ -8,7 +8,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast as Tokenizer
 
 from lib.data import tokens
-from lib.data.curation import curate_preferences, curate_sft
+from lib.data.curation import curate
 from lib.data.parquet import TOKENS, read_parquet, write_parquet
 from lib.data.settings import DataSettings
 from lib.data.sources import load_preferences, load_sft
@@ -21,9 +21,8 @@ from lib.training.sft import encode_sft
 LIMIT = 80  # tokens; cuts some rows
 
 
-def rows_of(curate: Callable[..., tuple[list[Row], Any]], tokenizer: Tokenizer) -> list[Row]:
+def rows_of(load: Callable[..., list[Row]], tokenizer: Tokenizer) -> list[Row]:
     settings = DataSettings(sft_rows=20, preference_rows=20)
-    load = load_sft if curate is curate_sft else load_preferences
     return curate(load(settings, 0), tokenizer, 200)[0]
 
 
@@ -31,20 +30,20 @@ def bare(rows: list[Row]) -> list[Row]:
     return [{name: value for name, value in row.items() if name not in TOKENS} for row in rows]
 
 
-@pytest.mark.parametrize(("curate", "encode"), [
-    (curate_sft, encode_sft), (curate_preferences, encode_pairs),
-    (curate_preferences, encode_reward_pairs)])
+@pytest.mark.parametrize(("load", "encode"), [
+    (load_sft, encode_sft), (load_preferences, encode_pairs),
+    (load_preferences, encode_reward_pairs)])
 def test_stored_ids_are_those_that_training_computes(
-        curate: Callable[..., Any], encode: Callable[..., Any], smollm: Tokenizer,
+        load: Callable[..., Any], encode: Callable[..., Any], smollm: Tokenizer,
         tmp_path: Path) -> None:
-    write_parquet(rows_of(curate, smollm), tmp_path / "rows.parquet")
+    write_parquet(rows_of(load, smollm), tmp_path / "rows.parquet")
     stored = read_parquet(tmp_path / "rows.parquet")
     assert encode(stored, smollm, LIMIT) == encode(bare(stored), smollm, LIMIT)
 
 
 def test_stored_ids_are_not_computed_again(smollm: Tokenizer,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    stored, asked = rows_of(curate_preferences, smollm), []
+    stored, asked = rows_of(load_preferences, smollm), []
     encode_prompt = tokens.encode_prompt
     monkeypatch.setattr(tokens, "encode_prompt",
                         lambda *given: asked.append(given) or encode_prompt(*given))
@@ -55,5 +54,5 @@ def test_stored_ids_are_not_computed_again(smollm: Tokenizer,
 
 
 def test_ids_of_another_tokenizer_are_not_used(smollm: Tokenizer) -> None:
-    stored, other = rows_of(curate_preferences, smollm), load_tokenizer("smoke")
+    stored, other = rows_of(load_preferences, smollm), load_tokenizer("smoke")
     assert encode_pairs(stored, other, LIMIT) == encode_pairs(bare(stored), other, LIMIT)

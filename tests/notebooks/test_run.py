@@ -101,11 +101,6 @@ def test_a_run_folder_from_other_parameters_is_refused(run: Path) -> None:
     assert (run / "dpo" / "manifest.json").read_text() == before
 
 
-def test_a_parameter_that_the_notebook_does_not_have_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="01_data.ipynb has no parameter 'profil'; it takes"):
-        run_notebook(NOTEBOOKS / "01_data.ipynb", tmp_path, {"profil": "smoke"}, force=False)
-
-
 def test_a_notebook_run_out_of_order_says_what_to_run_first(tmp_path: Path) -> None:
     done = study(tmp_path / "run", "--only", "02")
     assert done.returncode == 2

@@ -26,7 +26,7 @@ def test_a_system_without_resource_and_sysconf_opens_a_study_and_checks_it(
 
 
 @pytest.mark.parametrize(("flags", "reason"), [
-    ("", "it is not known here whether the processor has native bfloat16"),
+    ("", "nothing here says whether the processor has native bfloat16"),
     ("avx2", "the processor has no native bfloat16"),
     ("avx512_bf16", "bfloat16: the processor multiplies it natively")])
 def test_the_reason_for_a_precision_says_no_more_than_is_known(

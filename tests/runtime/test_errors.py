@@ -37,7 +37,7 @@ def test_an_interrupted_stage_says_how_it_goes_on(
         shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
     assert not shell.run_cell(INTERRUPTED).success
     assert capsys.readouterr().out.strip() == (
-        "interrupted; run the cell again to go on from the last checkpoint")
+        "interrupted; run the cell again to resume from the last checkpoint")
 
 
 def test_any_other_error_keeps_its_traceback(shell: InteractiveShell,

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT
+from lib.runtime.settings import build
 from lib.study.planning.requirements import answers_of
 from lib.study.presets import PRESETS
-from lib.study.profiles import ProfileError, load_profile, parse_setting, profile_from
+from lib.study.profiles import Profile, ProfileError, load_profile, parse_setting
 from lib.study.reward_models.remote import api_settings
 
 
@@ -159,7 +160,7 @@ def test_a_setting_by_its_last_word_alone_is_answered_with_where_it_belongs() ->
 
 def test_a_profile_survives_the_file_through_which_it_reaches_another_process() -> None:
     profile = load_profile("paper", {"evaluation.temperatures": [0.25, 1]})
-    assert profile_from(json.loads(json.dumps(asdict(profile)))) == profile
+    assert build(Profile, json.loads(json.dumps(asdict(profile)))) == profile
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("0[1-5]*.ipynb")),

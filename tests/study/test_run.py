@@ -36,8 +36,8 @@ class Work:
 
 def make(study: Study, work: Work, parameters: dict | None = None,
          inputs: dict | None = None) -> Path:
-    return run_stage(study, "stage", parameters or {"a": 1}, inputs or {"data": "x"}, ["out.txt"],
-                     work)
+    return run_stage(study, "stage", parameters or {"a": 1}, ["out.txt"], work,
+                     inputs or {"data": "x"})
 
 
 def test_an_unchanged_stage_is_skipped_with_one_line_that_says_how_to_force_it(
@@ -61,6 +61,14 @@ def test_other_parameters_are_refused_by_name_and_nothing_is_lost(study: Study) 
     with pytest.raises(StudyError, match=r"beta=0\.1 \(now 0\.2\); choose another run folder"):
         make(study, Work("other"), {"beta": 0.2, "same": (1, 2)})
     assert (folder / "out.txt").read_text() == "made"
+
+
+def test_a_folder_from_before_a_setting_existed_says_so_and_what_to_do(study: Study) -> None:
+    make(study, Work(), {"dpo": {"beta": 0.1}})
+    with pytest.raises(StudyError, match=r"was made by another version of this project, whose "
+                                         r"settings differ in dpo\.loss; choose another run folder,"
+                                         r" or force=True \(--force\) to replace it"):
+        make(study, Work("new"), {"dpo": {"beta": 0.1, "loss": "dpo"}})
 
 
 def test_changed_inputs_make_it_again_and_say_which(
@@ -108,7 +116,7 @@ def work(folder):
     (folder / "out.txt").write_text("made")
     print("working", flush=True)
     time.sleep(60)
-run_stage(open_study("smoke", sys.argv[1]), "stage", {"a": 1}, {"data": "x"}, ["out.txt"], work)
+run_stage(open_study("smoke", sys.argv[1]), "stage", {"a": 1}, ["out.txt"], work, {"data": "x"})
 """
 
 
@@ -225,7 +233,7 @@ def test_ctrl_c_is_one_sentence_that_says_how_to_go_on(
         raise KeyboardInterrupt
     monkeypatch.setattr(runner, "_run", interrupted)
     assert main([]) == 130
-    assert capsys.readouterr().err == "interrupted; the same line again goes on from here\n"
+    assert capsys.readouterr().err == "interrupted; run the same command again to resume\n"
 
 
 def test_a_run_ends_with_what_took_long_where_to_look_and_the_main_result(study: Study) -> None:

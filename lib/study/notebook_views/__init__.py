@@ -1,1 +1,1 @@
-"""What notebooks look at: examples, answers in the viewers, the playground."""
+"""What notebooks show: examples, lessons, answers in the viewers, the playground."""

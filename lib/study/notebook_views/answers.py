@@ -1,7 +1,7 @@
-"""The run's answers in the viewers: compare, candidates, blind vote; live panels or the page.
+"""The run's answers in the viewers, as live panels or as a page: compare, candidates, blind vote.
 
-Every viewer reads one collection of all systems. The judge decides who won; the selector, which
-picked the answers, stands beside it.
+Every viewer reads one collection of all systems. The judge decides who wins; viewers also show the
+selector's scores.
 """
 
 from pathlib import Path
@@ -20,17 +20,17 @@ JUDGES = ("judge",)
 
 
 def read_answers(study: Study) -> Collection:
-    """All systems' answers to the held-out prompts, joined; the judge's scores come first."""
+    """All systems' answers to the held-out prompts; the judge's scores come first."""
     return join(load_systems(study), load_part(study, "heldout"), JUDGES)
 
 
 def main_pair(study: Study) -> tuple[str, str]:
-    """The comparison that a reader meets first: DPO, and DPO with Best-of-N."""
+    """The comparison that viewers open with: DPO, and DPO with Best-of-N."""
     return "dpo", system_at_main(study.profile, "dpo").name
 
 
 def show_comparison(study: Study, answers: Collection) -> None:
-    """Write figures/compare.html; show it, or the live panel where a person has a kernel."""
+    """Write figures/compare.html, and show it, or the live panel in a live notebook."""
     a, b = main_pair(study)
     page = write_page(answers, study.path("figures", "compare.html"), a=a, b=b)
     if is_live():
@@ -40,9 +40,9 @@ def show_comparison(study: Study, answers: Collection) -> None:
 
 
 def show_ballot(study: Study, answers: Collection) -> None:
-    """Show the blind vote between DPO and DPO with Best-of-N; any other two can be chosen.
+    """Show the blind vote, at first between DPO and DPO with Best-of-N.
 
-    Headless, how many votes the run has: the page above votes too.
+    A headless run prints its number of votes; its page can collect votes too.
     """
     a, b = main_pair(study)
     path = votes_path(study, answers)
@@ -54,9 +54,9 @@ def show_ballot(study: Study, answers: Collection) -> None:
 
 
 def votes_path(study: Study, answers: Collection) -> Path:
-    """The votes on these very texts; other answers get a file of their own.
+    """The file of the votes on exactly these answers.
 
-    A vote names its prompt and systems, not their words, so that it would be counted for an answer
-    that nobody has read.
+    A vote names its prompt and systems, not their texts; one file for all runs would count a vote
+    for answers that its reader never saw.
     """
     return study.path("votes", f"{answers.key}.jsonl")

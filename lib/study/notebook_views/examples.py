@@ -1,4 +1,4 @@
-"""What notebooks show of a run's rows: token lengths, one masked example, a few answers."""
+"""Examples of a run for notebooks: token lengths, one masked conversation, a few answers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from lib.study.stages.probe import probe_prompts
 
 
 def token_lengths(study: Study) -> dict[str, tuple[list[int], int]]:
-    """Tokens of every conversation and of every prompt with one answer, uncut, and their limit."""
+    """Untruncated lengths in tokens of all conversations and pairs, with their limits."""
     pairs, limits = load_part(study, "preferences"), study.profile.data
     lengths = {"SFT conversations": ([len(row["input_ids"]) for row in load_part(study, "sft")],
                                      limits.max_length)}
@@ -28,7 +28,7 @@ def token_lengths(study: Study) -> dict[str, tuple[list[int], int]]:
 
 
 def masked_example(study: Study, turns: int = 2) -> tuple[list[str], list[int]]:
-    """Tokens as text and their response mask, of the shortest training row with `turns` turns."""
+    """Tokens as text and response mask of the shortest training row with `turns` turns."""
     tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
     rows = load_part(study, "sft")
     fitting = [row for row in rows if len(row["messages"]) == turns] or rows
@@ -40,28 +40,28 @@ def masked_example(study: Study, turns: int = 2) -> tuple[list[str], list[int]]:
 def answers_side_by_side(study: Study, policies: Sequence[str], prompts: int = 3) -> list[Row]:
     """Greedy answers of several policies to a few validation prompts: {"prompt", policy: text}.
 
-    They are kept in the run folder (examples.json) until the model, the prompts or the settings
-    change. An answer that was cut off ends in an ellipsis.
+    examples.json keeps them until the model, the prompts or the settings change. A truncated answer
+    ends in an ellipsis.
     """
-    asked = probe_prompts(study)[:prompts]
+    chosen = probe_prompts(study)[:prompts]
     settings = replace(study.profile.sampling, samples=1, temperature=0.0, max_new_tokens=min(
         80, study.profile.sampling.max_new_tokens))
-    rows = [{"prompt": prompt["prompt"]} for prompt in asked]
-    for policy in policies if asked else ():
-        for row, text in zip(rows, _answers(study, policy, asked, settings), strict=True):
+    rows = [{"prompt": prompt["prompt"]} for prompt in chosen]
+    for policy in policies if chosen else ():
+        for row, text in zip(rows, _answers(study, policy, chosen, settings), strict=True):
             row[policy] = text
     return rows
 
 
-def _answers(study: Study, policy: str, asked: Sequence[Row],
+def _answers(study: Study, policy: str, chosen: Sequence[Row],
              settings: SamplingSettings) -> list[str]:
-    """One policy's answers, sampled or as examples.json has them."""
+    """One policy's answers, sampled or from examples.json."""
     path, dtype = study.path("examples.json"), str(study.device.dtype)
     known = read_json(path) if path.exists() else {}
-    key = sha256_of_value([_weights(study, policy), dtype, settings.deciding(), list(asked)])
+    key = sha256_of_value([_weights(study, policy), dtype, settings.deciding(), list(chosen)])
     if known.get(policy, {}).get("key") != key:
         model, tokenizer = load_policy(study, policy)
-        rows = sample(model, tokenizer, asked, settings, description=f"{policy} answers")
+        rows = sample(model, tokenizer, chosen, settings, description=f"{policy} answers")
         texts = [shown_answer(answer) for row in rows for answer in row["candidates"]]
         known |= {policy: {"key": key, "texts": texts}}
         write_json(path, known)
@@ -69,7 +69,7 @@ def _answers(study: Study, policy: str, asked: Sequence[Row],
 
 
 def _weights(study: Study, policy: str) -> str:
-    """What tells a policy's weights from others'."""
+    """The identity of a policy's weights."""
     model = study.profile.model
     return (sha256_of_value([model_hash(resolve_model(model.name)), model.revision])
             if policy == "base" else stage_hash(study, policy))

@@ -1,6 +1,6 @@
-"""Formulas of a notebook as MathML, which browsers typeset without a script or a network.
+"""Formulas as MathML, which browsers typeset without a script or a network.
 
-JupyterLab and GitHub typeset `$...$` themselves; an exported page would have to load MathJax.
+JupyterLab and GitHub typeset `$...$` themselves; an exported page would need MathJax.
 """
 
 import re

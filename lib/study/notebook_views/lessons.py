@@ -1,7 +1,7 @@
-"""What notebooks 01 to 05 need beside the plain functions: models, small tables, exercise checks.
+"""Models, small tables and exercise checks for notebooks 01 to 05.
 
-A `check_...` function runs a student's function on real numbers, compares it with the study's own,
-and says in a sentence whether it is right or what it computed instead.
+A `check_...` function calls a student's function on real numbers, compares the result with the
+study's function, and says in a sentence whether it is right or which mistake it shows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ CONVERSATION = [{"role": "user", "content": "Name a prime number."},
 def load_plain_model(study: Study, policy: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A policy (base, sft or dpo) in float32 with transformers' own attention, and its tokenizer.
 
-    This is the model as `lib.training.plain` takes it: padded batches, no packed rows.
+    `lib.training.plain` needs it so, for its padded batches.
     """
     exact = replace(study.profile.model, precision="float32")
     model, tokenizer = load_policy(
@@ -55,7 +55,7 @@ def load_plain_model(study: Study, policy: str) -> tuple[PreTrainedModel, PreTra
 
 
 def packed_answer_logps(model: PreTrainedModel, sequences: Sequence[Tokens]) -> Tensor:
-    """What `plain.answer_logps` gives, computed on one packed row as training does it, [batch]."""
+    """`plain.answer_logps`, computed on one packed row as in training, [batch]."""
     row = collate([SharedPrompt((), (tuple(ids),), (tuple(mask),)) for ids, mask in sequences],
                   model.device)
     use_packed_attention(model)
@@ -67,7 +67,7 @@ def packed_answer_logps(model: PreTrainedModel, sequences: Sequence[Tokens]) -> 
 
 def token_rows(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], mask: Sequence[int],
                **columns: Sequence[float]) -> list[Row]:
-    """One row a token: its place, id, text and mask, and further columns of the same length."""
+    """One row a token: its place, id, text, mask, and further columns of the same length."""
     values = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return [{"place": place, "id": token, "token": repr(tokenizer.decode([token])), "mask": learned}
             | more for place, (token, learned, more) in enumerate(zip(
@@ -76,7 +76,7 @@ def token_rows(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], mask: Seq
 
 def log_ratios(policy: nn.Module, reference: nn.Module,
                answers: Mapping[str, Tokens]) -> list[Row]:
-    """Log-probability of each answer under policy and reference, and what the policy gained."""
+    """Log-probability of each answer under policy and reference, and their difference."""
     with torch.no_grad():
         both = {name: [answer_logps(model, [answer]).item() for model in (policy, reference)]
                 for name, answer in answers.items()}
@@ -87,7 +87,7 @@ def log_ratios(policy: nn.Module, reference: nn.Module,
 def training_rows(study: Study, stage: str, part: str) -> list[Row]:
     """The hyper-parameters of a stage: {"setting", "value", "meaning"}.
 
-    stage: sft, dpo or dpo_other. part: the data part that it trains on.
+    stage: sft, dpo or dpo_other. part: its training data.
     """
     settings, rows = getattr(study.profile, stage), len(load_part(study, part))
     steps = len(step_batches([[row] for row in range(rows)], settings, study.profile.seed))
@@ -109,14 +109,14 @@ def training_rows(study: Study, stage: str, part: str) -> list[Row]:
 
 
 def differing_rows(first: Sequence[Row], second: Sequence[Row]) -> list[Row]:
-    """Settings that two stages do not share: {"setting", "first", "second"}."""
+    """Settings in which two stages differ: {"setting", "first", "second"}."""
     return [{"setting": one["setting"], "first": one["value"], "second": other["value"]}
             for one, other in zip(first, second, strict=True) if one["value"] != other["value"]]
 
 
 def check_response_mask(function: Callable[[Pieces], Sequence[int] | None],
                         tokenizer: PreTrainedTokenizerBase) -> Markdown:
-    """Exercise of notebook 01: the mask of a conversation with two answers, from its pieces."""
+    """Exercise of notebook 01: the response mask of a conversation, from its pieces."""
     encoded = encode_conversation(tokenizer, CONVERSATION, None)
     expected = encoded.response_mask
     pieces = _pieces(encoded.input_ids, expected)
@@ -139,7 +139,7 @@ def check_response_mask(function: Callable[[Pieces], Sequence[int] | None],
 
 
 def _pieces(ids: Sequence[int], mask: Sequence[int]) -> Pieces:
-    """A conversation cut where reading turns to answering, each answer's end by itself."""
+    """A conversation cut into prompts, answers and end-of-turn tokens."""
     pieces: Pieces = []
     for learned, run in groupby(zip(ids, mask, strict=True), key=lambda pair: pair[1]):
         tokens = [token for token, _ in run]
@@ -150,15 +150,13 @@ def _pieces(ids: Sequence[int], mask: Sequence[int]) -> Pieces:
 
 def check_window_loss(
         function: Callable[[list[tuple[np.ndarray, np.ndarray]]], float | None]) -> Markdown:
-    """Exercise of notebook 02: one loss of several micro-batches, every token weighing the same."""
+    """Exercise of notebook 02: one loss of several micro-batches; tokens weigh equally."""
     batches = [(np.array([-2.3, -1.7, -3.1, -9.9]), np.array([1, 1, 1, 0])),
                (np.array([-9.9, -0.4]), np.array([0, 1]))]
-    found = function(batches)
-    if found is None:
-        return UNANSWERED
     logps, mask = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     right = sft_loss(logps, mask).item()
-    return _compared(found, right, "as in training, a token weighs the same wherever it stands", {
+    praise = "as in training, a token weighs the same wherever it stands"
+    return _compared(function(batches), right, praise, {
         "it averages the micro-batches' averages, so that the lonely token counts as three":
             np.mean([sft_loss(*batch) for batch in batches]),
         "the sign is wrong: the loss is minus the log-probability": -right,
@@ -171,11 +169,8 @@ def check_dpo_loss(function: Callable[..., ArrayLike | None]) -> Markdown:
     chosen, rejected = np.array([-20.0, -18.0, -22.0, -30.0]), np.array([-20.0, -22, -18, -45])
     four = (chosen, rejected, np.array([-20.0, -19, -21, -24]), np.array([-21.0, -20, -20, -26]))
     beta, zeros = 0.1, np.zeros(4)
-    found = function(*four, beta)
-    if found is None:
-        return UNANSWERED
     right = dpo_loss(*four, beta)
-    return _compared(found, right, "as in training, one loss a pair", {
+    return _compared(function(*four, beta), right, "as in training, one loss a pair", {
         "the reference is left out; take what the policy gained over it":
             dpo_loss(chosen, rejected, zeros, zeros, beta),
         "chosen and rejected are exchanged": dpo_loss(*(four[i] for i in (1, 0, 3, 2)), beta),
@@ -189,10 +184,8 @@ def check_curve(function: Callable[[np.ndarray, np.ndarray], ArrayLike | None]) 
     """Exercise of notebook 04: the unbiased curve of the best of n, from scores of six answers."""
     proxy = np.array([0.4, -1.2, 2.0, 0.1, -0.3, 1.1])
     gold = np.array([0.2, -0.4, 1.3, 0.9, -1.5, 0.3])
-    found = function(proxy, gold)
-    if found is None:
-        return UNANSWERED
-    return _compared(found, best_of_n_curve(proxy, gold), "the mean over all subsets of each n", {
+    right = best_of_n_curve(proxy, gold)
+    return _compared(function(proxy, gold), right, "the mean over all subsets of each n", {
         "gold is not sorted by the proxy": best_of_n_curve(np.arange(6.0), gold),
         "it is sorted by gold; the selector sees the proxy only": best_of_n_curve(gold, gold),
         "it picks the lowest proxy; sort from the lowest to the highest":
@@ -202,15 +195,13 @@ def check_curve(function: Callable[[np.ndarray, np.ndarray], ArrayLike | None]) 
 
 
 def check_win_rate(function: Callable[[np.ndarray, np.ndarray], float | None]) -> Markdown:
-    """Exercise of notebook 05: a win rate with a tie and with answers that were not scored."""
+    """Exercise of notebook 05: a win rate with a tie and with missing scores."""
     ours = np.array([2.1, 0.3, 1.0, -0.2, np.nan, 0.8])
     theirs = np.array([1.4, 0.9, 1.0, np.nan, -0.5, 0.1])
-    found = function(ours, theirs)
-    if found is None:
-        return UNANSWERED
     kept = ~np.isnan(ours + theirs)
     wins, ties = (ours > theirs).sum(), (ours == theirs).sum()
-    return _compared(found, win_rate(ours, theirs), "two wins, one tie and a loss of four", {
+    right = win_rate(ours, theirs)
+    return _compared(function(ours, theirs), right, "two wins, one tie and a loss of four", {
         "a tie counts half a win, not nothing": wins / kept.sum(),
         "a tie counts half a win, not a whole one": (wins + ties) / kept.sum(),
         "prompts without both scores are missing; it counts them as losses":
@@ -227,9 +218,11 @@ def judged_outcomes(study: Study, a: str, b: str) -> np.ndarray:
     return outcomes[~np.isnan(outcomes)]
 
 
-def _compared(found: ArrayLike, right: ArrayLike, praise: str,
+def _compared(found: ArrayLike | None, right: ArrayLike, praise: str,
               mistakes: Mapping[str, ArrayLike]) -> Markdown:
-    """Right, a mistake that is known by its numbers, or the numbers themselves."""
+    """Right, a mistake recognised by its numbers, or the numbers; None is unanswered."""
+    if found is None:
+        return UNANSWERED
     found = np.asarray(found, dtype=float)
     if _same(found, right):
         return _right(f"{np.round(right, 3)}, {praise}")

@@ -1,7 +1,7 @@
 """The playground: the run's policies answer a typed prompt, step by step.
 
-The panel (`lib.viewers.playground`) asks for answers and for their scores; here both come from the
-run's own models, each loaded when it is first wanted and kept while the panel is the newest.
+The panel (`lib.viewers.playground`) asks for answers and scores; the run's models give both. Each
+model loads at its first use.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from lib.viewers.playground import Question, show_playground
 
 
 def show_play(study: Study) -> None:
-    """Show the playground with the profile's sampling settings; headless, one sentence."""
+    """Show the playground with the profile's sampling settings; headless, print a sentence."""
     sampling = study.profile.sampling
     show_playground(Players(study), POLICIES, temperature=sampling.temperature,
                     top_k=sampling.top_k or 0, n=sampling.samples)
@@ -31,7 +31,7 @@ class Players:
         self.study, self.sampling = study, study.profile.sampling
         self.policies: dict[str, tuple] = {}
         self.scorer: Scorer | None = None
-        self.seeds = count(study.profile.seed)  # asking again draws other answers
+        self.seeds = count(study.profile.seed)  # the same question again samples other answers
 
     def load(self, system: str) -> None:
         """Load the policy, once."""
@@ -39,7 +39,7 @@ class Players:
             self.policies[system] = load_policy(self.study, system)
 
     def limit(self, system: str, prompt: str) -> int | None:
-        """The limit in tokens to which the prompt is cut, None where it fits."""
+        """The limit in tokens to which the prompt is cut; None if it fits."""
         limit = self.sampling.max_prompt_tokens
         return limit if encode_within(self.policies[system][1], _row(prompt), limit)[1] else None
 
@@ -51,7 +51,7 @@ class Players:
         return generate_stream(*self.policies[system], _row(question.prompt), settings, stopped)
 
     def score(self, prompt: str, texts: Sequence[str]) -> dict[str, list[float | None]]:
-        """Scores of each answer, the selector's first: it chooses."""
+        """Scores of each answer, the selector's first, which chooses."""
         if self.scorer is None:
             self.scorer = Scorer(self.study)
         scores = self.scorer.score([conversation(prompt, text) for text in texts])

@@ -1,7 +1,7 @@
 """The source of a function that a cell calls, highlighted, right below the cell.
 
-The colours are the theme's own where there is one (JupyterLab and the HTML export, dark and light);
-elsewhere weight and slant alone mark the words. A reader without HTML gets the plain text.
+JupyterLab and the HTML export use the theme's colours, dark or light; other viewers show bold and
+italic words only, and a reader without HTML gets plain text.
 """
 
 import inspect
@@ -28,7 +28,7 @@ FRAME = ("font-family:var(--jp-code-font-family,monospace);font-size:var(--jp-co
 
 
 def show_source(*functions: Callable[..., object]) -> None:
-    """Display the source of each function with the file and line where it stands."""
+    """Display the source of each function with its file and line."""
     for function in functions:
         source, place = inspect.getsource(function).rstrip(), _place(function)
         html = (f'<div style="font-size:85%">{escape(place)}</div>'
@@ -37,7 +37,7 @@ def show_source(*functions: Callable[..., object]) -> None:
 
 
 def highlighted(source: str) -> str:
-    """Python source as HTML whose words carry their own style; everything is escaped."""
+    """Python source as escaped HTML with inline styles."""
     return "".join(_word(kind, text) for kind, text in PythonLexer(
         stripnl=False, ensurenl=False).get_tokens(source))
 

@@ -1,1 +1,1 @@
-"""Before a run: what it will take on this machine, and what would stop it."""
+"""Before a run: its time, memory, disk and cost on this machine, and what would stop it."""

@@ -1,8 +1,7 @@
-"""Whether everything that a run fetches lets it in, asked once before hours of work depend on it.
+"""One question to every service of a run, before hours of work depend on the answer.
 
-The reward API gets one call; of each model the configuration and the tokenizer are fetched, of each
-data set the first row, which must have the schema that the study reads. What a finished stage has
-used up is not asked for again.
+The reward API gets one call. The hub is asked for each model's configuration and tokenizer and for
+each data set's first row, which must fit the study's schema. Finished stages need nothing more.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,21 +18,22 @@ from lib.inference.rewards.remote.nemotron import NemotronRewardModel
 from lib.modeling.loading import ModelError, check_model, named_revision
 from lib.runtime.files import FileError
 from lib.runtime.progress import say
+from lib.study.planning.preflight import uses_api
 from lib.study.profiles import Profile, ProfileError
-from lib.study.reward_models.remote import api_settings, cached_api_scores
+from lib.study.reward_models.api import api_settings, cached_api_scores
 from lib.study.run import Study
 
-PATIENCE = 20.0  # seconds that the checks before a run may take, each kind of them
-MADE_HERE = ("packaged", "smoke", "embedded", "nemotron")  # names that no hub is asked for
+PATIENCE = 20.0  # seconds for the call to the API, and as many for all questions to the hub
+MADE_HERE = ("packaged", "smoke", "embedded", "nemotron")  # models that the hub does not have
 
 Check = tuple[str, Callable[[], None]]
 
 
 def check_access(study: Study) -> None:
-    """Ask the API, then the hub, for what this run will fetch; says what takes another's place.
+    """Ask the API, then the hub, for what this run will fetch.
 
-    Raises ProfileError, one sentence, for what cannot be had: a key, an address, a gated
-    repository, a revision that is not there, a data set with other columns.
+    Raises ProfileError, one sentence, for a wrong key or address, a gated repository, a revision
+    that does not exist, a data set with other columns.
     """
     check_api(study.profile, cached_api_scores(study))
     started, answers = monotonic(), [(name, _begun(check)) for name, check in _checks(study)]
@@ -41,19 +41,18 @@ def check_access(study: Study) -> None:
         try:
             answer.result(max(0.0, PATIENCE - (monotonic() - started)))
         except TimeoutError:
-            say(f"{name} did not answer within {PATIENCE:.0f} s and is not checked; going on")
+            say(f"{name} did not answer within {PATIENCE:.0f} s; the run starts without this check")
         except (ModelError, HubError, SchemaError, FileError) as error:
             raise ProfileError(str(error)) from error
 
 
 def check_api(profile: Profile, cached: int = 0) -> None:
-    """One call with the run's key and address; says so where the endpoint is gone.
+    """Make one call with the run's key and address; print a line if the endpoint is gone.
 
-    cached: scores of this API that the run has already. Raises ProfileError, one sentence, for a
-    key or an address with which no call can succeed, unless there are some: the run may need no
-    more.
+    cached: scores of this API that the run already has. Without any, a key or an address with which
+    no call can succeed raises ProfileError; with some, the run may need no more.
     """
-    if "nemotron" not in (profile.rewards.selector, profile.rewards.judge):
+    if not uses_api(profile):
         return
     quick = replace(api_settings(profile.rewards), timeout=PATIENCE, attempts=1)
     try:
@@ -63,11 +62,11 @@ def check_api(profile: Profile, cached: int = 0) -> None:
     except ApiStoppedError as error:
         if not cached:
             raise ProfileError(str(error)) from error
-        say(f"{error}; going on with {cached} cached scores")
+        say(f"{error}; the run uses {cached} cached scores")
 
 
 def _checks(study: Study) -> Iterator[Check]:
-    """What is still to be fetched, by name."""
+    """What the run still has to fetch, by name."""
     profile = study.profile
     if study.force or not study.path("data", "manifest.json").exists():
         yield "the data", lambda: check_sources(profile.data)
@@ -81,14 +80,14 @@ def _checks(study: Study) -> Iterator[Check]:
 
 
 def _begun(check: Callable[[], None]) -> Future[None]:
-    """The check, begun in a thread that does not outlive the process if nobody answers."""
+    """The check in a daemon thread, which ends with the process even without an answer."""
     answer: Future[None] = Future()
 
     def work() -> None:
-        """Hand the outcome, an error too, to the future."""
+        """Put the outcome or the error into the future."""
         try:
             answer.set_result(check())
-        except Exception as error:  # noqa: BLE001 - handed on to who asked
+        except Exception as error:  # noqa: BLE001 - `result` raises it in the caller's thread
             answer.set_exception(error)
     Thread(target=work, daemon=True).start()
     return answer

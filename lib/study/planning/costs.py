@@ -1,26 +1,17 @@
-"""What larger models, more pairs and more samples would take: computed from stated rates.
+"""What larger models, more pairs and more samples would cost, computed from stated rates.
 
-Arithmetic is 6 operations a parameter and token for training (8 where activations are computed
-again), 2 for reading or for a new token. A GPU does a stated share of the dense half-precision peak
-of its data sheet; sampling also has to read the weights and the keys and values once a step. None
-of these rates was measured here: a table of them must say `computed`.
-
-`python -m lib.study.planning.costs` prints the tables of the README.
+Training takes 6 operations a parameter and token (8 with activation checkpointing), a forward pass
+2. A GPU reaches a stated share of its data sheet's dense half-precision peak; sampling also reads
+the weights, keys and values once a step. Nobody measured these rates: a table of them must say
+`computed`. `python -m lib.study.planning.costs` prints the tables of this folder's README.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lib.runtime.files import Row
 from lib.runtime.progress import say
-from lib.study.planning.memory import (
-    HEADROOM,
-    RUNTIME_GB,
-    SHAPES,
-    Shape,
-    sampling_bytes,
-    training_bytes,
-)
+from lib.study.planning import memory
+from lib.study.planning.memory import Shape
 from lib.study.planning.requirements import ANSWER_TOKENS, DPO_PAIRS, PAIR_TOKENS, SFT_TOKENS
 from lib.training.settings import DPOSettings, TrainingSettings
 
@@ -40,14 +31,14 @@ COLUMNS = {  # of the tables, as `lib.analysis.tables.formatting.markdown_table`
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU's data sheet, the share of its peak that we assume, and a price to be replaced."""
+    """A GPU's data sheet, the share of its peak that we assume, and a list price."""
 
     name: str
     memory_gb: float
     peak_flops: float  # dense bf16 or fp16 with tensor cores, FLOP/s
     bandwidth: float  # bytes/s
     share: float  # assumed share of the peak in training (MFU)
-    dollars_an_hour: float  # an on-demand list price, to be replaced by yours
+    dollars_an_hour: float  # on demand; put yours here
 
 
 GPUS = (Gpu("T4", 16, 65e12, 320e9, 0.25, 0.53), Gpu("A100", 80, 312e12, 2039e9, 0.40, 3.0),
@@ -59,10 +50,10 @@ MODELS = {"0.5B": "Qwen/Qwen2.5-0.5B", "1.5B": "Qwen/Qwen2.5-1.5B", "7B": "Qwen/
 
 def gpu_of(name: str) -> Gpu:
     """The GPU of that name; raises ValueError with the known ones."""
-    for gpu in GPUS:
-        if gpu.name == name:
-            return gpu
-    raise ValueError(f"gpu is {name!r}; use {', '.join(gpu.name for gpu in GPUS)}")
+    known = {gpu.name: gpu for gpu in GPUS}
+    if name not in known:
+        raise ValueError(f"gpu is {name!r}; use {', '.join(known)}")
+    return known[name]
 
 
 def shown_hours(hours: float) -> str:
@@ -72,31 +63,31 @@ def shown_hours(hours: float) -> str:
 
 def training_hours(shape: Shape, tokens: float, gpu: Gpu, gpus: int,
                    recompute: bool = False) -> float:
-    """Hours of training on `tokens`, split over GPUs without loss."""
+    """Hours of training on `tokens`, split over GPUs without loss; recompute: checkpointing."""
     flops = (8 if recompute else 6) * shape.parameters * tokens
     return flops / (gpu.peak_flops * gpu.share * gpus) / 3600
 
 
 def sampling_hours(shape: Shape, answers: int, gpu: Gpu, gpus: int) -> float:
     """Hours of sampling answers in batches of 64: the slower of arithmetic and reading memory."""
-    read = sampling_bytes(shape, ROWS, PROMPT_TOKENS + ANSWER_TOKENS // 2)
+    read = memory.sampling_bytes(shape, ROWS, PROMPT_TOKENS + ANSWER_TOKENS // 2)
     step = max(read / (gpu.bandwidth * BANDWIDTH_SHARE),
                2 * shape.parameters * ROWS / (gpu.peak_flops * gpu.share)) / gpus
     return step * ANSWER_TOKENS * answers / ROWS / 3600
 
 
 def gpus_needed(shape: Shape, settings: TrainingSettings, gpu: Gpu) -> int:
-    """The smallest power of two of GPUs on which training fits, sharded where one is too small."""
+    """The smallest power of two of GPUs on which training fits, sharded if they are several."""
     for count in (2**power for power in range(11)):
-        if _memory_gb(shape, settings, count) <= HEADROOM * gpu.memory_gb:
+        if _memory_gb(shape, settings, count) <= memory.HEADROOM * gpu.memory_gb:
             return count
     raise ValueError(f"{gpu.name}: {shape.parameters / 1e9:.0f}B parameters do not fit on 1,024")
 
 
 def _memory_gb(shape: Shape, settings: TrainingSettings, gpus: int = 1) -> float:
-    """Counted memory of each GPU that trains, the model cut over them if they are several."""
-    counted = training_bytes(shape, settings, True, gpus, sharded=gpus > 1)
-    return counted / 1e9 + RUNTIME_GB["cuda"]
+    """Memory of each training GPU in GB; several GPUs share the model (FSDP)."""
+    counted = memory.training_bytes(shape, settings, True, gpus, sharded=gpus > 1)
+    return counted / 1e9 + memory.RUNTIME_GB["cuda"]
 
 
 def cost_row(model: str, gpu: Gpu, pairs: int = DPO_PAIRS, samples: int = 4) -> Row:
@@ -106,7 +97,7 @@ def cost_row(model: str, gpu: Gpu, pairs: int = DPO_PAIRS, samples: int = 4) -> 
     """
     if model not in MODELS:
         raise ValueError(f"model is {model!r}; use {', '.join(MODELS)}")
-    shape = SHAPES[MODELS[model]]
+    shape = memory.SHAPES[MODELS[model]]
     settings = _settings_for(shape, gpu)
     gpus = gpus_needed(shape, settings, gpu)
     again = settings.activation_checkpointing
@@ -124,9 +115,9 @@ def cost_row(model: str, gpu: Gpu, pairs: int = DPO_PAIRS, samples: int = 4) -> 
 
 
 def _settings_for(shape: Shape, gpu: Gpu) -> TrainingSettings:
-    """The paper's DPO settings; a small card, and a large model, compute activations again."""
+    """The paper's DPO settings; a small GPU or a large model needs activation checkpointing."""
     plain = DPOSettings(token_budget=32768)
-    if _memory_gb(shape, plain) <= HEADROOM * gpu.memory_gb:
+    if _memory_gb(shape, plain) <= memory.HEADROOM * gpu.memory_gb:
         return plain
     return replace(plain, token_budget=4096, activation_checkpointing=True)
 
@@ -137,28 +128,10 @@ def recipe_costs() -> list[Row]:
             if not (gpu.name == "T4" and model in ("7B", "70B"))]
 
 
-def scale_costs(gpu: Gpu = GPUS[-1], samples: Sequence[int] = (4, 16, 64)) -> list[Row]:
-    """A million pairs, and more samples a prompt, for every size of model."""
-    return ([cost_row(model, gpu, pairs=1_000_000) for model in MODELS]
-            + [cost_row("0.5B", gpu, samples=n) for n in samples])
-
-
-def scale_findings(recipe: Sequence[Row], scale: Sequence[Row]) -> str:
-    """What the tables say, in sentences that read the numbers."""
-    paper = {row["gpu"]: row for row in recipe if row["model"] == "0.5B"}
-    slow, fast = (by(paper.values(), key=lambda row: row["hours"]) for by in (max, min))
-    largest = max(scale, key=lambda row: row["hours"])
-    few, many = (by((row for row in scale if row["pairs"] == DPO_PAIRS),
-                    key=lambda row: row["n"]) for by in (min, max))
-    calls = [f"{row['api_minutes']:,.0f}" for row in (few, many)]
-    sampling = [shown_hours(row["answers_hours"]) for row in (few, many)]
-    return (f"Computed, not measured: the paper's recipe takes {shown_hours(slow['hours'])} on "
-            f"{slow['gpu']} and {shown_hours(fast['hours'])} on {fast['gpu']}. "
-            f"{largest['pairs']:,} pairs with a {largest['model']} model take "
-            f"{largest['hours']:,.0f} hours on {largest['gpu']}. Going from N = {few['n']} to N = "
-            f"{many['n']} multiplies sampling ({' to '.join(sampling)}) and the calls of a hosted "
-            f"reward model ({' to '.join(calls)} minutes at 40 a minute), and leaves training as "
-            "it was.")
+def scale_costs() -> list[Row]:
+    """A million pairs for every size of model, and more samples a prompt, on the largest GPU."""
+    return ([cost_row(model, GPUS[-1], pairs=1_000_000) for model in MODELS]
+            + [cost_row("0.5B", GPUS[-1], samples=n) for n in (4, 16, 64)])
 
 
 def cost_tables() -> str:

@@ -1,10 +1,10 @@
-"""How much memory a model takes to train and to sample from, counted and not guessed.
+"""How much memory training and sampling need, counted from the model's shape.
 
-Training holds, in bytes a parameter P: the model in its compute precision, float32 masters (the
-model itself if it computes in float32), float32 gradients and AdamW's two moments; and for every
-token of the row in work what autograd keeps for the backward pass. On top comes what is alive only
-for a moment: logits of the vocabulary head, or the gradients inside one layer. `tests/study` holds
-the count to within 15 % of the peak of a process that trains, with and without recomputation.
+Training holds the model in its compute precision, float32 master weights (the model itself if it
+computes in float32), float32 gradients, AdamW's two moments, and for every token of a packed row
+the activations that the backward pass needs. On top come the logits of the vocabulary head, or the
+gradients inside one layer. Tests hold the count to within 15 % of the measured peak of a training
+process, with and without activation checkpointing.
 """
 
 import json
@@ -15,7 +15,7 @@ from lib.modeling.packed import CHUNK_ELEMENTS
 from lib.training.settings import TrainingSettings
 
 RUNTIME_GB = {"cuda": 0.7, "cpu": 0.8}  # CUDA context and libraries; Python with PyTorch
-HEADROOM = 0.94  # of a memory that may be planned for; fragments take the rest
+HEADROOM = 0.94  # the share of a memory that a plan may use; fragmentation takes the rest
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Shape:
 
     @property
     def layer_parameters(self) -> int:
-        """Weights of one layer; the few of biases and norms are left out."""
+        """Weights of one layer, without its few biases and norms."""
         return 2 * self.width * (self.width + self.kv_width) + 3 * self.width * self.intermediate
 
     @property
@@ -75,35 +75,42 @@ def state_bytes(shape: Shape, half: bool, trained: float | None = None) -> float
     return (2 if half else 4) * shape.parameters + (16 if half else 12) * trained
 
 
-def layer_bytes(shape: Shape, half: bool) -> float:
-    """Bytes that one layer keeps for the backward pass, a token.
+def activation_parts(shape: Shape, settings: TrainingSettings, half: bool,
+                     cpu: bool = False) -> dict[str, float]:
+    """Bytes on top of the state at the peak, by purpose; cpu: as in `_head_bytes`.
+
+    Every layer keeps its tensors for the backward pass, or (activation checkpointing) its input
+    only; after the layers come the last norm and its output. The most is then alive in the head, or
+    in a gated MLP: the gradients of gate and up, beside the whole layer if it is recomputed. Head
+    and layers do not run at the same time: the larger counts. The tied embedding's dense gradient
+    lives from the head's backward pass to the lookup's; with float32 masters there is none.
+    """
+    tokens, size = settings.token_budget, 2 if half else 4
+    whole, checkpointed = _layer_bytes(shape, size), settings.activation_checkpointing
+    kept = shape.layers * (size * shape.width if checkpointed else whole) + 2 * size * shape.width
+    layer = (whole if checkpointed else 0) + 2 * size * (shape.intermediate + shape.width)
+    embedding = 0 if half else 4 * shape.vocabulary * shape.width
+    return {"kept for the backward pass": tokens * kept,
+            "head or layer in work": embedding + max(_head_bytes(shape, tokens, half, cpu),
+                                                     tokens * layer)}
+
+
+def _layer_bytes(shape: Shape, size: int) -> int:
+    """Bytes that one layer keeps for the backward pass, a token; size: of a number, in bytes.
 
     Two norms and the projections keep their input; attention keeps queries, keys, values and its
     output, but no weights; the gated MLP keeps gate and up, see
     `lib.modeling.packed.lean_activations`.
     """
-    size = 2 if half else 4
-    norms = 2 * shape.width * size
-    attention = size * (4 * shape.width + 2 * shape.kv_width)
-    return norms + attention + size * (shape.width + 2 * shape.intermediate)
+    return size * (7 * shape.width + 2 * shape.kv_width + 2 * shape.intermediate)
 
 
-def kept_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool) -> float:
-    """Bytes that the backward pass finds: all of every layer, or (checkpointed) only its input.
-
-    After the layers come the last norm and its output where a response token is predicted.
-    """
-    size = 2 if half else 4
-    layer = size * shape.width if checkpointed else layer_bytes(shape, half)
-    return tokens * (shape.layers * layer + shape.width * 2 * size)
-
-
-def head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool = False) -> float:
+def _head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool) -> int:
     """Bytes while the vocabulary head runs, forward or backward, whichever takes more.
 
     Forward: a chunk's logits, their float32 copy and its exponentials. Backward: logits, their
-    slope, and the hidden states' gradient. A CPU works a few rows at a time and puts the slope
-    where the logits were.
+    gradient, and the hidden states' gradient. A CPU works on a few rows at a time and writes the
+    gradient over the logits.
     """
     size = 2 if half else 4
     logits = min(tokens, max(64, CHUNK_ELEMENTS // shape.vocabulary)) * shape.vocabulary
@@ -113,46 +120,14 @@ def head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool = False) -> floa
     return max(logits * (8 + (size if half else 0)), 2 * size * logits + gradient)
 
 
-def backward_bytes(shape: Shape, tokens: int, half: bool, checkpointed: bool) -> float:
-    """Bytes while a layer's gradients are computed, on top of what is kept.
-
-    The most is alive in the gated MLP: the gradients of gate and up beside all that the layer kept.
-    A recomputed layer is there whole.
-    """
-    size = 2 if half else 4
-    again = layer_bytes(shape, half) if checkpointed else 0.0
-    return tokens * (again + 2 * size * (shape.intermediate + shape.width))
-
-
-def embedding_gradient_bytes(shape: Shape, half: bool) -> float:
-    """Bytes of the tied embedding's dense gradient, alive from the head's backward to the lookup's.
-
-    With float32 masters both uses of the embedding add to the master's gradient at once.
-    """
-    return 0.0 if half else 4 * shape.vocabulary * shape.width
-
-
 def training_bytes(shape: Shape, settings: TrainingSettings, half: bool, processes: int = 1,
                    sharded: bool = False, cpu: bool = False) -> float:
-    """Peak bytes of one process that trains, without the runtime's own.
-
-    Head and layers do not run at the same time: the larger counts. cpu: as in `head_bytes`.
-    """
+    """Peak bytes of one process that trains, without Python, PyTorch and CUDA themselves."""
     lora = settings.lora_rank * 2 * 7 * shape.layers * shape.width  # about: seven matrices a layer
     state = state_bytes(shape, half, lora if settings.lora_rank else None)
-    if sharded:  # a layer and the words are put together while they are used
+    if sharded:  # FSDP gathers a layer and the embedding while it uses them
         state = state / processes + 4 * (shape.layer_parameters + shape.vocabulary * shape.width)
     return state + sum(activation_parts(shape, settings, half, cpu).values())
-
-
-def activation_parts(shape: Shape, settings: TrainingSettings, half: bool,
-                     cpu: bool = False) -> dict[str, float]:
-    """Bytes on top of the state at the peak, by what they are for."""
-    tokens, again = settings.token_budget, settings.activation_checkpointing
-    words = embedding_gradient_bytes(shape, half)
-    return {"kept for the backward pass": kept_bytes(shape, tokens, half, again),
-            "head or layer in work": words + max(head_bytes(shape, tokens, half, cpu),
-                                                 backward_bytes(shape, tokens, half, again))}
 
 
 def sampling_bytes(shape: Shape, rows: int, tokens: int) -> float:

@@ -1,8 +1,8 @@
-"""What a run would take, before it starts: downloads, disk, memory, keys, API calls, minutes.
+"""The plan of a run before it starts: minutes, memory, downloads, disk, keys, API calls.
 
-Memory is counted (`requirements`). Minutes are arithmetic (6 operations a parameter and token for
-training, 2 for reading or writing) over a rate: measured for a moment where the profile's device is
-present, else the data sheet's with a stated share (`costs`). No model is read for it.
+Minutes are operations (6 a parameter and token for training, 2 for a forward pass) divided by a
+rate: measured for 0.3 seconds if the profile's device is here, otherwise a share of the data
+sheet's (`costs`). The plan loads no model.
 """
 
 import os
@@ -12,63 +12,58 @@ from pathlib import Path
 
 from lib.runtime.devices import Device
 from lib.runtime.progress import duration
+from lib.study.planning import requirements
 from lib.study.planning.benchmark import training_rate
 from lib.study.planning.costs import BANDWIDTH_SHARE, GPUS, Gpu
 from lib.study.planning.memory import SHAPES, Shape, sampling_bytes
-from lib.study.planning.preflight import blockers
-from lib.study.planning.requirements import (
-    ANSWER_TOKENS,
-    PAIR_TOKENS,
-    SFT_TOKENS,
-    answers_of,
-    deep_answers,
-    disk_gb,
-    rows_of,
-    sampling_gb,
-    shape_for,
-    training_gb,
-)
+from lib.study.planning.preflight import blockers, uses_api
+from lib.study.planning.requirements import shape_for
 from lib.study.profiles import Profile
+from lib.study.reward_models.api import api_settings
 from lib.study.run import Study
 
 DOWNLOADS_GB = {"packaged": 0.09, "smoke": 0.0, "Qwen/Qwen2.5-0.5B": 1.0}
 SAMPLING_TOKENS = 600.0  # new tokens a second of the packaged model on two CPU cores, measured
-TOKENS = {"sft": {"sample": 154, "hub": SFT_TOKENS}, "pairs": {"sample": 100, "hub": PAIR_TOKENS},
-          "other_pairs": {"sample": 100}, "answer": {"sample": 80, "hub": ANSWER_TOKENS}}
-SCORED_ANSWERS = 3160  # answers of the sample that the embedded heads are fitted and tested on
+TOKENS = {"sft": {"sample": 154, "hub": requirements.SFT_TOKENS},
+          "pairs": {"sample": 100, "hub": requirements.PAIR_TOKENS}, "other_pairs": {"sample": 100},
+          "answer": {"sample": 80, "hub": requirements.ANSWER_TOKENS}}
+SCORED_ANSWERS = 3160  # answers of the sample on which the embedded heads are fitted and tested
 AUDIT_ANSWERS = 480  # answers of the audit, which every judge scores once
 
 
 @dataclass(frozen=True)
-class Stage:
+class PlannedStage:
     """One line of the plan; seconds and peak memory are estimates."""
 
     name: str
-    what: str
+    work: str
     seconds: float
     memory_gb: float
+
+    def line(self) -> str:
+        """Name, time, memory and work in aligned columns."""
+        time = duration(self.seconds)
+        return f"{self.name:<12}{time:>14}{self.memory_gb:>7.1f} GB  {self.work}".rstrip()
 
 
 def plan_text(study: Study, processes: int = 1, sharded: bool = False) -> str:
     """The plan as text: stages with minutes and memory, then downloads, disk, keys, blockers."""
     profile, device = study.profile, study.device
-    rate, where = rate_of(profile, device)
+    rate, origin = rate_of(profile, device)
     stages = list(_stages(profile, device, rate, processes, sharded))
-    lines = [f"plan for profile {profile.name} ({device.reason}), estimates:",
-             f"{'stage':<12}{'time':>14}{'memory':>10}  what"]
-    lines += [f"{s.name:<12}{duration(s.seconds):>14}{s.memory_gb:>7.1f} GB  {s.what}"
-              for s in stages]
-    total, memory = sum(s.seconds for s in stages), max(s.memory_gb for s in stages)
+    total = PlannedStage("all", "", sum(stage.seconds for stage in stages),
+                         max(stage.memory_gb for stage in stages))
     problems = [f"cannot run here: {problem}" for problem in blockers(study, processes, sharded)]
     return "\n".join([
-        *lines, f"{'all':<12}{duration(total):>14}{memory:>7.1f} GB", f"rate: {where}",
-        f"downloads: {_downloads(profile)}", f"disk: about {disk_gb(profile):.1f} GB",
-        f"keys: {_keys(profile)}",
-        *(problems or ["memory, disk and keys: enough for it here"])])
+        f"plan for profile {profile.name} ({device.reason}), estimates:",
+        f"{'stage':<12}{'time':>14}{'memory':>10}  work",
+        *(stage.line() for stage in [*stages, total]), f"rate: {origin}",
+        f"downloads: {_downloads(profile)}", f"disk: about {requirements.disk_gb(profile):.1f} GB",
+        f"keys: {_keys(profile)}", *(problems or ["memory, disk and keys: enough for it here"])])
 
 
 def rate_of(profile: Profile, device: Device) -> tuple[float, str]:
-    """Training FLOP/s and how it is known: measured here, or a T4's where only a GPU would do."""
+    """Training FLOP/s and its origin: measured here, or a T4's data sheet for float16 on a CPU."""
     if device.device.type == "cpu" and (card := _card(device)):
         rate = card.peak_flops * card.share
         return rate, (f"{rate / 1e9:,.0f} GFLOP/s, computed: {card.share:.0%} of a {card.name}'s "
@@ -79,7 +74,7 @@ def rate_of(profile: Profile, device: Device) -> tuple[float, str]:
 
 
 def _card(device: Device) -> Gpu | None:
-    """The GPU that is here, a T4 for float16 without one, and None for a CPU."""
+    """The GPU of this machine, a T4 for float16 without one, and None for a CPU."""
     import torch
     if device.device.type == "cpu":
         return GPUS[0] if device.dtype == torch.float16 else None
@@ -88,39 +83,40 @@ def _card(device: Device) -> Gpu | None:
 
 
 def _stages(profile: Profile, device: Device, rate: float, processes: int,
-            sharded: bool) -> Iterator[Stage]:
+            sharded: bool) -> Iterator[PlannedStage]:
     shape, source = shape_for(profile), _source(profile)
     gpus = processes if device.device.type == "cuda" else 1  # processes share a CPU's cores
     rate, sampling = rate * gpus, gpus * _sampling_rate(shape, profile, device)
     answer = min(profile.sampling.max_new_tokens, TOKENS["answer"][source])
-    answers = answers_of(profile)
-    yield Stage("data", "read, curate, split", 5 if source == "sample" else 300, 1.0)
-    memory = {name: training_gb(profile, device, name, processes, sharded)
-              for name in ("sft", "dpo", "dpo_other")}
-    yield _training(profile, rate, memory, "sft", "sft")
+    sampling_gb = requirements.sampling_gb(profile)
+
+    def training(name: str, rows: str, note: str = "") -> PlannedStage:
+        """A training stage; DPO's reference reads all tokens once more."""
+        settings = getattr(profile, name)
+        tokens = (requirements.rows_of(profile.data, rows) * TOKENS[rows][source]
+                  * settings.epochs)
+        operations = (8 if settings.activation_checkpointing else 6) + 2 * (name != "sft")
+        return PlannedStage(name, f"{tokens:,.0f} tokens{note}",
+                            operations * shape.parameters * tokens / rate,
+                            requirements.training_gb(profile, device, name, processes, sharded))
+
+    def sampled(name: str, answers: int, work: str) -> PlannedStage:
+        """A stage that samples answers."""
+        return PlannedStage(name, f"{answers:,} answers {work}", answers * answer / sampling,
+                            sampling_gb)
+
+    yield PlannedStage("data", "read, curate, split", 5 if source == "sample" else 300, 1.0)
+    yield training("sft", "sft")
     if "embedded" in (profile.rewards.selector, profile.rewards.judge):
-        yield Stage("rewards", f"{SCORED_ANSWERS:,} answers read twice for two heads",
-                    2 * shape.parameters * SCORED_ANSWERS * 85 / rate, 2.0)
-    yield _training(profile, rate, memory, "dpo", "pairs", ", and the reference once")
+        yield PlannedStage("rewards", f"{SCORED_ANSWERS:,} answers read twice for two heads",
+                           2 * shape.parameters * SCORED_ANSWERS * 85 / rate, 2.0)
+    yield training("dpo", "pairs", ", and the reference once")
     if source == "sample" and profile.evaluation.warning_run:
-        yield _training(profile, rate, memory, "dpo_other", "other_pairs",
-                        ", the warning run")
-    yield Stage("responses", f"{answers:,} answers of about {answer} tokens",
-                answers * answer / sampling, sampling_gb(profile))
-    if long := deep_answers(profile):
-        yield Stage("deep", f"{long:,} answers for a long Best-of-N curve",
-                    long * answer / sampling, sampling_gb(profile))
-    yield Stage("results", "statistics, figures, viewers", 60, 1.5)
-
-
-def _training(profile: Profile, rate: float, memory: dict[str, float], name: str, rows: str,
-              note: str = "") -> Stage:
-    """A training stage; a reference reads all tokens once more."""
-    settings, source = getattr(profile, name), _source(profile)
-    tokens = rows_of(profile.data, rows) * TOKENS[rows][source] * settings.epochs
-    operations = (8 if settings.activation_checkpointing else 6) + (0 if name == "sft" else 2)
-    return Stage(name, f"{tokens:,.0f} tokens{note}",
-                 operations * shape_for(profile).parameters * tokens / rate, memory[name])
+        yield training("dpo_other", "other_pairs", ", the warning run")
+    yield sampled("responses", requirements.answers_of(profile), f"of about {answer} tokens")
+    if deep := requirements.deep_answers(profile):
+        yield sampled("deep", deep, "for a long Best-of-N curve")
+    yield PlannedStage("results", "statistics, figures, viewers", 60, 1.5)
 
 
 def _source(profile: Profile) -> str:
@@ -151,12 +147,11 @@ def _downloads(profile: Profile) -> str:
 
 
 def _keys(profile: Profile) -> str:
-    if "nemotron" not in (profile.rewards.selector, profile.rewards.judge):
+    if not uses_api(profile):
         return "none"
-    from lib.study.planning.access import api_settings  # takes seconds to import
-    calls = answers_of(profile) + deep_answers(profile) + AUDIT_ANSWERS
-    rate = api_settings(profile.rewards)
-    variable = profile.rewards.key_variable
+    calls = (requirements.answers_of(profile) + requirements.deep_answers(profile)
+             + AUDIT_ANSWERS)
+    rate, variable = api_settings(profile.rewards).calls_per_minute, profile.rewards.key_variable
     state = "set" if os.environ.get(variable) else "not set"
-    return (f"{variable} ({state}); {calls:,} calls, about "
-            f"{calls / rate.calls_per_minute:.0f} min at {rate.calls_per_minute:,.0f} a minute")
+    return (f"{variable} ({state}); {calls:,} calls, about {calls / rate:.0f} min at {rate:,.0f} "
+            "a minute")

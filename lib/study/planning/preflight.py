@@ -1,92 +1,85 @@
-"""What cannot run on this machine, said before any work, with the setting that would help."""
+"""What would stop a run on this machine, in one sentence each, before any work."""
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
-from lib.runtime.devices import Device, memory_gb
+from lib.runtime.devices import memory_gb
 from lib.study.planning.memory import HEADROOM, state_bytes
-from lib.study.planning.requirements import disk_gb, sampling_gb, shape_for, stage_gb, training_gb
+from lib.study.planning.requirements import disk_gb, sampling_gb, shape_for, training_gb
 from lib.study.profiles import Profile, RewardSettings
+from lib.study.reward_models.api import cached_api_scores
 from lib.study.run import Study
-from lib.training.settings import TrainingSettings
+
+CHANGEABLE = ("token_budget", "activation_checkpointing", "lora_rank")
 
 
 def blockers(study: Study, processes: int = 1, sharded: bool = False) -> list[str]:
-    """Why the run cannot work on this machine, one sentence each, with what would help."""
-    profile, device = study.profile, study.device
-    on_gpu, found = device.device.type == "cuda", []
-    have = memory_gb(device.device) / (1 if on_gpu else processes)  # processes share a CPU's memory
-    if on_gpu and processes > (gpus := _gpus()):
-        found.append(f"--processes is {processes} and {gpus} GPUs are there; use as many, or "
-                     "several machines (lib/study/planning/README.md)")
-    for stage in ("sft", "dpo"):
-        need = training_gb(profile, device, stage, processes, sharded)
-        if need > HEADROOM * have:
-            found.append(f"{stage} needs about {need:.1f} GB of memory and {have:.1f} GB are there;"
-                         f" {_memory_knob(profile, device, stage, have)}")
-    if sampling_gb(profile) > HEADROOM * have:
-        found.append(f"sampling needs about {sampling_gb(profile):.1f} GB of memory and {have:.1f} "
-                     "GB are there; set sampling.rows=8")
-    free = shutil.disk_usage(_existing(study.folder)).free / 1e9
-    if disk_gb(profile) > free:
-        found.append(f"the run needs about {disk_gb(profile):.1f} GB of disk and {free:.1f} GB are "
-                     f"free at {study.folder}; choose another --run folder, or set "
-                     f"{_disk_knob(profile)}")
-    variable = profile.rewards.key_variable
-    if _uses_hosted(profile) and not (os.environ.get(variable, "").strip() or _cached(study)):
-        found.append(f"{variable} is not set; export the key, or set "
-                     f"rewards.selector={profile.rewards.fallback}")
-    return found
+    """Why the run cannot work on this machine, each with a setting that would help."""
+    return [*_memory_blockers(study, processes, sharded), *_disk_blockers(study),
+            *_key_blockers(study)]
 
 
-def _cached(study: Study) -> int:
-    from lib.study.reward_models.remote import cached_api_scores  # which imports torch
-    return cached_api_scores(study)
-
-
-def _gpus() -> int:
+def _memory_blockers(study: Study, processes: int, sharded: bool) -> Iterator[str]:
     import torch
-    return torch.cuda.device_count()
+    profile, device = study.profile, study.device
+    on_gpu, gpus = device.device.type == "cuda", torch.cuda.device_count()
+    if on_gpu and processes > gpus:
+        yield (f"--processes is {processes} and this machine has {gpus} GPUs; use as many, or "
+               "several machines (lib/study/planning/README.md)")
+    have = memory_gb(device.device) / (1 if on_gpu else processes)  # processes share a CPU's memory
+    needs = {stage: training_gb(profile, device, stage, processes, sharded)
+             for stage in ("sft", "dpo")} | {"sampling": sampling_gb(profile)}
+    for stage, need in needs.items():
+        if need > HEADROOM * have:
+            remedy = ("set sampling.rows=8" if stage == "sampling"
+                      else _memory_remedy(study, stage, HEADROOM * have))
+            yield (f"{stage} needs about {need:.1f} GB of memory and {have:.1f} GB are there; "
+                   f"{remedy}")
 
 
-def _disk_knob(profile: Profile) -> str:
-    """The gentlest settings that save disk."""
-    data = profile.data
-    stream = data.source == "hub" and data.sft_rows is not None and not data.streaming
-    return ("data.streaming=true and " if stream else "") + (
-        "sft.checkpoint_every=0 and dpo.checkpoint_every=0")
-
-
-def _uses_hosted(profile: Profile) -> bool:
-    return ("nemotron" in (profile.rewards.selector, profile.rewards.judge)
-            and profile.rewards.base_url == RewardSettings().base_url)
-
-
-def _memory_knob(profile: Profile, device: Device, stage: str, have: float) -> str:
+def _memory_remedy(study: Study, stage: str, have: float) -> str:
     """The gentlest setting with which the stage fits: shorter rows, recomputation, LoRA, shards."""
-    settings, shape = getattr(profile, stage), shape_for(profile)
-    shortest = (profile.data.max_length if stage == "sft" else 2 * profile.data.max_pair_length)
-    for again, rank in ((False, 0), (True, 0), (True, 16)):
+    profile, settings = study.profile, getattr(study.profile, stage)
+    shortest = profile.data.max_length if stage == "sft" else 2 * profile.data.max_pair_length
+    for checkpointing, rank in ((False, 0), (True, 0), (True, 16)):
         budget = settings.token_budget
         while budget >= shortest:
-            tried = replace(settings, token_budget=budget, lora_rank=rank or settings.lora_rank,
-                            activation_checkpointing=again or settings.activation_checkpointing)
-            if stage_gb(shape, tried, device) <= HEADROOM * have:
-                return f"set {_changes(stage, settings, tried)}"
+            tried = replace(
+                settings, token_budget=budget, lora_rank=rank or settings.lora_rank,
+                activation_checkpointing=checkpointing or settings.activation_checkpointing)
+            if training_gb(profile, study.device, stage, settings=tried) <= have:
+                return "set " + " and ".join(
+                    f"{stage}.{name}={str(getattr(tried, name)).lower()}" for name in CHANGEABLE
+                    if getattr(settings, name) != getattr(tried, name))
             budget //= 2
-    count = next((n for n in (2, 4, 8, 16, 32, 64) if state_bytes(shape, True) / n / 1e9
-                  < HEADROOM * have / 2), 128)
+    state = state_bytes(shape_for(profile), True) / 1e9
+    count = next((n for n in (2, 4, 8, 16, 32, 64) if state / n < have / 2), 128)
     return f"train on more machines: --shard --processes {count}"
 
 
-def _changes(stage: str, before: TrainingSettings, after: TrainingSettings) -> str:
-    names = ("token_budget", "activation_checkpointing", "lora_rank")
-    return " and ".join(f"{stage}.{name}={str(getattr(after, name)).lower()}" for name in names
-                        if getattr(before, name) != getattr(after, name))
+def _disk_blockers(study: Study) -> Iterator[str]:
+    data, need = study.profile.data, disk_gb(study.profile)
+    existing = next(place for place in (study.folder, *study.folder.parents) if place.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    if need > free:
+        stream = data.source == "hub" and data.sft_rows is not None and not data.streaming
+        yield (f"the run needs about {need:.1f} GB of disk and {free:.1f} GB are free at "
+               f"{study.folder}; choose another --run folder, or set "
+               f"{'data.streaming=true and ' if stream else ''}sft.checkpoint_every=0 and "
+               "dpo.checkpoint_every=0")
 
 
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    return next(place for place in (folder, *folder.parents) if place.exists())
+def _key_blockers(study: Study) -> Iterator[str]:
+    rewards = study.profile.rewards
+    hosted = uses_api(study.profile) and rewards.base_url == RewardSettings().base_url
+    if hosted and not (os.environ.get(rewards.key_variable, "").strip()
+                       or cached_api_scores(study)):
+        yield (f"{rewards.key_variable} is not set; export the key, or set "
+               f"rewards.selector={rewards.fallback}")
+
+
+def uses_api(profile: Profile) -> bool:
+    """Whether the selector or the judge is Nemotron's API."""
+    return "nemotron" in (profile.rewards.selector, profile.rewards.judge)

@@ -1,1 +1,1 @@
-"""Pools of candidates: sampled, scored and timed, by one process or several."""
+"""Pools of candidates, which one process or several sample, score and time."""

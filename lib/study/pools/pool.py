@@ -1,8 +1,7 @@
 """A pool: `samples` answers of one policy at one temperature to each prompt.
 
-It lies in `<policy>@<temperature>.jsonl`, one prompt a line: first as sampled, then with the
-`rewards` of every candidate. Beside it `.seconds.json` says how long sampling took; null where it
-was not one uninterrupted sitting.
+Its file is `<policy>@<temperature>.jsonl`, one prompt a line, at first as sampled, later with every
+candidate's `rewards`. `.seconds.json` beside it holds the sampling time, null after a resume.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from lib.study.run import Study, stage_hash
 
 @dataclass(frozen=True)
 class Pool:
-    """Which answers: a policy (base, sft, dpo), its temperature, how many for each prompt."""
+    """A policy (base, sft, dpo), its temperature, and the number of answers to each prompt."""
 
     policy: str
     temperature: float
@@ -30,43 +29,41 @@ class Pool:
 
     @property
     def key(self) -> tuple[str, float]:
-        """(policy, temperature), as `lib.analysis.best_of_n` tells pools apart."""
+        """(policy, temperature), the key of a pool in `lib.analysis.best_of_n`."""
         return self.policy, self.temperature
 
     def picked_by(self, rule: str) -> System:
         """The system that answers with one of these candidates, chosen by `rule`."""
         return System(self.policy, rule, self.samples, self.temperature)
 
+    def file(self, folder: Path) -> Path:
+        """The file of its answers."""
+        return folder / f"{self.name}.jsonl"
 
-def pool_file(folder: Path, pool: Pool) -> Path:
-    """Where a pool's answers lie."""
-    return folder / f"{pool.name}.jsonl"
+    def settings(self, study: Study) -> SamplingSettings:
+        """Its sampling settings."""
+        return replace(study.profile.sampling, temperature=self.temperature, samples=self.samples,
+                       seed=study.profile.seed)
 
 
 def begun(path: Path) -> bool:
-    """Whether an earlier start left answers of this file."""
+    """Whether an interrupted run wrote some of this file's answers."""
     return any(path.parent.glob(f"{path.name}*.partial.jsonl"))
 
 
-def settings_of(study: Study, pool: Pool) -> SamplingSettings:
-    """How a pool's answers are sampled."""
-    return replace(study.profile.sampling, temperature=pool.temperature, samples=pool.samples,
-                   seed=study.profile.seed)
-
-
 def policy_key(study: Study, policy: str) -> str:
-    """What tells a policy's weights from others': its stage's hash, or the base model's name."""
+    """The identity of a policy's weights: its stage's hash, or the base model's name."""
     model = study.profile.model
     return f"{model.name}@{model.revision}" if policy == "base" else stage_hash(study, policy)
 
 
 def write_seconds(folder: Path, pool: Pool, seconds: float | None) -> None:
-    """Keep how long sampling a pool took."""
+    """Write the sampling time of a pool."""
     write_json(_seconds_file(folder, pool), {"seconds": seconds})
 
 
 def costs_of(folder: Path, pool: Pool, rows: Sequence[Row], scoring: float | None) -> Row:
-    """What a pool took: new tokens in all, seconds of sampling and of scoring (null: not timed)."""
+    """The cost of a pool: new tokens, seconds of sampling and of scoring (null: not timed)."""
     tokens = [candidate["tokens"] for row in rows for candidate in row["candidates"]]
     path = _seconds_file(folder, pool)
     return {"policy": pool.policy, "temperature": pool.temperature, "prompts": len(rows),

@@ -1,8 +1,7 @@
 """Pools of candidates: sampled here or by a server, scored by selector and judge, and timed.
 
-Seconds are those of one uninterrupted sitting, and null where there was none: a resumed pool was
-not timed. With `--processes N` the work is split (`lib.study.pools.split`) and the slowest
-process's seconds count.
+A resumed pool has no time (null). With `--processes N` several processes share the work
+(`lib.study.pools.split`), and the slowest one's seconds count.
 """
 
 import time
@@ -11,34 +10,25 @@ from pathlib import Path
 
 from lib.inference.api.server import sample_from_server
 from lib.inference.api.transport import ServerSettings
-from lib.inference.rewards import ROLES
 from lib.inference.sampling import sample_to_file
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.files import Row, read_jsonl, write_jsonl
 from lib.study.policies import load_policy
-from lib.study.pools.pool import (
-    Pool,
-    begun,
-    costs_of,
-    policy_key,
-    pool_file,
-    settings_of,
-    write_seconds,
-)
-from lib.study.pools.scoring import timed_scorer, timed_scores
+from lib.study.pools.pool import Pool, begun, costs_of, policy_key, write_seconds
 from lib.study.pools.split import sample_split, score_split
 from lib.study.run import Study
+from lib.study.stages.rewards import Scorer, timed_scores
 from lib.study.workers.processes import share_count
 
 
 def sample_pools(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
                  folder: Path) -> None:
-    """Write every pool that is not there yet; one policy in memory at a time.
+    """Sample every missing pool, with one policy in memory at a time.
 
-    Pools come from `sampling.server` where the profile names one. A pool that was cut short goes on
-    after its last finished prompt.
+    The profile's `sampling.server` samples, if there is one. An interrupted pool resumes after its
+    last finished prompt.
     """
-    missing = [pool for pool in pools if not pool_file(folder, pool).exists()]
+    missing = [pool for pool in pools if not pool.file(folder).exists()]
     local = study.profile.sampling.server is None
     for policy in dict.fromkeys(pool.policy for pool in missing):
         wanted = [pool for pool in missing if pool.policy == policy]
@@ -53,20 +43,20 @@ def sample_pools(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
 
 def score_pools(study: Study, pools: Sequence[Pool],
                 folder: Path) -> Iterator[tuple[Pool, list[Row], Row]]:
-    """Put `rewards` into every pool's file; yield (pool, its rows, `costs_of` it)."""
+    """Write `rewards` into every pool's file; yield (pool, its rows, its costs)."""
     if share_count() > 1:
         scored = score_split(study, pools, folder)
     else:
-        scorer = timed_scorer(study, ROLES)
-        scored = (timed_scores(scorer, read_jsonl(pool_file(folder, pool))) for pool in pools)
+        scorer = Scorer(study, keep_features=False)
+        scored = (timed_scores(scorer, read_jsonl(pool.file(folder))) for pool in pools)
     for pool, (rows, seconds) in zip(pools, scored, strict=True):
-        write_jsonl(pool_file(folder, pool), rows)
+        write_jsonl(pool.file(folder), rows)
         yield pool, rows, costs_of(folder, pool, rows, seconds)
 
 
 def _timed_sampling(study: Study, pool: Pool, prompts: Sequence[Row], folder: Path,
                     loaded: tuple | None) -> None:
-    path, settings = pool_file(folder, pool), settings_of(study, pool)
+    path, settings = pool.file(folder), pool.settings(study)
     key, resumed, started = policy_key(study, pool.policy), begun(path), time.perf_counter()
     if loaded is None:
         sample_from_server(prompts, settings, server_of(settings, pool.policy), path, key)
@@ -77,6 +67,6 @@ def _timed_sampling(study: Study, pool: Pool, prompts: Sequence[Row], folder: Pa
 
 
 def server_of(settings: SamplingSettings, policy: str) -> ServerSettings:
-    """The server that the profile names; as many prompts at once as `rows` answers allow."""
+    """The profile's server; it gets as many prompts at once as `rows` answers allow."""
     return ServerSettings(model=policy, base_url=settings.server.replace("{policy}", policy),
                           concurrency=max(1, settings.rows // settings.samples))

@@ -1,8 +1,8 @@
-"""Pools sampled and scored by several processes, each its share of the prompts.
+"""Pools sampled and scored by several processes, each with its share of the prompts.
 
-A process appends its finished prompts to a partial file of its own, so that an interrupted pool is
-gone on with by any number of processes. The pool itself, its scores and its seconds are written by
-the process that asked. API scores are not split: their speed is the API's.
+Each process appends its finished prompts to its own partial file, so that any number of processes
+can resume an interrupted pool. The calling process writes the pool, its scores and its seconds, and
+it alone calls an API, whose rate limit would not let several go faster.
 """
 
 import time
@@ -16,29 +16,20 @@ from lib.inference.rewards import ROLES
 from lib.inference.sampling import iter_samples, samples_key
 from lib.runtime.files import Row, read_jsonl
 from lib.study.policies import load_policy
-from lib.study.pools.pool import (
-    Pool,
-    begun,
-    policy_key,
-    pool_file,
-    settings_of,
-    write_seconds,
-)
-from lib.study.pools.scoring import timed_scorer, timed_scores
+from lib.study.pools.pool import Pool, begun, policy_key, write_seconds
 from lib.study.run import Study
+from lib.study.stages.rewards import Scorer, timed_scores
 from lib.study.workers.worker import run_on_workers
 from lib.training.processes import Processes
-
-LEFT = "the prompts that are done"
 
 
 def sample_split(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
                  folder: Path) -> None:
-    """Write pools of one policy, sampled on `share_count()` processes.
+    """Sample pools of one policy on `share_count()` processes.
 
-    Raises ProcessError when one of them failed; finished prompts are kept.
+    Raises ProcessError if one of them fails; the partial files keep the finished prompts.
     """
-    resumed = [begun(pool_file(folder, pool)) for pool in pools]
+    resumed = [begun(pool.file(folder)) for pool in pools]
     wanted = []
     for pool in pools:
         done = {row["id"] for row in _gathered(study, pool, folder).rows}
@@ -46,7 +37,7 @@ def sample_split(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
                        "prompts": [prompt for prompt in prompts if prompt["id"] not in done]})
     returned = run_on_workers(study, "lib.study.pools.split:sample_share",
                               {"folder": str(folder), "wanted": wanted},
-                              f"sampled {pools[0].policy}", LEFT)
+                              f"sampled {pools[0].policy}", "the prompts that are done")
     for number, pool in enumerate(pools):
         _gathered(study, pool, folder).finish([prompt["id"] for prompt in prompts])
         slowest = max(seconds[number] for seconds in returned)
@@ -54,15 +45,15 @@ def sample_split(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
 
 
 def sample_share(study: Study, options: Mapping[str, Any], processes: Processes) -> list[float]:
-    """Sample this process's prompts of each pool; seconds by pool."""
+    """Sample this process's prompts of each pool; returns seconds by pool."""
     wanted = [(Pool(**one["pool"]), one["prompts"]) for one in options["wanted"]]
     model, tokenizer = load_policy(study, wanted[0][0].policy)
     seconds = []
     for pool, prompts in wanted:
-        started, settings = time.perf_counter(), settings_of(study, pool)
+        started, settings = time.perf_counter(), pool.settings(study)
         own = processes.part([([place], len(prompt["prompt"]))
                               for place, prompt in enumerate(prompts)])
-        partial = PartialFile(share_of(pool_file(Path(options["folder"]), pool), processes.rank),
+        partial = PartialFile(share_of(pool.file(Path(options["folder"])), processes.rank),
                               _key(study, pool))
         for row in iter_samples(model, tokenizer, [prompts[place] for place in own], settings,
                                 description=f"sampling {pool.name}, this process's share"):
@@ -72,31 +63,31 @@ def sample_share(study: Study, options: Mapping[str, Any], processes: Processes)
 
 
 def _gathered(study: Study, pool: Pool, folder: Path) -> PartialFile:
-    """What there is of a pool, the shares of all processes included."""
-    partial = PartialFile(pool_file(folder, pool), _key(study, pool))
+    """The finished prompts of a pool, from all processes' partial files."""
+    partial = PartialFile(pool.file(folder), _key(study, pool))
     partial.take_over()
     return partial
 
 
 def _key(study: Study, pool: Pool) -> str:
-    return samples_key(policy_key(study, pool.policy), study.device.dtype, settings_of(study, pool))
+    return samples_key(policy_key(study, pool.policy), study.device.dtype, pool.settings(study))
 
 
 def score_split(study: Study, pools: Sequence[Pool],
                 folder: Path) -> Iterator[tuple[list[Row], float | None]]:
-    """Yield each pool's rows with `rewards`, and seconds as `timed_scores` has them."""
+    """Yield each pool's rows with `rewards`, and the seconds as `timed_scores` gives them."""
     api = [role for role in ROLES if getattr(study.profile.rewards, role) == "nemotron"]
     local = [role for role in ROLES if role not in api]
     shares = run_on_workers(study, "lib.study.pools.split:score_share",
                             {"folder": str(folder), "pools": [asdict(pool) for pool in pools],
                              "roles": local}, "scored answers", "the scores that are cached")
-    asked = timed_scorer(study, api) if api else None
+    api_scorer = Scorer(study, api, keep_features=False) if api else None
     for number, pool in enumerate(pools):
         scores = {name: rewards for share in shares for name, rewards in share[number][0].items()}
         seconds = [share[number][1] for share in shares]
-        rows = read_jsonl(pool_file(folder, pool))
-        if asked is not None:
-            rows, more = timed_scores(asked, rows)
+        rows = read_jsonl(pool.file(folder))
+        if api_scorer is not None:
+            rows, more = timed_scores(api_scorer, rows)
             seconds = [None if more is None or own is None else own + more for own in seconds]
         yield ([_with_rewards(row, scores[row["id"]]) for row in rows],
                None if None in seconds else max(seconds))
@@ -104,10 +95,10 @@ def score_split(study: Study, pools: Sequence[Pool],
 
 def score_share(study: Study, options: Mapping[str, Any],
                 processes: Processes) -> list[tuple[dict[str, list[Row]], float | None]]:
-    """Score this process's rows of each pool: by row id the rewards of every candidate; seconds."""
-    scorer, returned = timed_scorer(study, options["roles"]), []
+    """Score this process's rows of each pool: ({row id: rewards of its candidates}, seconds)."""
+    scorer, returned = Scorer(study, options["roles"], keep_features=False), []
     for pool in options["pools"]:
-        rows = read_jsonl(pool_file(Path(options["folder"]), Pool(**pool)))
+        rows = read_jsonl(Pool(**pool).file(Path(options["folder"])))
         own = processes.part([([place], sum(len(each["text"]) for each in row["candidates"]))
                               for place, row in enumerate(rows)])
         scored, seconds = timed_scores(scorer, [rows[place] for place in own])
@@ -117,7 +108,7 @@ def score_share(study: Study, options: Mapping[str, Any],
 
 
 def _with_rewards(row: Row, rewards: Sequence[Row]) -> Row:
-    """The row with these rewards beside those that it has."""
+    """The row with further rewards of its candidates."""
     return {**row, "candidates": [{**candidate, "rewards": candidate.get("rewards", {}) | more}
                                   for candidate, more in zip(row["candidates"], rewards,
                                                              strict=True)]}

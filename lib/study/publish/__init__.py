@@ -1,1 +1,1 @@
-"""What a run leaves for people: figures, exports, the README's tables."""
+"""A run's figures, exports, and numbers in the README."""

@@ -1,8 +1,8 @@
 """The run's answers and models in the formats of other tools, and the models' cards.
 
-`write_exports` fills exports/ (the class leaderboard's JSONL, LLM Comparator, AlpacaEval, TRL's
-preference Parquet) and puts a README.md beside each trained model; no stage's hash counts the
-card. Nothing leaves the machine unless a person asks for it:
+`write_exports` writes exports/ (the class leaderboard's JSONL, LLM Comparator, AlpacaEval, TRL's
+preference Parquet) and a README.md beside each trained model, which no stage's hash includes. Only
+this command uploads anything:
 
     python -m lib.study.publish.exports runs/laptop --push dpo owner/name
 """
@@ -13,13 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lib.analysis.exports.formats import (
-    alpaca_eval_outputs,
-    leaderboard_rows,
-    llm_comparator,
-    push_to_hub,
-    write_preferences,
-)
+from lib.analysis.exports import formats
 from lib.analysis.exports.model_card import model_card
 from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_json, write_json, write_jsonl, write_text
@@ -34,19 +28,19 @@ HUB_NAMES = {"packaged": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
 
 def write_exports(study: Study, results: Mapping[str, Any]) -> list[Path]:
-    """Write every export and both model cards; the files, each whole or not at all."""
+    """Write every export and both model cards; returns the files."""
     systems, folder = load_systems(study), study.path("exports")
     written = []
     for name, rows in systems.items():
         written += [folder / "leaderboard" / f"{name}.jsonl",
                     folder / "alpaca_eval" / f"{name}.json"]
-        write_jsonl(written[-2], leaderboard_rows(rows, name))
-        write_json(written[-1], alpaca_eval_outputs(rows, name))
+        write_jsonl(written[-2], formats.leaderboard_rows(rows, name))
+        write_json(written[-1], formats.alpaca_eval_outputs(rows, name))
     for a, b in results["confounds"]:
         written.append(folder / "llm_comparator" / f"{a}_over_{b}.json")
-        write_json(written[-1], llm_comparator(systems[a], systems[b], a, b, ROLES))
+        write_json(written[-1], formats.llm_comparator(systems[a], systems[b], a, b, ROLES))
     written.append(folder / "preferences.parquet")
-    write_preferences(written[-1], load_part(study, "preferences"))
+    formats.write_preferences(written[-1], load_part(study, "preferences"))
     return [*written, *write_model_cards(study, results)]
 
 
@@ -64,7 +58,7 @@ def write_model_cards(study: Study, results: Mapping[str, Any]) -> list[Path]:
 
 
 def export_lines(run: Path, paths: Sequence[Path]) -> list[Row]:
-    """What was written, folder by folder: {"folder", "files", "kilobytes"}, paths from the run."""
+    """The written files by folder: {"folder", "files", "kilobytes"}."""
     folders: dict[str, list[Path]] = {}
     for path in paths:
         folders.setdefault(str(path.parent.relative_to(run)), []).append(path)
@@ -80,7 +74,7 @@ def _data_name(study: Study, stage: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Upload one trained model of a finished run, with its card; the exit status."""
+    """Upload one trained model of a finished run with its card; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lib.study.publish.exports",
                                      description=main.__doc__)
     parser.add_argument("run", type=Path, help="a run folder, for example runs/laptop")
@@ -96,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if read_json(folder.parent / "manifest.json")["git"].get("dirty"):
         say("note: this model was trained from code with uncommitted changes")
-    say(f"uploaded: {push_to_hub(folder, repository, private=not options.public)}")
+    say(f"uploaded: {formats.push_to_hub(folder, repository, private=not options.public)}")
     return 0
 
 

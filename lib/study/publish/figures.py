@@ -1,4 +1,4 @@
-"""What a run leaves for people: figures as HTML, SVG and PNG."""
+"""A run's figures as HTML, SVG and PNG."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from lib.study.stages.results import validation_accuracy
 
 
 def readers_rows(results: Mapping[str, Any]) -> list[Row]:
-    """Win-rate rows of the run by judge and selector, and the blind reader's of the same pairs."""
+    """Win rates of the run by judge and selector, and the blind reader's on the same pairs."""
     rows = list(results["win_rates"])
     pairs = {(row["a"], row["b"]) for row in rows}
     return rows + [row for row in results["audit"]["win_rates"]
@@ -19,7 +19,7 @@ def readers_rows(results: Mapping[str, Any]) -> list[Row]:
 
 
 def save_figures(study: Study, results: Mapping[str, Any]) -> list[Path]:
-    """Write the run's figures as HTML (and SVG and PNG where a browser is); returns the files."""
+    """Write the run's figures as HTML (with a browser, also SVG and PNG); returns the files."""
     sft, dpo = (read_jsonl(study.path(stage, "metrics.jsonl")) for stage in ("sft", "dpo"))
     n = study.profile.sampling.samples
     made = {"sft_loss": figures.sft_loss_figure(sft), "dpo_loss": figures.dpo_loss_figure(dpo),

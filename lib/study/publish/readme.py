@@ -1,7 +1,7 @@
-"""`python -m lib.study.publish.readme runs/laptop` puts a run's numbers into the README.
+"""`python -m lib.study.publish.readme runs/laptop` writes a run's numbers into the README.
 
-Only the text between the two result marks is replaced; the figures that the README shows are copied
-to figures/. So no number stands there that no command regenerates.
+It replaces the text between the two result marks and copies the README's figures to figures/, so
+that a command regenerates every number of the README.
 """
 
 import shutil
@@ -12,15 +12,9 @@ from typing import Any
 
 from lib import ROOT
 from lib.analysis import tables
+from lib.analysis.tables import formatting
 from lib.analysis.tables.findings import accuracy_words, confound
-from lib.analysis.tables.formatting import (
-    DOUBTFUL,
-    format_number,
-    interval,
-    markdown_table,
-    paper_table,
-    win_rate_table,
-)
+from lib.analysis.tables.formatting import format_number, interval
 from lib.runtime.files import read_json, write_text
 from lib.runtime.progress import duration, say
 
@@ -29,7 +23,7 @@ FIGURES = ("win_rates.svg", "sample_quality.svg")
 
 
 def results_section(results: Mapping[str, Any]) -> str:
-    """The README's results as Markdown, every number from results.json."""
+    """The README's results as Markdown, from results.json alone."""
     by_judge = [row for row in results["win_rates"] if row["judge"] == "judge"]
     confounds = "\n".join(f"- {confound(results['win_rates'], results['audit']['win_rates'], a, b)}"
                           for a, b in results["confounds"])
@@ -39,9 +33,10 @@ def results_section(results: Mapping[str, Any]) -> str:
         "**What selection alone explains**: the best of each pool against a random pick of it, "
         "beside what a policy of noise would get:", selection_lines(results),
         "**By the judge, on the held-out prompts** (ties are half a win; 95 % intervals):",
-        win_rate_table(by_judge), DOUBTFUL, *seed_lines(results),
+        formatting.win_rate_table(by_judge), formatting.DOUBTFUL, *seed_lines(results),
         "**Beside the paper** (other model, data, judge and base):",
-        paper_table(results["win_rates"], ["judge", "selector"]), training_lines(results),
+        formatting.paper_table(results["win_rates"], ["judge", "selector"]),
+        training_lines(results),
         "**Judges**, against the blind reader:",
         tables.judge_quality_table(results["audit"]["judge_quality"]),
         "**The same rates with the judge's mean error taken off** (wider, because the error is "
@@ -51,14 +46,14 @@ def results_section(results: Mapping[str, Any]) -> str:
 
 
 def selection_lines(results: Mapping[str, Any]) -> str:
-    """Best-of-N over a random pick of its own pool, for the pools of the compared systems."""
+    """Best-of-N against a random pick of the same pool, for the compared systems."""
     shown = {a for a, _ in results["confounds"]}
     return tables.selection_table([row for row in results["selection_effects"] if
                                    row["opponent"] == row["control"] and row["system"] in shown])
 
 
 def seed_lines(results: Mapping[str, Any]) -> list[str]:
-    """The spread over seeds by the judge, where several were run."""
+    """The spread of the judge's win rates over seeds, if the run has several."""
     rows = [row for row in results["seeds"] if row["judge"] == "judge"]
     return ["**Over seeds** (training and sampling again, the same prompts):",
             tables.seeds_table(rows)] if rows else []
@@ -71,7 +66,7 @@ def _of_confounds(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def training_lines(results: Mapping[str, Any]) -> str:
-    """Validation loss of SFT, reward accuracy of DPO, and the warning run, in three sentences."""
+    """Validation loss of SFT, and reward accuracy of DPO and of the warning run."""
     sft, dpo, other = results["sft_eval"], results["dpo_eval"], results["dpo_other_eval"]
     loss = " to ".join(format_number(sft[key], 3) for key in ("loss_before", "loss_after"))
     lines = [f"- SFT: validation loss {loss} nats a token (n = {sft['n']} conversations)."]
@@ -89,7 +84,7 @@ def training_lines(results: Mapping[str, Any]) -> str:
 
 
 def movement_lines(movement: Mapping[str, Any]) -> list[str]:
-    """How far DPO moved from SFT, and what each step did to the loss on ordinary answers."""
+    """The KL of DPO from SFT, and each policy's loss on ordinary answers."""
     kl, changes = movement["kl"], movement["retention"]
     steps = "; ".join(f"{row['policy']} {interval(row, 'loss', digits=3)}" + (
         "" if row["change"] is None else
@@ -103,7 +98,7 @@ def movement_lines(movement: Mapping[str, Any]) -> list[str]:
 
 
 def choice_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How often each policy picks the true continuation; nothing for runs that did not ask."""
+    """How often each policy picks the true continuation; empty for older runs."""
     shown = "; ".join(f"{row['policy']} {interval(row, 'accuracy')}" for row in rows)
     return [f"- True continuation found among openings of other answers, {rows[0]['n']} "
             f"questions (guessing gets {format_number(rows[0]['chance'])}): {shown}; DPO's change "
@@ -116,12 +111,13 @@ def timings_table(results: Mapping[str, Any]) -> str:
     total = sum(row["seconds"] for row in results["timings"])
     rows = [*results["timings"], {"stage": "all", "seconds": total, "peak_memory_gb": max(
         row["peak_memory_gb"] for row in results["timings"])}]
-    return markdown_table(rows, {"stage": "stage", "time": lambda row: duration(row["seconds"]),
-                                 "peak memory": lambda row: f"{row['peak_memory_gb']:.1f} GB"})
+    return formatting.markdown_table(rows, {
+        "stage": "stage", "time": lambda row: duration(row["seconds"]),
+        "peak memory": lambda row: f"{row['peak_memory_gb']:.1f} GB"})
 
 
 def main(run: str) -> None:
-    """Rewrite the README's results and the figures it shows from a run folder."""
+    """Rewrite the README's results and figures from a run folder."""
     folder = Path(run)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     before, rest = readme.split(BEGIN)

@@ -1,1 +1,1 @@
-"""The reward models of a run: fitted heads, a trained classifier, or a remote one."""
+"""The reward models of a run: fitted heads, a trained classifier, an API."""

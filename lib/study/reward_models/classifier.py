@@ -3,8 +3,8 @@
     python -m lib.study.reward_models.classifier --run runs/laptop   trains runs/laptop/reward_model
     python -m lib.study --run runs/own --set rewards.selector=runs/laptop/reward_model/model
 
-It starts from the profile's model, reads the pairs that notebook 01 prepared, and writes a
-transformers sequence classifier. DPO learns from the same pairs, so it may select, but never judge.
+Training starts from the profile's model, uses the pairs of notebook 01, and writes a sequence
+classifier of transformers. DPO learns from the same pairs: the model may select, but never judge.
 """
 
 import argparse
@@ -29,18 +29,17 @@ from lib.training.reward import RewardObjective, encode_reward_pairs, save_rewar
 
 
 def train_reward_model(study: Study) -> dict[str, Any]:
-    """Train or find reward_model/model; returns its report.
+    """Train reward_model/model, unless it is finished; returns its report.
 
     {"n", "missing", "accuracy", "ci_low", "ci_high"} on validation pairs (clustered by prompt), and
-    "dropped": pairs left out by part and reason.
+    "dropped": counts of dropped pairs by part and reason.
     """
     profile = study.profile
     folder = run_stage(
         study, "reward_model", {"model": profile.model, "reward_model": profile.reward_model,
                                 "max_length": profile.data.max_pair_length},
-        inputs={"data": stage_hash(study, "data")},
         outputs=["model", "metrics.jsonl", "validation_rewards.jsonl", "report.json"],
-        work=lambda folder: _train(study, folder))
+        work=lambda folder: _train(study, folder), inputs={"data": stage_hash(study, "data")})
     return read_json(folder / "report.json")
 
 
@@ -68,7 +67,7 @@ def _train(study: Study, folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train as the command line says, preparing the data if need be; the exit status."""
+    """Prepare the data and train as the command line says; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lib.study.reward_models.classifier",
                                      description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,8 +1,7 @@
 """Reward models that are not embedded: Nemotron's API or a classifier, with cached scores.
 
-The API is reached only for scores that the run's cache lacks, so that a run whose answers are all
-scored needs neither key nor network. Where its endpoint is gone, a local classifier takes the
-selector's role; the judge stays another model.
+A run calls the API only for scores that its cache lacks, so that a run with all its scores needs
+neither key nor network. If the endpoint no longer exists, a local classifier takes its role.
 """
 
 from collections.abc import Sequence
@@ -11,14 +10,11 @@ from lib.inference.api.transport import ApiStoppedError, EndpointGoneError
 from lib.inference.rewards import Conversation, RewardModel
 from lib.inference.rewards.cache import CachedRewardModel, ScoreCache, cached
 from lib.inference.rewards.classifier import load_classifier
-from lib.inference.rewards.remote.nemotron import ApiSettings, NemotronRewardModel, is_hosted
+from lib.inference.rewards.remote.nemotron import NemotronRewardModel
 from lib.modeling.loading import named_revision
 from lib.runtime.progress import say
-from lib.study.profiles import RewardSettings
+from lib.study.reward_models.api import api_settings
 from lib.study.run import Study
-
-HOSTED_CALLS = 40  # a minute; NVIDIA's trial tier
-OWN_CALLS = 60_000  # a server of one's own is asked as fast as it answers
 
 
 def remote_reward_model(study: Study, name: str) -> RewardModel:
@@ -30,24 +26,8 @@ def remote_reward_model(study: Study, name: str) -> RewardModel:
     return ApiRewardModel(study, cache) if name == "nemotron" else _local(study, name, cache)
 
 
-def api_settings(rewards: RewardSettings) -> ApiSettings:
-    """How a profile reaches Nemotron."""
-    hosted = is_hosted(rewards.base_url)
-    calls = rewards.requests_per_minute or (HOSTED_CALLS if hosted else OWN_CALLS)
-    return ApiSettings(base_url=rewards.base_url, model=rewards.api_model,
-                       key_variable=rewards.key_variable, calls_per_minute=calls,
-                       concurrency=4 if hosted else 16)
-
-
-def cached_api_scores(study: Study) -> int:
-    """How many answers of this run have a score (or a refusal) of its API in the cache."""
-    path = study.path("rewards", "scores.sqlite")
-    identity = NemotronRewardModel(api_settings(study.profile.rewards)).identity
-    return ScoreCache(path).count(identity) if path.exists() else 0
-
-
 class ApiRewardModel:
-    """Nemotron behind a cache, or the profile's fallback where its endpoint is gone."""
+    """Nemotron behind a cache, or the profile's fallback if its endpoint no longer exists."""
 
     def __init__(self, study: Study, cache: ScoreCache) -> None:
         self.study, self.cache = study, cache
@@ -57,13 +37,13 @@ class ApiRewardModel:
         self.probed = False
 
     def lacking(self, conversations: Sequence[Conversation]) -> list[Conversation]:
-        """The conversations that the cache has no score of, each once."""
+        """Distinct conversations without a cached score."""
         return self.model.lacking(conversations)
 
     def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
-        """Scores in order; the API is probed before the first score that the cache lacks.
+        """Scores in order; a probe comes before the first score that the cache lacks.
 
-        Raises ApiStoppedError when a score is lacking and cannot be had.
+        Raises ApiStoppedError if the API gives no score that the cache lacks.
         """
         lacking = self.lacking(conversations)
         if lacking and not self.probed:

@@ -1,1 +1,1 @@
-"""The stages of a run, one file each, named as their folder in the run."""
+"""The stages of a run, one file each."""

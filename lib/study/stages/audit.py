@@ -1,7 +1,7 @@
-"""How good the run's judges are: the blind reader's audit and the reference answers, scored.
+"""How good the run's judges are: they score the blind reader's audit and the reference answers.
 
-Everything that needs a reward model for notebook 05 is here, behind one `Scorer`; the statistics
-are in `lib.analysis`. The audit only measures: nothing is fitted or chosen on it.
+All of notebook 05 that needs a reward model is here, behind one `Scorer`; `lib.analysis` has the
+statistics. The audit only measures: nothing is fitted or chosen on it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,8 @@ import numpy as np
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import rate_systems, ratings_rows
 from lib.analysis.exports.formats import reconstructed_score
-from lib.analysis.judges.audit import (
-    READER,
-    audit_agreement,
-    audit_systems,
-    judge_quality,
-    reader_win_rates,
-    system_order,
-)
+from lib.analysis.judges import audit
+from lib.analysis.judges.audit import READER
 from lib.analysis.judges.errors import corrected_win_rates, judge_calibration, length_bias
 from lib.data.sources import load_scored
 from lib.inference.rewards import ROLES, conversation
@@ -30,16 +24,17 @@ Pairs = Sequence[tuple[str, str]]
 
 
 def audit_results(scorer: Scorer, systems: Systems, pairs: Pairs, resamples: int) -> Row:
-    """The reader's verdicts, how far each judge agrees, and win rates corrected for its errors."""
+    """The reader's verdicts, each judge's agreement with them, and error-corrected win rates."""
     rows = load_scored("audit")
     scores = _audit_scores(scorer, rows)
+    board = scoreboard(audit.audit_systems(rows), [READER])
     return {
-        "win_rates": reader_win_rates(rows, scores, resamples=resamples),
-        "ratings": ratings_rows(rate_systems(scoreboard(audit_systems(rows), [READER]), READER),
-                                READER),
-        "judge_quality": [row for role in ROLES for row in judge_quality(rows, role, scores[role])],
-        "agreement": audit_agreement(rows, scores),
-        "system_order": [system_order(rows, role, scores[role]) for role in ROLES],
+        "win_rates": audit.reader_win_rates(rows, scores, resamples=resamples),
+        "ratings": ratings_rows(rate_systems(board, READER), READER),
+        "judge_quality": [row for role in ROLES
+                          for row in audit.judge_quality(rows, role, scores[role])],
+        "agreement": audit.audit_agreement(rows, scores),
+        "system_order": [audit.system_order(rows, role, scores[role]) for role in ROLES],
         "calibration": [judge_calibration(rows, role, scores[role]) for role in ROLES],
         "length_bias": length_bias(rows, scores),
         "corrected": [row for role in ROLES for row in corrected_win_rates(
@@ -47,9 +42,9 @@ def audit_results(scorer: Scorer, systems: Systems, pairs: Pairs, resamples: int
 
 
 def reference_results(scorer: Scorer, systems: Systems, heldout: Sequence[Row]) -> list[Row]:
-    """The class leaderboard's score, reconstructed: each system against the reference answers.
+    """Each system's reconstructed leaderboard score: its answers against the references.
 
-    Empty where the held-out prompts carry none.
+    Empty if the held-out prompts have no reference answers.
     """
     known = [row for row in heldout if row.get("reference")]
     if not known:

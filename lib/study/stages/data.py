@@ -1,8 +1,8 @@
-"""Notebook 01's stage: rows from a source, curated, split by prompt, and written down.
+"""Notebook 01's stage: it reads rows from a source, curates them, and splits them by prompt.
 
-Writes data/sft.parquet, preferences.parquet and heldout.parquet, the validation rows beside them
+It writes data/sft.parquet, preferences.parquet and heldout.parquet, the validation rows
 (`*_validation.parquet`), the pairs of the other kind on the same prompts (`other_*.parquet`, sample
-only), and report.json with what was dropped and why.
+only), and report.json with the counts of dropped rows.
 """
 
 from collections.abc import Mapping
@@ -10,20 +10,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lib.data.curation import curate_heldout, curate_preferences, curate_sft
+from lib.data import sources
+from lib.data.curation import curate
 from lib.data.duplicates import overlap
 from lib.data.hub import Place, merge_choices, stream_choice
 from lib.data.parquet import read_parquet, write_parquet
 from lib.data.schema import prompt_text
 from lib.data.settings import DataSettings
-from lib.data.sources import (
-    Keyed,
-    Reader,
-    load_heldout,
-    load_preferences,
-    load_sft,
-    source_hashes,
-)
+from lib.data.sources import Keyed, Reader
 from lib.data.splits import held_out_subset, split_by_prompt
 from lib.modeling.loading import load_tokenizer
 from lib.runtime.files import Row, read_json, write_json
@@ -37,7 +31,7 @@ PARTS = ("sft", "sft_validation", "preferences", "preferences_validation", "othe
 
 
 def prepare_data(study: Study) -> dict[str, Any]:
-    """Make or find the run's data; returns the report: per part what was kept, dropped and why.
+    """Prepare the run's data, unless they are finished; returns counts of kept and dropped rows.
 
     Raises FileError, SchemaError or HubError for rows that cannot be read.
     """
@@ -45,9 +39,8 @@ def prepare_data(study: Study) -> dict[str, Any]:
     folder = run_stage(study, "data", {"data": settings, "tokenizer": _tokenizer(study),
                                        "prompts": study.profile.evaluation.prompts,
                                        "longest_prompt": study.profile.sampling.max_prompt_tokens},
-                       inputs=_source_hashes(study),
                        outputs=[*(f"{part}.parquet" for part in PARTS), "report.json"],
-                       work=lambda folder: _prepare(study, folder))
+                       work=lambda folder: _prepare(study, folder), inputs=_source_hashes(study))
     return read_json(folder / "report.json")
 
 
@@ -57,16 +50,16 @@ def _tokenizer(study: Study) -> str:
 
 
 def load_part(study: Study, part: str) -> list[Row]:
-    """Rows of one part of the run's data: see `PARTS`."""
+    """Rows of one of the run's `PARTS`."""
     return read_parquet(study.path("data", f"{part}.parquet"))
 
 
 def _source_hashes(study: Study) -> dict[str, str]:
-    """Hashes of the files that the rows come from, those of the other pairs too."""
+    """Hashes of the source files, those of the other pairs included."""
     settings = study.profile.data
     other = _of_other_kind(settings)
-    return source_hashes(settings) | (
-        {"other_pairs": source_hashes(other)["preferences"]} if other else {})
+    return sources.source_hashes(settings) | (
+        {"other_pairs": sources.source_hashes(other)["preferences"]} if other else {})
 
 
 def _prepare(study: Study, folder: Path) -> None:
@@ -74,12 +67,12 @@ def _prepare(study: Study, folder: Path) -> None:
     tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
     near = settings.drop_near_duplicates
     read = _reader(study)
-    sft, sft_report = curate_sft(load_sft(settings, seed, read), tokenizer, settings.max_length,
-                                 near)
-    pairs, pairs_report = curate_preferences(load_preferences(settings, seed, read), tokenizer,
-                                             settings.max_pair_length, near)
-    heldout, heldout_report = curate_heldout(load_heldout(settings), tokenizer,
-                                             study.profile.sampling.max_prompt_tokens, near)
+    sft, sft_report = curate(sources.load_sft(settings, seed, read), tokenizer,
+                             settings.max_length, near)
+    pairs, pairs_report = curate(sources.load_preferences(settings, seed, read), tokenizer,
+                                 settings.max_pair_length, near)
+    heldout, heldout_report = curate(sources.load_heldout(settings), tokenizer,
+                                     study.profile.sampling.max_prompt_tokens, near)
     count = min(study.profile.evaluation.prompts, len(heldout))
     parts = {"heldout": held_out_subset(heldout, count, seed)}
     parts["sft"], parts["sft_validation"] = split_by_prompt(sft, settings.validation_share, seed)
@@ -99,12 +92,12 @@ def _prepare(study: Study, folder: Path) -> None:
 
 
 def _reader(study: Study) -> Reader:
-    """How a stream is read: here, or by each process its shards."""
+    """The reader of a stream: this process, or several with a share of its shards each."""
     if share_count() == 1:
         return stream_choice
 
     def read(place: Place, rows: int, seed: str) -> Keyed:
-        """The choice of all processes together."""
+        """The choice of all processes."""
         shares = run_on_workers(study, "lib.study.stages.data:read_share",
                                 {"place": asdict(place), "rows": rows, "seed": seed},
                                 f"read {place.path}", "its beginning")
@@ -113,13 +106,13 @@ def _reader(study: Study) -> Reader:
 
 
 def read_share(study: Study, options: Mapping[str, Any], processes: Processes) -> Keyed:
-    """This process's choice of its shards of a stream."""
+    """This process's choice from its shards of a stream."""
     return stream_choice(Place(**options["place"]), options["rows"], options["seed"],
                          processes.rank, processes.count)
 
 
 def _of_other_kind(settings: DataSettings) -> DataSettings | None:
-    """Where the sample's pairs of the kind that DPO does not train on come from."""
+    """The settings of the sample's other pairs, on which DPO does not train."""
     if settings.source != "sample":
         return None
     other = "written" if settings.pairs == "on_policy" else "on_policy"
@@ -127,24 +120,25 @@ def _of_other_kind(settings: DataSettings) -> DataSettings | None:
 
 
 def _other_pairs(study: Study, tokenizer: Any, *likes: list[Row]) -> list[list[Row]]:
-    """The pairs of the other kind for the prompts of each of `likes`; none where there are none."""
+    """The pairs of the other kind for the prompts of each of `likes`."""
     settings = _of_other_kind(study.profile.data)
     if settings is None:
         return [[] for _ in likes]
     wanted = [{prompt_text(row) for row in like} for like in likes]
     either = set().union(*wanted)
-    rows = [row for row in load_preferences(settings, settings.seed) if prompt_text(row) in either]
-    rows, _ = curate_preferences(rows, tokenizer, settings.max_pair_length)
+    rows = [row for row in sources.load_preferences(settings, settings.seed)
+            if prompt_text(row) in either]
+    rows, _ = curate(rows, tokenizer, settings.max_pair_length)
     return [[row for row in rows if prompt_text(row) in prompts] for prompts in wanted]
 
 
 def _kind(part: str) -> str:
-    """The part that has the same columns and is never empty."""
+    """The part with the same columns that is never empty."""
     return "preferences" if part.startswith("other") else part.removesuffix("_validation")
 
 
 def _refuse_empty(parts: dict[str, list[Row]]) -> None:
     for part in ("sft", "preferences", "heldout"):
         if not parts[part]:
-            raise StudyError(f"no usable rows are left in {part}; report.json in the run's data "
+            raise StudyError(f"{part} has no usable rows; report.json in the run's data "
                              "folder counts what was dropped and why")

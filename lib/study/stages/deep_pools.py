@@ -1,8 +1,8 @@
-"""A long Best-of-N curve: many candidates on a few held-out prompts, off unless asked for.
+"""A long Best-of-N curve: many candidates on a few held-out prompts, off by default.
 
     python -m lib.study --only 04 --run runs/laptop --set evaluation.deep_samples=64
 
-Stage `deep`, with its own manifest, in deep/. Seeds go by prompt and sample number, so the first
+Stage `deep` writes to deep/. Random streams depend on prompt and sample number, so that the first
 candidates are those of the main pools, and a longer run only adds to them.
 """
 
@@ -14,16 +14,15 @@ from lib.data.splits import held_out_subset
 from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_jsonl, write_json
 from lib.study.policies import planned_deep_pools
-from lib.study.pools.pool import pool_file
 from lib.study.pools.sampled import sample_pools, score_pools
 from lib.study.profiles import EvaluationSettings
-from lib.study.run import Study, run_stage, stage_inputs
+from lib.study.run import Study, run_stage
 from lib.study.stages.responses import prompts_of
 from lib.study.stages.rewards import fit_rewards
 
 
 def sample_deep_pools(study: Study) -> None:
-    """Sample and score the long pools, or find them; nothing where the profile asks for none."""
+    """Sample and score the deep pools, unless they are finished or the profile has none."""
     profile, wanted = study.profile, planned_deep_pools(study.profile)
     if not wanted:
         return
@@ -31,21 +30,20 @@ def sample_deep_pools(study: Study) -> None:
     run_stage(study, "deep", {
         "sampling": profile.sampling, "rewards": profile.rewards,
         "samples": profile.evaluation.deep_samples, "prompts": profile.evaluation.deep_prompts},
-        stage_inputs(study, "deep"),
         outputs=[*(f"pools/{pool.name}.jsonl" for pool in wanted), "costs.json"],
         work=lambda folder: _sample(study, folder))
 
 
 def load_deep_pools(study: Study) -> Pools:
-    """The long pools that deep/ holds; empty where the profile asks for none."""
-    return {pool.key: read_jsonl(pool_file(study.path("deep", "pools"), pool))
+    """The deep pools of the run; empty if the profile has none."""
+    return {pool.key: read_jsonl(pool.file(study.path("deep", "pools")))
             for pool in planned_deep_pools(study.profile)}
 
 
 def deep_curves(pools: Pools) -> dict[str, list[Row]]:
     """{"win_rates", "gains"} at n = 1, 2, 4, ... up to half the pool; both empty without pools.
 
-    Half, because at n = N each prompt gives a single pick and nothing is averaged any more.
+    Beyond half, each prompt averages over too few picks; at n = N over a single one.
     """
     if not pools:
         return {"win_rates": [], "gains": []}
@@ -56,7 +54,7 @@ def deep_curves(pools: Pools) -> dict[str, list[Row]]:
 
 
 def without_deep(settings: EvaluationSettings) -> EvaluationSettings:
-    """The other evaluation settings: adding a long curve to a run makes no other study of it."""
+    """The other evaluation settings: a long curve may be added to a finished run."""
     default = EvaluationSettings()
     return replace(settings, deep_samples=default.deep_samples, deep_prompts=default.deep_prompts)
 

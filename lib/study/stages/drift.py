@@ -1,9 +1,9 @@
-"""How far training moved the policy, and what that cost on text it was not trained on.
+"""How far training moved the policy, and what that cost on text outside the training data.
 
-Stage `movement` reads texts with the policies, once: the SFT validation conversations with base,
-SFT and DPO (is general ability kept?), a multiple choice among openings of their answers, and DPO's
-own samples with DPO and SFT together (how far apart are the two?). One file each, so that an
-interrupted stage goes on; nothing is sampled.
+Stage `movement` computes log-probabilities, once: base, SFT and DPO on the SFT validation
+conversations (is general ability kept?) and on a multiple choice among their answers' openings;
+DPO and SFT on DPO's samples (how far apart are the two?). Each goes to its own file, so that an
+interrupted stage resumes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,25 +24,24 @@ from lib.modeling.packed.packing import PackedBatch, SharedPrompt, collate, pack
 from lib.runtime.files import Row, read_jsonl, write_jsonl
 from lib.runtime.progress import track
 from lib.study.policies import POLICIES, load_policy, planned_pools
-from lib.study.pools.pool import Pool, pool_file
-from lib.study.run import Study, run_stage, stage_inputs
+from lib.study.pools.pool import Pool
+from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
 from lib.study.stages.multiple_choice import continuation_trees
 from lib.training.sft import encode_sft
 
 
 def measure_drift(study: Study) -> Row:
-    """Make or find the measurements: "conversations" and "choices" by policy, and "answers".
+    """Measure drift, unless it is finished: "conversations" and "choices" by policy, "answers".
 
-    A conversation's row has `tokens` (response tokens) and `logp` (summed, nats) under its policy;
-    a choice's `logps`, nats a token of each opening offered, the conversation's own first; an
-    answer's `tokens`, `logp` under DPO, `reference_logp` under SFT and `kl` of DPO from SFT, and
-    `sampled`: whether these are the tokens that were sampled, or its text tokenised again.
+    A conversation has `tokens` (of responses) and `logp` (summed, nats) under its policy; a choice
+    has `logps`, nats a token of each opening, the conversation's own first; an answer has `tokens`,
+    `logp` under DPO, `reference_logp` under SFT, `kl` of DPO from SFT, and `sampled`: true for the
+    sampled tokens, false for its text tokenised again.
     """
     names = [*POLICIES, *map(_choices, POLICIES), "answers"]
     folder = run_stage(study, "movement", {"model": study.profile.model,
                                            "max_length": study.profile.data.max_length},
-                       stage_inputs(study, "movement"),
                        outputs=[f"{name}.jsonl" for name in names],
                        work=lambda folder: _measure(study, folder))
     rows = {name: read_jsonl(folder / f"{name}.jsonl") for name in names}
@@ -52,7 +51,7 @@ def measure_drift(study: Study) -> Row:
 
 
 def drift_results(study: Study, measured: Row) -> Row:
-    """KL of DPO from SFT beside what Best-of-N may add; loss and choices that each policy keeps."""
+    """KL of DPO from SFT and Best-of-N's bound; each policy's loss and choices on held-out text."""
     resamples, seed = study.profile.evaluation.resamples, study.profile.seed
     answers, held = measured["answers"], measured["conversations"]
     n = study.profile.sampling.samples
@@ -73,7 +72,7 @@ def drift_results(study: Study, measured: Row) -> Row:
 
 
 def pool_nearest_temperature_1(study: Study) -> Pool:
-    """DPO's pool whose temperature lies nearest to 1, at which a KL is defined."""
+    """DPO's pool nearest to temperature 1, at which its KL is defined."""
     return min((pool for pool in planned_pools(study.profile) if pool.policy == "dpo"),
                key=lambda pool: abs(pool.temperature - 1))
 
@@ -90,7 +89,7 @@ def _measure(study: Study, folder: Path) -> None:
 
 
 def _choices(policy: str) -> str:
-    """Name of the file that holds a policy's choices."""
+    """Name of the file of a policy's choices."""
     return f"{policy}_choices"
 
 
@@ -123,9 +122,8 @@ def _answer_logps(study: Study, model: Any, trees: Sequence[SharedPrompt],
 
 
 def _compare_answers(study: Study) -> list[Row]:
-    """Every prompt's first candidate in DPO's pool nearest to temperature 1, read by both."""
-    pool = read_jsonl(pool_file(study.path("responses", "pools"),
-                                pool_nearest_temperature_1(study)))
+    """Log-probabilities and KL of each prompt's first candidate, under DPO and SFT."""
+    pool = read_jsonl(pool_nearest_temperature_1(study).file(study.path("responses", "pools")))
     (dpo, tokenizer), (sft, _) = load_policy(study, "dpo"), load_policy(study, "sft")
     limit = study.profile.sampling.max_prompt_tokens
     trees = [answer_tree(row, tokenizer, limit) for row in pool]
@@ -140,10 +138,10 @@ def _compare_answers(study: Study) -> list[Row]:
 
 
 def answer_tree(row: Row, tokenizer: Any, limit: int) -> SharedPrompt:
-    """A pool row's prompt, at most `limit` tokens as it was sampled from, and first candidate.
+    """A pool row's prompt, cut to `limit` tokens as in sampling, and its first candidate.
 
-    The candidate's own token ids: text read back may be other tokens. Only an answer without ids,
-    from a server, is tokenised again; the stop token goes where it was cut off at its length.
+    It uses the candidate's token ids, because its text may tokenise otherwise. An answer without
+    ids, from a server, is tokenised, without a stop token if it was cut off.
     """
     answer, ids = row["candidates"][0], _sampled_ids(row)
     if ids is None:
@@ -158,7 +156,7 @@ def _sampled_ids(row: Row) -> list[int] | None:
 
 def _packed(study: Study, trees: Sequence[SharedPrompt],
             description: str) -> Iterator[tuple[list[int], PackedBatch]]:
-    """Trees as packed rows: (their numbers, the batch), with progress."""
+    """Packed rows of trees: (their indices, the batch), with progress."""
     rows = pack([len(tree) for tree in trees], study.profile.sft.token_budget)
     for row in track(rows, description, len(rows), "row"):
         yield row, collate([trees[i] for i in row], study.device.device)

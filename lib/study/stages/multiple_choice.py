@@ -1,7 +1,7 @@
-"""A small multiple-choice probe of what a policy keeps: which answer goes on from this prompt?
+"""A small multiple-choice probe of general ability: which answer belongs to this prompt?
 
-Four openings of answers, the conversation's own and those of three others that no policy was
-trained on, from the same source where there are enough. No label, no judge and no download.
+It offers four openings of answers: the conversation's own and those of three other conversations
+outside the training data, from the same source if possible. It needs no label and no judge.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from lib.data.splits import held_out_subset
 from lib.modeling.packed.packing import SharedPrompt
 from lib.runtime.files import Row
 
-QUESTIONS = 48  # conversations that are asked about, at most, balanced over sources
+QUESTIONS = 48  # conversations at most, balanced over sources
 OPTIONS = 4
-TOKENS = 8  # of each answer's opening: four whole answers would cost ten times as much
+TOKENS = 8  # of each opening: four whole answers would cost ten times as much
 
 
 def continuation_trees(rows: Sequence[Row], tokenizer: Any) -> list[SharedPrompt]:
-    """One tree a conversation: its prompt, its own answer's opening first, then the others'.
+    """One tree a conversation: its prompt, its own answer's opening first, then three others.
 
-    Others with the same opening are passed over; a conversation without any other is left out.
+    Openings are distinct; a conversation without another opening is dropped.
     """
-    asked = held_out_subset(rows, min(QUESTIONS, len(rows)), seed=0)
-    turns = [_first_turn(row["messages"]) for row in sorted(asked, key=lambda row: row["source"])]
+    chosen = held_out_subset(rows, min(QUESTIONS, len(rows)), seed=0)
+    turns = [_first_turn(row["messages"]) for row in sorted(chosen, key=lambda row: row["source"])]
     openings = [tuple(encode_response(tokenizer, prompt, answer)[:TOKENS])
                 for prompt, answer in turns]
     options = [_options(openings, place) for place in range(len(openings))]
@@ -38,6 +38,6 @@ def _first_turn(messages: Sequence[Message]) -> tuple[list[Message], str]:
 
 
 def _options(openings: Sequence[tuple[int, ...]], place: int) -> tuple[tuple[int, ...], ...]:
-    """The opening at `place` and the next different ones, round the end."""
+    """The opening at `place` and the next distinct ones, cyclically."""
     in_order = dict.fromkeys([*openings[place:], *openings[:place]])
     return tuple(in_order)[:OPTIONS]

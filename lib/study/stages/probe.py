@@ -1,8 +1,8 @@
-"""What DPO does to real answers while it trains: validation prompts sampled and judged.
+"""DPO's answers to validation prompts during training, scored by the judge.
 
 Reward accuracy and margin can rise while the answers get worse (notebook 03 shows it), so each
-evaluation also draws answers from the policy and logs the judge's mean score and their repetition.
-Validation prompts only: the held-out prompts and the audit are not touched.
+evaluation also samples answers and logs the judge's mean score and their repetition. The probe
+never uses the held-out prompts or the audit.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,8 @@ from lib.analysis.texts.metrics import text_metrics
 from lib.data.schema import prompt_text
 from lib.data.splits import held_out_subset
 from lib.inference.sampling import sample
-from lib.study.profiles import profile_from
+from lib.runtime.settings import build
+from lib.study.profiles import Profile
 from lib.study.run import Study
 from lib.study.stages.data import load_part
 from lib.study.stages.rewards import Scorer, score_rows
@@ -25,13 +26,13 @@ Probe = Callable[[nn.Module, int], dict[str, float]]
 
 
 def probe_of_run(options: Mapping[str, Any], tokenizer: Any) -> Probe | None:
-    """The probe of a training job: options hold the run's profile (as a mapping) and folder."""
-    study = Study(profile_from(options["profile"]), Path(options["folder"]))
-    return validation_probe(study, tokenizer)
+    """The probe of a training job; options: the run's "profile" as a mapping, and its "folder"."""
+    return validation_probe(Study(build(Profile, options["profile"]), Path(options["folder"])),
+                            tokenizer)
 
 
 def validation_probe(study: Study, tokenizer: Any) -> Probe | None:
-    """A function (model, step) -> metrics of fresh answers; None if the profile asks for none."""
+    """A function (model, step) -> metrics of fresh answers; None without probe prompts."""
     prompts = probe_prompts(study)
     if not prompts:
         return None
@@ -39,7 +40,7 @@ def validation_probe(study: Study, tokenizer: Any) -> Probe | None:
     settings = replace(study.profile.sampling, samples=1)
 
     def probe(model: nn.Module, step: int) -> dict[str, float]:
-        """Judge's mean score, repetition and length of fresh answers; n scored answers."""
+        """The judge's mean score of n fresh answers, their repetition and length."""
         rows = [{**row, "chosen": 0} for row in sample(model, tokenizer, prompts, settings)]
         rows = score_rows(scorer, rows)
         scores = [row["candidates"][0]["rewards"]["judge"] for row in rows]
@@ -52,7 +53,7 @@ def validation_probe(study: Study, tokenizer: Any) -> Probe | None:
 
 
 def probe_prompts(study: Study) -> list[dict[str, Any]]:
-    """Validation prompts, one of each text, seeded and balanced by source."""
+    """A seeded choice of distinct validation prompts, balanced by source."""
     rows = load_part(study, "preferences_validation")
     distinct = {prompt_text(row): row for row in rows}
     prompts = [{"id": row["id"], "prompt": text, "source": row["source"]}

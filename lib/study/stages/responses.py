@@ -1,65 +1,58 @@
-"""Notebook 04's stage: candidates of each policy, scored, and the systems picked from them.
+"""Notebook 04's stage: candidates of each policy, their scores, and each system's picks.
 
-For each policy and temperature one pool of N candidates a prompt is sampled and scored by selector
-and judge, in responses/pools/. picks.json holds which candidate each system answers with,
-responses/<system>.jsonl the same written out for other readers, costs.json what each pool took.
+responses/pools/ holds one pool of N candidates a prompt for each policy and temperature, with the
+scores of selector and judge. picks.json says which candidate each system answers with,
+<system>.jsonl holds the same answers for other tools, costs.json each pool's tokens and seconds.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from lib.runtime.files import Row, write_json, write_jsonl
-from lib.study.policies import (
-    load_systems,
-    picked_rows,
-    picks_of,
-    planned_pools,
-    system_names,
-    systems_by_pool,
-)
+from lib.study import policies
 from lib.study.pools.sampled import sample_pools, score_pools
-from lib.study.run import Study, run_stage, stage_inputs
+from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
 from lib.study.stages.rewards import fit_rewards
 
 
 def sample_and_select(study: Study) -> dict[str, list[Row]]:
-    """Sample, score and select; or find what is there. Returns response rows by system."""
+    """Sample, score and select, unless it is finished; returns response rows by system."""
     profile = study.profile
     fit_rewards(study)
     run_stage(study, "responses", {
         "model": profile.model, "sampling": profile.sampling, "rewards": profile.rewards,
         "temperatures": profile.evaluation.temperatures, "prompts": profile.evaluation.prompts,
         "rerank_base": profile.evaluation.rerank_base},
-        stage_inputs(study, "responses"),
-        outputs=[*(f"pools/{pool.name}.jsonl" for pool in planned_pools(profile)),
-                 *(f"{name}.jsonl" for name in system_names(profile)), "picks.json", "costs.json"],
+        outputs=[*(f"pools/{pool.name}.jsonl" for pool in policies.planned_pools(profile)),
+                 *(f"{name}.jsonl" for name in policies.system_names(profile)), "picks.json",
+                 "costs.json"],
         work=lambda folder: _answer(study, folder))
-    return load_systems(study)
+    return policies.load_systems(study)
 
 
 def prompts_of(study: Study) -> list[Row]:
-    """The held-out prompts as sampling takes them."""
+    """The held-out prompts, ready for sampling."""
     return [{key: row[key] for key in ("id", "prompt", "source")}
             for row in load_part(study, "heldout")]
 
 
 def _answer(study: Study, folder: Path) -> None:
-    readers = systems_by_pool(study.profile)
+    readers = policies.systems_by_pool(study.profile)
     sample_pools(study, list(readers), prompts_of(study), folder / "pools")
     picks, costs = {}, []
     for pool, rows, cost in score_pools(study, list(readers), folder / "pools"):
         costs.append(cost)
         for system in readers[pool]:
-            picks[system.name] = picks_of(system, rows, study.profile.seed)
+            picks[system.name] = policies.picks_of(system, rows, study.profile.seed)
             write_responses(folder / f"{system.name}.jsonl",
-                            picked_rows(system, rows, picks[system.name]))
+                            policies.picked_rows(system, rows, picks[system.name]))
     write_json(folder / "picks.json", picks)
     write_json(folder / "costs.json", costs)
 
 
 def write_responses(path: Path, rows: Sequence[Row]) -> None:
-    """Write a system's lines for other readers; the pools alone hold token ids."""
+    """Write a system's rows without token ids, which only the pools hold."""
     write_jsonl(path, [{**row, "candidates": [
         {key: value for key, value in candidate.items() if key != "token_ids"}
         for candidate in row["candidates"]]} for row in rows])

@@ -1,8 +1,8 @@
-"""Notebook 05's stage: every number that is stated anywhere, computed once into results.json.
+"""Notebook 05's stage: results.json, the one source of every number that the study states.
 
-Win rates of the paper's comparisons and of the controls that it lacks, by the judge and, beside it,
-by the selector; the judges against the blind reader; text metrics; constraints; Best-of-N curves;
-DPO's evaluation; timings and environment. Nothing is recomputed in a notebook.
+It holds win rates of the paper's comparisons and of the controls that the paper lacks, by judge and
+selector; the judges against the blind reader; text metrics; constraints; Best-of-N curves; DPO's
+evaluation; timings and environment. Notebooks recompute nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,15 +30,9 @@ from lib.inference.systems import BEST, RANDOM
 from lib.runtime.devices import environment
 from lib.runtime.files import Row, read_json, read_jsonl, sha256_of, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash, read_manifest
-from lib.study.policies import (
-    POLICIES,
-    candidates_of,
-    load_systems,
-    planned_pools,
-    reranked_pools,
-    system_at_main,
-)
-from lib.study.run import Study, run_stage, stage_inputs
+from lib.study import policies
+from lib.study.policies import POLICIES, load_systems, system_at_main
+from lib.study.run import Study, run_stage
 from lib.study.seeds import known_seeds
 from lib.study.stages.audit import audit_results, reference_results
 from lib.study.stages.data import load_part
@@ -50,19 +44,19 @@ from lib.study.stages.table import STAGES
 
 
 def evaluate_study(study: Study) -> Row:
-    """Compute or find results.json; returns it, with the spread over seeds where one is known.
+    """Compute results.json, unless it is finished; returns it with the spread over seeds.
 
-    It takes seconds, so that other code makes it again: no number outlives the formula it had.
+    The code is an input: a change of a formula recomputes its number, which takes seconds.
     """
-    selection = measure_selection(replace(study, force=False))  # notebook 04 may force it
+    selection = measure_selection(replace(study, force=False))  # only notebook 04 forces it
     measured, profile = measure_drift(study), study.profile
-    inputs = stage_inputs(study, "results") | {
-        "audit": sha256_of(SAMPLE / "audit.jsonl"),
-        "code": code_hash("analysis", "inference", "study"),
-        "settings": sha256_of_value([asdict(profile.rewards), asdict(profile.sampling)])}
-    run_stage(study, "results", {"evaluation": without_deep(profile.evaluation)}, inputs,
+    run_stage(study, "results", {"evaluation": without_deep(profile.evaluation)},
               outputs=["results.json"],
-              work=lambda folder: _evaluate(study, folder, selection, measured))
+              work=lambda folder: _evaluate(study, folder, selection, measured),
+              inputs={"audit": sha256_of(SAMPLE / "audit.jsonl"),
+                      "code": code_hash("analysis", "inference", "study"),
+                      "settings": sha256_of_value([asdict(profile.rewards),
+                                                   asdict(profile.sampling)])})
     results = read_json(study.path("results", "results.json")) | {
         "seeds": known_seeds(study), "timings": _timings(study)}
     write_json(study.path("results.json"), results)
@@ -70,12 +64,12 @@ def evaluate_study(study: Study) -> Row:
 
 
 def comparisons(study: Study) -> list[tuple[str, str]]:
-    """The family of comparisons: the paper's Table 1, the missing ones, and the random controls."""
+    """The compared pairs: the paper's Table 1, those it lacks, and the random controls."""
     bon, control = systems_at_main(study, BEST), systems_at_main(study, RANDOM)
-    at_temperatures = [(pool.picked_by(BEST).name, "sft") for pool in planned_pools(study.profile)
-                       if pool.policy == "dpo"]
+    at_temperatures = [(pool.picked_by(BEST).name, "sft")
+                       for pool in policies.planned_pools(study.profile) if pool.policy == "dpo"]
     of_base = [(bon["base"], "base"), (control["base"], "base"), ("sft", bon["base"]),
-               ("dpo", bon["base"])] if candidates_of(study.profile, "base") > 1 else []
+               ("dpo", bon["base"])] if policies.candidates_of(study.profile, "base") > 1 else []
     return list(dict.fromkeys([
         ("sft", "base"), (bon["sft"], "base"), ("dpo", "sft"), *sorted(at_temperatures),
         ("dpo", "base"), (bon["dpo"], "base"), (bon["sft"], "sft"),
@@ -89,16 +83,16 @@ def systems_at_main(study: Study, rule: str) -> dict[str, str]:
 
 
 def confounds(study: Study) -> list[tuple[str, str]]:
-    """The comparisons in which a judging selector flatters itself most: Best-of-N against one."""
+    """Best-of-N against one answer: a selector that also judges inflates these win rates most."""
     bon = systems_at_main(study, BEST)
     return [(bon["sft"], "sft"), (bon["dpo"], "dpo"), (bon["dpo"], "sft")]
 
 
 def same_opponents(study: Study) -> list[tuple[str, str, str]]:
-    """(first, second, opponent) for McNemar: what the paper compares across different opponents."""
+    """(first, second, opponent) for McNemar; the paper compares them over different opponents."""
     main, bon = study.profile.sampling.temperature, systems_at_main(study, BEST)
     sft, dpo = bon["sft"], bon["dpo"]
-    colder_or_warmer = [pool.picked_by(BEST).name for pool in reranked_pools(study.profile)
+    colder_or_warmer = [pool.picked_by(BEST).name for pool in policies.reranked_pools(study.profile)
                         if pool.policy == "dpo" and pool.temperature != main]
     return [("dpo", "sft", "base"), (dpo, sft, "base"), (dpo, "dpo", "sft"),
             *((dpo, other, "sft") for other in sorted(colder_or_warmer))]
@@ -124,10 +118,10 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row) -> None
 
 
 def compare_systems(study: Study, systems: Mapping[str, Sequence[Row]]) -> Row:
-    """All that needs the systems' scores alone: comparisons, round robin, ratings, agreement.
+    """Comparisons, round robin, ratings and agreement, from the systems' scores alone.
 
-    `win_rates` is the family that was decided on beforehand, Holm-corrected; `round_robin` has all
-    pairs and is there to look at.
+    `win_rates` are the comparisons planned beforehand, Holm-corrected; `round_robin` has all pairs
+    and is exploratory.
     """
     pairs, resamples = comparisons(study), study.profile.evaluation.resamples
     seed, best = study.profile.seed, systems_at_main(study, BEST)
@@ -145,7 +139,7 @@ def compare_systems(study: Study, systems: Mapping[str, Sequence[Row]]) -> Row:
 
 
 def _losses(study: Study) -> Row:
-    """SFT's validation loss before and after, token-weighted, in nats a token."""
+    """SFT's validation loss before and after training, nats a token."""
     rows = [row for row in read_jsonl(study.path("sft", "metrics.jsonl"))
             if row["split"] == "validation"]
     return {"loss_before": rows[0]["loss"], "loss_after": rows[-1]["loss"], "n": rows[-1]["n"],
@@ -153,7 +147,7 @@ def _losses(study: Study) -> Row:
 
 
 def _dpo_eval(study: Study, stage: str) -> Row:
-    """Last validation metrics with intervals that count prompts, and the probe's two ends."""
+    """Last validation metrics with intervals over prompts, and the first and last probe."""
     folder = study.path(stage)
     manifest = read_manifest(folder)
     if manifest is None:

@@ -1,10 +1,11 @@
-"""The reward models of a run: two embedded heads fitted on disjoint data, or the ones named.
+"""The reward models of a run: two embedded heads fitted on disjoint data, or those of the profile.
 
-Stage `rewards` fits and keeps the heads (rewards/*.safetensors, reward_models.json), called by
-whichever notebook needs a score first. Other kinds (Nemotron, classifiers) have nothing to fit;
-their scores are cached in rewards/scores.sqlite.
+The first notebook that needs a score runs stage `rewards`, which fits the heads
+(rewards/*.safetensors, reward_models.json). Other kinds (Nemotron, classifiers) need no fit;
+rewards/scores.sqlite caches their scores.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,16 @@ SCORED = tuple(SAMPLE / f"{name}.jsonl" for name in ("on_policy", "judged", "aud
 
 
 def fit_rewards(study: Study) -> dict[str, Any]:
-    """Fit or find the embedded heads; returns their reports: accuracy on pairs never seen."""
+    """Fit the embedded heads, unless they are finished; returns reports on unseen pairs."""
     settings = study.profile.rewards
     if "embedded" not in (settings.selector, settings.judge):
         return {}
     backbone = resolve_model(settings.backbone)
     folder = run_stage(
         study, "rewards", {"backbone": settings.backbone, "views": VIEWS},
-        inputs={"backbone": model_hash(backbone)} | {path.name: sha256_of(path) for path in SCORED},
         outputs=["reward_models.json", *(f"{role}.safetensors" for role in ROLES)],
-        work=lambda folder: _fit(study, backbone, folder))
+        work=lambda folder: _fit(study, backbone, folder),
+        inputs={"backbone": model_hash(backbone)} | {path.name: sha256_of(path) for path in SCORED})
     return read_json(folder / "reward_models.json")
 
 
@@ -49,7 +50,7 @@ def _fit(study: Study, backbone: str, folder: Path) -> None:
 class Scorer:
     """The run's selector and judge, loaded once; embedded ones share one pass over the answers.
 
-    keep_features: read and keep hidden states on disk; without it every answer is read anew.
+    keep_features: cache hidden states on disk; a timed run computes them anew.
     """
 
     def __init__(self, study: Study, roles: Sequence[str] = ROLES,
@@ -67,7 +68,7 @@ class Scorer:
         return scores | {role: model.score(conversations) for role, model in self.others.items()}
 
     def lacks_all(self, conversations: Sequence[Conversation]) -> bool:
-        """Whether no cache knows any of these, so that scoring them takes its whole time."""
+        """Whether no cache has a score of any of these, so that scoring takes its full time."""
         distinct = len({tuple(turn["content"] for turn in turns) for turns in conversations})
         return all(len(model.lacking(conversations)) == distinct for model in self.others.values())
 
@@ -89,12 +90,21 @@ def conversations_of(rows: Sequence[Row]) -> list[Conversation]:
 
 
 def score_rows(scorer: Scorer, rows: Sequence[Row]) -> list[Row]:
-    """Response rows with `rewards` filled in for every candidate."""
+    """Response rows with the `rewards` of every candidate."""
     scores = scorer.score(conversations_of(rows))
     by_candidate = iter([dict(zip(scores, values, strict=True))
                          for values in zip(*scores.values(), strict=True)])
     return [{**row, "candidates": [{**candidate, "rewards": next(by_candidate)}
                                    for candidate in row["candidates"]]} for row in rows]
+
+
+def timed_scores(scorer: Scorer, rows: list[Row]) -> tuple[list[Row], float | None]:
+    """Rows with `rewards`, and the seconds of scoring; None if a cache had some of the scores."""
+    if not rows:  # of a process without a share
+        return [], 0.0
+    uncached, started = scorer.lacks_all(conversations_of(rows)), time.perf_counter()
+    rows = score_rows(scorer, rows)
+    return rows, time.perf_counter() - started if uncached else None
 
 
 def accuracy_rows(reports: Mapping[str, Any]) -> list[Row]:

@@ -1,7 +1,7 @@
-"""Notebook 04's numbers: what picking among the run's candidates buys, computed once.
+"""Notebook 04's numbers: what selection among the run's candidates gains.
 
-Stage `selection` reads the pools and writes selection.json, which notebook 04 shows and
-`lib.study.stages.results` takes over. It takes seconds, so that other code makes it again.
+Stage `selection` reads the pools and writes selection.json for notebook 04 and for
+`lib.study.stages.results`. The code is an input: a changed formula recomputes it, in seconds.
 """
 
 from pathlib import Path
@@ -14,24 +14,22 @@ from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_json, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash
 from lib.study.policies import load_pools, reranked_pools, systems_of
-from lib.study.run import Study, run_stage, stage_inputs
+from lib.study.run import Study, run_stage
 from lib.study.stages.deep_pools import deep_curves, load_deep_pools, sample_deep_pools
 
 
 def measure_selection(study: Study) -> Row:
-    """Compute or find Best-of-N's numbers, under the names that results.json gives them.
+    """Compute Best-of-N's numbers, unless they are finished, by their names in results.json.
 
     {"best_of_n_curves", "best_of_n_gains", "best_of_n_rules", "best_of_n_costs", "best_of_n_deep",
-    "selection_effects"}: lists of rows, and the long curves by kind, for which the long pools are
-    sampled where the profile asks for them.
+    "selection_effects"}: lists of rows; "best_of_n_deep" has lists by kind, from the deep pools.
     """
     sample_deep_pools(study)
-    inputs = stage_inputs(study, "selection") | {
-        "code": code_hash("analysis", "inference", "study"),
-        "settings": sha256_of_value([study.profile.sampling.samples,
-                                     study.profile.sampling.temperature])}
-    folder = run_stage(study, "selection", {}, inputs, outputs=["selection.json"],
-                       work=lambda folder: _measure(study, folder))
+    sampling = study.profile.sampling
+    folder = run_stage(
+        study, "selection", {}, ["selection.json"], lambda folder: _measure(study, folder),
+        inputs={"code": code_hash("analysis", "inference", "study"),
+                "settings": sha256_of_value([sampling.samples, sampling.temperature])})
     return read_json(folder / "selection.json")
 
 

@@ -1,7 +1,7 @@
-"""The stages of a run in one table: who makes each, and what each reads.
+"""The stages of a run in one table: each stage's notebook and inputs.
 
-`lib.study.run` names the notebook to run first, `lib.study.notebooks` asks whether a notebook is up
-to date, and every stage takes its inputs from here, so that the three cannot disagree.
+Errors name the notebook to run first, the runner decides whether a notebook is up to date, and
+every stage takes its inputs: all three read this table, so that they cannot disagree.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """A folder of a run: the notebook that makes it and the stages that it reads.
+    """A folder of a run, the notebook that makes it, and its input stages.
 
-    `where_made` are stages that a run need not have; where one is there it is an input too.
+    `where_made` are optional stages: they are inputs if the run has them.
     """
 
     name: str
@@ -32,7 +32,7 @@ STAGES = {stage.name: stage for stage in (
     Stage("movement", "05_analysis", ("data", "sft", "dpo", "responses")),
     Stage("results", "05_analysis", ("data", "sft", "dpo", "responses", "selection", "movement"),
           ("dpo_other", "rewards", "deep")))}
-SHOWN = {"07": ("responses", "results")}  # of notebooks that make no stage
+SHOWN = {"07": ("responses", "results")}  # read by notebooks without a stage
 
 
 def stages_needed(number: str) -> list[str]:
@@ -41,7 +41,7 @@ def stages_needed(number: str) -> list[str]:
 
 
 def stages_before(number: str) -> list[str]:
-    """Those, and the stages that the notebook reads where a run has them; in the table's order."""
+    """The needed and the optional stages before a notebook, in the table's order."""
     return _of_others(number, {name for stage in _made_by(number)
                                for name in (*stage.inputs, *stage.where_made)})
 

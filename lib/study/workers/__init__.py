@@ -1,1 +1,1 @@
-"""Work dealt to several processes; one process needs nothing of it."""
+"""Work shared by several processes."""

@@ -1,7 +1,7 @@
-"""How many processes a study works on: `--processes`, `--shard` and `--accelerate` of the runner.
+"""The number of processes of a study: `--processes`, `--shard` and `--accelerate` of the runner.
 
-The runner passes them to the notebooks' kernels in the environment, because they change how long
-a stage takes and not what comes out: they are no part of a profile or of a stage's parameters.
+They change a stage's time and not its results, so they belong to no profile and no manifest; the
+runner passes them to the notebooks' kernels in the environment.
 """
 
 import os
@@ -10,9 +10,9 @@ COUNT, SHARDED, CONFIG = "STUDY_PROCESSES", "STUDY_SHARDED", "STUDY_ACCELERATE_C
 
 
 def use_processes(count: int, sharded: bool, config_file: str) -> None:
-    """Set what `lib.study.workers.training` does from here on, in the kernels of notebooks too.
+    """Set the processes for this process and its notebooks' kernels.
 
-    Raises ValueError for a count below 1 or a configuration file that is not there.
+    Raises ValueError for a count below 1 and for a missing configuration file.
     """
     if count < 1:
         raise ValueError(f"--processes is {count}; use at least 1")
@@ -24,20 +24,20 @@ def use_processes(count: int, sharded: bool, config_file: str) -> None:
 
 
 def process_count() -> int:
-    """How many processes train, where no accelerate configuration file says it."""
+    """How many processes train, without an accelerate configuration file."""
     return int(os.environ.get(COUNT, "1"))
 
 
 def share_count() -> int:
-    """On how many processes sampling and scoring are split: one with a configuration file."""
+    """How many processes sample and score; one with an accelerate configuration file."""
     return 1 if config_file() else process_count()
 
 
 def sharded() -> bool:
-    """Whether training cuts the model over its processes."""
+    """Whether the training processes share the model's weights (FSDP2)."""
     return bool(os.environ.get(SHARDED))
 
 
 def config_file() -> str:
-    """The accelerate configuration file for training, or an empty text."""
+    """The accelerate configuration file for training; empty without one."""
     return os.environ.get(CONFIG, "")

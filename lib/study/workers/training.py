@@ -1,8 +1,10 @@
-"""Training jobs of the study: here, or on the processes that the runner was told to use."""
+"""Training jobs of the study: in this process, or on the processes of `--processes`."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from lib.study.run import Study
 from lib.study.workers.processes import config_file, process_count, sharded
 from lib.training.job import Job, ProbeMaker
 from lib.training.parallel.launch import launch_job
@@ -10,7 +12,7 @@ from lib.viewers.training_panel import live_curves
 
 
 def train_job(train: Callable[..., None], job: Job, make_probe: ProbeMaker | None = None) -> None:
-    """`train(job)` here, or the job on the processes; a person at a notebook sees curves grow.
+    """Call `train(job)`, or start the job on several processes; a live notebook shows its curves.
 
     train: `train_sft` or `train_dpo`.
     """
@@ -19,3 +21,13 @@ def train_job(train: Callable[..., None], job: Job, make_probe: ProbeMaker | Non
             train(job, make_probe=make_probe)
         else:
             launch_job(job, process_count(), sharded(), config_file(), make_probe)
+
+
+def training_job(study: Study, method: str, folder: Path, parts: tuple[str, str],
+                 **fields: Any) -> Job:
+    """A job on the run's data; parts: to train on and to validate on, fields: of `Job`."""
+    rows, validation = (str(study.path("data", f"{part}.parquet")) for part in parts)
+    model = study.profile.model
+    return Job(method=method, rows=rows, validation=validation, folder=str(folder),
+               seed=study.profile.seed, device=model.device, precision=model.precision,
+               attention=model.attention, streamed=study.profile.data.streaming, **fields)

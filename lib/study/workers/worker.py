@@ -1,10 +1,10 @@
-"""Work that needs no gradients, split over the processes of `--processes N`.
+"""Work without gradients, shared by the processes of `--processes N`.
 
     accelerate launch --multi_gpu --num_processes 4 -m lib.study.workers.worker --config FILE
 
-Sampling, scoring and reading a stream deal their prompts or rows to N processes. The process that
-asks (`run_on_workers`) starts them and puts what they return together in the old order: it alone
-writes what a run keeps. Random numbers go by prompt, so that N processes give the rows of one.
+Sampling, scoring and reading a stream split their prompts or rows among N processes. The caller
+(`run_on_workers`) starts them, joins what they return, and alone writes the run's files. Random
+streams depend on the prompt, so that N processes give the rows of one.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from lib.runtime.files import read_json, write_json
-from lib.study.profiles import profile_from
+from lib.runtime.settings import build
+from lib.study.profiles import Profile
 from lib.study.run import Study
 from lib.study.workers.processes import share_count
 from lib.training.parallel.launch import launch, launch_command
@@ -32,10 +33,10 @@ Task = Callable[[Study, Mapping[str, Any], Processes], Any]  # its return value 
 
 def run_on_workers(study: Study, task: str, options: Mapping[str, Any], action: str,
                    resume_hint: str) -> list[Any]:
-    """What each process returned, in rank order.
+    """Call a task on every process; returns their values in rank order.
 
-    task: `module:function` of a Task, called on every process with `options`. action, resume_hint:
-    for the sentence of the ProcessError that is raised when one failed, as `launch` has it.
+    task: `module:function` of a Task. action, resume_hint: for the sentence of the ProcessError
+    that a failed process raises, see `launch`.
     """
     count, folder = share_count(), study.path("shares")
     shutil.rmtree(folder, ignore_errors=True)
@@ -54,13 +55,13 @@ def _returned(path: Path, rank: int) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do this process's share; the exit status."""
+    """Do this process's share; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lib.study.workers.worker")
-    parser.add_argument("--config", required=True, type=Path, help="what `run_on_workers` wrote")
+    parser.add_argument("--config", required=True, type=Path, help="written by `run_on_workers`")
     path = parser.parse_args(arguments).config
     try:
         job = read_json(path)
-        study = Study(profile_from(job["profile"]), Path(job["folder"]))
+        study = Study(build(Profile, job["profile"]), Path(job["folder"]))
         processes = join(study.device.device.type == "cpu" or not torch.cuda.is_available(),
                          JOIN_SECONDS)
         if not processes.main:

@@ -11,7 +11,7 @@ from lib.runtime.files import write_json
 from lib.study.planning import access
 from lib.study.planning.access import check_access, check_api
 from lib.study.profiles import ProfileError, load_profile
-from lib.study.reward_models.remote import api_settings
+from lib.study.reward_models.api import api_settings
 from lib.study.run import Study, open_study
 from tests.study.stand_ins import nvidia_server
 
@@ -108,5 +108,5 @@ def test_a_hub_that_does_not_answer_is_said_and_does_not_stop_the_run(
     monkeypatch.setattr(access, "check_model", lambda name, revision: never.wait(30))
     check_access(local_judges(tmp_path))
     never.set()
-    assert "Qwen/Qwen2.5-0.5B did not answer within 0 s and is not checked" in (
+    assert "Qwen/Qwen2.5-0.5B did not answer within 0 s; the run starts without" in (
         capsys.readouterr().out)

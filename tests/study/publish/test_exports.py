@@ -11,7 +11,7 @@ from lib.data.parquet import write_parquet
 from lib.runtime.files import read_json, read_jsonl, write_json, write_jsonl
 from lib.runtime.manifest import outputs_hash
 from lib.study.policies import load_systems, picks_of, system_names, systems_by_pool
-from lib.study.pools.pool import Pool, pool_file
+from lib.study.pools.pool import Pool
 from lib.study.publish.exports import export_lines, main, write_exports
 from lib.study.run import Study, open_study
 from lib.study.seeds import known_seeds, seed_runs, summarise_seeds
@@ -39,7 +39,7 @@ def filled(study: Study, prompts: int = 6) -> Study:
     picks, seed = {}, study.profile.seed
     for pool, systems in systems_by_pool(study.profile).items():
         rows = rows_of(pool, prompts, seed)
-        write_jsonl(pool_file(study.path("responses", "pools"), pool), rows)
+        write_jsonl(pool.file(study.path("responses", "pools")), rows)
         picks |= {system.name: picks_of(system, rows, seed) for system in systems}
     write_json(study.path("responses", "picks.json"), picks)
     write_json(study.path("responses", "manifest.json"), {"outputs": {"seed": study.profile.seed}})
@@ -90,7 +90,7 @@ def test_a_card_beside_a_model_leaves_the_stages_hash_as_it_was(study: Study) ->
 def test_nothing_is_pushed_unless_a_finished_model_is_named(
         study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pushed = []
-    monkeypatch.setattr("lib.study.publish.exports.push_to_hub",
+    monkeypatch.setattr("lib.analysis.exports.formats.push_to_hub",
                         lambda *given, **options: pushed.append((*given, options)) or "address")
     results = results_of(study)
     assert main([str(study.folder), "--push", "dpo", "me/mine"]) == 2

@@ -13,7 +13,8 @@ from lib.study.planning.access import check_access
 from lib.study.planning.preflight import blockers
 from lib.study.profiles import ProfileError
 from lib.study.reward_models import remote
-from lib.study.reward_models.remote import api_settings, remote_reward_model
+from lib.study.reward_models.api import api_settings
+from lib.study.reward_models.remote import remote_reward_model
 from lib.study.run import Study, open_study
 from tests.study.stand_ins import judge_folder, nvidia_server
 
@@ -105,7 +106,7 @@ def test_a_run_with_cached_scores_starts_without_the_api_and_one_without_does_no
     monkeypatch.setattr("lib.study.planning.access._checks", lambda study: [])
     scored_online(tmp_path)
     check_access(study_at(nowhere, tmp_path))
-    assert "going on with 3 cached scores" in capsys.readouterr().out
+    assert "the run uses 3 cached scores" in capsys.readouterr().out
     with pytest.raises(ProfileError, match="ConnectionError"):
         check_access(study_at(nowhere, tmp_path / "another"))
 

@@ -12,7 +12,6 @@ from lib.modeling.packed.divergence import answer_divergence
 from lib.modeling.packed.logps import response_logps
 from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.runtime.files import Row, write_jsonl
-from lib.study.pools.pool import pool_file
 from lib.study.run import Study, open_study
 from lib.study.stages import drift
 from lib.study.stages.drift import answer_tree, pool_nearest_temperature_1
@@ -66,7 +65,7 @@ def test_the_kl_is_that_of_the_sampled_tokens(tokenizer: object, tmp_path: Path,
     study: Study = open_study("smoke", str(tmp_path))
     ids = letters(tokenizer, "the answer to it")
     rows = [candidate(tokenizer, ids), candidate(tokenizer, None, "the answer to it")]
-    pool = pool_file(study.path("responses", "pools"), pool_nearest_temperature_1(study))
+    pool = pool_nearest_temperature_1(study).file(study.path("responses", "pools"))
     write_jsonl(pool, [{**row, "id": str(number)} for number, row in enumerate(rows)])
     models = {"dpo": shifted(load_model("smoke")), "sft": load_model("smoke")}
     monkeypatch.setattr(drift, "load_policy", lambda _, name: (models[name], tokenizer))

@@ -20,7 +20,6 @@ from lib.modeling.smoke import smoke_model
 from lib.runtime.files import read_jsonl, write_jsonl
 from lib.study.reward_models.heads import (
     SAMPLE,
-    RewardSettings,
     fit_reward_models,
     save_reward_models,
 )
@@ -250,9 +249,7 @@ def test_one_call_fits_both_heads_on_disjoint_sets_and_tests_them_on_the_rest(
             {"prompt": f"{name} {n}", "source": "s", "answers": [
                 {"text": f"{'good ' * score}{draw.integers(9)}", "score": float(score)}
                 for score in draw.permutation(9)[:4]]} for n in range(12)])
-    settings = RewardSettings(*(tmp_path / f"{name}.jsonl"
-                                for name in ("on_policy", "judged", "audit")), layers=(1,))
-    fitted = fit_reward_models(backbone, tmp_path / "cache", settings)
+    fitted = fit_reward_models(backbone, tmp_path / "cache", tmp_path, layers=(1,))
     assert (fitted["selector"].fitted_on, fitted["judge"].fitted_on) == ("on_policy", "judged")
     assert list(fitted["reports"]["selector"]) == ["judged", "audit"]
     assert list(fitted["reports"]["judge"]) == ["on_policy", "audit"]
