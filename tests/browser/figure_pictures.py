@@ -13,10 +13,10 @@ from pathlib import Path
 
 import nbformat
 import plotly.graph_objects as go
-from lib.study.stages.curves import curves_by_judge
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from lib.analysis import figures
+from lib.analysis.best_of_n.curves import curves_by_judge
 from lib.analysis.figures.files import MIME, browser_ready
 from lib.analysis.figures.theme import STYLE
 from lib.data.parquet import read_parquet
