@@ -21,7 +21,7 @@ test: setup
 	$(BIN)/python -m pytest $(ARGS)
 
 lab: setup
-	$(BIN)/python -m jupyter lab notebooks/
+	$(BIN)/python -m jupyter lab --LabApp.default_url=/lab/tree/notebooks
 
 # Pictures of the viewers for the README, from a finished run.
 screenshots: setup

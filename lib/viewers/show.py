@@ -28,10 +28,10 @@ def show_compare(
 
 def show_candidates(
     systems: Systems | Collection, heldout: Iterable[Row] = (), judges: Sequence[str] = (),
-    interactive: bool | None = None,
+    a: str | None = None, interactive: bool | None = None,
 ) -> None:
-    """Show every candidate for a prompt, and which system took which."""
-    _show(join(systems, heldout, judges), "candidates", None, None, None, 0, interactive)
+    """Show every candidate for a prompt, first of a's pool (None: the last system's)."""
+    _show(join(systems, heldout, judges), "candidates", a, None, None, 0, interactive)
 
 
 def show_vote(

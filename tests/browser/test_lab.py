@@ -45,6 +45,9 @@ CELLS = [
     "    append_jsonl('metrics.jsonl', {'step': 20, 'split': 'validation', 'loss': 0.05})",
     "show_compare(hostile_systems(), judges=['judge'], a='plain')",
     "show_compare(systems, judges=['judge'], interactive=False)",
+    "from lib.analysis import figures\n"
+    "figures.use_study_renderer()\n"
+    "figures.packed_row_figure([(6, [5, 7])]).show()",
 ]
 
 
@@ -170,6 +173,19 @@ def test_axe_finds_nothing_to_complain_about_in_the_panels(
         assert panel.get_attribute("data-theme") == theme.split()[1].lower()
         cell(page, place).evaluate("(found) => found.setAttribute('data-checked', '')")
     assert complaints(page, "[data-checked]") == []
+
+
+def test_a_figure_keeps_its_height_in_a_taller_window_and_follows_a_narrower_one(
+    page: object
+) -> None:
+    figure = cell(page, 8).locator(".js-plotly-plot")
+    before = figure.bounding_box()
+    page.set_viewport_size({"width": 1400, "height": 1300})
+    page.wait_for_timeout(1000)
+    assert figure.bounding_box()["height"] == before["height"]
+    page.set_viewport_size({"width": 1000, "height": 1300})
+    wait_until(lambda: figure.bounding_box()["width"] < before["width"])
+    assert figure.bounding_box()["height"] == before["height"]
 
 
 def test_a_kernel_that_was_restarted_is_told_in_the_panels(page: object) -> None:

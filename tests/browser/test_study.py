@@ -1,9 +1,9 @@
-"""Notebook 05 of a smoke run in JupyterLab, used as a person would; notebook 02 while it trains."""
+"""Notebooks 04 and 05 of a smoke run in JupyterLab, used as a person would; 02 while it trains."""
 
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from lib import ROOT
 from lib.runtime.files import read_jsonl
 from lib.viewers.votes import read_votes
-from tests.browser.browsers import Lab, run_all_cells, set_theme
+from tests.browser.browsers import Lab, open_notebook, run_all_cells, set_theme
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -47,17 +47,25 @@ def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
-def page(lab: Lab, run: Path, browser: object) -> object:
-    """Notebook 05, every cell executed by a person's click on Run All Cells."""
-    from tests.browser.browsers import open_notebook
-
+def executed(name: str, lab: Lab, run: Path, browser: object) -> Iterator[object]:
+    """A notebook of the run, every cell executed by a person's click on Run All Cells."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    page = open_notebook(context, lab, put(lab, "05_analysis.ipynb", profile="smoke",
-                                           run=str(run)))
+    page = open_notebook(context, lab, put(lab, name, profile="smoke", run=str(run)))
     run_all_cells(page, 240)
     yield page
     context.close()
+
+
+@pytest.fixture(scope="module")
+def page(lab: Lab, run: Path, browser: object) -> Iterator[object]:
+    """Notebook 05."""
+    yield from executed("05_analysis.ipynb", lab, run, browser)
+
+
+@pytest.fixture(scope="module")
+def best_of_n(lab: Lab, run: Path, browser: object) -> Iterator[object]:
+    """Notebook 04."""
+    yield from executed("04_best_of_n.ipynb", lab, run, browser)
 
 
 def test_compare_pages_and_filters_the_runs_answers(page: object, run: Path) -> None:
@@ -91,8 +99,11 @@ def test_votes_by_button_are_in_the_runs_file(page: object, run: Path) -> None:
     assert {votes[0].left, votes[0].right} == {"dpo", "dpo+bon4@0.6"}
 
 
-def test_another_temperature_shows_other_candidates(page: object, run: Path) -> None:
-    pool = output_of(page, "show_candidates(answers)")
+def test_the_candidates_of_the_main_temperature_come_first_and_another_shows_others(
+    best_of_n: object
+) -> None:
+    pool = output_of(best_of_n, "show_candidates(")
+    pool.get_by_text("chosen · dpo+bon4@0.6", exact=True).wait_for()
     for temperature in ("0.25", "1"):
         pool.get_by_role("button", name=temperature, exact=True).click()
         pool.get_by_text(f"chosen · dpo+bon4@{temperature}", exact=True).wait_for()
@@ -112,15 +123,19 @@ def test_the_playground_answers_a_typed_prompt_with_the_runs_policies(page: obje
 
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_axe_finds_nothing_to_complain_about_in_the_panels(
-    theme: str, page: object, complaints: Callable
+    theme: str, page: object, best_of_n: object, complaints: Callable
 ) -> None:
+    set_theme(best_of_n, theme)
+    output_of(best_of_n, "show_candidates(").evaluate(
+        "(found) => found.setAttribute('data-checked', '')")
+    assert complaints(best_of_n, "[data-checked]") == []
     set_theme(page, theme)
     for name in (".more-filters", ".words"):
         folded = output_of(page, "show_comparison(study, answers)").locator(f"{name}:not([open])")
         if folded.count():
             folded.locator("summary").click()
-    for call in ("show_comparison(study, answers)", "show_candidates(answers)",
-                 "show_ballot(study, answers)", "show_play(study)"):
+    for call in ("show_comparison(study, answers)", "show_ballot(study, answers)",
+                 "show_play(study)"):
         output_of(page, call).evaluate("(found) => found.setAttribute('data-checked', '')")
     assert complaints(page, "[data-checked]") == []
 

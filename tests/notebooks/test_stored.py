@@ -90,6 +90,14 @@ def test_no_function_longer_than_five_lines_is_defined(notebook: dict[str, Any])
                 assert node.end_lineno - node.lineno < 5, node.name
 
 
+def test_no_cell_shows_a_bare_tuple_list_or_array(notebook: dict[str, Any]) -> None:
+    for cell in code(notebook):
+        last = ast.parse(source(cell)).body[-1]
+        if isinstance(last, ast.Expr):  # a number is printed in a sentence, rows as a table
+            assert isinstance(last.value, ast.Call), source(cell)
+            assert ast.unparse(last.value.func).split(".")[-1] not in ("round", "mean"), source(cell)
+
+
 def test_a_lesson_computes_its_idea_by_hand(lesson: dict[str, Any]) -> None:
     assert [cell for cell in tagged(lesson, "by-hand") if cell["cell_type"] == "code"]
 

@@ -64,9 +64,10 @@ def use_study_renderer() -> None:
     """Adapt figures to the page's theme and width; plotly chooses the renderer by environment.
 
     In Jupyter that is the MIME type alone: a saved notebook holds figures without plotly.js. Such a
-    notebook becomes a page by `lib.study.notebooks.export_html`.
+    notebook becomes a page by `lib.study.notebooks.export_html`. JupyterLab fits a figure to its
+    cell; plotly's own `responsive` folds the figure to nothing when the window gets taller.
     """
-    pio.renderers["plotly_mimetype"].config = CONFIG
+    pio.renderers["plotly_mimetype"].config = CONFIG | {"responsive": False}
     display(HTML(STYLE))
 
 
