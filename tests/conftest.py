@@ -27,6 +27,6 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, "-m", "lib.study", "--profile", "smoke", "--run",
                            str(folder)], cwd=ROOT, env=environment, text=True, capture_output=True,
-                          timeout=280, check=False)
+                          timeout=800, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return folder

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import permutations
 from typing import Literal
 
-from lib.data.schema import Answer, PreferenceRow, ScoredRow
+from lib.data.schema import PreferenceRow, ScoredAnswer, ScoredRow
 
 CUT_OFF = "cut_off"  # the flaw of an answer that reached the token limit
 
@@ -29,7 +29,7 @@ def pairs_from_scored(rows: Sequence[ScoredRow], min_gap: float,
             if _far_enough(row["answers"][chosen], row["answers"][rejected], min_gap)]
 
 
-def _best_worst(answers: Sequence[Answer]) -> Iterator[tuple[int, int]]:
+def _best_worst(answers: Sequence[ScoredAnswer]) -> Iterator[tuple[int, int]]:
     """At most one pair of indices; the first answer of equal scores."""
     finished = [index for index, answer in enumerate(answers) if CUT_OFF not in answer["flaws"]]
     if finished:
@@ -37,13 +37,13 @@ def _best_worst(answers: Sequence[Answer]) -> Iterator[tuple[int, int]]:
                min(range(len(answers)), key=lambda index: answers[index]["score"]))
 
 
-def _all(answers: Sequence[Answer]) -> Iterator[tuple[int, int]]:
+def _all(answers: Sequence[ScoredAnswer]) -> Iterator[tuple[int, int]]:
     for chosen, rejected in permutations(range(len(answers)), 2):
         if CUT_OFF not in answers[chosen]["flaws"]:
             yield chosen, rejected
 
 
-def _far_enough(chosen: Answer, rejected: Answer, min_gap: float) -> bool:
+def _far_enough(chosen: ScoredAnswer, rejected: ScoredAnswer, min_gap: float) -> bool:
     gap = chosen["score"] - rejected["score"]
     return gap > 0 and gap >= min_gap
 

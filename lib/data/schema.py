@@ -46,7 +46,7 @@ class HeldoutRow(TypedDict):
     kwargs: list[dict[str, Any]]  # one dict an instruction
 
 
-class Answer(TypedDict):
+class ScoredAnswer(TypedDict):
     """One scored answer; score is on a 1-10 scale, flaws are names such as `cut_off`."""
 
     text: str
@@ -64,7 +64,7 @@ class ScoredRow(TypedDict):
     id: str
     prompt: str
     source: str
-    answers: list[Answer]
+    answers: list[ScoredAnswer]
 
 
 def convert(rows: Sequence[Row], to_row: Callable[[Cells], Out], name: str,
@@ -130,7 +130,7 @@ def scored_row(cells: Cells) -> ScoredRow:
                         for index, answer in enumerate(answers)]}
 
 
-def _answer(cells: Cells) -> Answer:
+def _answer(cells: Cells) -> ScoredAnswer:
     score = cells.score("score")
     if score is None:
         raise cells.error("score", "is missing", "a number from 1 to 10")

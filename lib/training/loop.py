@@ -156,7 +156,7 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         weight, sums = run.objective.weight(examples), {"computed_tokens": 0}
-        for row, is_filler in rows_of(run.objective, examples, run.device, self.processes):
+        for row, is_filler in own_rows(run.objective, examples, run.device, self.processes):
             metrics = self._backward(row, weight, is_filler)
             _add(sums, {} if is_filler else metrics | {"computed_tokens": row.batch.tokens})
         grad_norm, applied = self._apply()
@@ -238,8 +238,8 @@ def dropout_off(model: nn.Module) -> None:
             module.attention_dropout = 0.0
 
 
-def rows_of(objective: Objective, examples: Sequence[int], device: torch.device,
-            processes: Processes) -> list[tuple[PackedRow, bool]]:
+def own_rows(objective: Objective, examples: Sequence[int], device: torch.device,
+             processes: Processes) -> list[tuple[PackedRow, bool]]:
     """This process's rows of a step, and whether each is a filler.
 
     Ranks compute a layer of a sharded model together, so all need equally many rows; a rank with
@@ -265,7 +265,7 @@ def evaluate(model: nn.Module, objective: Objective, device: torch.device,
     examples = [example for group in objective.groups for example in group]
     sums: Metrics = {}
     with torch.no_grad():
-        for row, is_filler in rows_of(objective, examples, device, processes):
+        for row, is_filler in own_rows(objective, examples, device, processes):
             loss, metrics = loss_of(objective, row)
             _add(sums, {} if is_filler else metrics | {"loss": loss.item()})
     weight, sums = objective.weight(examples), processes.total(sums)

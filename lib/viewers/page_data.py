@@ -11,7 +11,7 @@ from typing import Any
 
 from lib.inference.best_of_n import best_of_n_curve
 from lib.inference.systems import System
-from lib.viewers.rows import Answer, Collection, Pool, Prompt, ViewerError
+from lib.viewers.rows import Collection, Prompt, ShownAnswer, ShownPool, ViewerError
 
 # What could end the element or a JavaScript line, and surrogates, which UTF-8 cannot hold.
 UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
@@ -72,20 +72,20 @@ def _prompt(prompt: Prompt, collection: Collection) -> list[Any]:
     return [prompt.id, prompt.text, prompt.source, prompt.reference, pools]
 
 
-def _pool(pool: Pool, collection: Collection) -> list[Any]:
+def _pool(pool: ShownPool, collection: Collection) -> list[Any]:
     chosen = [[collection.systems.index(name), place, int(name in pool.picked)]
               for name, place in pool.chosen.items()]
     answers = [_answer(answer, collection) for answer in pool.answers]
     return [answers, chosen, round(pool.diversity, DIGITS), pool_curve(pool, collection)]
 
 
-def _answer(answer: Answer, collection: Collection) -> list[Any]:
+def _answer(answer: ShownAnswer, collection: Collection) -> list[Any]:
     scores = [answer.rewards[model] for model in collection.models]
     return [answer.text, answer.tokens, int(answer.finish == "length"), scores, answer.loop,
             answer.checks or None, answer.text_id]
 
 
-def pool_curve(pool: Pool, collection: Collection) -> list[list[float]] | None:
+def pool_curve(pool: ShownPool, collection: Collection) -> list[list[float]] | None:
     """Expected score of the best of n = 1..N by the first selector (else judge), a row a model.
 
     None where there is nothing to choose from or a score is missing.

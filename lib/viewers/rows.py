@@ -10,17 +10,15 @@ rule of `lib.analysis.comparisons.scoreboard`: equal stripped texts tie, else th
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lib.analysis.texts.constraints import check_constraints
 from lib.analysis.texts.repetition import longest_repeated_run
 from lib.analysis.texts.variety import distinct_n
-from lib.runtime.files import sha256_of_value
+from lib.runtime.files import Row, sha256_of_value
 from lib.viewers.visible import visible
 
-Row = dict[str, Any]
 Systems = Mapping[str, Sequence[Row]]
-Reach = Mapping[str, tuple[float, float]]  # model -> (lowest, highest) score
+ScoreRange = Mapping[str, tuple[float, float]]  # model -> (lowest, highest) score
 SHORTEST_LOOP = 12  # words; less said twice in a row is emphasis
 
 
@@ -29,7 +27,7 @@ class ViewerError(ValueError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ShownAnswer:
     """One candidate answer; `rewards` has a score or None for every model of the collection.
 
     `text_id` is equal for equal stripped texts of a prompt.
@@ -45,13 +43,13 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Pool:
+class ShownPool:
     """Answers drawn for one prompt and which of them each system chose.
 
     `picked` names the systems that had a score to choose by, or nothing to choose from.
     """
 
-    answers: tuple[Answer, ...]
+    answers: tuple[ShownAnswer, ...]
     chosen: Mapping[str, int]
     picked: frozenset[str]
     diversity: float  # distinct word pairs over all word pairs, 0..1
@@ -65,13 +63,13 @@ class Prompt:
     text: str
     source: str
     reference: str | None
-    pools: tuple[Pool, ...]
+    pools: tuple[ShownPool, ...]
 
-    def pool(self, system: str) -> Pool | None:
+    def pool(self, system: str) -> ShownPool | None:
         """The pool that `system` chose from, None when it did not answer this prompt."""
         return next((pool for pool in self.pools if system in pool.chosen), None)
 
-    def answer(self, system: str) -> Answer | None:
+    def answer(self, system: str) -> ShownAnswer | None:
         """The answer that `system` gave."""
         pool = self.pool(system)
         return pool.answers[pool.chosen[system]] if pool else None
@@ -85,7 +83,7 @@ class Collection:
     systems: tuple[str, ...]
     models: tuple[str, ...]
     judges: tuple[str, ...]
-    reach: Reach
+    reach: ScoreRange
 
     @property
     def selectors(self) -> tuple[str, ...]:
@@ -155,7 +153,7 @@ def _models(by_id: Mapping[str, Mapping[str, Row]], judges: Sequence[str]) -> tu
     return (*judges, *(model for model in found if model not in judges))
 
 
-def _reach(prompts: Sequence[Prompt], models: Sequence[str]) -> Reach:
+def _reach(prompts: Sequence[Prompt], models: Sequence[str]) -> ScoreRange:
     answers = [answer for prompt in prompts for pool in prompt.pools for answer in pool.answers]
     scores = {
         model: [score for answer in answers if (score := answer.rewards[model]) is not None]
@@ -182,9 +180,10 @@ def _prompt(rows: Mapping[str, Row], heldout: Row, models: Sequence[str]) -> Pro
         source=visible(first.get("source") or heldout.get("source") or ""),
         reference=visible(reference) if reference else None,
         pools=tuple(
-            Pool(tuple(_answer(row, ids, heldout, models) for row in candidates[texts]), chosen,
-                 frozenset(system for system in chosen if _picked(rows[system])),
-                 distinct_n(texts, 2) or 0.0)
+            ShownPool(
+                tuple(_answer(row, ids, heldout, models) for row in candidates[texts]), chosen,
+                frozenset(system for system in chosen if _picked(rows[system])),
+                distinct_n(texts, 2) or 0.0)
             for texts, chosen in pools.items()
         ),
     )
@@ -211,9 +210,9 @@ def _picked(row: Row) -> bool:
     return len(row["candidates"]) == 1 or any(map(_scores, row["candidates"]))
 
 
-def _answer(row: Row, ids: Mapping[str, int], heldout: Row, models: Sequence[str]) -> Answer:
+def _answer(row: Row, ids: Mapping[str, int], heldout: Row, models: Sequence[str]) -> ShownAnswer:
     rewards, run = _scores(row), longest_repeated_run(row["text"])
-    return Answer(
+    return ShownAnswer(
         text=visible(row["text"]),
         text_id=ids[row["text"].strip()],
         tokens=row["tokens"],

@@ -34,10 +34,13 @@ def _visible(token: str) -> str:
     return escape(token).replace("\n", "&#8629;<br>") or "&#8709;"
 
 
-def packed_row_figure(trees: Sequence[tuple[int, Sequence[int]]]) -> go.Figure:
-    """Which token sees which in one packed row; trees are (prompt length, answer lengths)."""
+def packed_row_figure(prompts: Sequence[tuple[int, Sequence[int]]]) -> go.Figure:
+    """Which token sees which in one packed row; prompts: (length, lengths of its answers).
+
+    A conversation is an answer behind a prompt of no tokens.
+    """
     spans, start, labels = [], 0, []
-    for number, (prompt, answers) in enumerate(trees, start=1):
+    for number, (prompt, answers) in enumerate(prompts, start=1):
         spans.append(Span(start, prompt, tuple(answers)))
         start += prompt + sum(answers)
         labels += [f"prompt {number}"] * prompt
@@ -49,8 +52,9 @@ def packed_row_figure(trees: Sequence[tuple[int, Sequence[int]]]) -> go.Figure:
         ygap=1, text=[[f"{row} sees {column}" for column in labels] for row in labels],
         hovertemplate="%{text}<extra></extra>"))
     share = mask.float().mean().item()
+    kind = "prompts" if any(length for length, _ in prompts) else "conversations"
     style_figure(figure, f"Only {share:.0%} of all pairs of positions are computed",
-                 f"{start} tokens of {len(trees)} prompts in a row; blue: the query sees the key",
+                 f"{start} tokens of {len(prompts)} {kind} in a row; blue: the query sees the key",
                  "is seen (key position)", "sees (query position)", plot_height=400)
     figure.update_xaxes(constrain="domain", constraintoward="left", showgrid=False)
     return figure.update_yaxes(autorange="reversed", scaleanchor="x", constrain="domain",

@@ -20,7 +20,7 @@ from lib.runtime.files import Row
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, AMBER, PURPLE, GREY, INK = "#2F97D0", "#B8860B", "#8069C9", "#808080", "#222222"
 Look = tuple[str, str]  # colour and symbol
-ROLES: dict[str, Look] = {
+LOOKS: dict[str, Look] = {
     "selector": (BLUE, "circle"), "judge": (ORANGE, "square"), "blind reader": (GREEN, "star"),
     "the paper": (GREY, "diamond-open"),
     "chosen": (SKY, "circle"), "rejected": (AMBER, "square"), "margin": (PINK, "triangle-up"),
@@ -109,8 +109,8 @@ def in_two_lines(name: str) -> str:
 
 def looks(names: Sequence[str]) -> dict[str, Look]:
     """Colour and symbol of each name: fixed for a role, in turn from `OTHERS` for the rest."""
-    others = [name for name in dict.fromkeys(names) if name not in ROLES]
-    return ROLES | {name: OTHERS[place % len(OTHERS)] for place, name in enumerate(others)}
+    others = [name for name in dict.fromkeys(names) if name not in LOOKS]
+    return LOOKS | {name: OTHERS[place % len(OTHERS)] for place, name in enumerate(others)}
 
 
 def add_marks(figure: go.Figure, name: str, look: Look, x: Sequence[float], y: Sequence[float],

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from lib.analysis.figures.theme import (
     EVEN_LINE,
     GREY,
-    ROLES,
+    LOOKS,
     add_marks,
     direction,
     looks,
@@ -78,7 +78,7 @@ def accuracy_figure(rows: Sequence[Row], accuracy: Row | None = None) -> go.Figu
     """
     steps, values = curve(rows, "validation", "rewards/accuracies")
     figure, finding = go.Figure(), "DPO: no validation accuracy was recorded"
-    add_marks(figure, "validation accuracy", ROLES["accuracy"], steps, values,
+    add_marks(figure, "validation accuracy", LOOKS["accuracy"], steps, values,
               mode="lines+markers", showlegend=False)
     if values:
         finding = f"DPO: validation accuracy ends at {values[-1]:.2f}, without an interval"
@@ -86,7 +86,7 @@ def accuracy_figure(rows: Sequence[Row], accuracy: Row | None = None) -> go.Figu
         value, low, high = (accuracy[key] for key in ("accuracy", "ci_low", "ci_high"))
         verdict = "above chance" if low > 0.5 else "below chance" if high < 0.5 else \
             "not distinguishable from chance"
-        add_marks(figure, "95 % interval", ROLES["accuracy"], [steps[-1]], [value], ([low], [high]),
+        add_marks(figure, "95 % interval", LOOKS["accuracy"], [steps[-1]], [value], ([low], [high]),
                   showlegend=False)
         finding = f"DPO: validation accuracy ends at {value:.2f} [{low:.2f}, {high:.2f}], {verdict}"
     figure.add_hline(y=0.5, line=EVEN_LINE, annotation={"text": "chance", "font_color": GREY},
@@ -106,9 +106,9 @@ def displacement_figure(rows: Sequence[Row], changes: Sequence[Row] = ()) -> go.
     for name in ("chosen", "rejected"):
         steps, values = curve(rows, "validation", f"logps/{name}")
         moved[name] = [value - values[0] for value in values]
-        add_marks(figure, name, ROLES[name], steps, moved[name], mode="lines+markers")
+        add_marks(figure, name, LOOKS[name], steps, moved[name], mode="lines+markers")
         for row in (row for row in changes if row["side"] == name):
-            add_marks(figure, "95 % interval", ROLES[name], [steps[-1]], [row["change"]],
+            add_marks(figure, "95 % interval", LOOKS[name], [steps[-1]], [row["change"]],
                       ([row["change_low"]], [row["change_high"]]), showlegend=False)
     figure.add_hline(y=0, line=EVEN_LINE)
     finding = "DPO: no validation log-probabilities were recorded"
@@ -142,6 +142,7 @@ def sample_quality_figure(runs: Mapping[str, Sequence[Row]], score: str = "judge
     style_figure(figure, _warning(runs, score), _samples(runs), "", "", plot_height=420)
     for panel, (_, _, title) in enumerate(panels, start=1):
         figure.update_yaxes(title_text=title, row=panel, col=1)
+    figure.update_yaxes(rangemode="nonnegative", row=3, col=1)
     return figure.update_xaxes(title_text=STEP, row=3, col=1)
 
 
@@ -164,7 +165,7 @@ def _loss_curves(rows: Sequence[Row], stage: str,
 
 def _training_and_validation(figure: go.Figure, rows: Sequence[Row], key: str, role: str) -> None:
     """One metric in its role's colour: raw values pale, smoothed ones solid, validation dashed."""
-    colour = ROLES[role][0]
+    colour = LOOKS[role][0]
     steps, values = curve(rows, "train", key)
     smoothing = smoothing_for(len(steps))
     figure.add_scatter(x=steps, y=values, mode="lines", opacity=0.4, showlegend=False,
@@ -173,7 +174,7 @@ def _training_and_validation(figure: go.Figure, rows: Sequence[Row], key: str, r
                        line={"color": colour, "width": 2.5},
                        name=f"{role} (training, smoothed by {smoothing:g})")
     steps, values = curve(rows, "validation", key)
-    add_marks(figure, f"{role} (validation)", ROLES[role], steps, values, mode="lines+markers",
+    add_marks(figure, f"{role} (validation)", LOOKS[role], steps, values, mode="lines+markers",
               line_dash="dash")
 
 
@@ -190,8 +191,9 @@ def _warning(runs: Mapping[str, Sequence[Row]], score: str) -> str:
         _, accuracy = curve(rows, "validation", "rewards/accuracies")
         _, worth = curve(rows, "samples", score)
         if accuracy and len(worth) > 1:
+            first, last = (round(value, 2) + 0.0 for value in (worth[0], worth[-1]))  # no -0.00
             parts.append(f"{label}: accuracy {accuracy[-1]:.2f}, answers' score "
-                         f"{direction(worth[0], worth[-1])} from {worth[0]:.2f} to {worth[-1]:.2f}")
+                         f"{direction(worth[0], worth[-1])} from {first:.2f} to {last:.2f}")
     return "; ".join(parts) or "DPO: no answers were sampled during training"
 
 

@@ -21,7 +21,7 @@ from lib.runtime.files import Row
 
 Scores = Sequence[Sequence[float | None]]
 READER = "blind reader"
-POLICIES = ("base", "sft", "dpo")
+STORY = ("base", "sft", "dpo")
 
 
 def audit_systems(audit_rows: Sequence[Row],
@@ -144,4 +144,4 @@ def _check_lengths(row: Row, scores: Mapping[str, Sequence[float | None]]) -> No
 
 def _story_order(name: str) -> tuple[int, str]:
     policy = System.parse(name).policy
-    return (POLICIES.index(policy) if policy in POLICIES else len(POLICIES), name)
+    return (STORY.index(policy) if policy in STORY else len(STORY), name)

@@ -24,7 +24,7 @@ from lib.analysis.tables.formatting import (
 from lib.inference.systems import BEST, System
 from lib.runtime.files import Row
 
-POLICIES = {"base": "the model before training", "sft": "the model after supervised fine-tuning",
+MEANINGS = {"base": "the model before training", "sft": "the model after supervised fine-tuning",
             "dpo": "the SFT model after Direct Preference Optimization"}
 
 
@@ -135,7 +135,7 @@ def seeds_table(rows: Sequence[Row]) -> str:
 
 
 def _meaning(system: System) -> str:
-    policy = POLICIES.get(system.policy, system.policy)
+    policy = MEANINGS.get(system.policy, system.policy)
     if system.rule is None:
         return f"one answer of {policy}"
     pick = "the one that the selector scores highest" if system.rule == BEST else (

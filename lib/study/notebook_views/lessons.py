@@ -223,7 +223,10 @@ def _compared(found: ArrayLike | None, right: ArrayLike, praise: str,
     """Right, a mistake recognised by its numbers, or the numbers; None is unanswered."""
     if found is None:
         return UNANSWERED
-    found = np.asarray(found, dtype=float)
+    try:
+        found = np.asarray(found, dtype=float)
+    except (TypeError, ValueError):
+        return _wrong(f"it gives {found!r}, which is no number or list of numbers")
     if _same(found, right):
         return _right(f"{np.round(right, 3)}, {praise}")
     for mistake, value in mistakes.items():

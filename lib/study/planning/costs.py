@@ -26,7 +26,8 @@ COLUMNS = {  # of the tables, as `lib.analysis.tables.formatting.markdown_table`
     "answers": lambda row: shown_hours(row["answers_hours"]),
     "memory a GPU": lambda row: f"{row['memory_gb']:.0f} GB",
     "list price": lambda row: f"${row['dollars']:,.0f}" if row["dollars"] >= 1 else "under $1",
-    "hosted judge": lambda row: f"{row['api_minutes']:,.0f} min", "": "kind"}
+    "hosted judge": lambda row: f"{row['api_minutes']:,.0f} min",
+    "basis": "kind"}
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def _stages(profile: Profile, device: Device, rate: float, processes: int,
     def training(name: str, rows: str, note: str = "") -> PlannedStage:
         """A training stage; DPO's reference reads all tokens once more."""
         settings = getattr(profile, name)
-        tokens = (requirements.rows_of(profile.data, rows) * TOKENS[rows][source]
+        tokens = (requirements.training_rows(profile.data, rows) * TOKENS[rows][source]
                   * settings.epochs)
         operations = (8 if settings.activation_checkpointing else 6) + 2 * (name != "sft")
         return PlannedStage(name, f"{tokens:,.0f} tokens{note}",

@@ -51,7 +51,7 @@ def deep_answers(profile: Profile) -> int:
         pool.samples for pool in planned_deep_pools(profile))
 
 
-def rows_of(data: DataSettings, kind: str) -> int:
+def training_rows(data: DataSettings, kind: str) -> int:
     """Training rows of a kind: sft, pairs, or the sample's other_pairs."""
     wanted = data.sft_rows if kind == "sft" else data.preference_rows
     if data.source == "sample":

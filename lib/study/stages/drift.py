@@ -27,7 +27,7 @@ from lib.study.policies import POLICIES, load_policy, planned_pools
 from lib.study.pools.pool import Pool
 from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
-from lib.study.stages.multiple_choice import continuation_trees
+from lib.study.stages.multiple_choice import continuation_prompts
 from lib.training.sft import encode_sft
 
 
@@ -94,30 +94,30 @@ def _choices(policy: str) -> str:
 
 
 def _read_conversations(study: Study, policy: str, model: Any, tokenizer: Any) -> list[Row]:
-    trees = encode_sft(load_part(study, "sft_validation"), tokenizer,
-                       study.profile.data.max_length)
-    logps = _answer_logps(study, model, trees, f"conversations under {policy}")
-    return [{"tokens": sum(tree.masks[0]), "logp": logp}
-            for tree, [logp] in zip(trees, logps, strict=True)]
+    prompts = encode_sft(load_part(study, "sft_validation"), tokenizer,
+                         study.profile.data.max_length)
+    logps = _answer_logps(study, model, prompts, f"conversations under {policy}")
+    return [{"tokens": sum(shared.masks[0]), "logp": logp}
+            for shared, [logp] in zip(prompts, logps, strict=True)]
 
 
 def _read_choices(study: Study, policy: str, model: Any, tokenizer: Any) -> list[Row]:
-    trees = continuation_trees(load_part(study, "sft_validation"), tokenizer)
-    logps = _answer_logps(study, model, trees, f"choices of {policy}")
-    return [{"logps": [logp / len(branch) for logp, branch in zip(found, tree.answers,
+    prompts = continuation_prompts(load_part(study, "sft_validation"), tokenizer)
+    logps = _answer_logps(study, model, prompts, f"choices of {policy}")
+    return [{"logps": [logp / len(answer) for logp, answer in zip(found, shared.answers,
                                                                   strict=True)]}
-            for tree, found in zip(trees, logps, strict=True)]
+            for shared, found in zip(prompts, logps, strict=True)]
 
 
-def _answer_logps(study: Study, model: Any, trees: Sequence[SharedPrompt],
+def _answer_logps(study: Study, model: Any, prompts: Sequence[SharedPrompt],
                   description: str) -> list[list[float]]:
-    """Summed log-probability of each tree's answers, in nats."""
-    found: list[list[float]] = [[] for _ in trees]
-    for places, batch in _packed(study, trees, description):
+    """Summed log-probability of each prompt's answers, in nats."""
+    found: list[list[float]] = [[] for _ in prompts]
+    for places, batch in _packed(study, prompts, description):
         with torch.no_grad():
             logps = iter(response_logps(model, batch).tolist())
         for place in places:
-            found[place] = list(islice(logps, len(trees[place].answers)))
+            found[place] = list(islice(logps, len(prompts[place].answers)))
     return found
 
 
@@ -126,18 +126,18 @@ def _compare_answers(study: Study) -> list[Row]:
     pool = read_jsonl(pool_nearest_temperature_1(study).file(study.path("responses", "pools")))
     (dpo, tokenizer), (sft, _) = load_policy(study, "dpo"), load_policy(study, "sft")
     limit = study.profile.sampling.max_prompt_tokens
-    trees = [answer_tree(row, tokenizer, limit) for row in pool]
-    rows: list[Row] = [{} for _ in trees]
-    for places, batch in _packed(study, trees, "DPO's answers under DPO and SFT"):
+    prompts = [prompt_and_answer(row, tokenizer, limit) for row in pool]
+    rows: list[Row] = [{} for _ in prompts]
+    for places, batch in _packed(study, prompts, "DPO's answers under DPO and SFT"):
         found = [values.tolist() for values in answer_divergence(dpo, sft, batch)]
         for place, logp, reference, kl in zip(places, *found, strict=True):
-            rows[place] = {"tokens": len(trees[place].answers[0]), "logp": logp,
+            rows[place] = {"tokens": len(prompts[place].answers[0]), "logp": logp,
                            "reference_logp": reference, "kl": kl,
                            "sampled": _sampled_ids(pool[place]) is not None}
     return rows
 
 
-def answer_tree(row: Row, tokenizer: Any, limit: int) -> SharedPrompt:
+def prompt_and_answer(row: Row, tokenizer: Any, limit: int) -> SharedPrompt:
     """A pool row's prompt, cut to `limit` tokens as in sampling, and its first candidate.
 
     It uses the candidate's token ids, because its text may tokenise otherwise. An answer without
@@ -154,9 +154,9 @@ def _sampled_ids(row: Row) -> list[int] | None:
     return row["candidates"][0].get("token_ids")
 
 
-def _packed(study: Study, trees: Sequence[SharedPrompt],
+def _packed(study: Study, prompts: Sequence[SharedPrompt],
             description: str) -> Iterator[tuple[list[int], PackedBatch]]:
-    """Packed rows of trees: (their indices, the batch), with progress."""
-    rows = pack([len(tree) for tree in trees], study.profile.sft.token_budget)
+    """Packed rows of prompts: (their indices, the batch), with progress."""
+    rows = pack([len(shared) for shared in prompts], study.profile.sft.token_budget)
     for row in track(rows, description, len(rows), "row"):
-        yield row, collate([trees[i] for i in row], study.device.device)
+        yield row, collate([prompts[i] for i in row], study.device.device)

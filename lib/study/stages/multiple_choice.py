@@ -17,7 +17,7 @@ OPTIONS = 4
 TOKENS = 8  # of each opening: four whole answers would cost ten times as much
 
 
-def continuation_trees(rows: Sequence[Row], tokenizer: Any) -> list[SharedPrompt]:
+def continuation_prompts(rows: Sequence[Row], tokenizer: Any) -> list[SharedPrompt]:
     """One tree a conversation: its prompt, its own answer's opening first, then three others.
 
     Openings are distinct; a conversation without another opening is dropped.

@@ -17,7 +17,7 @@ from lib.analysis.comparisons.win_rates import round_robin
 from lib.analysis.figures import files
 from lib.analysis.figures.data import token_lengths_figure
 from lib.analysis.figures.files import MIME
-from lib.analysis.figures.theme import OTHERS, ROLES, readable, style_figure
+from lib.analysis.figures.theme import LOOKS, OTHERS, readable, style_figure
 from lib.analysis.figures.training import smoothing_for
 from lib.analysis.policies.displacement import reward_accuracy
 from lib.analysis.statistics.intervals import wilson_interval
@@ -241,12 +241,12 @@ def test_a_role_has_one_colour_in_every_figure() -> None:
                    figures.temperature_figure(rows), figures.best_of_n_figure(curves)):
         colours = {trace.name.split(" (")[0]: trace.marker.color for trace in figure.data}
         assert {name: colours[name] for name in ("judge", "selector")} == {
-            name: ROLES[name][0] for name in ("judge", "selector")}
+            name: LOOKS[name][0] for name in ("judge", "selector")}
 
 
 @pytest.mark.parametrize("page", ["#FFFFFF", "#111111"])
 def test_the_colours_of_data_stand_out_on_a_white_and_on_a_black_page(page: str) -> None:
-    for colour, _ in (*ROLES.values(), *OTHERS):
+    for colour, _ in (*LOOKS.values(), *OTHERS):
         light, dark = sorted((luminance(colour), luminance(page)), reverse=True)
         assert (light + 0.05) / (dark + 0.05) > 3, colour
 

@@ -20,7 +20,7 @@ from lib.modeling.packed.divergence import answer_divergence
 from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.modeling.smoke import smoke_tokenizer
 from lib.study.publish.readme import choice_lines
-from lib.study.stages.multiple_choice import continuation_trees
+from lib.study.stages.multiple_choice import continuation_prompts
 
 NATS = st.lists(st.floats(0.5, 200), min_size=2, max_size=30)
 
@@ -176,11 +176,11 @@ def test_a_question_offers_its_own_answer_first_and_three_others_of_its_source()
             for i, (source, answer) in enumerate(
                 [("a", "Red"), ("b", "Six"), ("a", "Blue"), ("a", "Red"), ("a", "Green"),
                  ("a", "Pink")])]
-    trees = continuation_trees(rows, tokenizer)
+    trees = continuation_prompts(rows, tokenizer)
     shown = [[tokenizer.decode(branch, skip_special_tokens=True).strip() for branch in
               tree.answers] for tree in trees]
     assert shown[0] == ["Red", "Blue", "Green", "Pink"]  # the other Red is passed over
     assert shown[1][0] == "Blue"
     assert [options[0] for options in shown] == ["Red", "Blue", "Red", "Green", "Pink", "Six"]
     assert all(len(set(options)) == 4 for options in shown)
-    assert continuation_trees(rows[:1], tokenizer) == []
+    assert continuation_prompts(rows[:1], tokenizer) == []

@@ -14,7 +14,7 @@ from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.runtime.files import Row, write_jsonl
 from lib.study.run import Study, open_study
 from lib.study.stages import drift
-from lib.study.stages.drift import answer_tree, pool_nearest_temperature_1
+from lib.study.stages.drift import pool_nearest_temperature_1, prompt_and_answer
 
 PROMPT = {"id": "p", "prompt": "Name a river.", "source": "test"}
 
@@ -42,22 +42,22 @@ def letters(tokenizer: object, text: str) -> list[int]:
 def test_an_answer_keeps_the_tokens_that_were_sampled_though_its_text_reads_as_others(
         tokenizer: object) -> None:
     ids = letters(tokenizer, "the answer")
-    tree = answer_tree(candidate(tokenizer, ids, finish="length"), tokenizer, 200)
+    tree = prompt_and_answer(candidate(tokenizer, ids, finish="length"), tokenizer, 200)
     assert tree.answers == (tuple(ids),)
     assert tree.prompt == tuple(encode_prompt(tokenizer, [{"role": "user",
                                                            "content": PROMPT["prompt"]}]))
 
 
 def test_only_an_answer_without_ids_is_tokenised_again(tokenizer: object) -> None:
-    whole = answer_tree(candidate(tokenizer, None, "the answer"), tokenizer, 200)
-    cut = answer_tree(candidate(tokenizer, None, "the answer", "length"), tokenizer, 200)
+    whole = prompt_and_answer(candidate(tokenizer, None, "the answer"), tokenizer, 200)
+    cut = prompt_and_answer(candidate(tokenizer, None, "the answer", "length"), tokenizer, 200)
     assert whole.answers[0][:-1] == cut.answers[0]
     assert tokenizer.decode(cut.answers[0]) == "the answer"
 
 
 def test_a_prompt_is_cut_where_sampling_cut_it(tokenizer: object) -> None:
     row = candidate(tokenizer, [5, 6]) | {"prompt": "word " * 100}
-    assert len(answer_tree(row, tokenizer, 40).prompt) == 40
+    assert len(prompt_and_answer(row, tokenizer, 40).prompt) == 40
 
 
 def test_the_kl_is_that_of_the_sampled_tokens(tokenizer: object, tmp_path: Path,
@@ -87,7 +87,7 @@ def test_an_answers_log_probability_is_the_one_that_its_sampler_wrote(tokenizer:
     prompts = [PROMPT | {"id": "short"}, PROMPT | {"id": "cut", "prompt": "word " * 100}]
     for row in sample(model, tokenizer, prompts, settings):
         candidate = row["candidates"][0]
-        batch = collate([answer_tree(row, tokenizer, 60)], torch.device("cpu"))
+        batch = collate([prompt_and_answer(row, tokenizer, 60)], torch.device("cpu"))
         assert float(response_logps(model, batch)) == pytest.approx(candidate["logprob"], rel=1e-5)
 
 
