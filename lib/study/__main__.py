@@ -48,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", default="", help="folder of the run (default runs/<profile>)")
     parser.add_argument("--only", default="", help="notebook numbers, for example 03,04")
     parser.add_argument("--from", dest="start", default="", help="first notebook, for example 03")
+    parser.add_argument("--from-run", default="", metavar="DIR",
+                        help="copy every stage that this other run made with equal settings")
     parser.add_argument("--set", dest="settings", action="append", nargs="+", default=[],
                         metavar="KEY=VALUE", help="settings, for example dpo.beta=0.2")
     parser.add_argument("--seeds", type=int, default=1, help="repeat training and sampling")
@@ -71,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.seeds < 1:
         raise StudyError(f"--seeds is {options.seeds}; use at least 1")
     use_processes(options.processes, options.shard, options.accelerate)
-    study = open_study(options.profile, options.run, settings)
+    study = open_study(options.profile, options.run, settings, from_run=options.from_run)
 
     from lib.study.planning.plan import plan_text
     from lib.study.planning.preflight import blockers
@@ -109,6 +111,7 @@ def _run_notebooks(study: Study, paths: Sequence[Path], options: argparse.Namesp
     other = {} if study.profile.seed == first else {"seed": study.profile.seed}  # of --seeds
     parameters = {"profile": options.profile, "run": str(study.folder)}
     parameters |= {"force": True} if options.force else {}
+    parameters |= {"from_run": options.from_run} if options.from_run else {}
     parameters |= {"settings": settings | other} if settings or other else {}
     seconds: Counter[str] = Counter()
     for number, path in enumerate(paths, start=1):

@@ -7,6 +7,7 @@ it stops, so that one run folder never mixes two studies. One process at a time 
 
 import gc
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
@@ -36,6 +37,7 @@ class Study:
     profile: Profile
     folder: Path
     force: bool = False
+    from_run: Path | None = None  # another run folder, whose equal stages are copied
 
     def path(self, *parts: str) -> Path:
         """A path inside the run folder."""
@@ -48,12 +50,14 @@ class Study:
 
 
 def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, Any] | None = None,
-               force: bool = False, **knobs: Any) -> Study:
+               force: bool = False, from_run: str = "", **knobs: Any) -> Study:
     """Check profile and settings, choose the run folder and print the device: a notebook's start.
 
-    settings: dotted keys, as in `--set`. knobs: a notebook's own parameters with `__` for the dot
-    (`dpo__beta=0.2`); None keeps the profile's value. Raises ProfileError, and StudyError for a
-    parameter of papermill that the notebook does not have.
+    settings: dotted keys, as in `--set`. from_run: another run folder, from which every finished
+    stage with equal settings and inputs is copied instead of made. knobs: a notebook's own
+    parameters with `__` for the dot (`dpo__beta=0.2`); None keeps the profile's value. Raises
+    ProfileError, and StudyError for a parameter of papermill that the notebook does not have and
+    for a `from_run` that is no folder.
     """
     show_sentences()
     if unknown := misspelt(cells_so_far()):
@@ -61,7 +65,11 @@ def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, An
     given = {key.replace("__", "."): value for key, value in knobs.items() if value is not None}
     chosen = load_profile(profile, {**(settings or {}), **given})
     folder = Path(run) if run else Path("runs") / chosen.name
-    study = Study(chosen, folder if folder.is_absolute() else ROOT / folder, force)
+    source = ROOT / from_run if from_run else None  # an absolute path stays as it is
+    if source and not source.is_dir():
+        raise StudyError(f"from_run is {from_run!r}, and there is no such run folder; give one "
+                         "that a study wrote, for example runs/laptop")
+    study = Study(chosen, ROOT / folder, force, source)
     try:
         say(f"profile {chosen.name}, run folder {folder}, {study.device.reason}")
     except ValueError as error:
@@ -85,7 +93,8 @@ def run_stage(study: Study, name: str, parameters: Mapping[str, Any], outputs: S
         return folder
     try:
         with held(study.path(".locks", f"{name}.lock")):
-            if not _is_finished(study, folder, made_from, outputs):  # by now
+            if not (_is_finished(study, folder, made_from, outputs)  # by now
+                    or _is_copied(study, folder, made_from, outputs)):
                 _make(study, folder, made_from, outputs, work)
     except HeldError as error:
         raise StudyError(f"{shown(folder)} is being made: {error}; wait until it has ended, or "
@@ -106,6 +115,21 @@ def _is_finished(study: Study, folder: Path, made_from: Row, outputs: Sequence[s
         say(f"{folder.name}: found {shown(folder / 'manifest.json')}, skipped; force=True (or "
             "--force) makes it again")
     return finished
+
+
+def _is_copied(study: Study, folder: Path, made_from: Row, outputs: Sequence[str]) -> bool:
+    """Whether `from_run` has this stage with equal parameters and inputs; copies it if so."""
+    source = study.from_run and study.from_run / folder.name
+    manifest = read_manifest(source) if source and not study.force else None
+    if not manifest or any(manifest[key] != value for key, value in made_from.items()) or not all(
+            (source / output).exists() for output in outputs):
+        return False
+    say(f"{folder.name}: copied from {shown(source)}, where settings and inputs are the same")
+    with tempfile.TemporaryDirectory(dir=study.folder) as temporary:
+        copied = shutil.copytree(source, Path(temporary) / folder.name)
+        shutil.rmtree(folder, ignore_errors=True)
+        copied.rename(folder)
+    return True
 
 
 def _make(study: Study, folder: Path, made_from: Row, outputs: Sequence[str],

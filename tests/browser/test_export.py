@@ -36,7 +36,7 @@ def test_the_page_in_an_exported_notebook_works_offline(
 
 
 @pytest.mark.slow
-def test_notebook_05_as_exported_by_a_run_works_offline(smoke_run: Path, browser: object) -> None:
+def test_notebooks_04_and_05_as_exported_by_a_run_work_offline(smoke_run: Path, browser: object) -> None:
     requests, errors = [], []
     context = browser.new_context(offline=True)
     page = context.new_page()
@@ -44,7 +44,7 @@ def test_notebook_05_as_exported_by_a_run_works_offline(smoke_run: Path, browser
     page.on("pageerror", lambda error: errors.append(str(error)))
     exported = (smoke_run / "05_analysis.html").as_uri()
     page.goto(exported)
-    frame, candidates = (page.frame_locator("iframe[srcdoc]").nth(place) for place in (0, 1))
+    frame = page.frame_locator("iframe[srcdoc]").first
     frame.locator("body[data-ready=yes]").wait_for()
     row = next(row for row in read_json(smoke_run / "results.json")["win_rates"]
                if (row["a"], row["b"], row["judge"]) == ("dpo+bon4@0.6", "dpo", "judge"))
@@ -52,9 +52,10 @@ def test_notebook_05_as_exported_by_a_run_works_offline(smoke_run: Path, browser
             "against dpo by judge") in frame.locator("#slice").text_content()
     frame.locator("#next").press("j")
     assert frame.locator("#place").input_value() == "2"
-    candidates.locator("body[data-mode=candidates]").wait_for()
     page.locator(".plotly .main-svg").first.wait_for()
     assert page.get_by_text("The playground answers prompts in a running JupyterLab").count() == 1
+    page.goto((smoke_run / "04_best_of_n.html").as_uri())
+    page.frame_locator("iframe[srcdoc]").first.locator("body[data-mode=candidates]").wait_for()
     assert [url for url in requests if url.startswith(("http:", "https:"))] == []
     assert errors == []
     context.close()

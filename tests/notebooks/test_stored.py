@@ -13,7 +13,7 @@ from lib import ROOT
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LESSONS = PATHS[:5]
-COMMON = {"profile", "run", "settings", "force"}
+COMMON = {"profile", "run", "settings", "force", "from_run"}
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)

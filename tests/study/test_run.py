@@ -71,6 +71,27 @@ def test_a_folder_from_before_a_setting_existed_says_so_and_what_to_do(study: St
         make(study, Work("new"), {"dpo": {"beta": 0.1, "loss": "dpo"}})
 
 
+def test_equal_stages_of_another_run_are_copied_and_unequal_ones_made(
+        study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = make(study, Work("first"))
+    other = open_study("smoke", str(tmp_path / "other"), from_run=str(study.folder))
+    equal, unequal = Work(), Work("own")
+    copied = make(other, equal)
+    assert equal.calls == 0
+    assert (copied / "out.txt").read_text() == "first"
+    assert f"stage: copied from {source}" in capsys.readouterr().out
+    third = open_study("smoke", str(tmp_path / "third"), from_run=str(study.folder))
+    assert (make(third, unequal, {"a": 2}) / "out.txt").read_text() == "own"
+    fourth = open_study("smoke", str(tmp_path / "fourth"), from_run=str(study.folder))
+    assert (make(fourth, unequal, inputs={"data": "y"}) / "out.txt").read_text() == "own"
+    assert (source / "out.txt").read_text() == "first"
+
+
+def test_a_run_to_copy_from_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="from_run is 'runs/nowhere', and there is no such run"):
+        open_study("smoke", str(tmp_path), from_run="runs/nowhere")
+
+
 def test_changed_inputs_make_it_again_and_say_which(
         study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     work = Work()
