@@ -36,7 +36,8 @@ def test_the_page_in_an_exported_notebook_works_offline(
 
 
 @pytest.mark.slow
-def test_notebooks_04_and_05_as_exported_by_a_run_work_offline(smoke_run: Path, browser: object) -> None:
+def test_notebooks_04_and_05_as_exported_by_a_run_work_offline(
+        smoke_run: Path, browser: object) -> None:
     requests, errors = [], []
     context = browser.new_context(offline=True)
     page = context.new_page()
