@@ -46,8 +46,9 @@ CELLS = [
     "show_compare(hostile_systems(), judges=['judge'], a='plain')",
     "show_compare(systems, judges=['judge'], interactive=False)",
     "from lib.analysis import figures\n"
+    "from lib.analysis.figures.teaching import packed_row_figure\n"
     "figures.use_study_renderer()\n"
-    "figures.packed_row_figure([(6, [5, 7])]).show()",
+    "packed_row_figure([(6, [5, 7])]).show()",
 ]
 
 

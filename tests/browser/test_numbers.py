@@ -39,7 +39,7 @@ def test_who_won_is_told_by_the_rule_of_the_report(tmp_path: Path, open_file: Ca
     unpicked = [candidate("Same.", judge=None), candidate("Other.", judge=None)]
     systems["sft"].append(response("p6", unpicked))
     systems["dpo"].append(response("p6", [candidate("Same.", judge=1.0)]))
-    outcomes = scoreboard(systems, ["judge"]).outcomes("judge", 0, 1)
+    outcomes = scoreboard(systems, ["judge"]).outcomes("judge", "sft", "dpo")
     page = open_file(write_page(systems, tmp_path / "compare.html", judges=["judge"]),
                      "#a=sft&b=dpo").page
     winners = page.evaluate("""async () => {
