@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from lib.analysis.comparisons.scoreboard import chosen
 from lib.inference.systems import System
 from lib.runtime.files import Row, read_json, read_jsonl, write_json, write_jsonl
-from lib.study.policies import picks_of
+from lib.study.policies import load_systems, picks_of
 from lib.study.run import Study, open_study
 from lib.study.stages.results import evaluate_study
 
@@ -42,11 +43,14 @@ def test_the_prompt_is_missing_where_best_of_n_had_no_pick_and_where_the_selecto
         study: Study, smoke_run: Path) -> None:
     before = {(row["a"], row["b"], row["judge"]): row
               for row in read_json(smoke_run / "results.json")["win_rates"]}
-    results = evaluate_study(study)
+    results, systems = evaluate_study(study), load_systems(study)
     for row in results["win_rates"]:
+        a, b = (chosen(systems[row[side]][0])["text"].strip() for side in ("a", "b"))
         gone = before[row["a"], row["b"], row["judge"]]["n"] - row["n"]
         missing = {PICKED.name, *(SAME_POOL if row["judge"] == "selector" else ())}
-        assert gone == row["missing"] == bool(missing & {row["a"], row["b"]}), row
+        unscored = bool(missing & {row["a"], row["b"]})
+        tied = a == b and PICKED.name not in (row["a"], row["b"])  # one answer needs no score
+        assert gone == row["missing"] == (unscored and not tied), row
     ratings = {row["system"] for row in results["ratings"]}
     assert PICKED.name in ratings
     left_out = {row["left_out"] for row in results["best_of_n_curves"]
