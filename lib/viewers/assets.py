@@ -1,4 +1,7 @@
-"""The files of `web/`: scripts and styles of the one viewer, which page and panel share."""
+"""The files of `web/`: scripts and styles of the one viewer, which page and panel share.
+
+`data` computes and touches no page, `views` are what a reader sees, `shell` is what holds them.
+"""
 
 import math
 from collections.abc import Sequence
@@ -8,13 +11,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 WEB = Path(__file__).parent / "web"
 TEMPLATES = Environment(
-    loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined,
+    loader=FileSystemLoader(WEB / "templates"), autoescape=True, undefined=StrictUndefined,
     trim_blocks=True, lstrip_blocks=True,
 )
-STYLES = ("theme.css", "answers.css", "charts.css", "page.css", "views.css")
-SCRIPTS = ("dom.js", "diff.js", "text.js", "rows.js", "blind.js", "filters.js", "state.js",
-           "cards.js", "read.js", "candidates.js", "list.js", "votes.js", "vote.js", "legend.js",
-           "shell.js", "controls.js", "keys.js", "page.js")
+STYLES = ("styles/theme.css", "styles/answers.css", "styles/charts.css", "styles/page.css",
+          "styles/views.css")
+SCRIPTS = ("shell/dom.js", "data/diff.js", "data/text.js", "data/rows.js", "data/blind.js",
+           "data/filters.js", "data/state.js", "views/cards.js", "views/read.js",
+           "views/candidates.js", "views/list.js", "views/votes.js", "views/vote.js",
+           "views/legend.js", "shell/shell.js", "shell/controls.js", "shell/keys.js",
+           "shell/page.js")
 
 
 def read_web(names: Sequence[str]) -> str:

@@ -41,7 +41,8 @@ def page_html(data: str, title: str = TITLE, zip_from: int = ZIP_FROM) -> str:
 
     Browsers unzip them themselves.
     """
-    style, script = read_web(STYLES), f'"use strict";\n{read_web((*SCRIPTS, "standalone.js"))}'
+    style, script = read_web(STYLES), read_web((*SCRIPTS, "shell/standalone.js"))
+    script = f'"use strict";\n{script}'
     large = len(data.encode("utf-8")) > zip_from
     return TEMPLATES.get_template("page.html.jinja").render(
         title=title,

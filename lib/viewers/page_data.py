@@ -1,4 +1,4 @@
-"""A collection as the JSON that page and panel read; `web/rows.js` is its reader.
+"""A collection as the JSON that page and panel read; `web/data/rows.js` is its reader.
 
 Lists instead of objects where there are many: keys would be repeated for every answer.
 """

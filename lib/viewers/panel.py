@@ -2,7 +2,7 @@
 
 The browser holds the answers, filters and draws them; Python hands over the data when a view asks
 for it, so that a saved notebook holds no answers, and writes each vote to disk before it is counted
-as cast. `web/panel.js` is the other end.
+as cast. `web/shell/panel.js` is the other end.
 """
 
 import gzip
@@ -29,7 +29,7 @@ NOTE = """<style>.jp-OutputArea-child:has(+ .jp-OutputArea-child .viewer-note)
 def panel_script() -> str:
     """One ES module: the page's scripts and styles, and what ties them to the widget."""
     style = json.dumps(_lean(read_web(STYLES)))
-    script = _lean(read_web((*SCRIPTS, "playground.js", "panel.js")))
+    script = _lean(read_web((*SCRIPTS, "views/playground.js", "shell/panel.js")))
     return f"{script}\nconst STYLE = {style};\n"
 
 

@@ -3,8 +3,9 @@
 Comes in: response rows per system (`responses/<system>.jsonl`) and, if wanted, the held-out rows
 with references and constraints. Goes out: one frozen `Collection`. Systems that drew from one pool
 (`sft`, `sft+bon4@0.6`, `sft+random4@0.6`) share it, so that a page carries each text once.
-All text is made visible on the way in (`visible.py`). Who won is decided by `web/rows.js`, by the
-rule of `lib.analysis.comparisons.scoreboard`: equal stripped texts tie, else the higher score wins.
+All text is made visible on the way in (`visible.py`). Who won is decided by `web/data/rows.js`, by
+the rule of `lib.analysis.comparisons.scoreboard`: equal stripped texts tie, else the higher score
+wins.
 """
 
 import math

@@ -31,7 +31,7 @@ CHARTS = {
     "reward accuracy": ("rewards/accuracies",),
     "rewards": ("rewards/chosen", "rewards/rejected"),
 }
-STYLES = ("theme.css", "charts.css", "curves.css")
+STYLES = ("styles/theme.css", "styles/charts.css", "styles/curves.css")
 SECONDS_BETWEEN_CHARTS = 1.0
 WIDTH, HEIGHT = 300, 150  # of a chart, in SVG units
 
