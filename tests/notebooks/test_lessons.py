@@ -14,6 +14,7 @@ import torch
 
 from lib import ROOT
 from lib.data.chat import encode_conversation
+from lib.inference.best_of_n import best_of_n_curve
 from lib.study.notebook_views import examples, lessons, show_source
 from lib.study.notebook_views.formulas import mathml, typeset
 from lib.study.notebooks import export_html
@@ -40,7 +41,11 @@ def checks(study: Study) -> dict[str, Callable[[Callable[..., Any]], str]]:
     _, tokenizer = lessons.load_plain_model(study, "base")
     return {"01_data": lambda f: lessons.check_response_mask(f, tokenizer).data,
             "02_sft": lambda f: lessons.check_window_loss(f).data,
-            "03_dpo": lambda f: lessons.check_dpo_loss(f).data}
+            "03_dpo": lambda f: lessons.check_dpo_loss(f).data,
+            "04_best_of_n": lambda f: lessons.check_curve(f).data,
+            "05_analysis": lambda f: lessons.check_win_rate(f).data,
+            "06_beyond_the_paper": lambda f: lessons.check_training_bytes(f).data,
+            "07_appendix": lambda f: lessons.check_kappa(f).data}
 
 
 def cells(name: str) -> list[dict[str, Any]]:
@@ -54,7 +59,7 @@ def function_of(code: str) -> Callable[..., Any]:
     return next(value for name, value in names.items() if name.startswith("my_"))
 
 
-@pytest.mark.parametrize("name", ["01_data", "02_sft", "03_dpo"])
+@pytest.mark.parametrize("name", [path.stem for path in sorted(NOTEBOOKS.glob("0*.ipynb"))])
 def test_a_notebooks_own_solution_is_right_and_its_empty_exercise_is_not_yet_answered(
         name: str, checks: dict[str, Callable]) -> None:
     texts = ["".join(cell["source"]) for cell in cells(name)]
@@ -216,3 +221,14 @@ def test_answers_are_sampled_once_and_again_when_their_settings_change(
     examples.answers_side_by_side(study, ["base"], prompts=1)
     assert len(calls) == 2
     assert all("… (cut at" in row["base"] for row in first)  # 24 tokens were not enough
+
+
+@pytest.mark.parametrize(("check", "answer", "reason"), [
+    (lessons.check_curve, lambda proxy, gold: best_of_n_curve(gold, gold), "the proxy only"),
+    (lessons.check_curve, lambda proxy, gold: "high", "no number or list of numbers"),
+    (lessons.check_win_rate, lambda a, b: (a > b).sum() / 4, "a tie counts half a win, not nothing"),
+    (lessons.check_win_rate, lambda a, b: ((np.sign(a - b) + 1) / 2).mean(), "leave such prompts"),
+    (lessons.check_training_bytes, lambda every, trained: 18 * trained, "frozen weights"),
+    (lessons.check_kappa, lambda a, b: (a == b).mean(), "the plain agreement")])
+def test_a_known_mistake_is_named(check: Callable, answer: Callable, reason: str) -> None:
+    assert reason in check(answer).data

@@ -12,7 +12,7 @@ import pytest
 from lib import ROOT
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LESSONS = PATHS[:5]
+LESSONS = PATHS
 COMMON = {"profile", "run", "settings", "force", "from_run"}
 
 

@@ -1,4 +1,4 @@
-"""Models, small tables and exercise checks for notebooks 01 to 05.
+"""Models, small tables and exercise checks for the notebooks.
 
 A `check_...` function calls a student's function on real numbers, compares the result with the
 study's function, and says in a sentence whether it is right or which mistake it shows.
@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.analysis.comparisons.scoreboard import scoreboard
-from lib.analysis.statistics import win_rate
+from lib.analysis.statistics import cohen_kappa, win_rate
 from lib.data.chat import encode_conversation
 from lib.inference.best_of_n import best_of_n_curve
 from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.logps import response_logps
 from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.runtime.files import Row
+from lib.study.planning.memory import SHAPES, state_bytes
 from lib.study.policies import load_policy, load_systems
 from lib.study.run import Study
 from lib.study.stages.data import load_part
@@ -208,6 +209,32 @@ def check_win_rate(function: Callable[[np.ndarray, np.ndarray], float | None]) -
             (wins + ties / 2) / len(ours),
         "a score that is missing makes the mean missing; leave such prompts out": np.nan,
         "it is the other system's win rate": win_rate(theirs, ours)})
+
+
+def check_training_bytes(function: Callable[[int, int], float | None]) -> Markdown:
+    """Exercise of notebook 06: bytes of half-precision training of which LoRA trains a part."""
+    shape, trained = SHAPES["packaged"], 2_000_000
+    every = shape.parameters
+    return _compared(function(every, trained), state_bytes(shape, True, trained),
+                     "every parameter has a weight, only the trained ones have an optimizer", {
+        "gradients, masters and moments are there for trained parameters only": 18 * every,
+        "the frozen weights are in memory too": 18 * trained,
+        "the model is in two bytes a parameter": 4 * every + 16 * trained,
+        "a trained parameter has a float32 master beside its weight": 2 * every + 12 * trained})
+
+
+def check_kappa(function: Callable[[np.ndarray, np.ndarray], float | None]) -> Markdown:
+    """Exercise of notebook 07: agreement of two judges beyond chance, from their verdicts."""
+    first = np.array(["win", "win", "win", "loss", "win", "tie", "loss", "win"])
+    second = np.array(["win", "win", "loss", "loss", "win", "win", "win", "win"])
+    agree = (first == second).mean()
+    chance = sum((first == label).mean() * (second == label).mean() for label in set(first))
+    return _compared(function(first, second), cohen_kappa(first, second),
+                     "0 is guessing, 1 is perfect", {
+        "it is the plain agreement; take off what chance gives": agree,
+        "divide by what chance leaves, 1 - chance": agree - chance,
+        "chance is not one third: judges do not use the labels equally often":
+            (agree - 1 / 3) / (1 - 1 / 3)})
 
 
 def judged_outcomes(study: Study, a: str, b: str) -> np.ndarray:
