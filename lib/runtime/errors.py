@@ -14,14 +14,18 @@ RESUMABLE = "run_stage"  # a function on the stack that resumes its work when it
 
 def show_sentences() -> None:
     """Show errors of this project as sentences; does nothing outside IPython."""
-    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
+    if shell := _shell():
         shell.set_custom_exc((Exception, KeyboardInterrupt), _show)
 
 
 def cells_so_far() -> list[str]:
     """The code that this notebook has run; empty outside IPython."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return list(shell.user_ns.get("In", ())) if shell else []
+    return list(shell.user_ns.get("In", ())) if (shell := _shell()) else []
+
+
+def _shell() -> Any:
+    """IPython's shell, or None; IPython itself is not imported for it."""
+    return sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
 
 
 def sentence(error: BaseException) -> str | None:

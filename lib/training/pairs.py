@@ -5,6 +5,7 @@ and each pair picks its two answers from the row. Used by `lib.training.dpo`, `r
 `reward`.
 """
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def _row(pairs: Sequence[Pair], groups: Sequence[tuple[list[int], SharedPrompt]]
                    torch.tensor(chosen, device=device), torch.tensor(rejected, device=device))
 
 
-class PairObjective:
+class PairObjective(ABC):
     """What objectives on pairs share; see `lib.training.objective.Objective`."""
 
     def __init__(self, pairs: Sequence[Pair], settings: TrainingSettings) -> None:
@@ -158,9 +159,9 @@ class PairObjective:
         return sum(2 * len(self.pairs[i].prompt) + len(self.pairs[i].chosen)
                    + len(self.pairs[i].rejected) for i in examples)
 
+    @abstractmethod
     def rewards(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor]:
         """Rewards of the row's chosen and rejected answers under `model`, [pairs] each."""
-        raise NotImplementedError
 
 
 def reward_sums(chosen: Tensor, rejected: Tensor) -> Metrics:

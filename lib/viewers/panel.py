@@ -7,7 +7,7 @@ as cast. `web/shell/panel.js` is the other end.
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Panel(anywidget.AnyWidget):
     setup = traitlets.Dict().tag(sync=True)  # what kind of panel this is, and its settings
     view = traitlets.Unicode().tag(sync=True)  # what is looked at, as in the page's address
     votes = traitlets.List().tag(sync=True)  # every vote on disk
+    heard: Callable[[Mapping[str, Any]], None]  # each kind of panel answers the browser's messages
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
@@ -57,10 +58,6 @@ class Panel(anywidget.AnyWidget):
             self.send({"kind": "pong"})
         else:
             self.heard(message)
-
-    def heard(self, message: Mapping[str, Any]) -> None:
-        """Answer one message of the browser."""
-        raise NotImplementedError
 
     def show(self) -> None:
         """Display the panel, and a sentence that stands in for it where no kernel is."""

@@ -4,6 +4,7 @@
 each before the next arrives and a report can count missing scores by reason.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,12 +25,12 @@ class ScoreResult:
     transient: bool = False
 
 
-class StreamingRewardModel:
+class StreamingRewardModel(ABC):
     """A reward model whose `score` puts the results of its `stream` in order."""
 
+    @abstractmethod
     def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
         """Yield (index, result) in any order."""
-        raise NotImplementedError
 
     def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
         """Scores in the order of the conversations; None where one could not be scored."""

@@ -110,6 +110,7 @@ def _fill(backbone: Backbone, stores: dict[int, FeatureStore], groups: list[_Gro
     pending: dict[str, dict[int, np.ndarray]] = {}
 
     def store_pending() -> None:
+        """Write the pending features of every layer and forget them."""
         for layer, store in stores.items():
             store.add({key: features[layer] for key, features in pending.items()})
         pending.clear()
