@@ -2,7 +2,8 @@
 
     python -m lib.study                                  the laptop study
     python -m lib.study --profile smoke --run runs/try   minutes, on a random model
-    python -m lib.study --set dpo.beta=0.2 --run runs/beta02   another beta, in another folder
+    python -m lib.study --from-run runs/laptop --set dpo.beta=0.2 --run runs/beta02
+                                                         another beta, on copied data and SFT
     python -m lib.study --only 5 --force                 one notebook of the run again
     python -m lib.study --profile paper --plan           time, memory, disk and keys it needs
 """

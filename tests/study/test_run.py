@@ -88,7 +88,7 @@ def test_equal_stages_of_another_run_are_copied_and_unequal_ones_made(
 
 
 def test_a_run_to_copy_from_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="from_run is 'runs/nowhere', and there is no such run"):
+    with pytest.raises(StudyError, match=r"\(--from-run\) is 'runs/nowhere', and there is no such"):
         open_study("smoke", str(tmp_path), from_run="runs/nowhere")
 
 

@@ -255,7 +255,7 @@ def _compared(found: ArrayLike | None, right: ArrayLike, praise: str,
     except (TypeError, ValueError):
         return _wrong(f"it gives {found!r}, which is no number or list of numbers")
     if _same(found, right):
-        return _right(f"{np.round(right, 3)}, {praise}")
+        return _right(f"{np.round(right, 3)}; {praise}")
     for mistake, value in mistakes.items():
         if _same(found, value):
             return _wrong(mistake)
