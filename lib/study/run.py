@@ -67,8 +67,8 @@ def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, An
     folder = Path(run) if run else Path("runs") / chosen.name
     source = ROOT / from_run if from_run else None  # an absolute path stays as it is
     if source and not source.is_dir():
-        raise StudyError(f"from_run (--from-run) is {from_run!r}, and there is no such run folder; give one "
-                         "that a study wrote, for example runs/laptop")
+        raise StudyError(f"from_run (--from-run) is {from_run!r}, and there is no such run folder; "
+                         "give one that a study wrote, for example runs/laptop")
     study = Study(chosen, ROOT / folder, force, source)
     try:
         say(f"profile {chosen.name}, run folder {folder}, {study.device.reason}")
