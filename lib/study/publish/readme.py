@@ -28,7 +28,8 @@ def results_section(results: Mapping[str, Any]) -> str:
     return "\n\n".join([
         *trap_lines(results["audit"], results["confounds"]), *selection_lines(results),
         "**By the judge, on the held-out prompts** (ties are half a win; 95 % intervals):",
-        formatting.win_rate_table(by_judge), formatting.DOUBTFUL, *seed_lines(results),
+        formatting.win_rate_table(by_judge), formatting.DOUBTFUL,
+        tables.refits_finding(results["audit"].get("refits", [])), *seed_lines(results),
         "**Beside the paper** (other model, data, judge and base):",
         formatting.paper_table(results["win_rates"], ["judge", "selector"]),
         training_lines(results),

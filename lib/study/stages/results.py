@@ -20,6 +20,7 @@ from lib.analysis.comparisons.win_rates import (
     win_rate_matrix,
     win_rates_by_source,
 )
+from lib.analysis.design.components import variance_summary
 from lib.analysis.judges.quality import judge_agreement
 from lib.analysis.policies.displacement import displacement, reward_accuracy, reward_intervals
 from lib.analysis.texts.constraints import constraint_accuracy_by_system
@@ -59,6 +60,8 @@ def evaluate_study(study: Study) -> Row:
                                                    asdict(profile.sampling)])})
     results = read_json(study.path("results", "results.json")) | {
         "seeds": known_seeds(study), "timings": _timings(study)}
+    results["variance"] = variance_summary(results["variance_components"],
+                                           results["audit"]["refits"], results["seeds"])
     write_json(study.path("results.json"), results)
     return results
 
