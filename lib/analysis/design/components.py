@@ -149,7 +149,8 @@ def with_all_parts(components: Sequence[Row], refits: Sequence[Row],
     rows = []
     for row in components:
         parts = row | {"prompt_sd": sqrt(row["prompt_variance"]),
-                       "draw_sd": sqrt(row["draw_variance"]), "judge_sd": _judge_sd(row, refits), "seed_sd": _seed_sd(row, seeds)}
+                       "draw_sd": sqrt(row["draw_variance"]),
+                       "judge_sd": _judge_sd(row, refits), "seed_sd": _seed_sd(row, seeds)}
         error = sqrt(rate_variance(parts, row["prompts"], row["candidates"]))
         any_judge = None if parts["judge_sd"] is None else SEEN * sqrt(
             error**2 + parts["judge_sd"]**2)
