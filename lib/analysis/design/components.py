@@ -129,10 +129,9 @@ def _spread(values: Floats) -> Row:
 
 def variance_summary(components: Sequence[Row], refits: Sequence[Row],
                      seeds: Sequence[Row]) -> dict[str, list[Row]]:
-    """{"parts", "sizes"}: rows of `with_all_parts`, and of `sample_sizes` by the judge."""
+    """{"parts", "sizes"}: rows of `with_all_parts` and of `sample_sizes`."""
     parts = with_all_parts(components, refits, seeds)
-    return {"parts": parts,
-            "sizes": sample_sizes([row for row in parts if row["judge"] != SELECTOR])}
+    return {"parts": parts, "sizes": sample_sizes(parts)}
 
 
 def with_all_parts(components: Sequence[Row], refits: Sequence[Row],

@@ -46,7 +46,8 @@ def audit_results(scorer: Scorer, systems: Systems, pairs: Pairs, resamples: int
         "system_order": [audit.system_order(rows, role, scores[role]) for role in ROLES],
         "calibration": [judge_calibration(rows, role, scores[role]) for role in ROLES],
         "length_bias": length_bias(rows, scores),
-        "refits": [row for model in scorer.embedded for row in audit_refits(model, pairs)],
+        "refits": [row for model in scorer.embedded if model.name == "judge"
+                   for row in audit_refits(model, pairs)],
         "corrected": [row for role in ROLES for row in corrected_win_rates(
             systems, rows, role, scores[role], pairs)]}
 

@@ -48,8 +48,8 @@ def _measure(study: Study, folder: Path) -> None:
                                      read_json(study.path("responses", "costs.json"))),
         "best_of_n_deep": deep_curves(load_deep_pools(study)),
         "best_over_random": best_over_random_rows(pools, (*ROLES, OWN_READER)),
-        "variance_components": [row for role in ROLES for row in variance_components(
-            {pool.key: rows for pool, rows in everything.items()}, main, role, _pairs(study))]})
+        "variance_components": variance_components(
+            {pool.key: rows for pool, rows in everything.items()}, main, "judge", _pairs(study))})
 
 
 def _pairs(study: Study) -> list[tuple[str, str]]:

@@ -131,8 +131,7 @@ def test_seeds_are_asked_for_where_trainings_differ() -> None:
 
 
 def test_tables_say_what_one_run_cannot_know() -> None:
-    summary = variance_summary([PARTS, PARTS | {"judge": "selector"}], [], [])
-    assert len(summary["sizes"]) == 9  # the judge's alone
+    summary = variance_summary([PARTS], [], [])
     assert "one run: unknown" in components_table(summary["parts"])
     table = sample_sizes_table(summary["sizes"])
     assert "| comparison and effect | 4 candidates a side | 8 candidates a side |" in table
