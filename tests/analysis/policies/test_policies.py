@@ -82,6 +82,16 @@ def test_displacement_takes_the_first_and_last_validation_in_order_of_steps() ->
     assert displacement(rows[:1], rewards, 0.1) == []
 
 
+def test_displacement_takes_gains_where_the_losss_rewards_are_none() -> None:
+    """SimPO's reward is a mean log-probability: divided by beta it is no change."""
+    rows = [{"split": "validation", "step": step, "n": 3, "logps/chosen": -10.0 - step,
+             "logps/rejected": -10.0 - step} for step in (0, 2)]
+    rewards = [{"prompt": prompt, "chosen": -3.0, "rejected": -4.0, "chosen_gain": -2 + noise,
+                "rejected_gain": -2 - noise} for prompt, noise in enumerate((-0.1, 0, 0.1))]
+    chosen, _ = displacement(rows, rewards, beta=2.0)
+    assert -2.5 < chosen["change_low"] < chosen["change"] < chosen["change_high"] < -1.5
+
+
 def test_rewards_of_validation_pairs_have_intervals_that_count_prompts() -> None:
     pairs = [{"prompt": 0, "chosen": 0.4, "rejected": 0.1}, {"prompt": 1, "chosen": 0.1,
              "rejected": 0.2}, {"prompt": 2, "chosen": 0.3, "rejected": -0.3}]
