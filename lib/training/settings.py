@@ -20,7 +20,7 @@ LOSS_SETTINGS: dict[str, dict[str, Any]] = {
     "robust": {"beta": 0.1, "label_smoothing": 0.1},
     "ipo": {"beta": 0.1},  # the authors' tau: the log-ratios shall differ by 1 / (2 tau) = 5 nats
     "length_normalised": {"beta": 5.0},  # Tulu 3's
-    "simpo": {"beta": 2.0, "gamma_beta_ratio": 0.5},  # where its authors tell to begin
+    "simpo": {"beta": 2.0, "gamma_beta_ratio": 0.5},  # within its authors' ranges
     "odpo": {"beta": 0.1, "offset_alpha": 1.0, "offset": "log"},
     # The authors' .002 asks for 250 nats an answer; 5 can be reached by a small model.
     "cal_dpo": {"beta": 0.1, "calibration_weight": 0.5}}

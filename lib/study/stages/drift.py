@@ -166,8 +166,9 @@ def _compare_answers(study: Study, names: Sequence[str]) -> Iterator[tuple[str, 
 
 
 def _sampler(study: Study) -> Distribution | None:
-    """The run's sampling distribution; None for greedy decoding and with a repetition penalty,
-    which makes the distribution depend on the tokens before.
+    """The run's sampling distribution, if it has one that the logits alone decide.
+
+    None for greedy decoding, and with a repetition penalty, which looks at the tokens before.
     """
     settings = study.profile.sampling
     if settings.temperature == 0 or settings.repetition_penalty != 1:
