@@ -26,7 +26,7 @@ def test_the_paper_profile_makes_the_papers_steps_and_answers() -> None:
     assert paper.data.sft_rows / paper.sft.batch_size == 500  # 8,000 rows, 16 a step
     assert paper.dpo.batch_size == 32
     pools = {"sft": 1, "base": 1, "dpo": 4}  # sampling temperatures of each policy
-    assert answers_of(paper) == 200 * 4 * sum(pools.values())
+    assert answers_of(paper) == 200 * 8 * sum(pools.values())  # the paper's 4, and 4 more
 
 
 def test_the_paper_selects_with_the_reward_model_that_it_names_and_trains_all_weights() -> None:

@@ -57,12 +57,14 @@ def scored_matches(pool: Sequence[Row], opponents: Sequence[Row],
     A match with an opponent says which candidates play, [N] (none plays itself), and for each of
     these 1, 0.5 or 0 by `judge`. Prompts with an unscored answer are left out.
     """
+    same, by_id = pool is opponents, {row["id"]: row for row in opponents}
+    opponents = [by_id[row["id"]] for row in pool]  # a pool may hold fewer prompts
     scores = zip(pool, opponents, pool_scores(pool, SELECTOR), pool_scores(pool, judge),
                  pool_scores(opponents, judge), strict=True)
     for row, rivals, proxy, gold, against in scores:
         if not any(np.isnan(part).any() for part in (proxy, gold, against)):
             yield ([candidate["text"] for candidate in row["candidates"]], proxy,
-                   list(_matches(gold, against, _texts(row), _texts(rivals), pool is opponents)))
+                   list(_matches(gold, against, _texts(row), _texts(rivals), same)))
 
 
 def _matches(gold: Floats, against: Floats, texts: NDArray, rivals: NDArray,

@@ -43,7 +43,8 @@ def selection_effects(board: Scoreboard, pools: Pools, selector: str,
     """
     rows = []
     for system in map(System.parse, board.systems):
-        if system.rule == BEST:
+        if system.rule == BEST and len(pools[system.policy, system.temperature]) == len(
+                board.prompts):
             pool = _in_order(pools[system.policy, system.temperature], board.prompts)
             control = _control(board, system)
             against = dict.fromkeys([control, *(o for o in opponents if o in board.systems)])

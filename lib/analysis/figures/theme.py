@@ -140,10 +140,12 @@ def between(counts: Iterable[int]) -> str:
 
 def error_bars(values: Sequence[float], low: Sequence[float],
                high: Sequence[float]) -> dict[str, object]:
-    """Plotly's asymmetric error bars from interval ends."""
+    """Plotly's asymmetric error bars from interval ends; None where there is no interval."""
     return {"type": "data", "symmetric": False, "thickness": 1.5, "width": 4,
-            "array": [top - value for value, top in zip(values, high, strict=True)],
-            "arrayminus": [value - bottom for value, bottom in zip(values, low, strict=True)]}
+            "array": [None if top is None else top - value
+                      for value, top in zip(values, high, strict=True)],
+            "arrayminus": [None if bottom is None else value - bottom
+                           for value, bottom in zip(values, low, strict=True)]}
 
 
 def direction(before: float, after: float) -> str:
