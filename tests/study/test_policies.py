@@ -89,13 +89,6 @@ def test_the_single_draw_of_best_of_n_is_the_best_of_the_first_n() -> None:
     assert {picks_of(POOL.picked_by("random", 2), rows, seed)["a"] for seed in range(9)} == {0, 1}
 
 
-def test_no_two_pools_share_their_random_numbers() -> None:
-    pools = [Pool(policy, heat, 4) for policy in ("base", "sft", "dpo") for heat in (0.1, 0.6)]
-    assert len({pool.seed(0) for pool in pools}) == len(pools)
-    deep, main = Pool("dpo", 0.6, 64), Pool("dpo", 0.6, 8)
-    assert deep.seed(0) == main.seed(0) != main.seed(1)
-
-
 def test_a_smaller_pool_has_a_balanced_part_of_the_prompts(tmp_path: Path) -> None:
     study = open_study("smoke", str(tmp_path))
     prompts = [{"id": str(place), "source": "abcd"[place % 4]} for place in range(16)]

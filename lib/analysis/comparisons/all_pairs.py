@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.analysis.comparisons.scoreboard import outcome
+from lib.analysis.statistics.bradley_terry import Ratings, fit_ratings
 from lib.analysis.statistics.clusters import clustered_share_interval
 from lib.analysis.statistics.length_control import length_controlled_win_rate
 from lib.analysis.statistics.outcomes import Floats
@@ -154,6 +155,19 @@ def win_rate_matrix(board: CandidateBoard, systems: Sequence[str]) -> list[Row]:
     """Rates and intervals of every two systems by every judge, the later over the earlier one."""
     return [{"a": a, "b": b, "judge": judge} | _rate(board.matches(judge, a, b))
             for judge in board.judges for b, a in combinations(systems, 2)]
+
+
+def rate_systems(board: CandidateBoard, systems: Sequence[str], judge: str,
+                 seed: int = 0) -> Ratings:
+    """Bradley-Terry ratings of the systems from every comparison of two of them by one judge."""
+    pairs = list(combinations(range(len(systems)), 2))
+    prompts = max((pool.prompts for pool in board.pools.values()), key=len)
+    row = {prompt: place for place, prompt in enumerate(prompts)}
+    outcomes = np.full((len(prompts), len(pairs)), np.nan)
+    for column, (i, j) in enumerate(pairs):
+        matches = board.matches(judge, systems[i], systems[j])
+        outcomes[[row[prompt] for prompt in matches.a.prompts], column] = matches.values
+    return fit_ratings(systems, pairs, outcomes, seed=seed)
 
 
 def win_rates_by_source(board: CandidateBoard, pairs: Iterable[Pair]) -> list[Row]:

@@ -2,7 +2,7 @@
 
 In: rows of `responses/<system>.jsonl`, in any order. Out: each system's answer (its chosen
 candidate), the score that each judge gave it, and its length. A system may have answered some of
-the first one's prompts only; other prompts raise ValueError.
+the prompts of the one that answered most; any other prompt raises ValueError.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,10 +68,10 @@ class Scoreboard:
 
 
 def scoreboard(systems: Mapping[str, Sequence[Row]], judges: Sequence[str]) -> Scoreboard:
-    """Align the rows of each system by prompt id (the first system's order).
+    """Align the rows of each system by prompt id, in the order of the one that answered most.
 
-    Raises ValueError for fewer than one prompt, prompts that the first system lacks or that one
-    repeats, an id whose prompt differs, or a judge that scored nothing at all.
+    Raises ValueError for fewer than one prompt, prompts that this one lacks or that one repeats, an
+    id whose prompt differs, or a judge that scored nothing at all.
     """
     names = tuple(systems)
     order = _common_prompts(systems)
@@ -112,13 +112,14 @@ def _score(answer: Row, judge: str) -> float:
 def _common_prompts(systems: Mapping[str, Sequence[Row]]) -> list[str]:
     if not systems:
         raise ValueError("no system was given; compare at least one")
-    first, *others = systems
     prompts = {name: _prompts(name, rows) for name, rows in systems.items()}
-    if not prompts[first]:
-        raise ValueError(f"{first} has no answers; a comparison needs at least one prompt")
-    for other in others:
-        _check_same(first, prompts[first], other, prompts[other])
-    return list(prompts[first])
+    empty = next((name for name, asked in prompts.items() if not asked), None)
+    if empty is not None:
+        raise ValueError(f"{empty} has no answers; a comparison needs at least one prompt")
+    most = max(prompts, key=lambda name: len(prompts[name]))
+    for other in prompts:
+        _check_same(most, prompts[most], other, prompts[other])
+    return list(prompts[most])
 
 
 def _prompts(name: str, rows: Sequence[Row]) -> dict[str, str]:
@@ -132,9 +133,9 @@ def _prompts(name: str, rows: Sequence[Row]) -> dict[str, str]:
 
 def _check_same(first: str, a: dict[str, str], second: str, b: dict[str, str]) -> None:
     only_b = [key for key in b if key not in a]
-    if only_b or not b:
+    if only_b:
         raise ValueError(f"{first} and {second} answered different prompts: only {second} has "
-                         f"{_some(only_b)}; answer some of the first one's prompts with both")
+                         f"{_some(only_b)}; give {second} prompts of {first} alone")
     changed = [key for key in b if a[key] != b[key]]
     if changed:
         raise ValueError(f"{first} and {second} have different prompts under the same id: "

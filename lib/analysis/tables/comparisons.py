@@ -117,7 +117,7 @@ def contrasts_table(rows: Sequence[Row]) -> str:
 def sources_table(rows: Sequence[Row], a: str, b: str) -> str:
     """One comparison by source of prompts: look for a source in which the other system wins."""
     return crossed_table([row for row in rows if (row["a"], row["b"]) == (a, b)], "source",
-                         lambda row: f"{a} over {b}, {row['judge']} [95 %]", with_n)
+                         lambda row: f"exploratory: {a} over {b}, {row['judge']} [95 %]", with_n)
 
 
 def selection_table(rows: Sequence[Row]) -> str:
@@ -140,7 +140,7 @@ def complementarity_table(rows: Sequence[Row]) -> str:
     On each judge's own scale.
     """
     return markdown_table(rows, {
-        "judge": "judge", "n": "n", "Best-of-N adds to DPO": number_of("gain_with"),
+        "exploratory: judge": "judge", "n": "n", "Best-of-N adds to DPO": number_of("gain_with"),
         "Best-of-N adds to SFT": number_of("gain_without"),
         "difference [95 %]": lambda row: interval(row, "mean", "low", "high"),
         "reading": _interaction_reading})

@@ -4,7 +4,6 @@ Its file is `<policy>@<temperature>.jsonl`, one prompt a line, at first as sampl
 candidate's `rewards`. `.seconds.json` beside it holds the sampling time, null after a resume.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,13 +48,9 @@ class Pool:
         return folder / f"{self.name}.jsonl"
 
     def settings(self, study: Study) -> SamplingSettings:
-        """Its sampling settings; each pool has random numbers of its own."""
+        """Its sampling settings."""
         return replace(study.profile.sampling, temperature=self.temperature, samples=self.samples,
-                       seed=self.seed(study.profile.seed))
-
-    def seed(self, seed: int) -> int:
-        """The pool's seed: answers of two policies must not begin with the same random numbers."""
-        return int.from_bytes(hashlib.sha256(f"{seed}\n{self.name}".encode()).digest()[:4], "big")
+                       seed=study.profile.seed)
 
 
 def begun(path: Path) -> bool:

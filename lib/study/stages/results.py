@@ -13,6 +13,7 @@ from pathlib import Path
 from lib.analysis.best_of_n.selection_effects import complementarity
 from lib.analysis.comparisons.all_pairs import (
     contrasts,
+    rate_systems,
     win_rate_matrix,
     win_rates,
     win_rates_by_source,
@@ -25,7 +26,7 @@ from lib.analysis.comparisons.family import (
 )
 from lib.analysis.comparisons.paper import DPO_EVAL, INCONSISTENCIES, claims, paper_rows
 from lib.analysis.comparisons.scoreboard import scoreboard
-from lib.analysis.comparisons.win_rates import rate_systems, ratings_rows, round_robin
+from lib.analysis.comparisons.win_rates import ratings_rows, round_robin
 from lib.analysis.judges.quality import judge_agreement
 from lib.analysis.policies.displacement import displacement, reward_accuracy, reward_intervals
 from lib.analysis.texts.constraints import constraint_accuracy_by_system
@@ -128,13 +129,14 @@ def compare_pools(study: Study, pools: policies.Pools) -> Row:
         "exploratory": list(EXPLORATORY),
         "win_rates": win_rates(board, pairs),
         "round_robin": win_rate_matrix(board, systems),
+        "ratings": [row for role in reversed(ROLES) for row in ratings_rows(
+            rate_systems(board, systems, role, study.profile.seed), role)],
         "contrasts": contrasts(board, contrast_triples(*_best_of(study.profile))),
         "win_rates_by_source": win_rates_by_source(board, pairs)}
 
 
 def compare_systems(study: Study, systems: Mapping[str, Sequence[Row]]) -> Row:
-    """What a single draw of each system says: the family again, the controls, ratings, agreement.
-    """
+    """What a single draw of each system says: the family again, the controls, agreement."""
     pairs = [comparison[:2] for comparison in comparisons(study)]
     resamples, seed = study.profile.evaluation.resamples, study.profile.seed
     board = scoreboard(systems, ROLES)
@@ -142,8 +144,6 @@ def compare_systems(study: Study, systems: Mapping[str, Sequence[Row]]) -> Row:
     return {
         "single_draws": round_robin(board, pairs, resamples=resamples, seed=seed),
         "controls": round_robin(board, controls(study), resamples=resamples, seed=seed),
-        "ratings": [row for role in reversed(ROLES)
-                    for row in ratings_rows(rate_systems(board, role, seed=seed), role)],
         "judge_agreement": judge_agreement(board, pairs),
         "complementarity": [complementarity(board, role, best["dpo"], "dpo", best["sft"], "sft",
                                             resamples, seed) for role in ROLES]}

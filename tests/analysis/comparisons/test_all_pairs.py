@@ -11,6 +11,7 @@ from lib.analysis.comparisons.all_pairs import (
     Pools,
     candidate_board,
     contrasts,
+    rate_systems,
     win_rate_matrix,
     win_rates,
     win_rates_by_source,
@@ -194,6 +195,17 @@ def test_a_contrast_is_the_difference_prompt_by_prompt(board: CandidateBoard) ->
     reach = 2.571 * (first - second).std(ddof=1) / np.sqrt(6)
     assert row["ci_high"] == pytest.approx(row["difference"] + reach, abs=1e-3)
     assert row["holm_p"] == pytest.approx(min(1, 2 * row["p_value"]))
+
+
+def test_ratings_follow_the_matrix(board: CandidateBoard) -> None:
+    systems = ["sft", "dpo", BEST["dpo"]]
+    found = rate_systems(board, systems, "judge")
+    scores = {name: sum(row["win_rate"] if name == row["a"] else 1 - row["win_rate"]
+                        for row in win_rate_matrix(board, systems)
+                        if row["judge"] == "judge" and name in (row["a"], row["b"]))
+              for name in systems}
+    strengths = dict(zip(systems, found.strengths, strict=True))
+    assert sorted(systems, key=strengths.get) == sorted(systems, key=scores.get)
 
 
 def test_sources_split_the_prompts(board: CandidateBoard) -> None:

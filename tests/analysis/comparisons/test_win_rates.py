@@ -84,8 +84,8 @@ def test_all_ties_are_one_half_with_an_interval() -> None:
 
 def test_different_prompt_sets_are_refused_and_the_difference_named() -> None:
     longer = system([1, 2, 3], "b")
-    with pytest.raises(ValueError, match="answered different prompts: only a has p2"):
-        compare(longer, system([1, 2], "b"), "judge")
+    with pytest.raises(ValueError, match="answered different prompts: only a has p9"):
+        compare([response(9, "?", 1.0)], longer, "judge")
     longer[0]["prompt"] = "Another question?"
     with pytest.raises(ValueError, match="different prompts under the same id: p0"):
         compare(system([1, 2, 3]), longer, "judge")
