@@ -30,6 +30,9 @@ from lib.runtime.files import Row
 Pair = tuple[str, str]
 Pools = Mapping[tuple[str, float], Sequence[Row]]  # (policy, temperature) -> rows with candidates
 SELECTOR = "selector"  # the role that picks; it judges too, and within its own pool in vain
+UNTESTED = ("p_value", "smallest_effect", "equivalent_within", "length_controlled",
+            "length_controlled_low", "length_controlled_high", "length_coefficient",
+            "length_extreme", "length_penalty")  # null where counting alone gives the rate
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,11 @@ class Matches:
     def values(self) -> Floats:
         """The win rate on each prompt, [prompts]; NaN where it is left out."""
         return self.total(self.outcomes)
+
+    def of_pairs(self, length: str) -> list[Floats]:
+        """A length of a's and of b's candidate in each pair, two arrays [prompts, K, L]."""
+        return [np.broadcast_to(part, self.weights.shape) for part in (
+            getattr(self.a, length)[:, :, None], getattr(self.b, length)[:, None])]
 
     def total(self, values: Floats) -> Floats:
         """The weighted sum of values [prompts, K, L] on each prompt; what has no weight is void."""
@@ -212,12 +220,21 @@ def _difference(first: Matches, second: Matches) -> Row:
 def _row(matches: Matches) -> Row:
     shares = {name: matches.total(matches.outcomes == value)
               for name, value in (("wins", 1.0), ("ties", 0.5), ("losses", 0.0))}
-    values = matches.values
-    kept = values[~np.isnan(values)]
-    tested = dict.fromkeys(("p_value", "smallest_effect", "equivalent_within")) \
-        if matches.by_construction else share_test(kept)._asdict()
     return _rate(matches) | {name: float(np.nanmean(share)) for name, share in shares.items()} \
-        | tested | {"by_construction": matches.by_construction} | _lengths(matches)
+        | {"by_construction": matches.by_construction} | _lengths(matches) \
+        | (dict.fromkeys(UNTESTED) if matches.by_construction else _tested(matches))
+
+
+def _tested(matches: Matches) -> Row:
+    """The test of one half and the length-controlled rate, on lengths weighted by the pairs."""
+    values = matches.values
+    found = share_test(values[~np.isnan(values)])
+    characters = (matches.total(part) for part in matches.of_pairs("characters"))
+    controlled = length_controlled_win_rate(values, *characters)
+    return dict(zip(UNTESTED, (
+        found.p_value, found.smallest_effect, found.equivalent_within, controlled.win_rate,
+        controlled.low, controlled.high, controlled.length_coefficient, controlled.extreme,
+        controlled.penalty), strict=True))
 
 
 def _rate(matches: Matches) -> Row:
@@ -237,16 +254,8 @@ def _interval(values: Floats, by_construction: bool) -> Row:
 
 
 def _lengths(matches: Matches) -> Row:
-    """Mean lengths of the answers and the length-controlled rate, both weighted by the pairs."""
-    characters, tokens = ([matches.total(np.broadcast_to(part, matches.weights.shape)) for part in (
-        getattr(matches.a, name)[:, :, None], getattr(matches.b, name)[:, None])]
-        for name in ("characters", "tokens"))
-    controlled = length_controlled_win_rate(matches.values, *characters)
-    return {"length_controlled": controlled.win_rate, "length_controlled_low": controlled.low,
-            "length_controlled_high": controlled.high,
-            "length_coefficient": controlled.length_coefficient,
-            "length_extreme": controlled.extreme, "length_penalty": controlled.penalty,
-            "mean_tokens_a": _mean(tokens[0]), "mean_tokens_b": _mean(tokens[1])}
+    return {f"mean_tokens_{side}": _mean(matches.total(part))
+            for side, part in zip("ab", matches.of_pairs("tokens"), strict=True)}
 
 
 def _mean(values: Floats) -> float | None:
