@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lib.data import sources
-from lib.study.run import open_study
+from lib.study.run import StudyError, open_study
 from lib.study.stages import data
 
 
@@ -32,3 +32,10 @@ def test_a_tokenizer_is_told_apart_by_its_revision(tmp_path: Path) -> None:
     first, second = (data._tokenizer(open_study("smoke", str(tmp_path), {
         "model.revision": revision})) for revision in ("a" * 40, "b" * 40))
     assert first != second
+
+
+def test_more_held_out_prompts_than_there_are_are_refused(tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path), {"evaluation.prompts": 201})
+    with pytest.raises(StudyError, match="evaluation.prompts is 201, but .* held-out prompts are "
+                                         "left after curation; set at most evaluation.prompts="):
+        data.prepare_data(study)
