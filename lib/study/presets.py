@@ -3,7 +3,9 @@
 smoke: every step of the study in minutes, on a random model; its numbers mean nothing.
 laptop: a small but real study on two CPU cores. Validation prompts of the sample chose its training
 values (README, "How the recipe was chosen"), never the held-out prompts or the audit.
-paper: the values of Qin & Garcia (CS224R 2025), also those that equal a default.
+paper: the values of Qin & Garcia (CS224R 2025), also those that equal a default. What they do not
+state is assumed: no warm-up (the default of transformers), top-k 50, 200 held-out prompts, random
+seeds. The judge, the validation rows beside theirs and the intervals are ours.
 t4: the paper within 16 GB; float16, because a T4 has no bfloat16.
 """
 
@@ -53,9 +55,11 @@ PAPER: dict[str, Any] = {
     "model": {"name": "Qwen/Qwen2.5-0.5B", "revision": "060db6499f32faf8b98477b0a26969ef7d8b9987"},
     "data": PAPER_DATA,
     "sft": {"learning_rate": 5e-5, "epochs": 1.0, "batch_size": 16,  # the paper's 2 x 8
-            "token_budget": 32768, "checkpoint_every": 100, "evaluate_every": 100},
+            "warmup_share": 0.0, "token_budget": 32768, "checkpoint_every": 100,
+            "evaluate_every": 100},
     "dpo": {"learning_rate": 1e-6, "epochs": 1.0, "batch_size": 32,  # the paper's 4 x 8
-            "beta": 0.1, "token_budget": 32768, "checkpoint_every": 200, "evaluate_every": 200},
+            "beta": 0.1, "warmup_share": 0.0, "token_budget": 32768, "checkpoint_every": 200,
+            "evaluate_every": 200},
     "reward_model": {"token_budget": 32768, "checkpoint_every": 200, "evaluate_every": 200},
     "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_prompt_tokens": 1024,
                  "max_new_tokens": 1024},

@@ -50,7 +50,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def paper(places: dict[str, str], url: str, folder: Path) -> Study:
-    return open_study("paper", str(folder), places | {"rewards.base_url": url})
+    return open_study("paper", str(folder),
+                      places | {"rewards.base_url": url, "evaluation.prompts": 6})
 
 
 @pytest.mark.slow
