@@ -44,7 +44,7 @@ def text_table(metrics: Mapping[str, Row]) -> str:
 
 
 def retention_table(rows: Sequence[Row]) -> str:
-    """Loss on unseen conversations: look at whether DPO raises it again."""
+    """Loss on SFT's validation conversations: look at whether DPO raises it again."""
     return markdown_table(rows, {
         "policy": "policy", "conversations": "n", "tokens": "tokens",
         "loss, nats a token [95 %]": interval_of("loss", digits=3),

@@ -93,7 +93,8 @@ def movement_lines(movement: Mapping[str, Any]) -> list[str]:
     return [f"- KL of DPO from SFT on {kl['n']} of DPO's own answers at T = {kl['temperature']:g}: "
             f"{interval(kl, 'kl')} nats an answer; Best-of-{kl['best_of_n']} adds at most "
             f"{format_number(kl['best_of_n_bound'])} without training.",
-            f"- Loss on {changes[0]['n']} held-out conversations, nats a token: {steps}.",
+            f"- Loss on the {changes[0]['n']} validation conversations on which SFT's learning rate "
+            f"and epochs were chosen, nats a token: {steps}.",
             *choice_lines(movement.get("choices", []))]
 
 
