@@ -24,12 +24,14 @@ SMOKE: dict[str, Any] = {
     "sft": {"learning_rate": 1e-3, "batch_size": 8, "token_budget": 1024,
             "checkpoint_every": 2},
     "dpo": SMOKE_DPO,
-    "dpo_other": SMOKE_DPO,
+    "warning": SMOKE_DPO | {"learning_rate": 3e-3, "batch_size": 4, "checkpoint_every": 0,
+                            "evaluate_every": 0},
     "sampling": {"samples": 4, "max_new_tokens": 24, "max_prompt_tokens": 256},
     "rewards": {"backbone": "smoke"},
     "reward_model": {"learning_rate": 1e-3, "batch_size": 8,
                      "token_budget": 1024, "checkpoint_every": 2},
-    "evaluation": {"prompts": 16, "resamples": 1000, "probe_prompts": 8},
+    "evaluation": {"prompts": 16, "resamples": 1000, "probe_prompts": 8,
+                   "warning_pairs": 8},
 }
 
 # token_budget keeps a step within the cache and the run within 6 GB.
@@ -42,8 +44,9 @@ LAPTOP: dict[str, Any] = {
             "token_budget": 1024, "checkpoint_every": 10, "keep_checkpoints": 1,
             "evaluate_every": 8},
     "dpo": LAPTOP_DPO,
-    # the warning run is trained harder, so that its harm shows within the laptop's time
-    "dpo_other": LAPTOP_DPO | {"learning_rate": 1e-4, "batch_size": 16, "evaluate_every": 0},
+    # small batches give the warning's four runs twelve steps each within the laptop's time
+    "warning": LAPTOP_DPO | {"learning_rate": 1e-4, "batch_size": 4, "checkpoint_every": 0,
+                             "evaluate_every": 0},
     "reward_model": {"learning_rate": 2e-5, "batch_size": 32,
                      "token_budget": 1024, "checkpoint_every": 6, "keep_checkpoints": 1,
                      "evaluate_every": 9},

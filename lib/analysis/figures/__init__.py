@@ -22,6 +22,7 @@ from lib.analysis.figures.training import (
     rewards_figure,
     sample_quality_figure,
     sft_loss_figure,
+    warning_figure,
 )
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "displacement_figure", "dpo_loss_figure", "gains_figure", "memory_figure", "ratings_figure",
     "rewards_figure", "round_robin_figure", "sample_quality_figure", "save_figure",
     "selection_figure", "sft_loss_figure", "surface_figure", "temperature_figure",
-    "text_metrics_figure", "use_study_renderer", "win_rates_figure",
+    "text_metrics_figure", "use_study_renderer", "warning_figure",
+    "win_rates_figure",
 ]

@@ -44,6 +44,7 @@ from lib.analysis.tables.policies import (
     dpo_paper_table,
     retention_table,
     text_table,
+    warning_table,
 )
 
 __all__ = [
@@ -55,5 +56,6 @@ __all__ = [
     "overlap_table", "paper_table", "power_table", "ratings_table", "reference_table",
     "retention_table", "reward_models_table", "rules_table", "same_opponent_table",
     "seeds_table", "selection_table", "slices_table", "sources_table", "system_order_table",
-    "systems_table", "text_table", "win_rate_table",
+    "systems_table", "text_table", "warning_table",
+    "win_rate_table",
 ]

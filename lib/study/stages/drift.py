@@ -52,7 +52,7 @@ def measure_drift(study: Study) -> Row:
 
 
 def drift_results(study: Study, measured: Row) -> Row:
-    """KL of DPO from SFT and Best-of-N's bound; each policy's loss and choices on validation text."""
+    """KL of DPO from SFT and Best-of-N's bound; loss and choices of each policy in validation."""
     resamples, seed = study.profile.evaluation.resamples, study.profile.seed
     answers, held = measured["answers"], measured["conversations"]
     n = study.profile.sampling.samples
