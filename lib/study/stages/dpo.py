@@ -23,7 +23,7 @@ def train_dpo(study: Study) -> list[Row]:
     probe = ProbeMaker(probe_of_run, {"profile": asdict(study.profile),
                                       "folder": str(study.folder)})
     folder = run_stage(
-        study, "dpo", {"model": study.profile.model, "dpo": study.profile.dpo,
+        study, "dpo", {"model": study.profile.model, "dpo": study.profile.dpo.in_force(),
                        "pairs": "preferences", "max_length": study.profile.data.max_pair_length,
                        "probe": probe_parameters(study)},
         outputs=["model", "metrics.jsonl", "validation_rewards.jsonl"],

@@ -42,7 +42,7 @@ def run_warning(study: Study) -> Row:
         return {}
     fit_rewards(study)  # the judge scores the probe's answers
     run_stage(study, "warning",
-              {"model": study.profile.model, "warning": settings,
+              {"model": study.profile.model, "warning": settings.in_force(),
                "low_rate": study.profile.dpo.learning_rate, "pairs": evaluation.warning_pairs,
                "max_length": study.profile.data.max_pair_length,
                "probe": probe_parameters(study)},
