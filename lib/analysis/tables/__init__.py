@@ -50,6 +50,7 @@ from lib.analysis.tables.policies import (
     dpo_paper_table,
     retention_table,
     text_table,
+    warning_table,
 )
 from lib.analysis.tables.selection import (
     best_over_random_table,
@@ -68,5 +69,5 @@ __all__ = [
     "ratings_table", "reference_table", "resolution_table", "retention_table",
     "reward_models_table", "rules_table", "seeds_table", "single_draws_table",
     "slices_table", "sources_table", "system_order_table", "systems_table", "text_table",
-    "win_rate_table",
+    "warning_table", "win_rate_table",
 ]
