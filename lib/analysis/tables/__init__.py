@@ -51,6 +51,7 @@ from lib.analysis.tables.policies import (
     dpo_paper_table,
     retention_table,
     text_table,
+    warning_table,
 )
 from lib.analysis.tables.selection import (
     best_over_random_table,
@@ -69,5 +70,5 @@ __all__ = [
     "overlap_table", "paper_table", "ratings_table", "reference_table", "refits_finding",
     "resolution_table", "retention_table", "reward_models_table", "rules_table",
     "sample_sizes_table", "seeds_table", "single_draws_table", "slices_table", "sources_table",
-    "system_order_table", "systems_table", "text_table", "win_rate_table",
+    "system_order_table", "systems_table", "text_table", "warning_table", "win_rate_table",
 ]

@@ -40,17 +40,18 @@ class Pool:
 
     def chosen_prompts(self, study: Study, prompts: Sequence[Row]) -> list[Row]:
         """Its share of the run's held-out prompts, balanced over sources; nested in larger ones."""
-        count = len(prompts) if self.prompts is None else min(self.prompts, len(prompts))
-        return held_out_subset(prompts, count, study.profile.data.seed)
+        if self.prompts is None or self.prompts >= len(prompts):
+            return list(prompts)
+        return held_out_subset(prompts, self.prompts, study.profile.data.seed)
 
     def file(self, folder: Path) -> Path:
         """The file of its answers."""
         return folder / f"{self.name}.jsonl"
 
     def settings(self, study: Study) -> SamplingSettings:
-        """Its sampling settings."""
+        """Its sampling settings; its own random stream keeps it independent of other pools."""
         return replace(study.profile.sampling, temperature=self.temperature, samples=self.samples,
-                       seed=study.profile.seed)
+                       seed=study.profile.seed, stream=self.name)
 
 
 def begun(path: Path) -> bool:
