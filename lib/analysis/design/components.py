@@ -8,25 +8,19 @@ variance
 More prompts lower the first two, more candidates the second; no prompts lower the judge's part,
 which is there only if "a judge" is meant and not this very one. Prompts and draws are told apart by
 halves: the candidates of a pool are split in two, and what the halves of a prompt share is the
-prompt's. A rate over all pairs or all subsets of the candidates varies a little less than that.
+prompt's. A rate over all pairs of both halves together varies a little less than that.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import product
 from math import ceil, sqrt
 
 import numpy as np
 from scipy.stats import norm
 
-from lib.analysis.best_of_n.curves import (
-    SELECTOR,
-    Pools,
-    best_over_random,
-    pool_scores,
-    win_curves,
-)
+from lib.analysis.comparisons.all_pairs import Pair, Pools, candidate_board
 from lib.analysis.comparisons.scoreboard import scoreboard
-from lib.analysis.comparisons.win_rates import Pair
 from lib.analysis.judges.audit import Scores, audit_systems
 from lib.analysis.statistics.outcomes import Floats
 from lib.inference.systems import System
@@ -36,64 +30,56 @@ FEWEST = 2  # prompts behind a variance
 SEEN = norm.ppf(0.975) + norm.ppf(0.8)  # standard errors of an effect found with power .8
 
 
-def variance_components(pools: Pools, temperature: float, judge: str,
+def variance_components(pools: Pools, main: float, judge: str,
                         pairs: Iterable[Pair]) -> list[Row]:
     """Variance between prompts, and of the draws within one, of each pair's win rate by `judge`.
 
-    pairs: (a, b), where b is a policy; Best-of-N over its own policy meets a random one of the same
-    candidates. Rows {"a", "b", "judge", "best_of", "candidates" (a side), "prompts", "rate",
-    "prompt_variance", "draw_variance" (of one prompt with one candidate a side)}. best_of is half
-    of the candidates where there are not twice N. A pair without two candidates a side, or four in
-    its own pool, has no row.
+    main: temperature of the plain policies, as in `candidate_board`. Rows {"a", "b", "judge",
+    "best_of", "candidates" (a side), "prompts", "rate", "prompt_variance", "draw_variance" (of one
+    prompt with one candidate a side)}. best_of is the N that half of the candidates allow. A pair
+    without two candidates a side, or six in its own pool, has no row.
     """
     rows = []
     for a, b in pairs:
-        ours, theirs = (pools.get((System.parse(name).policy, temperature)) for name in (a, b))
-        size, n = _sizes(ours, theirs, System.parse(a).n)
-        if n:
-            values = replicates(ours, theirs, judge, size, n)
-            if len(values) >= FEWEST:
-                rows.append({"a": a, "b": b, "judge": judge, "best_of": n, "candidates": size}
-                            | split_variance(values, size))
+        values, half, n = replicates(pools, main, judge, *map(System.parse, (a, b)))
+        if len(values) >= FEWEST:
+            rows.append({"a": a, "b": b, "judge": judge, "best_of": n, "candidates": 2 * half}
+                        | split_variance(values, half))
     return rows
 
 
-def _sizes(ours: Sequence[Row] | None, theirs: Sequence[Row] | None, n: int) -> tuple[int, int]:
-    """Candidates a side that are used, an even number, and the n picked of; n is 0 for too few."""
-    if ours is None or theirs is None:
-        return 0, 0
-    half = min(len(row["candidates"]) for rows in (ours, theirs) for row in rows) // 2
-    picked = min(n, half)
-    if ours is theirs:
-        return 2 * picked, picked if picked > 1 else 0
-    return 2 * half, picked
+def replicates(pools: Pools, main: float, judge: str, a: System,
+               b: System) -> tuple[Floats, int, int]:
+    """Each prompt's win rate by all pairs from either half of the candidates, [prompts, 2].
 
-
-def replicates(ours: Sequence[Row], theirs: Sequence[Row], judge: str, size: int,
-               n: int) -> Floats:
-    """Each prompt's win rate from either half of its first `size` candidates, [prompts, 2].
-
-    The best of n of ours over one of theirs, or over a random one of its half where both are one
-    pool. Prompts with an unscored answer are left out.
+    Also the candidates of a half, and the n that a half allows; no prompts where it allows none.
+    Prompts with too few scored candidates in a half are left out.
     """
-    scores = np.hstack([pool_scores(rows, name)[:, :size] for rows in (ours, theirs)
-                        for name in (judge, SELECTOR)])
-    kept = np.flatnonzero(~np.isnan(scores).any(axis=1))
-    values = []
-    for half in (slice(0, size, 2), slice(1, size, 2)):
-        first, second = ([{**rows[place], "candidates": rows[place]["candidates"][half]}
-                          for place in kept] for rows in (ours, theirs))
-        values.append(best_over_random(first, judge) if ours is theirs else
-                      win_curves(first, second, judge).reshape(len(kept), -1)[:, n - 1])
-    return np.stack(values, axis=1)
+    keys = [(system.policy, system.temperature or main) for system in (a, b)]
+    if not all(key in pools for key in keys):
+        return np.empty((0, 2)), 0, 0
+    half = min(len(row["candidates"]) for key in keys for row in pools[key]) // 2
+    own = keys[0] == keys[1]
+    n = min(a.n, half - own)  # in its own pool the opponent is left out
+    if n < 1 + own:
+        return np.empty((0, 2)), half, 0
+    matches = [candidate_board({key: _part(pools[key], start, half) for key in keys}, [judge],
+                               main).matches(judge, replace(a, n=n).name, b.name)
+               for start in (0, half)]
+    values = np.stack([each.values for each in matches], axis=1)
+    return values[~np.isnan(values).any(axis=1)], half, n
 
 
-def split_variance(values: Floats, size: int) -> Row:
-    """Components from `replicates`, [prompts, 2], of `size` / 2 candidates each."""
+def _part(rows: Sequence[Row], start: int, size: int) -> list[Row]:
+    return [{**row, "candidates": row["candidates"][start:start + size]} for row in rows]
+
+
+def split_variance(values: Floats, half: int) -> Row:
+    """Components from `replicates`, [prompts, 2], of `half` candidates each."""
     of_half = float(np.mean(np.diff(values, axis=1) ** 2)) / 2
     between = float(values.mean(axis=1).var(ddof=1)) - of_half / 2
     return {"prompts": len(values), "rate": float(values.mean()),
-            "prompt_variance": max(between, 0.0), "draw_variance": of_half * size / 2}
+            "prompt_variance": max(between, 0.0), "draw_variance": of_half * half}
 
 
 def refit_rows(rows: Sequence[Row], refits: Sequence[Scores], judge: str,
@@ -194,10 +180,10 @@ def _judge_sd(row: Row, refits: Sequence[Row]) -> float | None:
 
 
 def _seed_sd(row: Row, seeds: Sequence[Row]) -> float | None:
-    """Spread over trainings; each run's rate is of one draw, or of one pick from its N."""
+    """Spread over trainings: that of the seeds' rates, less the part of their draws."""
     key = [row[name] for name in ("a", "b", "judge")]
     for seed in seeds:
         if [seed[name] for name in ("a", "b", "judge")] == key and seed["seeds"] > 1:
-            draws = row["draw_variance"] / System.parse(row["a"]).n / seed["n"]
+            draws = row["draw_variance"] / row["candidates"] / seed["n"]
             return sqrt(max(seed["between_seeds"] ** 2 - draws, 0.0))
     return None

@@ -47,7 +47,8 @@ def _measure(study: Study, folder: Path) -> None:
         "best_of_n_costs": cost_rows(pools, opponents,
                                      read_json(study.path("responses", "costs.json"))),
         "best_of_n_deep": deep_curves(load_deep_pools(study)),
-        "best_over_random": best_over_random_rows(pools, (*ROLES, OWN_READER)),
+        "best_over_random": best_over_random_rows(pools, (*ROLES, OWN_READER),
+                                                  study.profile.sampling.samples),
         "variance_components": variance_components(
             {pool.key: rows for pool, rows in everything.items()}, main, "judge", _pairs(study))})
 
