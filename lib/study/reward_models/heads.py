@@ -17,7 +17,7 @@ import numpy as np
 
 from lib.analysis.judges.reward_models import head_report, summary_line
 from lib.data.sources import SAMPLE
-from lib.inference.rewards.heads.answers import ScoredAnswers, scored_answers
+from lib.inference.rewards.heads.answers import scored_answers
 from lib.inference.rewards.heads.feature_store import FeatureStore, ship_features
 from lib.inference.rewards.heads.features import POOLING, Backbone, load_backbone
 from lib.inference.rewards.heads.head import Head, HeadOptions, fit_head, save_head

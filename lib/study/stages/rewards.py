@@ -86,8 +86,8 @@ class Scorer:
         lacking = {question_of(conversations[index]) for index in model.lacking(conversations)}
         if lacking and not self.said:
             asked = len({question_of(each) for each in conversations})
-            say(f"{len(lacking)} of {asked} prompts have no reference answer; there the {model.name} "
-                "is the head fitted without one, which agrees less with a reader")
+            say(f"{len(lacking)} of {asked} prompts have no reference answer; there the "
+                f"{model.name} is the head fitted without one, which agrees less with a reader")
             self.said = True
 
     def lacks_all(self, conversations: Sequence[Conversation]) -> bool:

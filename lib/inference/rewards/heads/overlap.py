@@ -22,7 +22,8 @@ CHRF_SCORE = CHRF()
 def overlaps(answer: str, reference: str) -> np.ndarray:
     """The seven numbers of `OVERLAPS`, float32; 0 where the answer or the reference has none.
 
-    Words leave out English function words (scikit-learn's list); a repeated word counts as often as both texts have it.
+    Words leave out English function words (scikit-learn's list); a repeated word counts as often as
+    both texts have it.
     """
     words, expected = (WORD.findall(text.lower()) for text in (answer, reference))
     content, wanted = ([word for word in text if word not in ENGLISH_STOP_WORDS]
