@@ -94,6 +94,9 @@ class Profile:
         if self.sampling.seed:
             raise ValueError(f"sampling.seed is {self.sampling.seed}; set seed, which training and "
                              "sampling share")
+        if self.sampling.stream:
+            raise ValueError(f"sampling.stream is {self.sampling.stream!r}; leave it out, because "
+                             "each pool has its own")
 
 
 def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profile:
