@@ -18,7 +18,11 @@ import numpy as np
 from lib.analysis.judges.reward_models import head_report, summary_line
 from lib.data.sources import SAMPLE
 from lib.inference.rewards.heads.answers import scored_answers
-from lib.inference.rewards.heads.feature_store import FeatureStore, ship_features
+from lib.inference.rewards.heads.feature_store import (
+    FeatureStore,
+    conversation_key,
+    ship_features,
+)
 from lib.inference.rewards.heads.features import POOLING, Backbone, load_backbone
 from lib.inference.rewards.heads.head import Head, HeadOptions, fit_head, save_head
 from lib.inference.rewards.heads.views import (
@@ -36,72 +40,75 @@ from lib.study.reward_models.references import sample_references
 DEPTH = 19 / 30  # of the layer that is read, as a share of all layers
 SETS = ("on_policy", "judged", "audit")  # the selector's, the judge's, and the test of both
 WITHOUT = "judge_without_reference"
+PLAIN = ("prompt_then_answer",)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A head's set, its views, and the sets on which it is tested."""
+    """A head's set, views and depth in the backbone; half: every other prompt, from this one."""
 
     fitted_on: str
     views: tuple[str, ...]
-    tested_on: tuple[str, ...]
+    depth: float = DEPTH
+    half: int | None = None
+
+    def layer(self, backbone: Backbone) -> int:
+        """The layer at this depth."""
+        return max(1, round(self.depth * backbone.layers))
 
 
-RECIPES = {
-    "selector": Recipe("on_policy", READ, ("judged", "audit")),
-    "judge": Recipe("judged", ("prompt_then_answer", OVERLAP), ("on_policy", "audit")),
-    WITHOUT: Recipe("judged", READ, ("on_policy", "audit"))}
+RECIPES = {"selector": Recipe("on_policy", READ), "judge": Recipe("judged", (*PLAIN, OVERLAP)),
+           WITHOUT: Recipe("judged", READ)}
+TESTED_ON = {"on_policy": ("judged", "audit"), "judged": ("on_policy", "audit")}
 
 
 class Sample:
-    """The scored answers of the sample, their references, and their features by view.
+    """The scored answers of the sample in `folder`, their references, and their features by view.
 
-    folder: of the files. layers: to read; none takes one, 19 of 30 deep.
+    cache_folder: for the features, so that a second fit takes seconds.
     """
 
     def __init__(self, backbone: Backbone, cache_folder: Path | str | None = None,
-                 folder: Path = SAMPLE, layers: Sequence[int] = ()) -> None:
+                 folder: Path = SAMPLE) -> None:
         self.backbone, self.cache_folder = backbone, cache_folder
-        self.layers = tuple(layers or (max(1, round(DEPTH * backbone.layers)),))
         self.references = sample_references(folder)
         self.answers = {name: scored_answers(read_jsonl(folder / f"{name}.jsonl"), name)
                         for name in SETS}
-        self.known: dict[tuple[str, str], np.ndarray] = {}
+        self.known: dict[tuple[str, str, int], np.ndarray] = {}
 
-    def features(self, name: str, views: Sequence[str]) -> np.ndarray:
-        """Features of one set's answers, [answers, features]; a view is read once."""
-        for view in views:
-            if (name, view) not in self.known:
-                self.known[name, view] = view_features(
-                    self.backbone, self.answers[name].conversations, self.layers, [view],
+    def features(self, name: str, recipe: Recipe) -> np.ndarray:
+        """Features of one set's answers, [answers, features]; no view is read twice."""
+        layer = recipe.layer(self.backbone)
+        for view in recipe.views:
+            if (name, view, layer) not in self.known:
+                self.known[name, view, layer] = view_features(
+                    self.backbone, self.answers[name].conversations, (layer,), [view],
                     self.cache_folder, self.references)
-        return np.hstack([self.known[name, view] for view in views])
+        return np.hstack([self.known[name, view, layer] for view in recipe.views])
 
 
-def fit_reward_models(backbone: Backbone, cache_folder: Path | str | None = None,
-                      folder: Path = SAMPLE, layers: Sequence[int] = ()) -> dict[str, Any]:
+def fit_reward_models(sample: Sample) -> dict[str, Any]:
     """Fit the heads of `RECIPES` and test them: {"heads": {name: Head}, "reports"}.
 
-    cache_folder: for the features, so that a second fit takes seconds. folder, layers: as of
-    `Sample`. `reports` are {head: {test set: report}}, JSON-ready.
+    `reports` are {head: {test set: report}}, JSON-ready.
     """
-    sample = Sample(backbone, cache_folder, folder, layers)
-    heads = {name: fit_recipe(sample, name, recipe) for name, recipe in RECIPES.items()}
+    heads = {name: fit_recipe(sample, recipe, name) for name, recipe in RECIPES.items()}
     return {"heads": heads, "reports": {name: _reports(sample, name, head)
                                         for name, head in heads.items()}}
 
 
-def fit_recipe(sample: Sample, name: str, recipe: Recipe) -> Head:
+def fit_recipe(sample: Sample, recipe: Recipe, name: str) -> Head:
     """Fit one head and say how accurate it is on prompts left out of the fit."""
-    answers = sample.answers[recipe.fitted_on]
+    answers, layers = sample.answers[recipe.fitted_on], (recipe.layer(sample.backbone),)
+    kept = np.full(len(answers.pairs), True) if recipe.half is None else \
+        answers.groups[answers.pairs[:, 0]] % 2 == recipe.half
     head = fit_head(
-        sample.features(recipe.fitted_on, recipe.views), answers.pairs, answers.groups,
-        answers.gaps, HeadOptions(), feature_scale(sample.backbone, sample.layers, recipe.views),
-        layers=sample.layers, views=recipe.views, pooling=POOLING,
-        backbone=sample.backbone.digest, fitted_on=answers.name, data_hash=answers.digest)
-    say(f"{name}: fitted on {head.pairs} pairs of {answers.name}, layer "
-        f"{', '.join(map(str, head.layers))}, ridge {head.ridge:g}; accuracy "
-        f"{head.cv_accuracy:.3f} on prompts left out of the fit")
+        sample.features(recipe.fitted_on, recipe), answers.pairs[kept], answers.groups,
+        answers.gaps[kept], HeadOptions(), feature_scale(sample.backbone, layers, recipe.views),
+        layers=layers, views=recipe.views, pooling=POOLING, backbone=sample.backbone.digest,
+        fitted_on=answers.name, data_hash=answers.digest)
+    say(f"{name}: fitted on {head.pairs} pairs of {answers.name}, layer {layers[0]}, ridge "
+        f"{head.ridge:g}; accuracy {head.cv_accuracy:.3f} on prompts left out of the fit")
     return head
 
 
@@ -113,8 +120,9 @@ def save_reward_models(fitted: Mapping[str, Any], folder: Path | str) -> None:
 
 
 def _reports(sample: Sample, name: str, head: Head) -> dict[str, Row]:
-    reports = {test: head_report(head(sample.features(test, head.views)), sample.answers[test])
-               for test in RECIPES[name].tested_on}
+    recipe = RECIPES[name]
+    reports = {test: head_report(head(sample.features(test, recipe)), sample.answers[test])
+               for test in TESTED_ON[recipe.fitted_on]}
     for report in reports.values():
         say(summary_line(name, report))
     return reports
@@ -131,20 +139,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     place = choose_device()
     backbone = load_backbone(given.backbone, place.dtype, place.device)
-    fitted = fit_reward_models(backbone, given.cache)
+    fitted = fit_reward_models(Sample(backbone, given.cache))
     if given.out:
         save_reward_models(fitted, given.out)
     if given.ship:
-        _ship(fitted["heads"]["selector"], given.cache)
+        ship(backbone, given.cache)
 
 
-def _ship(head: Head, cache_folder: Path | None) -> None:
-    for layer in head.layers:
-        store = FeatureStore(cache_folder, head.backbone, head.pooling, layer)
+def ship(backbone: Backbone, cache_folder: Path | None) -> None:
+    """Write the features of the sample's answers that the cache holds to data/features."""
+    for layer in range(1, backbone.layers + 1):
+        store = FeatureStore(cache_folder, backbone.digest, POOLING, layer)
         for name in SETS:
             answers = scored_answers(read_jsonl(SAMPLE / f"{name}.jsonl"), name).conversations
-            read = [each for view in READ for each in seen_as(view, answers)]
-            say(f"wrote {ship_features(store, read, name)}")
+            known = [each for view in READ for each in seen_as(view, answers)
+                     if conversation_key(each) in store.features]
+            if known:
+                say(f"wrote {ship_features(store, known, name)}")
 
 
 if __name__ == "__main__":

@@ -26,17 +26,19 @@ from lib.inference.rewards.heads.features import load_backbone
 from lib.inference.rewards.heads.head import load_head
 from lib.inference.rewards.heads.views import VIEWS, References
 from lib.modeling.loading import model_hash, resolve_model
-from lib.runtime.files import Row, read_json, sha256_of
+from lib.runtime.files import Row, read_json, sha256_of, write_json
 from lib.runtime.progress import say
 from lib.study.reward_models.heads import (
     RECIPES,
     SETS,
     WITHOUT,
+    Sample,
     fit_reward_models,
     save_reward_models,
 )
 from lib.study.reward_models.references import WRITTEN, references_of, sample_references
 from lib.study.reward_models.remote import remote_reward_model
+from lib.study.reward_models.rivals import rival_pairs
 from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
 
@@ -52,7 +54,8 @@ def fit_rewards(study: Study) -> dict[str, Any]:
     backbone = resolve_model(settings.backbone)
     folder = run_stage(
         study, "rewards", {"backbone": settings.backbone, "views": VIEWS},
-        outputs=["reward_models.json", *(f"{name}.safetensors" for name in RECIPES)],
+        outputs=["reward_models.json", "judge_pairs.json",
+                 *(f"{name}.safetensors" for name in RECIPES)],
         work=lambda folder: _fit(study, backbone, folder),
         inputs={"backbone": model_hash(backbone)} | {path.name: sha256_of(path) for path in SCORED})
     return read_json(folder / "reward_models.json")
@@ -61,7 +64,10 @@ def fit_rewards(study: Study) -> dict[str, Any]:
 def _fit(study: Study, backbone: str, folder: Path) -> None:
     device = study.device
     loaded = load_backbone(backbone, device.dtype, device.device)
-    save_reward_models(fit_reward_models(loaded, FEATURES), folder)
+    sample = Sample(loaded, FEATURES)
+    fitted = fit_reward_models(sample)
+    save_reward_models(fitted, folder)
+    write_json(folder / "judge_pairs.json", rival_pairs(sample, fitted["heads"]))
 
 
 class Scorer:
@@ -86,6 +92,10 @@ class Scorer:
             self._say_lacking(model, conversations)
         scores = score_with_all(self.embedded, conversations) if self.embedded else {}
         return scores | {role: model.score(conversations) for role, model in self.others.items()}
+
+    def reads_reference(self, role: str) -> bool:
+        """Whether this reward model compares answers with references, so it cannot score those."""
+        return any(model.head.reads_reference for model in self.embedded if model.name == role)
 
     def _say_lacking(self, model: EmbeddedRewardModel,
                      conversations: Sequence[Conversation]) -> None:
