@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from lib.analysis.best_of_n.curves import share_row
 from lib.analysis.judges.correlations import correlation_rows
+from lib.analysis.statistics.clusters import clustered_mean_interval
 from lib.analysis.statistics.outcomes import Floats, compare_gaps
 from lib.analysis.statistics.selection_law import correlation_at, selection_win_rate
 from lib.runtime.files import Row
@@ -27,7 +28,7 @@ def judge_pairs(scores: Mapping[str, ArrayLike], reader: str, resamples: int = 1
     `reader_a` and `reader_b` (correlations with the reader), and for `judge` (the second) and
     `reader` what the first one's best of m - 1 wins over the answer left out: `<who>_forecast`
     (from the share of pairs that both order alike, by normal scores), and observed `<who>_value`,
-    `_low` and `_high`, intervals over prompts.
+    `_low` and `_high`; `flattery`, what the judge gives above the reader. Intervals over prompts.
     """
     arrays = {name: np.asarray(each, dtype=float) for name, each in scores.items()}
     whole = ~np.isnan(list(arrays.values())).any(axis=(0, 2))
@@ -37,8 +38,7 @@ def judge_pairs(scores: Mapping[str, ArrayLike], reader: str, resamples: int = 1
                    for name in _names(row) if name != reader}
     return [row | {"n_candidates": arrays[reader].shape[1] - 1,
                    "reader_a": with_reader[row["judge_a"]], "reader_b": with_reader[row["judge_b"]]}
-            | _wins("judge", arrays[row["judge_a"]], arrays[row["judge_b"]])
-            | _wins("reader", arrays[row["judge_a"]], arrays[reader])
+            | _wins(arrays[row["judge_a"]], arrays[row["judge_b"]], arrays[reader])
             for row in rows if reader not in _names(row)]
 
 
@@ -66,13 +66,17 @@ def pairs_alike(one: ArrayLike, other: ArrayLike) -> float:
     return float(np.mean(signs) / 2 + 0.5)
 
 
-def _wins(who: str, picker: Floats, judge: Floats) -> Row:
-    found = share_row(best_of_others(picker, judge))
-    n = picker.shape[1] - 1
-    return {f"{who}_forecast": float(selection_win_rate(
-                n, correlation_at(pairs_alike(picker, judge)))),
-            f"{who}_value": found["value"], f"{who}_low": found["ci_low"],
-            f"{who}_high": found["ci_high"]}
+def _wins(picker: Floats, judge: Floats, reader: Floats) -> Row:
+    row, won = {}, {who: best_of_others(picker, scores)
+                    for who, scores in (("judge", judge), ("reader", reader))}
+    for who, scores in (("judge", judge), ("reader", reader)):
+        found, alike = share_row(won[who]), correlation_at(pairs_alike(picker, scores))
+        row |= {f"{who}_forecast": selection_win_rate(picker.shape[1] - 1, alike),
+                f"{who}_value": found["value"], f"{who}_low": found["ci_low"],
+                f"{who}_high": found["ci_high"]}
+    apart = won["judge"] - won["reader"]
+    low, high = clustered_mean_interval(apart)
+    return row | {"flattery": float(apart.mean()), "flattery_low": low, "flattery_high": high}
 
 
 def _names(row: Row) -> tuple[str, str]:

@@ -53,6 +53,7 @@ from lib.analysis.tables.selection import (
     best_over_random_table,
     correlations_table,
     forecast_table,
+    judge_pairs_table,
 )
 
 __all__ = [
@@ -61,9 +62,9 @@ __all__ = [
     "complementarity_table", "confound", "constraints_table", "corrected_table",
     "correlations_table", "costs_table", "displacement_table", "divergence_table",
     "dpo_paper_table", "forecast_findings", "forecast_table", "intervals_table",
-    "judge_agreement_table", "judge_quality_table", "kept_rows_table", "length_bias_table",
-    "markdown_table", "overlap_table", "paper_table", "power_table", "ratings_table",
-    "reference_table", "retention_table", "reward_models_table", "rules_table",
+    "judge_agreement_table", "judge_pairs_table", "judge_quality_table", "kept_rows_table",
+    "length_bias_table", "markdown_table", "overlap_table", "paper_table", "power_table",
+    "ratings_table", "reference_table", "retention_table", "reward_models_table", "rules_table",
     "same_opponent_table", "seeds_table", "slices_table", "sources_table", "system_order_table",
     "systems_table", "text_table", "win_rate_table",
 ]

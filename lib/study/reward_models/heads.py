@@ -41,6 +41,7 @@ DEPTH = 19 / 30  # of the layer that is read, as a share of all layers
 SETS = ("on_policy", "judged", "audit")  # the selector's, the judge's, and the test of both
 WITHOUT = "judge_without_reference"
 PLAIN = ("prompt_then_answer",)
+DEFAULTS = HeadOptions()
 
 
 @dataclass(frozen=True)
@@ -99,17 +100,25 @@ def fit_reward_models(sample: Sample) -> dict[str, Any]:
 
 def fit_recipe(sample: Sample, recipe: Recipe, name: str) -> Head:
     """Fit one head and say how accurate it is on prompts left out of the fit."""
-    answers, layers = sample.answers[recipe.fitted_on], (recipe.layer(sample.backbone),)
-    kept = np.full(len(answers.pairs), True) if recipe.half is None else \
-        answers.groups[answers.pairs[:, 0]] % 2 == recipe.half
-    head = fit_head(
-        sample.features(recipe.fitted_on, recipe), answers.pairs[kept], answers.groups,
-        answers.gaps[kept], HeadOptions(), feature_scale(sample.backbone, layers, recipe.views),
-        layers=layers, views=recipe.views, pooling=POOLING, backbone=sample.backbone.digest,
-        fitted_on=answers.name, data_hash=answers.digest)
-    say(f"{name}: fitted on {head.pairs} pairs of {answers.name}, layer {layers[0]}, ridge "
+    groups = sample.answers[recipe.fitted_on].groups
+    head = fit_on(sample, recipe, np.full(len(groups), True) if recipe.half is None
+                  else groups % 2 == recipe.half)
+    say(f"{name}: fitted on {head.pairs} pairs of {head.fitted_on}, layer {head.layers[0]}, ridge "
         f"{head.ridge:g}; accuracy {head.cv_accuracy:.3f} on prompts left out of the fit")
     return head
+
+
+def fit_on(sample: Sample, recipe: Recipe, kept: np.ndarray,
+           options: HeadOptions = DEFAULTS) -> Head:
+    """Fit a head on the answers marked in `kept`, [answers] of the recipe's set."""
+    answers, layers = sample.answers[recipe.fitted_on], (recipe.layer(sample.backbone),)
+    used = kept[answers.pairs[:, 0]]
+    return fit_head(
+        sample.features(recipe.fitted_on, recipe), answers.pairs[used], answers.groups,
+        answers.gaps[used], options,
+        feature_scale(sample.backbone, layers, recipe.views, options.overlap_scale), layers=layers,
+        views=recipe.views, pooling=POOLING, backbone=sample.backbone.digest,
+        fitted_on=answers.name, data_hash=answers.digest)
 
 
 def save_reward_models(fitted: Mapping[str, Any], folder: Path | str) -> None:

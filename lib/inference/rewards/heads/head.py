@@ -26,7 +26,7 @@ class HeadOptions:
 
     ridges: tuple[float, ...] = RIDGES  # candidates; the lowest held-out loss wins
     margin: float = 0.5  # the target reward difference is margin * score gap (Llama 2)
-    gap_weight: float = 0.0  # a pair has the weight gap ** gap_weight
+    overlap_scale: float = 3.0  # deviation of an overlap beside the many hidden states' 1
     folds: int = 5
     seed: int = 0
 
@@ -85,7 +85,7 @@ def fit_head(features: np.ndarray, pairs: np.ndarray, groups: np.ndarray, gaps: 
     mean, deviation = features[read].mean(0), (features[read].std(0) + 1e-6) / scale
     standard = ((features - mean) / deviation).astype(np.float64)
     differences = standard[pairs[:, 0]] - standard[pairs[:, 1]]  # [pairs, width]
-    margins, importance = options.margin * gaps, gaps ** options.gap_weight
+    margins, importance = options.margin * gaps, np.ones(len(gaps))
     held_out = cross_validated(differences, groups[pairs[:, 0]], options.ridges, margins,
                                importance, options.folds, options.seed)
     losses = {ridge: float(np.logaddexp(0, -won).mean()) for ridge, won in held_out.items()}

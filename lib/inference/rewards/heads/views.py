@@ -20,7 +20,6 @@ from lib.inference.rewards.heads.overlap import OVERLAPS, overlaps
 READ = ("prompt_then_answer", "answer_then_prompt")
 OVERLAP = "overlap_with_reference"
 VIEWS = (*READ, OVERLAP)
-OVERLAP_SCALE = 3.0  # of an overlap beside a hidden state, of which there are many
 QUESTION = ("Here is a text:\n\n{answer}\n\n"
             "To which question or request is this text the answer?")
 References = Mapping[str, str]  # a prompt's written answer
@@ -48,10 +47,11 @@ def overlap_features(conversations: Sequence[Conversation], references: Referenc
     return np.array(rows, dtype=np.float32).reshape(-1, len(OVERLAPS))
 
 
-def feature_scale(backbone: Backbone, layers: Sequence[int], views: Sequence[str]) -> np.ndarray:
+def feature_scale(backbone: Backbone, layers: Sequence[int], views: Sequence[str],
+                  overlap_scale: float) -> np.ndarray:
     """The scale of each feature in `head.fit_head`, [features]: 1, and that of overlaps."""
     states = len(layers) * backbone.model.config.hidden_size
-    return np.concatenate([np.full(len(OVERLAPS), OVERLAP_SCALE) if view == OVERLAP
+    return np.concatenate([np.full(len(OVERLAPS), overlap_scale) if view == OVERLAP
                            else np.ones(states) for view in views])
 
 
