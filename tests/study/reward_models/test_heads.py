@@ -23,6 +23,9 @@ from lib.study.reward_models.heads import (
 )
 from lib.study.reward_models.references import sample_references
 from lib.study.reward_models.rivals import RIVALS, by_prompt, rival_pairs
+from lib.study.run import open_study
+from lib.study.stages import rewards
+from lib.study.stages.audit import reference_results
 
 WORDS = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron", "inlet"]
 
@@ -132,3 +135,47 @@ def test_scores_by_prompt_are_missing_where_a_prompt_has_fewer_answers(sample: S
     answers = replace(sample.answers["audit"], groups=np.array([0, 0, 1, 1, 1]))
     assert np.array_equal(by_prompt(np.arange(5.0), answers),
                           [[0, 1, np.nan], [2, 3, 4]], equal_nan=True)
+
+
+@pytest.fixture
+def scorer(backbone: Backbone, fitted: dict, monkeypatch: pytest.MonkeyPatch,
+           tmp_path: Path) -> rewards.Scorer:
+    """The scorer of a run whose judge knows the reference of one prompt."""
+    heads = fitted["heads"]
+    models = [EmbeddedRewardModel("selector", heads["selector"], backbone),
+              EmbeddedRewardModel("judge", heads["judge"], backbone,
+                                  references={"known": "amber"}, without_reference=heads[WITHOUT])]
+    monkeypatch.setattr(rewards, "fit_rewards", lambda study: {})
+    monkeypatch.setattr(rewards, "_embedded", lambda study, roles, cache: models)
+    return rewards.Scorer(open_study("smoke", str(tmp_path / "run")))
+
+
+def test_prompts_without_a_reference_are_said_once(
+        scorer: rewards.Scorer, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [conversation(prompt, "amber") for prompt in ("known", "known", "unknown")]
+    assert None not in [score for scores in (scorer.score(asked), scorer.score(asked))
+                        for role in scores for score in scores[role]]
+    said = capsys.readouterr().out
+    assert said.count("1 of 2 prompts have no reference answer; there the judge is the head") == 1
+
+
+def test_a_judge_that_reads_references_does_not_score_them(scorer: rewards.Scorer) -> None:
+    rows = [{"id": "1", "chosen": 0, "candidates": [
+        {"text": "amber", "rewards": {"selector": 1.0, "judge": 1.0}}]}]
+    heldout = [{"id": "1", "prompt": "known", "reference": "amber"}]
+    assert [row["judge"] for row in reference_results(scorer, {"sft": rows}, heldout)] == [
+        "selector"]
+
+
+def test_a_runs_own_references_stand_beside_those_of_the_sample(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path / "run"))
+    assert "mine" not in rewards.written_answers(study)
+    study.path("data").mkdir(parents=True)
+    study.path("data", "heldout.parquet").touch()
+    monkeypatch.setattr(rewards, "load_part", lambda study, part: [
+        {"prompt": "mine", "reference": "amber"}, {"prompt": "bare", "reference": None}])
+    known = rewards.written_answers(study)
+    assert known["mine"] == "amber"
+    assert "bare" not in known
+    assert len(known) == 841
