@@ -28,12 +28,12 @@ def dpo_findings(metrics: Sequence[Row], accuracy: Row | None = None) -> str:
 
     accuracy: of `policies.displacement.reward_accuracy`.
     """
-    last = [row for row in metrics if row["split"] == "validation"][-1]
+    first, *_, last = [row for row in metrics if row["split"] == "validation"] * 2
     loss, margin, chosen, rejected = (format_number(last[key], 3) for key in (
         "loss", "rewards/margins", "rewards/chosen", "rewards/rejected"))
-    lines = [f"On {last['n']:,} validation pairs the loss ends at {loss} (it starts at ln 2 = "
-             f".693) and the margin at {margin}; the chosen answers' reward is {chosen}, the "
-             f"rejected ones' {rejected}."]
+    lines = [f"On {last['n']:,} validation pairs the loss ends at {loss} (it starts at "
+             f"{format_number(first['loss'], 3)}) and the margin at {margin}; the chosen answers' "
+             f"reward is {chosen}, the rejected ones' {rejected}."]
     if accuracy:
         verb = "excludes" if accuracy["ci_low"] > 0.5 else "includes"
         lines.append(f"The reward accuracy is {accuracy_words(accuracy)}; the interval counts "
@@ -99,10 +99,10 @@ def confound(rows: Sequence[Row], a: str, b: str) -> str:
 
 
 def _on_same_answers(rows: Sequence[Row], comparison: str, answers: str) -> str:
-    shown = f"**{comparison}** ({answers}, {rows[0]['n']} prompts): " + _verdicts(
+    shown = f"**{comparison}** ({answers}, {rows[0]['n']:,} prompts): " + _verdicts(
         rows, "win_rate", "ci")
     if decided := rows[0].get("decided"):
-        shown += (f". On the {decided} that the reader decides: "
+        shown += (f". On the {decided:,} that the reader decides: "
                   + _verdicts(rows, "decided_rate", "decided"))
     return as_markdown(f"{shown}.")
 
@@ -115,7 +115,7 @@ def _verdicts(rows: Sequence[Row], key: str, prefix: str) -> str:
 def forecast_findings(rows: Sequence[Row]) -> str:
     """What Best-of-N buys by the reader, in a sentence for each set of read answers."""
     return bullets([
-        f"On {row['prompts']} prompts ({row['answers']}) the {row['reader']} orders "
+        f"On {row['prompts']:,} prompts ({row['answers']}) the {row['reader']} orders "
         f"{interval(row, 'agreement', 'agreement_low', 'agreement_high')} of pairs as the selector "
         f"does. That forecasts {interval(row, 'value')} for the best of {row['n_candidates']} over "
         f"one draw, by the {row['reader']}{_even(row)}." for row in rows])
