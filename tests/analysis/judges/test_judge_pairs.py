@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from lib.analysis.figures import judge_pairs_figure
 from lib.analysis.judges.judge_pairs import best_of_others, judge_pairs, pairs_alike
+from lib.analysis.tables import judge_pairs_table
 
 
 def test_the_best_of_the_others_against_each_answer_by_hand() -> None:
@@ -54,3 +56,14 @@ def test_a_prompt_with_an_unscored_answer_counts_for_nobody() -> None:
     scores = world(True)
     scores["other"][0, 0] = np.nan
     assert judge_pairs(scores, "reader")[0]["prompts"] == 399
+
+
+def test_table_and_figure_say_who_picks_who_judges_and_what_they_share() -> None:
+    rows = judge_pairs(world(True) | {"third": world(False)["other"]}, "reader")
+    first = judge_pairs_table(rows).splitlines()[2]
+    assert first.startswith("| picker, other | ")
+    assert f"{rows[0]['partial']:.2f}".lstrip("0") in first
+    figure = judge_pairs_figure(rows)
+    assert f"share {rows[0]['partial']:.2f} beyond the reader" in figure.layout.title.text.replace(
+        "<br>", " ")
+    assert "n = 400 prompts, best of 4" in figure.layout.title.subtitle.text

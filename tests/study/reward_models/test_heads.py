@@ -14,7 +14,10 @@ from lib.inference.rewards.heads.features import Backbone, load_backbone
 from lib.inference.rewards.heads.head import load_head
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import write_jsonl
+from lib.study.reward_models import choices
 from lib.study.reward_models.heads import (
+    DEFAULTS,
+    RECIPES,
     WITHOUT,
     Sample,
     fit_recipe,
@@ -179,3 +182,25 @@ def test_a_runs_own_references_stand_beside_those_of_the_sample(
     assert known["mine"] == "amber"
     assert "bare" not in known
     assert len(known) == 841
+
+
+def test_choices_are_measured_on_prompts_that_no_fit_saw(
+        sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits: list[np.ndarray] = []
+    monkeypatch.setattr(choices, "fit_on", lambda sample, recipe, kept, options: (
+        fits.append(kept), lambda features: np.zeros(len(features)))[1])
+    rewards = choices.held_out_rewards(sample, RECIPES["judge"], DEFAULTS)
+    groups = sample.answers["judged"].groups
+    assert not np.isnan(rewards).any()
+    assert len(fits) == choices.FOLDS
+    assert np.array_equal(sum(~kept for kept in fits), np.ones(len(groups)))
+    assert not any(set(groups[kept]) & set(groups[~kept]) for kept in fits)
+
+
+def test_the_selector_is_never_tried_with_a_reference(sample: Sample) -> None:
+    rows = choices.choice_rows(sample)
+    assert {row["head"]: row["variant"] for row in reversed(rows)} == {
+        "judge": "as it is", "selector": "as it is"}
+    assert not any("overlap" in row["variant"] for row in rows if row["head"] == "selector")
+    table = choices.choices_table(rows)
+    assert "| judge | as it is | " in table
