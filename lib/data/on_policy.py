@@ -1,8 +1,8 @@
 """Preference pairs from scored answers of the model itself.
 
-A small model learns little from pairs that others wrote: both answers are improbable under it, and
-training on them can ruin it (notebook 03 shows that). Its own answers differ in what it can change.
-The scores determine every pair, so two runs make the same ones.
+Both answers of a pair that someone else wrote are improbable under a small model; its own answers
+differ in what it can change. Notebook 03 compares the two kinds at two learning rates. The scores
+determine every pair, so two runs make the same ones.
 """
 
 from collections.abc import Iterator, Sequence

@@ -21,13 +21,14 @@ SCHEMAS = (
     pa.schema([("id", pa.string()), ("messages", _messages), ("source", pa.string())]),
     pa.schema([("id", pa.string()), ("prompt", _messages), ("chosen", _messages),
                ("rejected", _messages), ("score_chosen", pa.float64()),
-               ("score_rejected", pa.float64()), ("cut_off_chosen", pa.bool_()),
-               ("cut_off_rejected", pa.bool_()), ("source", pa.string())]),
+               ("score_rejected", pa.float64()), ("source", pa.string())]),
     pa.schema([("id", pa.string()), ("prompt", pa.string()), ("reference", pa.string()),
                ("source", pa.string()), ("instruction_id_list", pa.list_(pa.string())),
                ("kwargs", pa.list_(pa.string()))]),
 )
 TOKENS = ("input_ids", "response_mask", "prompt_ids", "chosen_ids", "rejected_ids")
+OPTIONAL = {"cut_off_chosen": pa.bool_(), "cut_off_rejected": pa.bool_(),
+            **dict.fromkeys(TOKENS, pa.list_(pa.int32()))}
 
 
 def write_parquet(rows: Sequence[Row], path: Path | str, like: Sequence[Row] = ()) -> None:
@@ -101,8 +102,8 @@ def _schema_of(rows: Sequence[Row], path: Path | str) -> pa.Schema:
         raise FileError(f"there are no rows to write to {path}; see the counts of dropped rows")
     columns = set().union(*rows)
     for schema in SCHEMAS:
-        if columns - set(TOKENS) == set(schema.names):
-            return pa.schema([*schema, *((name, pa.list_(pa.int32()))
-                                         for name in TOKENS if name in columns)])
+        if columns - set(OPTIONAL) == set(schema.names):
+            return pa.schema([*schema, *((name, kind) for name, kind in OPTIONAL.items()
+                                         if name in columns)])
     raise FileError(f"rows for {path} have columns {', '.join(sorted(columns))}; "
                     "expected those of SFT, preference or held-out rows")

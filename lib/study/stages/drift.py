@@ -58,7 +58,7 @@ def measure_drift(study: Study) -> Row:
 
 
 def drift_results(study: Study, measured: Row) -> Row:
-    """KL of DPO from SFT, and between their samplers; each policy's loss and choices elsewhere.
+    """KL of DPO from SFT, and between their samplers; each policy's loss and choices in validation.
 
     Best-of-N's bound stands beside the samplers' KL alone, because it is relative to a sampler.
     """
