@@ -72,7 +72,8 @@ def by_reader(answers: str, systems: Systems, reader: str, pairs: Pairs, n: int)
 def reference_results(scorer: Scorer, systems: Systems, heldout: Sequence[Row]) -> list[Row]:
     """Each system's reconstructed leaderboard score: its answers against the references.
 
-    Empty if the held-out prompts have no reference answers.
+    Empty if the held-out prompts have no reference answers. A judge that compares answers with the
+    reference has no row: the reference would win by being compared with itself.
     """
     known = [row for row in heldout if row.get("reference")]
     if not known:
@@ -81,7 +82,8 @@ def reference_results(scorer: Scorer, systems: Systems, heldout: Sequence[Row]) 
     return [{"system": name} | reconstructed_score(
                 rows, {row["id"]: score for row, score in zip(known, scores[role], strict=True)},
                 role)
-            for role in ROLES for name, rows in systems.items()]
+            for role in ROLES if not scorer.reads_reference(role)
+            for name, rows in systems.items()]
 
 
 def _audit_scores(scorer: Scorer, rows: Sequence[Row]) -> dict[str, list[list[float | None]]]:
