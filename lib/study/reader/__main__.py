@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lib.runtime.files import shown
 from lib.runtime.progress import say
+from lib.study.reader.agreement import reliability_table, run_reliability
 from lib.study.reader.batches import export_batches
 from lib.study.reader.readings import import_scores
 
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     scores.add_argument("--reader", default="", help="the reader of lines that name none")
     scores.add_argument("--partial", action="store_true", help="some answers are still unread")
     scores.add_argument("--not-blind", action="store_true", help="more was seen than the batches")
+    _command(commands, "reliability", _reliability, "compare two readers of the same answers")
     return parser
 
 
@@ -66,6 +68,10 @@ def _import(options: argparse.Namespace) -> None:
     say(f"{found['read']} of {found['answers']} answers are read, {found['missing']} readings are "
         f"missing; notebook 05 (python -m lib.study --run {shown(options.run)} --only 05) makes "
         "the tables new")
+
+
+def _reliability(options: argparse.Namespace) -> None:
+    print(reliability_table(run_reliability(options.run)))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import csv
 import io
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from string import ascii_uppercase
@@ -43,12 +44,9 @@ def export_batches(run: Path, prompts: int = 64, size: int = 150, twice: int = 6
     folder, seed, readings = run / "reader", seed_of(run), read_readings(run)
     questions = questions_of(run, prompts)
     shared = _shared(questions, twice, seed)
-    readers = [{reading.key for reading in readings},
-               {one.key for one in readings for other in readings
-                if one.key == other.key and one.reader != other.reader}]
-    batches = {name: batch for kind, asked, read in
-               zip((FIRST, SECOND), (questions, shared), readers, strict=True)
-               for name, batch in _batches(without(asked, read), kind, size, seed)}
+    found = Counter(reading.key for reading in readings)
+    batches = dict([*_batches(without(questions, set(found)), FIRST, size, seed), *_batches(
+        without(shared, {key for key, times in found.items() if times > 1}), SECOND, size, seed)])
     _clear(folder / "batches", readings)
     write_jsonl(folder / "answers.jsonl", _known(run, questions))
     for number, (name, batch) in enumerate(batches.items(), start=1):

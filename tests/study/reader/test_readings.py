@@ -7,6 +7,7 @@ import pytest
 
 from lib.runtime.files import FileError, Row, read_json, read_jsonl
 from lib.study.reader.__main__ import main
+from lib.study.reader.agreement import run_reliability
 from lib.study.reader.batches import export_batches
 from lib.study.reader.questions import key_of
 from lib.study.reader.readings import import_scores, read_readings, scores_hash, with_readings
@@ -177,3 +178,16 @@ def test_scores_before_an_export_are_refused(tmp_path: Path) -> None:
     run = reader_run(tmp_path / "run")
     with pytest.raises(FileError, match="has no batches; write them first"):
         import_scores(run, [tmp_path / "x.csv"], "person")
+
+
+def test_two_readers_are_compared_on_what_both_read(
+        run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["reliability", str(run)]) == 2
+    assert "has no answer with two readers" in capsys.readouterr().err
+    import_scores(run, everything(run, tmp_path), "person")
+    row = run_reliability(run)
+    assert (row["first"], row["second"]) == (["Ada"], ["Bob"])
+    assert row["n"] == len(keys(run, "second_01"))
+    assert row["within"] == row["same_order"] == 1
+    assert main(["reliability", str(run)]) == 0
+    assert "| Ada | Bob |" in capsys.readouterr().out
