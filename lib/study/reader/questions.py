@@ -43,8 +43,12 @@ def key_of(prompt_id: str, text: str) -> str:
 
 
 def seed_of(run: Path) -> int:
-    """The seed with which a run chose its prompts."""
-    return int(read_json(run / "data" / "manifest.json")["parameters"]["seed"])
+    """The seed with which a run chose its held-out prompts; raises FileError for no run folder."""
+    path = run / "data" / "manifest.json"
+    if not path.exists():
+        raise FileError(f"{shown(run)} is no run folder with finished data; name one that a study "
+                        "wrote, for example runs/laptop")
+    return int(read_json(path)["parameters"]["data"]["seed"])
 
 
 def questions_of(run: Path, prompts: int) -> list[Question]:

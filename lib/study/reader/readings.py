@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lib.inference.rewards import OWN_READER
 from lib.runtime.files import (
     FileError,
     Row,
@@ -32,7 +33,6 @@ from lib.runtime.files import (
 )
 from lib.study.reader.rubric import HIGHEST, LOWEST, STEP
 
-READER = "reader"  # its name among the judges of an answer
 FIRST, SECOND = "batch", "second"  # how the names of batches begin
 NAMED = 5  # keys that a message names
 
@@ -110,7 +110,7 @@ def with_readings(run: Path, rows: Sequence[Row]) -> list[Row]:
         scores.setdefault((line["id"], line["text"]), line["score"])
     return [row | {"candidates": [
         each | {"rewards": each.get("rewards", {}) | {
-            READER: scores.get((row["id"], each["text"].strip()))}}
+            OWN_READER: scores.get((row["id"], each["text"].strip()))}}
         for each in row["candidates"]]} for row in rows]
 
 

@@ -21,7 +21,7 @@ def answer_of(system: str, prompt: str) -> str:
 def reader_run(folder: Path, systems: tuple[str, ...] = SYSTEMS,
                answers: dict[tuple[str, str], str] | None = None) -> Path:
     """A run of twelve prompts; answers: (system, prompt) -> another text than the made-up one."""
-    write_json(folder / "data" / "manifest.json", {"parameters": {"seed": 3}})
+    write_json(folder / "data" / "manifest.json", {"parameters": {"data": {"seed": 3}}})
     write_parquet([{"id": prompt, "prompt": f"Ask {prompt[1:]}?", "reference": f"Good {prompt}.",
                     "source": ("advice", "coding")[place % 2],
                     "instruction_id_list": [], "kwargs": []}
