@@ -44,7 +44,7 @@ def test_hub_ids_of_model_and_data_are_pinned_to_a_commit(name: str) -> None:
         assert re.fullmatch("[0-9a-f]{40}", revision)
 
 
-def test_the_paper_has_an_independent_local_judge_and_a_third_model_to_fall_back_on() -> None:
+def test_the_paper_has_another_local_model_for_a_judge_and_a_third_to_fall_back_on() -> None:
     rewards = load_profile("paper").rewards
     assert len({rewards.selector, rewards.judge, rewards.fallback}) == 3
 

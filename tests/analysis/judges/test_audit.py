@@ -89,7 +89,6 @@ def test_a_judge_of_pure_noise_is_right_half_of_the_time() -> None:
     scores = [[float(random.normal()) for _ in row] for row in READER_SCORES]
     [row, *_] = judge_quality(AUDIT, "coin", scores)
     assert row["ci_low"] < 0.5 < row["ci_high"]
-    assert row["kappa"] == pytest.approx(0, abs=0.1)
 
 
 def test_a_noisy_judge_is_more_often_right_where_the_gap_is_wide() -> None:

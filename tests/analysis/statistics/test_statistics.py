@@ -22,7 +22,7 @@ from lib.analysis.statistics.bootstrap import CHUNK_CELLS, bootstrap_means, resa
 from lib.analysis.statistics.bradley_terry import bradley_terry, fit_ratings
 from lib.analysis.statistics.calibration import calibration
 from lib.analysis.statistics.length_control import length_controlled_win_rate
-from lib.analysis.statistics.selection_null import selection_win_rate
+from lib.analysis.statistics.selection_law import selection_win_rate
 from lib.analysis.statistics.significance import holm, sign_test
 
 SCORES = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=1, max_size=60)
