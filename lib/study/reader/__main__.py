@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lib.runtime.files import shown
 from lib.runtime.progress import say
-from lib.study.reader.agreement import reliability_table, run_reliability
+from lib.study.reader.agreement import reliability_rows, reliability_table
 from lib.study.reader.batches import export_batches
 from lib.study.reader.readings import import_scores
 
@@ -71,7 +71,7 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _reliability(options: argparse.Namespace) -> None:
-    print(reliability_table(run_reliability(options.run)))
+    print(reliability_table(reliability_rows(options.run)))
 
 
 if __name__ == "__main__":

@@ -5,36 +5,39 @@ from pathlib import Path
 
 from lib.analysis.judges.reliability import reliability
 from lib.analysis.tables.formatting import interval_of, markdown_table
-from lib.runtime.files import FileError, Row, shown
+from lib.runtime.files import Row
 from lib.study.reader.readings import Reading, known_answers, read_readings
 
+NOT_TWICE = ("No answer has two readers; give second_*.md of the batches to another reader and "
+             "import the scores.")
 
-def run_reliability(run: Path) -> Row:
+
+def reliability_rows(run: Path) -> list[Row]:
     """`reliability` of first and second readings of a run's answers, with who gave them.
 
-    {"first", "second"} (names) and the keys of `reliability`. Raises FileError if no answer has two
+    One row {"first", "second"} (names) and the keys of `reliability`; none if no answer has two
     readers.
     """
     pairs = _pairs(read_readings(run))
     if not pairs:
-        raise FileError(f"{shown(run)} has no answer with two readers; give second_*.md of its "
-                        "batches to another reader and import the scores")
+        return []
     prompts = known_answers(run)
     firsts, seconds = zip(*pairs, strict=True)
-    return {"first": _names(firsts), "second": _names(seconds)} | reliability(
+    return [{"first": _names(firsts), "second": _names(seconds)} | reliability(
         [each.score for each in firsts], [each.score for each in seconds],
-        [prompts[each.key]["id"] for each in firsts])
+        [prompts[each.key]["id"] for each in firsts])]
 
 
-def reliability_table(row: Row) -> str:
-    """Agreement of two readings: look at the correlation within prompts, which decides who wins."""
-    return markdown_table([row], {
+def reliability_table(rows: Sequence[Row]) -> str:
+    """Two readings of the same answers: look at how alike they are within prompts."""
+    return markdown_table(rows, {
         "first": lambda row: ", ".join(row["first"]), "second": lambda row: ", ".join(
             row["second"]), "answers": "n", "prompts": "prompts",
         **{heading: interval_of(key, key) for heading, key in (
             ("correlation [95 %]", "pearson"), ("within prompts", "within"),
             ("weighted kappa", "kappa"), ("second less first", "difference"))},
-        "pairs that both order": "pairs", "same order": interval_of("same_order", "same_order")})
+        "pairs that both order": "pairs",
+        "same order": interval_of("same_order", "same_order")}, NOT_TWICE)
 
 
 def _pairs(readings: Sequence[Reading]) -> list[tuple[Reading, Reading]]:

@@ -86,6 +86,12 @@ def read_readings(run: Path) -> list[Reading]:
             for row in _rows(run / "reader" / "scores.jsonl")]
 
 
+def readers_of(run: Path) -> list[Row]:
+    """Who read: {"reader", "kind", "blind", "when", "rubric_sha256", "files", "n"} for each."""
+    path = run / "reader" / "provenance.json"
+    return read_json(path)["readers"] if path.exists() else []
+
+
 def known_answers(run: Path) -> dict[str, Row]:
     """Key -> {"key", "id", "text"} of every answer that was ever exported."""
     return {row["key"]: row for row in _rows(run / "reader" / "answers.jsonl")}
@@ -209,8 +215,7 @@ def _line(reading: Reading, answer: Row) -> Row:
 def _provenance(run: Path, plan: Row, readings: Sequence[Reading], new: Sequence[Reading],
                 files: Sequence[Path], kind: str, blind: bool) -> Row:
     """Who read, how and when: a line for each reader, the latest import last."""
-    path = run / "reader" / "provenance.json"
-    readers = {row["reader"]: row for row in read_json(path)["readers"]} if path.exists() else {}
+    readers = {row["reader"]: row for row in readers_of(run)}
     for name in dict.fromkeys(reading.reader for reading in new):
         readers[name] = {
             "reader": name, "kind": kind, "blind": blind,

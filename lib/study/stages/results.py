@@ -32,9 +32,10 @@ from lib.runtime.files import Row, read_json, read_jsonl, sha256_of, sha256_of_v
 from lib.runtime.manifest import code_hash, read_manifest
 from lib.study import policies
 from lib.study.policies import POLICIES, load_systems, system_at_main
+from lib.study.reader.readings import scores_hash
 from lib.study.run import Study, run_stage
 from lib.study.seeds import known_seeds
-from lib.study.stages.audit import audit_results, reference_results
+from lib.study.stages.audit import audit_results, reader_results, reference_results
 from lib.study.stages.data import load_part
 from lib.study.stages.deep_pools import without_deep
 from lib.study.stages.drift import drift_results, measure_drift
@@ -54,6 +55,7 @@ def evaluate_study(study: Study) -> Row:
               outputs=["results.json"],
               work=lambda folder: _evaluate(study, folder, selection, measured),
               inputs={"audit": sha256_of(SAMPLE / "audit.jsonl"),
+                      "reader": scores_hash(study.folder),
                       "code": code_hash("analysis", "inference", "study"),
                       "settings": sha256_of_value([asdict(profile.rewards),
                                                    asdict(profile.sampling)])})
@@ -109,12 +111,21 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row) -> None
         "movement": drift_results(study, measured),
         "reward_models": _reward_models(study),
         "audit": audit_results(scorer, systems, pairs, resamples),
+        "reader": reader_results(study, systems, pairs, _judged(systems, pairs)),
         "reference_score": reference_results(scorer, systems, heldout),
         "constraints": constraint_accuracy_by_system(systems, heldout),
         "text_metrics": text_metrics_by_system(systems),
         "paper": {"table_1": paper_rows(), "claims": claims(), "dpo_eval": DPO_EVAL,
                   "inconsistencies": INCONSISTENCIES},
         "environment": environment()})
+
+
+def _judged(systems: Mapping[str, Sequence[Row]],
+            pairs: Sequence[tuple[str, str]]) -> dict[str, dict[tuple[str, str], dict]]:
+    """Each role's rates of each pair by prompt, for the reader's correction."""
+    board = scoreboard(systems, ROLES)
+    return {role: {(a, b): dict(zip(board.prompts, board.outcomes(role, a, b), strict=True))
+                   for a, b in pairs} for role in ROLES}
 
 
 def compare_systems(study: Study, systems: Mapping[str, Sequence[Row]]) -> Row:

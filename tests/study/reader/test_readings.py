@@ -7,7 +7,7 @@ import pytest
 
 from lib.runtime.files import FileError, Row, read_json, read_jsonl
 from lib.study.reader.__main__ import main
-from lib.study.reader.agreement import run_reliability
+from lib.study.reader.agreement import reliability_rows
 from lib.study.reader.batches import export_batches
 from lib.study.reader.questions import key_of
 from lib.study.reader.readings import import_scores, read_readings, scores_hash, with_readings
@@ -182,10 +182,10 @@ def test_scores_before_an_export_are_refused(tmp_path: Path) -> None:
 
 def test_two_readers_are_compared_on_what_both_read(
         run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["reliability", str(run)]) == 2
-    assert "has no answer with two readers" in capsys.readouterr().err
+    assert main(["reliability", str(run)]) == 0
+    assert "No answer has two readers" in capsys.readouterr().out
     import_scores(run, everything(run, tmp_path), "person")
-    row = run_reliability(run)
+    [row] = reliability_rows(run)
     assert (row["first"], row["second"]) == (["Ada"], ["Bob"])
     assert row["n"] == len(keys(run, "second_01"))
     assert row["within"] == row["same_order"] == 1
