@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lib.analysis.tables.reader import reliability_table
 from lib.runtime.files import shown
 from lib.runtime.progress import say
-from lib.study.reader.agreement import reliability_rows, reliability_table
+from lib.study.reader.agreement import reliability_rows
 from lib.study.reader.batches import export_batches
 from lib.study.reader.readings import import_scores
 
@@ -66,8 +67,8 @@ def _import(options: argparse.Namespace) -> None:
     found = import_scores(options.run, options.files, options.kind, options.reader,
                           options.partial, not options.not_blind)
     say(f"{found['read']} of {found['answers']} answers are read, {found['missing']} readings are "
-        f"missing; notebook 05 (python -m lib.study --run {shown(options.run)} --only 05) makes "
-        "the tables new")
+        "missing; notebook 05 makes the tables new (python -m lib.study --only 05, with this run "
+        "and its profile)")
 
 
 def _reliability(options: argparse.Namespace) -> None:

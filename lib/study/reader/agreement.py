@@ -4,12 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lib.analysis.judges.reliability import reliability
-from lib.analysis.tables.formatting import interval_of, markdown_table
 from lib.runtime.files import Row
 from lib.study.reader.readings import Reading, known_answers, read_readings
-
-NOT_TWICE = ("No answer has two readers; give second_*.md of the batches to another reader and "
-             "import the scores.")
 
 
 def reliability_rows(run: Path) -> list[Row]:
@@ -26,18 +22,6 @@ def reliability_rows(run: Path) -> list[Row]:
     return [{"first": _names(firsts), "second": _names(seconds)} | reliability(
         [each.score for each in firsts], [each.score for each in seconds],
         [prompts[each.key]["id"] for each in firsts])]
-
-
-def reliability_table(rows: Sequence[Row]) -> str:
-    """Two readings of the same answers: look at how alike they are within prompts."""
-    return markdown_table(rows, {
-        "first": lambda row: ", ".join(row["first"]), "second": lambda row: ", ".join(
-            row["second"]), "answers": "n", "prompts": "prompts",
-        **{heading: interval_of(key, key) for heading, key in (
-            ("correlation [95 %]", "pearson"), ("within prompts", "within"),
-            ("weighted kappa", "kappa"), ("second less first", "difference"))},
-        "pairs that both order": "pairs",
-        "same order": interval_of("same_order", "same_order")}, NOT_TWICE)
 
 
 def _pairs(readings: Sequence[Reading]) -> list[tuple[Reading, Reading]]:
