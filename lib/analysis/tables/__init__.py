@@ -71,5 +71,6 @@ __all__ = [
     "markdown_table", "overlap_table", "paper_table", "power_table", "ratings_table",
     "reader_findings", "reader_table", "reference_table", "reliability_table", "retention_table",
     "reward_models_table", "rules_table", "same_opponent_table", "seeds_table", "slices_table",
-    "sources_table", "system_order_table", "systems_table", "text_table", "who_read", "win_rate_table",
+    "sources_table", "system_order_table", "systems_table", "text_table", "who_read",
+    "win_rate_table",
 ]
