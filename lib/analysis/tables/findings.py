@@ -99,10 +99,10 @@ def confound(rows: Sequence[Row], a: str, b: str) -> str:
 
 
 def _on_same_answers(rows: Sequence[Row], comparison: str, answers: str) -> str:
-    shown = f"**{comparison}** ({answers}, {rows[0]['n']} prompts): " + _verdicts(
+    shown = f"**{comparison}** ({answers}, {rows[0]['n']:,} prompts): " + _verdicts(
         rows, "win_rate", "ci")
     if decided := rows[0].get("decided"):
-        shown += (f". On the {decided} that the reader decides: "
+        shown += (f". On the {decided:,} that the reader decides: "
                   + _verdicts(rows, "decided_rate", "decided"))
     return as_markdown(f"{shown}.")
 
@@ -115,7 +115,7 @@ def _verdicts(rows: Sequence[Row], key: str, prefix: str) -> str:
 def forecast_findings(rows: Sequence[Row]) -> str:
     """What Best-of-N buys by the reader, in a sentence for each set of read answers."""
     return bullets([
-        f"On {row['prompts']} prompts ({row['answers']}) the {row['reader']} orders "
+        f"On {row['prompts']:,} prompts ({row['answers']}) the {row['reader']} orders "
         f"{interval(row, 'agreement', 'agreement_low', 'agreement_high')} of pairs as the selector "
         f"does. That forecasts {interval(row, 'value')} for the best of {row['n_candidates']} over "
         f"one draw, by the {row['reader']}{_even(row)}." for row in rows])

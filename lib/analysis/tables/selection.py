@@ -12,9 +12,9 @@ NOT_MEASURED = "This run did not measure that."
 
 
 def best_over_random_table(rows: Sequence[Row]) -> str:
-    """The best of each pool over a random one of it: the selector's own rate is arithmetic.
+    """Best-of-N over a random one of the same: look at how much less it wins by another judge.
 
-    Look at how near each judge's rate lies to what its correlation with the selector makes of it.
+    By the selector it is arithmetic; by a judge it follows from their correlation.
     """
     return markdown_table(rows, {
         "Best-of-N": "system", "judge": "judge", "prompts": "prompts",
@@ -24,7 +24,7 @@ def best_over_random_table(rows: Sequence[Row]) -> str:
 
 
 def forecast_table(rows: Sequence[Row]) -> str:
-    """What Best-of-N buys by a reader: look at whether the forecast's interval excludes .50."""
+    """What Best-of-N buys by a reader: look at whether the forecast excludes .50."""
     return markdown_table(rows, {
         "answers": "answers", "read by": "reader", "prompts": "prompts",
         "pairs ordered like the selector [95 %]": interval_of("agreement", "agreement"),
@@ -33,7 +33,7 @@ def forecast_table(rows: Sequence[Row]) -> str:
 
 
 def correlations_table(rows: Sequence[Row]) -> str:
-    """What each two judges share: look at what is left of it when the reader's part is taken off.
+    """What each two judges share: look at how much is left without the reader's part.
 
     Within a prompt; 0 is left of two judges whose errors have nothing in common.
     """

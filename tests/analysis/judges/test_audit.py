@@ -57,6 +57,7 @@ def test_the_readers_win_rates_are_those_published_with_the_sample(
 def test_a_judge_that_is_the_reader_is_always_right() -> None:
     for row in judge_quality(AUDIT, "twin", READER_SCORES):
         assert row["accuracy"] == 1
+        assert not {"kappa", "ac1"} & set(row)  # of forced marginals: 2 accuracy - 1, no more
     order = system_order(AUDIT, "twin", READER_SCORES)
     assert order["kendall_tau"] == pytest.approx(1)
     assert order["turned"] == order["turned_surely"] == []
