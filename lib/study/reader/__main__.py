@@ -1,8 +1,9 @@
-"""`python -m lib.study.reader export|import|reliability RUN`: a blind reader for a run's answers.
+"""`python -m lib.study.reader export|import|reliability|ship RUN`: a blind reader of a run.
 
     export runs/laptop --prompts 64 --batch 150 --twice 60
     import runs/laptop first.csv second.jsonl --kind person --reader Ada
     reliability runs/laptop
+    ship runs/laptop
 """
 
 import argparse
@@ -16,6 +17,7 @@ from lib.runtime.progress import say
 from lib.study.reader.agreement import reliability_rows
 from lib.study.reader.batches import export_batches
 from lib.study.reader.readings import import_scores
+from lib.study.reader.ship import ship_readings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lib.study.reader", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, metavar="export|import|reliability")
+    commands = parser.add_subparsers(required=True, metavar="export|import|reliability|ship")
     export = _command(commands, "export", _export, "write the batches of unread answers")
     export.add_argument("--prompts", type=int, default=64, help="held-out prompts")
     export.add_argument("--batch", type=int, default=150, help="answers a batch")
@@ -44,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     scores.add_argument("--partial", action="store_true", help="some answers are still unread")
     scores.add_argument("--not-blind", action="store_true", help="more was seen than the batches")
     _command(commands, "reliability", _reliability, "compare two readers of the same answers")
+    _command(commands, "ship", _ship, "write the readings of a recorded run into data/sample")
     return parser
 
 
@@ -73,6 +76,10 @@ def _import(options: argparse.Namespace) -> None:
 
 def _reliability(options: argparse.Namespace) -> None:
     print(reliability_table(reliability_rows(options.run)))
+
+
+def _ship(options: argparse.Namespace) -> None:
+    say(f"the readings are in {shown(ship_readings(options.run))}, and who read in readings.json")
 
 
 if __name__ == "__main__":

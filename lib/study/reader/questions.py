@@ -73,19 +73,23 @@ def _answers(prompt_id: str, texts: set[str]) -> tuple[Answer, ...]:
 def _texts(run: Path) -> dict[str, set[str]]:
     """Prompt id -> the different texts with which the run's systems answer it."""
     texts: dict[str, set[str]] = {}
-    for row in _rows(run):
-        texts.setdefault(row["id"], set()).add(row["candidates"][row["chosen"]]["text"].strip())
+    for _, row, answer in answers_of(run):
+        texts.setdefault(row["id"], set()).add(answer["text"].strip())
     return texts
 
 
-def _rows(run: Path) -> Iterator[Row]:
+def answers_of(run: Path) -> Iterator[tuple[str, Row, Row]]:
+    """(system, response row, its answer) of every system that is read.
+
+    Raises FileError for a run without answers.
+    """
     files = [file for file in sorted((run / "responses").glob("*.jsonl"))
              if System.parse(file.stem).rule != RANDOM]
     if not files:
         raise FileError(f"{shown(run)} has no answers to read; run notebook 04_best_of_n first "
                         "(or python -m lib.study), and name its run folder")
     for file in files:
-        yield from read_jsonl(file)
+        yield from ((file.stem, row, row["candidates"][row["chosen"]]) for row in read_jsonl(file))
 
 
 def without(questions: Sequence[Question], read: set[str]) -> list[Question]:

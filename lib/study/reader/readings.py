@@ -86,6 +86,11 @@ def read_readings(run: Path) -> list[Reading]:
             for row in _rows(run / "reader" / "scores.jsonl")]
 
 
+def is_complete(run: Path) -> bool:
+    """Whether every answer that was asked for has its readers."""
+    return not any(missing_keys(_plan(run), read_readings(run)).values())
+
+
 def readers_of(run: Path) -> list[Row]:
     """Who read: {"reader", "kind", "blind", "when", "rubric_sha256", "files", "n"} for each."""
     path = run / "reader" / "provenance.json"

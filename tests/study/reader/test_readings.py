@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from lib.runtime.files import FileError, Row, read_json, read_jsonl
+from lib.runtime.files import FileError, Row, read_json, read_jsonl, write_json
 from lib.study.reader.__main__ import main
 from lib.study.reader.agreement import reliability_rows
 from lib.study.reader.batches import export_batches
 from lib.study.reader.questions import key_of
 from lib.study.reader.readings import import_scores, read_readings, scores_hash, with_readings
+from lib.study.reader.ship import ship_readings
 from tests.study.reader.reader_runs import SHARED, answer_of, filled, keys, reader_run, score_of
 
 
@@ -191,3 +192,23 @@ def test_two_readers_are_compared_on_what_both_read(
     assert row["within"] == row["same_order"] == 1
     assert main(["reliability", str(run)]) == 0
     assert "| Ada | Bob |" in capsys.readouterr().out
+
+
+def test_a_recorded_runs_readings_ship_with_texts_systems_and_who_read(
+        run: Path, tmp_path: Path) -> None:
+    write_json(run / "responses" / "manifest.json", {"git": {"commit": "abc", "dirty": False}})
+    first, *others = everything(run, tmp_path)
+    import_scores(run, [first], "model", partial=True)
+    with pytest.raises(FileError, match="was not read to the end"):
+        ship_readings(run, tmp_path / "data")
+    import_scores(run, others, "model")
+    rows = read_jsonl(ship_readings(run, tmp_path / "data"))
+    answers = [answer for row in rows for answer in row["answers"]]
+    assert (len(rows), len(answers)) == (12, 56)
+    shared = next(answer for answer in answers if answer["text"].strip() == SHARED)
+    assert sorted(shared["systems"]) == ["sft", "sft+bon4@0.6"]
+    assert shared["rewards"] == {"selector": 0.25, "judge": -0.125}
+    assert sum(len(answer["readings"]) == 2 for answer in answers) == len(keys(run, "second_01"))
+    about = read_json(tmp_path / "data" / "readings.json")
+    assert (about["answers"], about["run"]["commit"]) == (56, "abc")
+    assert [reader["reader"] for reader in about["readers"]] == ["Ada", "Bob"]
