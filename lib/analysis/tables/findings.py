@@ -28,12 +28,12 @@ def dpo_findings(metrics: Sequence[Row], accuracy: Row | None = None) -> str:
 
     accuracy: of `policies.displacement.reward_accuracy`.
     """
-    last = [row for row in metrics if row["split"] == "validation"][-1]
+    first, *_, last = [row for row in metrics if row["split"] == "validation"] * 2
     loss, margin, chosen, rejected = (format_number(last[key], 3) for key in (
         "loss", "rewards/margins", "rewards/chosen", "rewards/rejected"))
-    lines = [f"On {last['n']:,} validation pairs the loss ends at {loss} (it starts at ln 2 = "
-             f".693) and the margin at {margin}; the chosen answers' reward is {chosen}, the "
-             f"rejected ones' {rejected}."]
+    lines = [f"On {last['n']:,} validation pairs the loss ends at {loss} (it starts at "
+             f"{format_number(first['loss'], 3)}) and the margin at {margin}; the chosen answers' "
+             f"reward is {chosen}, the rejected ones' {rejected}."]
     if accuracy:
         verb = "excludes" if accuracy["ci_low"] > 0.5 else "includes"
         lines.append(f"The reward accuracy is {accuracy_words(accuracy)}; the interval counts "

@@ -93,11 +93,21 @@ def movement_lines(movement: Mapping[str, Any]) -> list[str]:
         "" if row["change"] is None else
         f", a change of {interval(row, 'change', 'change_low', 'change_high', 3)}")
         for row in changes)
-    return [f"- KL of DPO from SFT on {kl['n']} of DPO's own answers at T = {kl['temperature']:g}: "
-            f"{interval(kl, 'kl')} nats an answer; Best-of-{kl['best_of_n']} adds at most "
-            f"{format_number(kl['best_of_n_bound'])} without training.",
+    return [f"- KL of DPO from SFT over the whole vocabulary, on {kl['n']} of DPO's own answers at "
+            f"T = {kl['temperature']:g}: {interval(kl, 'kl')} nats an answer.",
+            *sampler_lines(movement.get("sampler_kl")),
             f"- Loss on {changes[0]['n']} held-out conversations, nats a token: {steps}.",
             *choice_lines(movement.get("choices", []))]
+
+
+def sampler_lines(kl: Mapping[str, Any] | None) -> list[str]:
+    """KL between the samplers, which Best-of-N's bound compares with; empty for older runs."""
+    return [f"- KL of DPO's sampler from SFT's (T = {kl['temperature']:g}, top-k {kl['top_k']}) on "
+            f"{kl['n']} answers, over the tokens that both write: {interval(kl, 'kl')} nats an "
+            f"answer. Of the answers {interval(kl, 'outside', 'outside_low', 'outside_high')} hold "
+            "a token that only DPO's writes. Relative to the same sampler, "
+            f"Best-of-{kl['best_of_n']} adds at most {format_number(kl['best_of_n_bound'])}."
+            ] if kl else []
 
 
 def choice_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -70,6 +70,18 @@ def test_the_accuracy_in_the_figure_is_the_one_in_the_text_with_an_interval_of_p
     assert ".70 [.34, .91]" in dpo_findings(metrics(), accuracy)
 
 
+def test_figures_claim_of_another_loss_only_what_holds_for_it() -> None:
+    """IPO's loss starts at 25, SimPO's rewards are no log-ratios and order pairs at step 0."""
+    rows = [row | {"loss": row["loss"] + 24, "rewards/accuracies": 0.6} if "loss" in row else row
+            for row in metrics()]
+    assert "ln 2" not in figures.dpo_loss_figure(rows).to_json()
+    assert "ln 2" in figures.dpo_loss_figure(metrics()).to_json()
+    assert "step 0" not in figures.accuracy_figure(rows).to_json()
+    assert "without a reference" in figures.rewards_figure(rows, "simpo").to_json()
+    assert "beta times the log-ratio" in figures.rewards_figure(rows, "odpo").to_json()
+    assert "it starts at 24.693" in dpo_findings(rows)
+
+
 def test_an_accuracy_without_the_rewards_of_its_pairs_has_no_interval() -> None:
     figure = figures.accuracy_figure(metrics())
     assert "ends at 0.70, without an interval" in title(figure)
