@@ -8,30 +8,11 @@ from lib.analysis.judges.same_answers import same_answers
 from lib.analysis.statistics.prediction_powered import nested_win_rate
 from lib.analysis.tables.reader import reader_findings, reader_table
 from lib.inference.rewards import OWN_READER
+from lib.inference.rewards import ROLES as JUDGES
 from lib.runtime.files import Row
-from tests.analysis.analysis_rows import response
+from tests.analysis.analysis_rows import read_systems as systems
 
-JUDGES = ("selector", "judge")
 PAIR = ("dpo", "sft")
-
-
-def systems(prompts: int = 40, read: int = 24, seed: int = 0) -> dict[str, list[Row]]:
-    """dpo is better than sft, judge and selector see some of that, and `read` prompts are read.
-
-    On every fifth prompt both give one answer.
-    """
-    random = np.random.default_rng(seed)
-    made: dict[str, list[Row]] = {"sft": [], "dpo": []}
-    for number in range(prompts):
-        for name, better in (("sft", 0.0), ("dpo", 0.6)):
-            quality = random.normal(better)
-            text = f"the same {number}" if number % 5 == 0 else f"{name} {number}"
-            scores = {judge: float(0.6 * quality + random.normal(0, 0.8)) for judge in JUDGES}
-            score = None if number >= read else \
-                1.0 if number % 5 == 0 else float(np.clip(np.round(2 * (2 + quality)) / 2, 1, 10))
-            made[name].append(response(number, text, scores["judge"],
-                                       selector=scores["selector"], reader=score))
-    return made
 
 
 def rates(made: dict[str, list[Row]], judge: str) -> dict[str, float]:
