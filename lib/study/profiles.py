@@ -67,7 +67,8 @@ class EvaluationSettings:
     resamples: int = Field(10_000, ge=1)  # bootstrap resamples over prompts
     rerank_base: bool = False  # N candidates from the base model too, for base+bon and base+random
     probe_prompts: int = Field(32, ge=0)  # validation prompts judged while DPO trains; 0: none
-    warning_run: bool = True  # notebook 03: also train on the pairs of the other kind (dpo_other)
+    warning_run: bool = True  # notebook 03: four short runs, kind of pairs times learning rate
+    warning_pairs: int = Field(48, ge=1)  # pairs of each of them, one a prompt
 
     def __post_init__(self) -> None:
         if self.deep_samples == 1:
@@ -84,7 +85,7 @@ class Profile:
     data: DataSettings = field(default_factory=DataSettings)
     sft: SFTSettings = field(default_factory=SFTSettings)
     dpo: DPOSettings = field(default_factory=DPOSettings)
-    dpo_other: DPOSettings = field(default_factory=DPOSettings)  # notebook 03's warning
+    warning: DPOSettings = field(default_factory=DPOSettings)  # notebook 03's, at its high rate
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     rewards: RewardSettings = field(default_factory=RewardSettings)
     reward_model: RewardModelSettings = field(default_factory=RewardModelSettings)
@@ -94,6 +95,9 @@ class Profile:
         if self.sampling.seed:
             raise ValueError(f"sampling.seed is {self.sampling.seed}; set seed, which training and "
                              "sampling share")
+        if self.sampling.stream:
+            raise ValueError(f"sampling.stream is {self.sampling.stream!r}; leave it out, because "
+                             "each pool has its own")
 
 
 def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profile:

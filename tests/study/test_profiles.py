@@ -25,6 +25,7 @@ def test_the_paper_profile_makes_the_papers_steps_and_answers() -> None:
     paper = load_profile("paper")
     assert paper.data.sft_rows / paper.sft.batch_size == 500  # 8,000 rows, 16 a step
     assert paper.dpo.batch_size == 32
+    assert paper.sft.warmup_share == paper.dpo.warmup_share == 0
     pools = {"sft": 1, "base": 1, "dpo": 4}  # sampling temperatures of each policy
     assert answers_of(paper) == 200 * 4 * sum(pools.values())
 

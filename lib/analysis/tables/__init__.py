@@ -48,6 +48,7 @@ from lib.analysis.tables.policies import (
     dpo_paper_table,
     retention_table,
     text_table,
+    warning_table,
 )
 from lib.analysis.tables.reader import (
     reader_findings,
@@ -69,8 +70,8 @@ __all__ = [
     "dpo_paper_table", "forecast_findings", "forecast_table", "intervals_table",
     "judge_agreement_table", "judge_quality_table", "kept_rows_table", "length_bias_table",
     "markdown_table", "overlap_table", "paper_table", "power_table", "ratings_table",
-    "reader_findings", "reader_table", "reference_table", "reliability_table", "retention_table",
-    "reward_models_table", "rules_table", "same_opponent_table", "seeds_table", "slices_table",
-    "sources_table", "system_order_table", "systems_table", "text_table", "who_read",
-    "win_rate_table",
+    "reader_findings", "reader_table", "reference_table", "reliability_table",
+    "retention_table", "reward_models_table", "rules_table", "same_opponent_table",
+    "seeds_table", "slices_table", "sources_table", "system_order_table", "systems_table",
+    "text_table", "warning_table", "who_read", "win_rate_table",
 ]

@@ -88,7 +88,7 @@ def log_ratios(policy: nn.Module, reference: nn.Module,
 def training_rows(study: Study, stage: str, part: str) -> list[Row]:
     """The hyper-parameters of a stage: {"setting", "value", "meaning"}.
 
-    stage: sft, dpo or dpo_other. part: its training data.
+    stage: sft or dpo. part: its training data.
     """
     settings, rows = getattr(study.profile, stage), len(load_part(study, part))
     steps = len(step_batches([[row] for row in range(rows)], settings, study.profile.seed))
@@ -111,12 +111,6 @@ def training_rows(study: Study, stage: str, part: str) -> list[Row]:
         shown += [("beta", f"{settings.beta:g}", scale),
                   ("loss", own, "which member of the DPO family, and what else it reads")]
     return [dict(zip(("setting", "value", "meaning"), row, strict=True)) for row in shown]
-
-
-def differing_rows(first: Sequence[Row], second: Sequence[Row]) -> list[Row]:
-    """Settings in which two stages differ: {"setting", "first", "second"}."""
-    return [{"setting": one["setting"], "first": one["value"], "second": other["value"]}
-            for one, other in zip(first, second, strict=True) if one["value"] != other["value"]]
 
 
 def check_response_mask(function: Callable[[Pieces], Sequence[int] | None],

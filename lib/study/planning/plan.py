@@ -7,7 +7,7 @@ sheet's (`costs`). The plan loads no model.
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib.runtime.devices import Device
@@ -112,11 +112,18 @@ def _stages(profile: Profile, device: Device, rate: float, processes: int,
                            2 * shape.parameters * SCORED_ANSWERS * 85 / rate, 2.0)
     yield training("dpo", "pairs", ", and the reference once")
     if source == "sample" and profile.evaluation.warning_run:
-        yield training("dpo_other", "other_pairs", ", the warning run")
+        yield _warning(profile, training("warning", "other_pairs"))
     yield sampled("responses", requirements.answers_of(profile), f"of about {answer} tokens")
     if deep := requirements.deep_answers(profile):
         yield sampled("deep", deep, "for a long Best-of-N curve")
     yield PlannedStage("results", "statistics, figures, viewers", 60, 1.5)
+
+
+def _warning(profile: Profile, once: PlannedStage) -> PlannedStage:
+    """The warning's four runs, from one pass over all of the sample's other pairs."""
+    share = profile.evaluation.warning_pairs / requirements.SAMPLE_ROWS["other_pairs"]
+    return replace(once, work=f"4 runs on {profile.evaluation.warning_pairs} pairs each",
+                   seconds=4 * min(1.0, share) * once.seconds)
 
 
 def _source(profile: Profile) -> str:

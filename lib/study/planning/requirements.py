@@ -13,7 +13,7 @@ from lib.training.settings import TrainingSettings
 SFT_TOKENS = 420  # mean of SmolTalk, cut at 512
 DPO_PAIRS, PAIR_TOKENS = 61_135, 640  # of UltraFeedback; the prompt once, both answers
 ANSWER_TOKENS = 300  # of an answer to one of its prompts
-SAMPLE_ROWS = {"sft": 256, "pairs": 551, "other_pairs": 176}
+SAMPLE_ROWS = {"sft": 256, "pairs": 526, "other_pairs": 170}
 HUB_GB = {"sft": 4.6, "preferences": 1.4}  # download and the Arrow files that datasets makes of it
 
 

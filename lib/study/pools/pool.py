@@ -41,9 +41,9 @@ class Pool:
         return folder / f"{self.name}.jsonl"
 
     def settings(self, study: Study) -> SamplingSettings:
-        """Its sampling settings."""
+        """Its sampling settings; its own random stream keeps it independent of other pools."""
         return replace(study.profile.sampling, temperature=self.temperature, samples=self.samples,
-                       seed=study.profile.seed)
+                       seed=study.profile.seed, stream=self.name)
 
 
 def begun(path: Path) -> bool:

@@ -22,6 +22,7 @@ from lib.analysis.comparisons.win_rates import (
 )
 from lib.analysis.judges.quality import judge_agreement
 from lib.analysis.policies.displacement import displacement, reward_accuracy, reward_intervals
+from lib.analysis.policies.warning import probe_intervals
 from lib.analysis.texts.constraints import constraint_accuracy_by_system
 from lib.analysis.texts.metrics import text_metrics_by_system
 from lib.data.sources import SAMPLE
@@ -42,6 +43,7 @@ from lib.study.stages.drift import drift_results, measure_drift
 from lib.study.stages.rewards import Scorer
 from lib.study.stages.selection import measure_selection
 from lib.study.stages.table import STAGES
+from lib.study.stages.warning import warning_results
 
 
 def evaluate_study(study: Study) -> Row:
@@ -106,8 +108,8 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row) -> None
     write_json(folder / "results.json", {
         "profile": study.profile.name, "seed": study.profile.seed, "confounds": confounds(study),
         **compare_systems(study, systems), **selection,
-        "sft_eval": _losses(study), "dpo_eval": _dpo_eval(study, "dpo"),
-        "dpo_other_eval": _dpo_eval(study, "dpo_other"),
+        "sft_eval": _losses(study), "dpo_eval": _dpo_eval(study),
+        "warning": warning_results(study),
         "movement": drift_results(study, measured),
         "reward_models": _reward_models(study),
         "audit": audit_results(scorer, systems, pairs, resamples),
@@ -157,24 +159,21 @@ def _losses(study: Study) -> Row:
             "steps": rows[-1]["step"]} if rows else {}
 
 
-def _dpo_eval(study: Study, stage: str) -> Row:
+def _dpo_eval(study: Study) -> Row:
     """Last validation metrics with intervals over prompts, and the first and last probe."""
-    folder = study.path(stage)
-    manifest = read_manifest(folder)
-    if manifest is None:
-        return {}
+    folder = study.path("dpo")
     rewards = read_jsonl(folder / "validation_rewards.jsonl")
     rows = read_jsonl(folder / "metrics.jsonl")
     last = [row for row in rows if row["split"] == "validation"][-1]
     samples = [row for row in rows if row["split"] == "samples"]
     return {**last, "accuracy": reward_accuracy(rewards), "intervals": reward_intervals(rewards),
-            "displacement": displacement(rows, rewards, manifest["parameters"]["dpo"]["beta"]),
-            "samples": samples[:1] + samples[-1:] if samples else []}
+            "displacement": displacement(rows, rewards, study.profile.dpo.beta),
+            "samples": [probe_intervals(row) for row in (*samples[:1], *samples[-1:])]}
 
 
-def validation_accuracy(study: Study, stage: str) -> Row:
-    """Reward accuracy of a DPO stage on validation pairs, for notebook 03."""
-    return reward_accuracy(read_jsonl(study.path(stage, "validation_rewards.jsonl")))
+def validation_accuracy(study: Study) -> Row:
+    """DPO's reward accuracy on validation pairs, for notebook 03."""
+    return reward_accuracy(read_jsonl(study.path("dpo", "validation_rewards.jsonl")))
 
 
 def _reward_models(study: Study) -> Row:
