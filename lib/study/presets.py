@@ -30,8 +30,8 @@ SMOKE: dict[str, Any] = {
     "rewards": {"backbone": "smoke"},
     "reward_model": {"learning_rate": 1e-3, "batch_size": 8,
                      "token_budget": 1024, "checkpoint_every": 2},
-    "evaluation": {"prompts": 16, "resamples": 1000, "probe_prompts": 8,
-                   "warning_pairs": 8},
+    "evaluation": {"prompts": 16, "candidates": 6, "temperature_prompts": 8,
+                   "resamples": 1000, "probe_prompts": 8, "warning_pairs": 8},
 }
 
 # token_budget keeps a step within the cache and the run within 6 GB.
@@ -69,7 +69,10 @@ PAPER: dict[str, Any] = {
                  "max_new_tokens": 1024},
     # the paper judged with its selector; here the judge is another family
     "rewards": {"selector": "nemotron", "judge": "Skywork/Skywork-Reward-V2-Qwen3-0.6B"},
-    "evaluation": {"prompts": 200, "temperatures": [0.1, 0.25, 0.6, 1.0], "rerank_base": True},
+    # the paper has 4 candidates a prompt; 8 let comparisons average over picks
+    "evaluation": {"prompts": 200, "candidates": 8, "base_candidates": 8,
+                   "temperatures": [0.1, 0.25, 0.6, 1.0], "temperature_prompts": 200,
+                   "rerank_base": True},
 }
 
 T4: dict[str, Any] = PAPER | {

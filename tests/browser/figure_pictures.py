@@ -77,8 +77,7 @@ def all_figures(run: Path, results_file: Path) -> Iterator[tuple[str, go.Figure]
     yield "best_over_random", figures.best_over_random_figure(
         results.get("best_over_random", []), results["audit"].get("forecast", []))
     yield "win_rates", figures.win_rates_figure(readers_rows(results))
-    systems = list(results["text_metrics"])
-    yield "round_robin", figures.round_robin_figure(results["round_robin"], systems, "judge")
+    yield "round_robin", figures.round_robin_figure(results["round_robin"], "judge")
     yield "ratings", figures.ratings_figure(results["ratings"])
     yield "temperature", figures.temperature_figure(results["win_rates"])
     yield "calibration", figures.calibration_figure(results["audit"]["calibration"])

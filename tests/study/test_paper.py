@@ -1,4 +1,4 @@
-"""The paper profile from end to end on local stand-ins: only paths and the URL are changed."""
+"""The paper profile from end to end on local stand-ins: paths, the URL and the size are changed."""
 
 from pathlib import Path
 
@@ -51,8 +51,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def paper(places: dict[str, str], url: str, folder: Path) -> Study:
-    return open_study("paper", str(folder),
-                      places | {"rewards.base_url": url, "evaluation.prompts": 6})
+    return open_study("paper", str(folder), places | {
+        "rewards.base_url": url, "evaluation.prompts": 6, "evaluation.temperature_prompts": 6})
 
 
 @pytest.mark.slow

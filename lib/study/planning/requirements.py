@@ -35,20 +35,20 @@ def training_gb(profile: Profile, device: Device, stage: str, processes: int = 1
 def sampling_gb(profile: Profile) -> float:
     """Peak memory of sampling in GB."""
     tokens = profile.sampling.max_prompt_tokens + profile.sampling.max_new_tokens
-    rows = min(profile.sampling.rows, profile.evaluation.prompts * profile.sampling.samples)
+    most = max(pool.prompts * pool.samples for pool in planned_pools(profile))
+    rows = min(profile.sampling.rows, most)
     return memory.sampling_bytes(shape_for(profile), rows, tokens) / 1e9 + RUNTIME_GB["cuda"]
 
 
 def answers_of(profile: Profile) -> int:
     """Answers that the evaluation samples and scores."""
-    return profile.evaluation.prompts * sum(pool.samples for pool in planned_pools(profile))
+    return sum(pool.prompts * pool.samples for pool in planned_pools(profile))
 
 
 def deep_answers(profile: Profile) -> int:
     """The most answers that the deep pools can take."""
-    settings = profile.evaluation
-    return min(settings.deep_prompts, settings.prompts) * sum(
-        pool.samples for pool in planned_deep_pools(profile))
+    return sum(min(pool.prompts, profile.evaluation.prompts) * pool.samples
+               for pool in planned_deep_pools(profile))
 
 
 def training_rows(data: DataSettings, kind: str) -> int:

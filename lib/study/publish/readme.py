@@ -12,6 +12,7 @@ from typing import Any
 
 from lib import ROOT
 from lib.analysis import tables
+from lib.analysis.comparisons.family import EVEN
 from lib.analysis.tables import formatting
 from lib.analysis.tables.findings import (
     accuracy_words,
@@ -35,7 +36,11 @@ def results_section(results: Mapping[str, Any]) -> str:
     return "\n\n".join([
         *reader_lines(results), *trap_lines(reading, results["confounds"]),
         *selection_lines(reading),
-        "**By the judge, on the held-out prompts** (ties are half a win; 95 % intervals):",
+        "**The comparisons that were decided on beforehand**, by the judge, over all pairs of "
+        "answers to the held-out prompts (shares of wins, ties and losses; ties are half a win; "
+        "95 % intervals; Holm's correction is over these rows). *Sees*: a test at .05 finds such "
+        "an effect with power .8. *Differ by at most*: two one-sided tests at .05; within "
+        f"{format_number(EVEN)} the two are called even:",
         formatting.win_rate_table(by_judge), formatting.DOUBTFUL, *seed_lines(results),
         "**Beside the paper** (other model, data, judge and base):",
         formatting.paper_table(results["win_rates"], ["judge", "selector"]),

@@ -76,8 +76,7 @@ def _prepare(study: Study, folder: Path) -> None:
         tokenizer, settings.max_pair_length, near)
     heldout, heldout_report = curate(sources.load_heldout(settings), tokenizer,
                                      study.profile.sampling.max_prompt_tokens, near)
-    count = min(study.profile.evaluation.prompts, len(heldout))
-    parts = {"heldout": held_out_subset(heldout, count, seed)}
+    parts = {"heldout": held_out_subset(heldout, _prompts(study, len(heldout)), seed)}
     parts["sft"], parts["sft_validation"] = split_by_prompt(sft, sft_share, seed)
     parts["preferences"], parts["preferences_validation"] = split_by_prompt(pairs, pair_share, seed)
     if _own_validation(settings):
@@ -94,6 +93,15 @@ def _prepare(study: Study, folder: Path) -> None:
         "heldout": heldout_report.to_dict(),
         "rows": {part: len(rows) for part, rows in parts.items()},
         "overlap": overlap(trained, [row["prompt"] for row in heldout]).to_dict()})
+
+
+def _prompts(study: Study, there: int) -> int:
+    """The held-out prompts that the profile wants; raises StudyError for more than there are."""
+    wanted = study.profile.evaluation.prompts
+    if wanted > there:
+        raise StudyError(f"evaluation.prompts is {wanted}, but {there} held-out prompts are left "
+                         f"after curation; set at most evaluation.prompts={there}")
+    return wanted
 
 
 def _own_validation(settings: DataSettings) -> bool:

@@ -112,15 +112,15 @@ def test_the_plan_counts_keys_calls_and_their_minutes(tmp_path: Path,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NVIDIA_API_KEY", "nvapi-secret")
     text = plan_text(open_study("paper", str(tmp_path / "run"), {}))
-    assert "NVIDIA_API_KEY (set); 5,280 calls, about 132 min at 40 a minute" in text
+    assert "NVIDIA_API_KEY (set); 10,560 calls, about 264 min at 40 a minute" in text
     assert "nvapi-secret" not in text
 
 
-@pytest.mark.parametrize(("rerank_base", "candidates"), [(False, 1 + 4 + 4 * 4), (True, 6 * 4)])
-def test_the_answers_of_the_plan_are_those_of_the_pools(rerank_base: bool,
-                                                        candidates: int) -> None:
-    profile = load_profile("paper", {"evaluation.rerank_base": rerank_base})
-    assert answers_of(profile) == profile.evaluation.prompts * candidates
+def test_the_answers_of_the_plan_are_those_of_the_pools() -> None:
+    assert answers_of(load_profile("paper")) == 200 * 6 * 8
+    assert answers_of(load_profile("laptop")) == 200 * (4 + 8 + 8) + 64 * 3 * 8
+    assert answers_of(load_profile("laptop", {"evaluation.candidates": 5})) == \
+        200 * (4 + 5 + 5) + 64 * 3 * 5
 
 
 def test_the_long_pools_of_the_plan_are_those_of_sft_and_dpo() -> None:
