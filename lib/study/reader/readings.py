@@ -155,7 +155,17 @@ def _readings_in(file: Path, reader: str) -> Iterator[Reading]:
 
 
 def _raw_rows(file: Path) -> list[Row]:
-    """The rows of a score file by its suffix: CSV, JSON (a list), or JSON Lines."""
+    """The rows of a score file, each with a key and a score, which may be empty."""
+    rows = _parsed(file)
+    for row in rows:
+        if not {"key", "score"} <= row.keys():
+            raise FileError(f"{shown(file)} has {', '.join(map(str, row)) or 'nothing'}; expected "
+                            "key, score and reader on every line, with commas in CSV")
+    return rows
+
+
+def _parsed(file: Path) -> list[Row]:
+    """The rows of a file by its suffix: CSV, JSON (a list), or else JSON Lines."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -119,7 +119,7 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row) -> None
         "reward_models": _reward_models(study),
         "judge_pairs": _from_rewards(study, "judge_pairs.json", []),
         "audit": audit_results(scorer, systems, pairs, resamples),
-        "reader": reader_results(study, systems, pairs, _judged(study, pools, pairs)),
+        "reader": reader_results(study, systems, pairs, judged_rates(study, pools, pairs)),
         "reference_score": reference_results(scorer, systems, heldout),
         "constraints": constraint_accuracy_by_system(systems, heldout),
         "text_metrics": text_metrics_by_system(systems),
@@ -128,7 +128,7 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row) -> None
         "environment": environment()})
 
 
-def _judged(study: Study, pools: policies.Pools, pairs: Pairs) -> dict[str, dict]:
+def judged_rates(study: Study, pools: policies.Pools, pairs: Pairs) -> dict[str, dict]:
     """By role and pair, the rate over all pairs of candidates on each prompt."""
     board = policies.candidates_of_pools(study, pools)
 

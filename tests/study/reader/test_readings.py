@@ -98,6 +98,16 @@ def test_what_is_no_reading_is_refused_in_one_sentence_and_nothing_is_taken(
     assert read_readings(run) == []
 
 
+def test_a_file_without_keys_and_scores_is_refused_rather_than_taken_as_unread(
+        run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "semicolons.csv"
+    path.write_text(f"key;score;reader\n{keys(run, 'batch_01')[0]};3;Ada\n")
+    with pytest.raises(FileError, match="expected key, score and reader on every line"):
+        import_scores(run, [path], "person", partial=True)
+    with pytest.raises(FileError, match="line 1: not valid JSON"):
+        import_scores(run, [lines(tmp_path / "x.jsonl").rename(tmp_path / "y.json")], "person")
+
+
 def test_one_reader_cannot_give_an_answer_two_scores(run: Path, tmp_path: Path) -> None:
     key = keys(run, "batch_01")[0]
     row = {"key": key, "score": 2, "reader": "Ada"}
