@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.runtime.files import Row, read_jsonl
+from lib.study.pools.self_generated import generate_pairs
 from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
 from lib.study.stages.probe import probe_of_run
@@ -24,6 +25,7 @@ VALIDATION = {"preferences": "preferences_validation", "other_pairs": "other_val
 
 def train_dpo(study: Study) -> list[Row]:
     """Train dpo/model on the profile's pairs, unless it is finished; dpo/metrics.jsonl's rows."""
+    generate_pairs(study)
     return _stage(study, "dpo", "preferences", study.profile.dpo)
 
 
