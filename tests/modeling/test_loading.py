@@ -32,8 +32,6 @@ from lib.modeling.packaged import GEMMA_TEMPLATE, PACKAGED, PackagedModel, Wheel
 from lib.modeling.saving import keep_terms, save_model
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import read_json, sha256_of, write_json
-from lib.study.presets import PRESETS
-from lib.study.profiles import load_profile
 
 CONTENT = b"wheel" * 100
 
@@ -156,15 +154,6 @@ def test_a_model_trained_from_one_with_terms_keeps_them(tmp_path: Path) -> None:
     assert (trained / "GEMMA_TERMS.html").read_text() == "in full"
     keep_terms(free, trained / "next")  # copies nothing, so that no folder is needed
     assert not (trained / "next").exists()
-
-
-def test_only_gemma_asked_for_by_name_is_under_terms() -> None:
-    assert [name for name, model in PACKAGED.items() if model.terms] == ["gemma"]
-    named = [name for name, preset in PRESETS.items()
-             if preset.get("model", {}).get("name") == "gemma"]
-    assert named == ["gemma"]
-    assert load_profile("laptop").model.name == "packaged"
-    assert {load_profile(name).rewards.backbone for name in ("laptop", "gemma")} == {"packaged"}
 
 
 def test_a_conversion_that_lost_bytes_is_not_whole(tmp_path: Path) -> None:

@@ -94,6 +94,11 @@ def scored_row(row: Row) -> ScoredRow:
         for answer in row["candidates"] if answer["rewards"]["selector"] is not None]}
 
 
+def pair_rows(report: Row) -> list[Row]:
+    """The counts of `generate_pairs` as table rows, training prompts first."""
+    return [{"part": part, **report[part]} for part in PARTS]
+
+
 def counts(rows: Sequence[Row], pairs: Sequence[PreferenceRow]) -> Row:
     """What became of the prompts and their answers, as numbers."""
     answers = [answer for row in rows for answer in row["candidates"]]
