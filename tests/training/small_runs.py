@@ -66,28 +66,29 @@ def pairs() -> list[Pair]:
 
 
 def dpo_objective(policy: PreTrainedModel, folder: Path, settings: DPOSettings = DPO,
-                  processes: Processes = ALONE) -> DPOObjective:
+                  processes: Processes = ALONE, device: torch.device = CPU) -> DPOObjective:
     """The pairs with `policy` as their reference."""
     made = pairs()
     batches = step_batches(group_by_prompt(made), settings, 0)
     reference = reference_logps(policy, made, batches, settings.token_budget, "model",
-                                folder / "reference.jsonl", CPU, processes=processes)
+                                folder / "reference.jsonl", device, processes=processes)
     return DPOObjective(made, reference, settings)
 
 
 def run_of(method: str, folder: Path, processes: Processes = ALONE,
            dtype: torch.dtype = torch.float32,
-           settings: SFTSettings | DPOSettings | None = None) -> Run:
+           settings: SFTSettings | DPOSettings | None = None,
+           device: torch.device = CPU) -> Run:
     """A run of a method, validated on its own examples."""
-    policy = model()
+    policy = model().to(device)
     if method == "sft":
         settings = settings or SFT
         objective = SFTObjective(sequences(), settings.token_budget)
     else:
         settings = settings or DPO
         with rounded_to(policy, dtype):
-            objective = dpo_objective(policy, folder, settings, processes)
-    return Run(policy, objective, objective, settings, folder, 0, CPU, dtype, name=method,
+            objective = dpo_objective(policy, folder, settings, processes, device)
+    return Run(policy, objective, objective, settings, folder, 0, device, dtype, name=method,
                processes=processes)
 
 

@@ -16,7 +16,7 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
@@ -25,6 +25,8 @@ from lib.modeling.packed.packing import Layout
 METHODS = ("segments", "flex", "masked")
 PAD_TO = 64  # a piece is padded to a multiple, so that oneDNN reuses its compiled primitives
 QUERY_BLOCK = 256  # queries that are computed together
+FLEX_BLOCK = 128  # tokens a block of flex attention's mask
+FLEX_KINDS = 64  # kinds of pass that flex attention may be compiled for; PyTorch allows 8
 
 
 def use_packed_attention(model: nn.Module, method: str = "auto") -> None:
@@ -49,13 +51,46 @@ def dense_mask(layout: Layout, window: int | None, device: torch.device) -> Tens
     return layout.masks[key]
 
 
-def _block_mask(layout: Layout, window: int | None, device: torch.device) -> BlockMask:
-    """Flex attention's block mask of the row."""
+def block_mask(layout: Layout, window: int | None, device: torch.device) -> BlockMask:
+    """Flex attention's block mask of the row, counted from its parts: no [tokens, tokens] array.
+
+    Whole blocks need no mask inside. With a window none counts as whole, and blocks beyond the
+    window are computed too; their masked values change nothing.
+    """
     key = ("blocks", window, device)
     if key not in layout.masks:
-        layout.masks[key] = create_block_mask(_visibility(layout, window, device), None, None,
-                                              layout.tokens, layout.tokens, device=device)
+        seen = _pairs_seen(layout)
+        below = torch.ones_like(seen, dtype=torch.bool).tril(-1)
+        whole = below & (seen == FLEX_BLOCK ** 2) & (window is None)
+        partly = ((seen > 0) & below & ~whole) | torch.eye(len(seen), dtype=torch.bool)
+        layout.masks[key] = BlockMask.from_kv_blocks(
+            *_ordered(partly), *_ordered(whole), BLOCK_SIZE=FLEX_BLOCK,
+            mask_mod=_visibility(layout, window, device),
+            seq_lengths=(layout.tokens, layout.tokens)).to(device)
     return layout.masks[key]
+
+
+def _pairs_seen(layout: Layout) -> Tensor:
+    """Pairs of a query in one block and a key in another that see each other, [blocks, blocks].
+
+    Order aside, which all pairs of a query's block and an earlier block keep.
+    """
+    prompt, answer, _ = layout.token_labels("cpu")
+    lengths = torch.tensor(layout.part_lengths)
+    first = lengths.cumsum(0) - lengths
+    part = torch.arange(len(lengths)).repeat_interleave(lengths)  # [tokens]
+    block = torch.arange(layout.tokens) // FLEX_BLOCK
+    shape = (-(-layout.tokens // FLEX_BLOCK), len(lengths))
+    tokens = (block * shape[1] + part).bincount(minlength=shape[0] * shape[1]).view(shape).double()
+    piece, prompts = answer[first], prompt[first]
+    sees = (prompts[:, None] == prompts) & ((piece == 0) | (piece[:, None] == piece))
+    return tokens @ sees.double() @ tokens.T
+
+
+def _ordered(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each row of blocks, how many are set and their indices first: [1, 1, n], [1, 1, n, n]."""
+    indices = blocks.int().argsort(dim=-1, descending=True, stable=True)
+    return blocks.sum(-1).int()[None, None], indices.int()[None, None]
 
 
 def _answer_mask(layout: Layout, length: int, prompt: int, columns: int, window: int | None,
@@ -210,14 +245,16 @@ def packed_flex_attention(module: nn.Module, query: Tensor, key: Tensor, value: 
                           **_: object) -> tuple[Tensor, None]:
     """The same by flex attention, which skips blocks that the mask hides."""
     attend = _compiled_flex() if query.is_cuda else flex_attention
-    out = attend(query, key, value, block_mask=_block_mask(layout, sliding_window, query.device),
+    out = attend(query, key, value, block_mask=block_mask(layout, sliding_window, query.device),
                  scale=scaling, enable_gqa=query.shape[1] != key.shape[1])
     return out.transpose(1, 2), None
 
 
 @cache
 def _compiled_flex():  # noqa: ANN202
-    return torch.compile(flex_attention, dynamic=True)
+    """Compiled for the first length of a kind of pass, then for any; never run uncompiled."""
+    torch._dynamo.config.recompile_limit = FLEX_KINDS
+    return torch.compile(flex_attention, fullgraph=True)
 
 
 def _repeat_heads(query: Tensor, key: Tensor) -> Tensor:

@@ -44,7 +44,11 @@ class _Lookup(torch.autograd.Function):
         rows = grad.reshape(len(ids), -1).float()
         if ctx.padding is not None:  # as nn.Embedding does
             rows[ids == ctx.padding] = 0.0
-        direct_gradient(ctx.master).index_add_(0, ids, rows)
+        total = direct_gradient(ctx.master)
+        if rows.is_cuda:  # where index_add_ adds in any order
+            total.index_put_((ids,), rows, accumulate=True)
+        else:
+            total.index_add_(0, ids, rows)
         return None, None, None
 
 

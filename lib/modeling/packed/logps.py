@@ -10,7 +10,7 @@ the sum of (e_y - p) outer (g h) for W: g never touches an array of vocabulary s
 import torch
 from torch import Tensor, nn
 
-from lib.modeling.packed import CHUNK_ELEMENTS
+from lib.modeling.packed import CHUNK_ELEMENTS, CUDA_CHUNK_ELEMENTS
 from lib.modeling.packed.gradients import direct_gradient, embed, master_of
 from lib.modeling.packed.packing import PackedBatch
 
@@ -122,9 +122,10 @@ def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Te
     """Log-probability of `targets` [R] under softmax(hidden @ weight.T + bias), float32 [R].
 
     hidden: [R, width]; weight: [vocabulary, width], tied or not. `chunk` tokens at a time; by
-    default a chunk's logits have about 2**24 elements for any vocabulary.
+    default a chunk's logits have about 2**24 elements for any vocabulary, on a GPU 2**26.
     """
-    chunk = chunk or max(64, CHUNK_ELEMENTS // len(weight) // PAD_TO * PAD_TO)
+    elements = CUDA_CHUNK_ELEMENTS if hidden.is_cuda else CHUNK_ELEMENTS
+    chunk = chunk or max(64, elements // len(weight) // PAD_TO * PAD_TO)
     spare = -len(targets) % PAD_TO
     logps = _TokenLogps.apply(nn.functional.pad(hidden, (0, 0, 0, spare)), weight, bias,
                               nn.functional.pad(targets, (0, spare)), chunk, softcap)
@@ -157,8 +158,10 @@ def response_token_logps(model: nn.Module, batch: PackedBatch, chunk: int | None
 
 def sequence_sums(values: Tensor, batch: PackedBatch) -> Tensor:
     """Sum a value of each response token over its answer: [R] -> [S]."""
-    return torch.zeros(batch.answers, dtype=values.dtype,
-                       device=values.device).index_add(0, batch.answer_of, values)
+    sums = values.new_zeros(batch.answers)
+    if values.is_cuda:  # where index_add adds in any order, so that equal rows differ in a bit
+        return sums.index_put((batch.answer_of,), values, accumulate=True)
+    return sums.index_add(0, batch.answer_of, values)
 
 
 def response_logps(model: nn.Module, batch: PackedBatch) -> Tensor:

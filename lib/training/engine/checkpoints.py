@@ -120,7 +120,8 @@ def load_checkpoint(checkpoint: Checkpoint, weights: MasterWeights,
         for name, master in weights.masters.items():
             master.copy_(processes.placed_like(saved[name], master))
             optimizer.state[master] = {
-                kind: value if kind == "step" else processes.placed_like(value, master)
+                kind: (value.to(master.device) if kind == "step"  # AdamW's kernel reads it there
+                       else processes.placed_like(value, master))
                 for kind in ("step", "exp_avg", "exp_avg_sq")
                 if (value := moments.get(f"{name}|{kind}")) is not None}
     weights.copy_to_model()

@@ -40,10 +40,11 @@ class MasterWeights:
 
     def copy_to_model(self) -> None:
         """Round the masters into the model's parameters."""
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                if parameter is not self.masters[name]:
-                    parameter.copy_(self.masters[name])
+        pairs = [(parameter, self.masters[name]) for name, parameter in self.parameters.items()
+                 if parameter is not self.masters[name]]
+        if pairs:
+            with torch.no_grad():
+                torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
 
     def gradients(self) -> Iterator[Tensor]:
         """The float32 gradients collected so far."""

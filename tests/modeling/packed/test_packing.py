@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.nn.attention.flex_attention import create_block_mask
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -16,6 +17,8 @@ from transformers import (
 
 from lib.modeling.packed.attention import (
     QUERY_BLOCK,
+    block_mask,
+    dense_mask,
     masked_attention,
     segments_attention,
     use_packed_attention,
@@ -114,6 +117,22 @@ def test_flex_attention_gives_the_same_log_probs(model: PreTrainedModel,
         use_packed_attention(model, "flex")
         torch.testing.assert_close(response_logps(model, collate(prompts)), expected, atol=1e-4,
                                    rtol=0)
+
+
+@pytest.mark.parametrize("window", [None, 100])
+def test_flex_attention_skips_the_blocks_that_a_dense_mask_hides(window: int | None) -> None:
+    spans = (Span(0, 70, (40,)), Span(110, 150, (300, 41, 700)), Span(1301, 0, (64,)))
+    layout, cpu = Layout(spans, 1365), torch.device("cpu")
+    ours = block_mask(layout, window, cpu)
+    dense = dense_mask(layout, window, cpu)
+    exact = create_block_mask(lambda b, h, query, key: dense[query, key], None, None, 1365, 1365,
+                              device="cpu")
+    if window is None:
+        assert torch.equal(ours.to_dense(), exact.to_dense())
+        assert torch.equal(ours.full_kv_num_blocks, exact.full_kv_num_blocks)
+    else:
+        assert not (exact.to_dense() > ours.to_dense()).any()
+        assert not ours.full_kv_num_blocks.any()
 
 
 def test_a_shared_prompt_equals_two_sequences(model: PreTrainedModel,
