@@ -12,7 +12,7 @@ the sum of (e_y - p) outer (g h) for W: g never touches an array of vocabulary s
 import torch
 from torch import Tensor, nn
 
-from lib.modeling.packed import CHUNK_ELEMENTS, CUDA_CHUNK_ELEMENTS
+from lib.modeling.packed import CHUNK_ELEMENTS, CUDA_CHUNK_ELEMENTS, LEAST_CHUNK
 from lib.modeling.packed.gradients import direct_gradient, embed, master_of
 from lib.modeling.packed.packing import PackedBatch
 
@@ -137,7 +137,7 @@ def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Te
     default a chunk's logits have about 2**24 elements for any vocabulary, on a GPU 2**26.
     """
     elements = CUDA_CHUNK_ELEMENTS if hidden.is_cuda else CHUNK_ELEMENTS
-    chunk = chunk or max(64, elements // len(weight) // PAD_TO * PAD_TO)
+    chunk = chunk or max(LEAST_CHUNK, elements // len(weight) // PAD_TO * PAD_TO)
     spare = -len(targets) % PAD_TO
     logps = _TokenLogps.apply(nn.functional.pad(hidden, (0, 0, 0, spare)), weight, bias,
                               nn.functional.pad(targets, (0, spare)), chunk, softcap)

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.modeling.packed import CHUNK_ELEMENTS, CUDA_CHUNK_ELEMENTS
+from lib.modeling.packed import CHUNK_ELEMENTS, CUDA_CHUNK_ELEMENTS, LEAST_CHUNK
 from lib.training.settings import TrainingSettings
 
 RUNTIME_GB = {"cuda": 0.7, "cpu": 0.8}  # CUDA context and libraries; Python with PyTorch
@@ -128,7 +128,7 @@ def _head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool) -> int:
     """
     size = 2 if half else 4
     elements = CHUNK_ELEMENTS if cpu else CUDA_CHUNK_ELEMENTS
-    logits = min(tokens, max(64, elements // shape.vocabulary)) * shape.vocabulary
+    logits = min(tokens, max(LEAST_CHUNK, elements // shape.vocabulary)) * shape.vocabulary
     gradient = tokens * shape.width * size
     if cpu:
         return size * logits + gradient
