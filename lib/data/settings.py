@@ -1,7 +1,8 @@
 """The data settings of a run: sources, numbers of rows, lengths, pairs.
 
 `PAPER` holds the values of Qin & Garcia (2025): 8,000 random rows of SmolTalk and the whole of
-UltraFeedback, at fixed revisions of the hub's repositories.
+UltraFeedback, at fixed revisions of the hub's repositories. Validation takes nothing from them:
+further rows of SmolTalk, and pairs of UltraFeedback's test split without the held-out prompts.
 """
 
 from typing import Any, Literal
@@ -28,13 +29,14 @@ class DataSettings:
     heldout_config: str = ""
     sft_split: str = "train"  # hub split
     preferences_split: str = "train"  # UltraFeedback: train_prefs
+    validation_split: str = ""  # hub split of validation pairs; empty: a share of preferences_split
     heldout_split: str = "test"  # UltraFeedback: test_prefs
     sft_revision: str = ""  # hub commit, tag or branch; empty: newest, and not repeatable
     preferences_revision: str = ""
     heldout_revision: str = ""
     streaming: bool = False  # for data larger than the disk: see README, Past one machine
     seed: int = 0  # of row choices and splits; --seeds repeats training, not this
-    sft_rows: int | None = Field(None, ge=1)  # seeded random choice of this many; null: all
+    sft_rows: int | None = Field(None, ge=1)  # random choice of so many to train on; null: all
     preference_rows: int | None = Field(None, ge=1)  # the same for pairs
     # on_policy: the model's own scored answers, from a file; written: pairs by others;
     # self_generated: answers that the run's SFT model gives, scored by the run's selector
@@ -45,7 +47,7 @@ class DataSettings:
     pairs_per_prompt: Keep = "all"  # all: every pair with min_gap; or the best against the worst
     max_length: int = Field(512, ge=2)  # tokens of a conversation; longer ones are truncated
     max_pair_length: int = Field(1024, ge=2)  # tokens of a prompt with one of its answers
-    validation_share: float = Field(0.2, ge=0, lt=1)  # of prompts, for choices; not trained on
+    validation_share: float = Field(0.2, ge=0, lt=1)  # of prompts, for choices; beside a set number
     drop_near_duplicates: bool = False  # also drop rows with a near-duplicate prompt
 
     def __post_init__(self) -> None:
@@ -64,6 +66,7 @@ PAPER: dict[str, Any] = {
     "sft_rows": 8000,
     "preferences_path": "HuggingFaceH4/ultrafeedback_binarized",
     "preferences_split": "train_prefs",
+    "validation_split": "test_prefs",
     "preferences_revision": "3949bf5f8c17c394422ccfab0c31ea9c20bdeb85",
     "heldout_path": "HuggingFaceH4/ultrafeedback_binarized",
     "heldout_split": "test_prefs",

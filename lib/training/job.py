@@ -42,7 +42,7 @@ class Job:
     model: str  # where training starts and DPO's reference: a folder, a hub id, packaged, smoke
     rows: str  # Parquet file of conversations (sft) or preferences (dpo)
     folder: str  # the run's output
-    validation: str = ""  # Parquet file of held-out rows; empty: no validation
+    validation: str = ""  # Parquet file of validation rows; empty: no validation
     settings: TrainingSettings = field(default_factory=SFTSettings)
     revision: str | None = None  # hub commit of the model
     max_length: int = 512  # tokens of a conversation, or of a prompt with one answer

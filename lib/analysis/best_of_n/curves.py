@@ -86,9 +86,10 @@ def scored_matches(pool: Sequence[Row], opponents: Sequence[Row], judge: str,
     `judge`. leave_out: in its own pool no candidate plays itself. Prompts with an unscored answer
     are left out.
     """
+    same, by_id = leave_out and pool is opponents, {row["id"]: row for row in opponents}
+    opponents = [by_id[row["id"]] for row in pool]  # a pool may hold fewer prompts
     scores = zip(pool, opponents, pool_scores(pool, SELECTOR), pool_scores(pool, judge),
                  pool_scores(opponents, judge), strict=True)
-    same = leave_out and pool is opponents
     for row, rivals, proxy, gold, against in scores:
         if not any(np.isnan(part).any() for part in (proxy, gold, against)):
             yield ([candidate["text"] for candidate in row["candidates"]], proxy,

@@ -27,6 +27,7 @@ from lib.analysis.figures.training import (
     rewards_figure,
     sample_quality_figure,
     sft_loss_figure,
+    warning_figure,
 )
 
 __all__ = [
@@ -34,6 +35,6 @@ __all__ = [
     "data_mix_figure", "displacement_figure", "dpo_loss_figure", "gains_figure",
     "memory_figure", "ratings_figure", "rewards_figure", "round_robin_figure",
     "sample_quality_figure", "save_figure", "sft_loss_figure", "surface_figure",
-    "temperature_figure", "text_metrics_figure", "use_study_renderer", "win_rates_figure",
-    "worlds_figure",
+    "temperature_figure", "text_metrics_figure", "use_study_renderer", "warning_figure",
+    "win_rates_figure", "worlds_figure",
 ]

@@ -6,8 +6,8 @@ sheet's (`costs`). The plan loads no model.
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib.modeling.packaged import PACKAGED
@@ -119,11 +119,20 @@ def _stages(profile: Profile, device: Device, rate: float, processes: int,
         yield sampled("pairs", own, "of the SFT model, from which its pairs are made")
     yield training("dpo", "one_a_prompt" if own else "pairs", ", and the reference once")
     if (source == "sample" or own) and profile.evaluation.warning_run:
-        yield training("dpo_other", "one_a_prompt" if own else "other_pairs", ", the warning run")
+        yield _warning(profile, "one_a_prompt" if own else "other_pairs", training)
     yield sampled("responses", requirements.answers_of(profile), f"of about {answer} tokens")
     if deep := requirements.deep_answers(profile):
         yield sampled("deep", deep, "for a long Best-of-N curve")
     yield PlannedStage("results", "statistics, figures, viewers", 60, 1.5)
+
+
+def _warning(profile: Profile, rows: str,
+             training: Callable[[str, str], PlannedStage]) -> PlannedStage:
+    """The warning's four runs, from one pass over all of the sample's other pairs."""
+    once = training("warning", rows)
+    share = profile.evaluation.warning_pairs / requirements.SAMPLE_ROWS[rows]
+    return replace(once, work=f"4 runs on {profile.evaluation.warning_pairs} pairs each",
+                   seconds=4 * min(1.0, share) * once.seconds)
 
 
 def _source(profile: Profile) -> str:

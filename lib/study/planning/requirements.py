@@ -13,8 +13,7 @@ from lib.training.settings import TrainingSettings
 SFT_TOKENS = 420  # mean of SmolTalk, cut at 512
 DPO_PAIRS, PAIR_TOKENS = 61_135, 640  # of UltraFeedback; the prompt once, both answers
 ANSWER_TOKENS = 300  # of an answer to one of its prompts
-SAMPLE_ROWS = {"sft": 256, "pairs": 551, "other_pairs": 176, "prompts": 320,
-               "one_a_prompt": 256}
+SAMPLE_ROWS = {"sft": 256, "pairs": 526, "other_pairs": 170, "prompts": 320, "one_a_prompt": 256}
 HUB_GB = {"sft": 4.6, "preferences": 1.4}  # download and the Arrow files that datasets makes of it
 
 
@@ -36,13 +35,14 @@ def training_gb(profile: Profile, device: Device, stage: str, processes: int = 1
 def sampling_gb(profile: Profile) -> float:
     """Peak memory of sampling in GB."""
     tokens = profile.sampling.max_prompt_tokens + profile.sampling.max_new_tokens
-    rows = min(profile.sampling.rows, profile.evaluation.prompts * profile.sampling.samples)
+    most = max(pool.prompts * pool.samples for pool in planned_pools(profile))
+    rows = min(profile.sampling.rows, most)
     return memory.sampling_bytes(shape_for(profile), rows, tokens) / 1e9 + RUNTIME_GB["cuda"]
 
 
 def answers_of(profile: Profile) -> int:
     """Answers that the evaluation samples and scores."""
-    return profile.evaluation.prompts * sum(pool.samples for pool in planned_pools(profile))
+    return sum(pool.prompts * pool.samples for pool in planned_pools(profile))
 
 
 def pair_answers(profile: Profile) -> int:
@@ -55,9 +55,8 @@ def pair_answers(profile: Profile) -> int:
 
 def deep_answers(profile: Profile) -> int:
     """The most answers that the deep pools can take."""
-    settings = profile.evaluation
-    return min(settings.deep_prompts, settings.prompts) * sum(
-        pool.samples for pool in planned_deep_pools(profile))
+    return sum(min(pool.prompts, profile.evaluation.prompts) * pool.samples
+               for pool in planned_deep_pools(profile))
 
 
 def training_rows(data: DataSettings, kind: str) -> int:

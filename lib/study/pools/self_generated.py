@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lib.data.curation import curate
-from lib.data.on_policy import CUT_OFF, pairs_from_scored
+from lib.data.on_policy import pairs_from_scored
 from lib.data.parquet import read_parquet, write_parquet
-from lib.data.schema import PreferenceRow, ScoredRow, prompt_text
+from lib.data.schema import CUT_OFF, PreferenceRow, ScoredRow, is_cut_off, prompt_text
 from lib.modeling.loading import load_tokenizer
 from lib.runtime.files import Row, read_json, read_jsonl, write_json, write_jsonl
 from lib.runtime.progress import say
@@ -90,7 +90,7 @@ def scored_row(row: Row) -> ScoredRow:
     """A sampled row as scored answers; answers without a score are left out."""
     return {"id": row["id"], "prompt": row["prompt"], "source": row["source"], "answers": [
         {"text": answer["text"], "score": answer["rewards"]["selector"],
-         "flaws": [CUT_OFF] * (answer["finish"] == "length")}
+         "flaws": [CUT_OFF] * is_cut_off(answer)}
         for answer in row["candidates"] if answer["rewards"]["selector"] is not None]}
 
 
@@ -103,6 +103,6 @@ def counts(rows: Sequence[Row], pairs: Sequence[PreferenceRow]) -> Row:
     """What became of the prompts and their answers, as numbers."""
     answers = [answer for row in rows for answer in row["candidates"]]
     return {"prompts": len(rows), "answers": len(answers),
-            "cut_off": sum(answer["finish"] == "length" for answer in answers),
+            "cut_off": sum(map(is_cut_off, answers)),
             "unscored": sum(answer["rewards"]["selector"] is None for answer in answers),
             "pairs": len(pairs), "paired_prompts": len({prompt_text(row) for row in pairs})}

@@ -1,6 +1,6 @@
 """A run's figures as HTML, SVG and PNG."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,14 @@ def readers_rows(results: Mapping[str, Any]) -> list[Row]:
 def save_figures(study: Study, results: Mapping[str, Any]) -> list[Path]:
     """Write the run's figures as HTML (with a browser, also SVG and PNG); returns the files."""
     sft, dpo = (read_jsonl(study.path(stage, "metrics.jsonl")) for stage in ("sft", "dpo"))
-    n = study.profile.sampling.samples
+    n, warning = study.profile.sampling.samples, results["warning"]
     made = {"sft_loss": figures.sft_loss_figure(sft), "dpo_loss": figures.dpo_loss_figure(dpo),
             "dpo_rewards": figures.rewards_figure(dpo, study.profile.dpo.loss),
-            "dpo_accuracy": figures.accuracy_figure(dpo, validation_accuracy(study, "dpo")),
-            "sample_quality": figures.sample_quality_figure(_runs(study, dpo)),
+            "dpo_accuracy": figures.accuracy_figure(dpo, validation_accuracy(study)),
+            "sample_quality": figures.sample_quality_figure({"DPO": dpo}),
+            **({"warning": figures.warning_figure(warning["cells"])} if warning else {}),
             "win_rates": figures.win_rates_figure(readers_rows(results)),
             "temperature": figures.temperature_figure(results["win_rates"], n),
             "text_metrics": figures.text_metrics_figure(results["text_metrics"])}
     return [path for name, figure in made.items()
             for path in figures.save_figure(figure, study.path("figures"), name)]
-
-
-def _runs(study: Study, dpo: Sequence[Row]) -> dict[str, Sequence[Row]]:
-    other = study.path("dpo_other", "metrics.jsonl")
-    return {"the profile's pairs": dpo} | (
-        {"the other pairs": read_jsonl(other)} if other.exists() else {})

@@ -18,6 +18,7 @@ from lib.analysis.judges.audit import READER
 from lib.analysis.judges.correlations import correlation_rows
 from lib.analysis.judges.errors import corrected_win_rates, judge_calibration, length_bias
 from lib.analysis.judges.same_answers import same_answers
+from lib.data.schema import is_cut_off
 from lib.data.sources import load_scored
 from lib.inference.rewards import OWN_READER, ROLES, conversation
 from lib.inference.systems import System
@@ -82,7 +83,7 @@ def reference_results(scorer: Scorer, systems: Systems, heldout: Sequence[Row]) 
 
 def _audit_scores(scorer: Scorer, rows: Sequence[Row]) -> dict[str, list[list[float | None]]]:
     """Each judge's scores of every answer, row by row."""
-    flat = scorer.score([conversation(row["prompt"], answer["text"])
+    flat = scorer.score([conversation(row["prompt"], answer["text"], is_cut_off(answer))
                          for row in rows for answer in row["answers"]])
     sizes = np.cumsum([len(row["answers"]) for row in rows])[:-1]
     return {role: [list(part) for part in np.split(np.array(values, dtype=object), sizes)]

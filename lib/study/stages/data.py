@@ -13,13 +13,13 @@ from typing import Any
 
 from lib.data import sources
 from lib.data.curation import curate
-from lib.data.duplicates import overlap
+from lib.data.duplicates import normalised, overlap
 from lib.data.hub import Place, merge_choices, stream_choice
 from lib.data.parquet import read_parquet, write_parquet
 from lib.data.schema import prompt_text
 from lib.data.settings import DataSettings
 from lib.data.sources import Keyed, Reader
-from lib.data.splits import held_out_subset, split_by_prompt
+from lib.data.splits import held_out_subset, rows_to_read, split_by_prompt
 from lib.modeling.loading import load_tokenizer
 from lib.runtime.files import Row, read_json, write_json
 from lib.study.run import Study, StudyError, run_stage
@@ -75,17 +75,21 @@ def _prepare(study: Study, folder: Path) -> None:
     tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
     near = settings.drop_near_duplicates
     read = _reader(study)
-    sft, sft_report = curate(sources.load_sft(settings, seed, read), tokenizer,
-                             settings.max_length, near)
-    pairs, pairs_report = curate(sources.load_preferences(settings, seed, read), tokenizer,
-                                 settings.max_pair_length, near)
+    sft_rows, sft_share = rows_to_read(settings.sft_rows, settings.validation_share)
+    sft, sft_report = curate(sources.load_sft(replace(settings, sft_rows=sft_rows), seed, read),
+                             tokenizer, settings.max_length, near)
+    pair_rows, pair_share = rows_to_read(settings.preference_rows, _share_of_pairs(settings))
+    pairs, pairs_report = curate(
+        sources.load_preferences(replace(settings, preference_rows=pair_rows), seed, read),
+        tokenizer, settings.max_pair_length, near)
     heldout, heldout_report = curate(sources.load_heldout(settings), tokenizer,
                                      study.profile.sampling.max_prompt_tokens, near)
-    count = min(study.profile.evaluation.prompts, len(heldout))
-    parts = {"heldout": held_out_subset(heldout, count, seed)}
-    parts["sft"], parts["sft_validation"] = split_by_prompt(sft, settings.validation_share, seed)
-    parts["preferences"], parts["preferences_validation"] = split_by_prompt(
-        pairs, settings.validation_share, seed)
+    parts = {"heldout": held_out_subset(heldout, _prompts(study, len(heldout)), seed)}
+    parts["sft"], parts["sft_validation"] = split_by_prompt(sft, sft_share, seed)
+    parts["preferences"], parts["preferences_validation"] = split_by_prompt(pairs, pair_share, seed)
+    if _own_validation(settings):
+        parts["preferences_validation"] = _validation_pairs(settings, tokenizer, len(pairs),
+                                                            parts["heldout"])
     parts["other_pairs"], parts["other_validation"] = _other_pairs(
         study, tokenizer, parts["preferences"], parts["preferences_validation"])
     _refuse_empty(parts)
@@ -97,6 +101,40 @@ def _prepare(study: Study, folder: Path) -> None:
         "heldout": heldout_report.to_dict(),
         "rows": {part: len(rows) for part, rows in parts.items()},
         "overlap": overlap(trained, [row["prompt"] for row in heldout]).to_dict()})
+
+
+def _prompts(study: Study, there: int) -> int:
+    """The held-out prompts that the profile wants; raises StudyError for more than there are."""
+    wanted = study.profile.evaluation.prompts
+    if wanted > there:
+        raise StudyError(f"evaluation.prompts is {wanted}, but {there} held-out prompts are left "
+                         f"after curation; set at most evaluation.prompts={there}")
+    return wanted
+
+
+def _own_validation(settings: DataSettings) -> bool:
+    """Whether validation pairs come from a split of their own."""
+    return bool(settings.validation_split and settings.validation_share) and (
+        settings.source == "hub" and bool(settings.preferences_path))
+
+
+def _share_of_pairs(settings: DataSettings) -> float:
+    return 0.0 if _own_validation(settings) else settings.validation_share
+
+
+def _validation_pairs(settings: DataSettings, tokenizer: Any, pairs: int,
+                      heldout: list[Row]) -> list[Row]:
+    """Pairs of the validation split without held-out prompts: as many as the share of `pairs`."""
+    own = replace(settings, preferences_split=settings.validation_split, preference_rows=None)
+    used = {normalised(row["prompt"]) for row in heldout}
+    rows = [row for row in sources.load_preferences(own, own.seed)
+            if normalised(prompt_text(row)) not in used]
+    rows, _ = curate(rows, tokenizer, own.max_pair_length, own.drop_near_duplicates)
+    if not rows:
+        raise StudyError(f"every pair of {own.preferences_split} has a held-out prompt; lower "
+                         "evaluation.prompts, or set data.validation_split to nothing")
+    count = max(1, round(settings.validation_share * pairs))
+    return held_out_subset(rows, min(count, len(rows)), own.seed)
 
 
 def _reader(study: Study) -> Reader:
@@ -122,7 +160,7 @@ def read_share(study: Study, options: Mapping[str, Any], processes: Processes) -
 def _of_other_kind(settings: DataSettings) -> DataSettings | None:
     """The settings of the other pairs, on which DPO does not train; None without any."""
     if settings.pairs == "self_generated":
-        return settings
+        return replace(settings, preference_rows=None)
     if settings.source != "sample":
         return None
     other = "written" if settings.pairs == "on_policy" else "on_policy"

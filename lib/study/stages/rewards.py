@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lib import ROOT
+from lib.data.schema import is_cut_off
 from lib.data.sources import SAMPLE
-from lib.inference.rewards import ROLES, Conversation, conversation
+from lib.inference.rewards import ROLES, Conversation, conversation, deciding
 from lib.inference.rewards.heads.embedded import EmbeddedRewardModel, score_with_all
 from lib.inference.rewards.heads.features import load_backbone
 from lib.inference.rewards.heads.head import load_head
@@ -69,7 +70,7 @@ class Scorer:
 
     def lacks_all(self, conversations: Sequence[Conversation]) -> bool:
         """Whether no cache has a score of any of these, so that scoring takes its full time."""
-        distinct = len({tuple(turn["content"] for turn in turns) for turns in conversations})
+        distinct = len({str(deciding(turns)) for turns in conversations})
         return all(len(model.lacking(conversations)) == distinct for model in self.others.values())
 
 
@@ -85,7 +86,7 @@ def _embedded(study: Study, roles: Sequence[str],
 
 def conversations_of(rows: Sequence[Row]) -> list[Conversation]:
     """Every candidate of response rows as a conversation, row by row."""
-    return [conversation(row["prompt"], candidate["text"])
+    return [conversation(row["prompt"], candidate["text"], is_cut_off(candidate))
             for row in rows for candidate in row["candidates"]]
 
 

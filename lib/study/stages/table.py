@@ -25,14 +25,14 @@ STAGES = {stage.name: stage for stage in (
     Stage("sft", "02_sft", ("data",)),
     Stage("pairs", "03_dpo", ("data", "sft"), ("rewards",)),
     Stage("dpo", "03_dpo", ("data", "sft"), ("rewards", "pairs")),
-    Stage("dpo_other", "03_dpo", ("data", "sft"), ("rewards",)),
+    Stage("warning", "03_dpo", ("data", "sft"), ("rewards", "pairs")),
     Stage("rewards", "04_best_of_n"),
     Stage("responses", "04_best_of_n", ("data", "sft", "dpo"), ("rewards",)),
     Stage("deep", "04_best_of_n", ("data", "sft", "dpo"), ("rewards",)),
     Stage("selection", "04_best_of_n", ("responses",), ("deep",)),
     Stage("movement", "05_analysis", ("data", "sft", "dpo", "responses")),
     Stage("results", "05_analysis", ("data", "sft", "dpo", "responses", "selection", "movement"),
-          ("dpo_other", "rewards", "deep")))}
+          ("warning", "rewards", "deep")))}
 SHOWN = {"07": ("responses", "results")}  # read by notebooks without a stage
 
 

@@ -57,8 +57,8 @@ def test_the_best_finished_answer_is_set_against_the_worst_and_the_counts_are_ke
         ("better than good", "worst of all")}
     assert pairs[0]["score_chosen"] - pairs[0]["score_rejected"] == 3.0
     counts = report["preferences"]
-    assert (counts["prompts"], counts["answers"], counts["cut_off"]) == (16, 64, 16)
-    assert (counts["pairs"], counts["paired_prompts"], counts["unscored"]) == (16, 16, 0)
+    assert (counts["prompts"], counts["answers"], counts["cut_off"]) == (20, 80, 20)
+    assert (counts["pairs"], counts["paired_prompts"], counts["unscored"]) == (20, 20, 0)
     assert report == read_json(study.path("pairs", "report.json"))
     [pool] = study.path("pairs", "pools").glob("*.jsonl")
     assert conversations_of(read_jsonl(pool))
@@ -70,7 +70,7 @@ def test_dpo_trains_on_them_and_the_warning_run_on_the_written_pairs_of_the_same
         study: Study) -> None:
     written = load_part(study, "preferences")
     generate_pairs(study)
-    job = dpo_job(study, study.path("dpo"), "preferences", study.profile.dpo)
+    job = dpo_job(study, study.path("dpo"))
     assert Path(job.rows) == study.path("pairs", "preferences.parquet")
     assert Path(job.validation) == study.path("pairs", "preferences_validation.parquet")
     assert load_part(study, "other_pairs") == written

@@ -28,13 +28,14 @@ def made_again(study: Study, stage: str, output: str, rows: list[Row]) -> None:
 
 def test_a_warning_run_that_was_made_again_gives_its_new_numbers(study: Study) -> None:
     before = evaluate_study(study)
-    rows = read_jsonl(study.path("dpo_other", "metrics.jsonl"))
-    made_again(study, "dpo_other", "metrics.jsonl", [
-        row | {"rewards/margins": 9.25} if row["split"] == "validation" else row for row in rows])
+    rows = read_jsonl(study.path("warning", "written_high", "metrics.jsonl"))
+    made_again(study, "warning", "written_high/metrics.jsonl", [
+        row | {"judge_scores": [score - 9 for score in row["judge_scores"]]}
+        if row["split"] == "samples" and row["step"] else row for row in rows])
     after = evaluate_study(study)
-    assert before["dpo_other_eval"]["rewards/margins"] != 9.25
-    assert after["dpo_other_eval"]["rewards/margins"] == 9.25
-    assert {row["stage"]: row["seconds"] for row in after["timings"]}["dpo_other"] == 1234.5
+    old, new = (results["warning"]["effects"]["rate"]["mean"] for results in (before, after))
+    assert new == pytest.approx(old - 4.5)  # one of the two cells at the high rate
+    assert {row["stage"]: row["seconds"] for row in after["timings"]}["warning"] == 1234.5
     assert after["win_rates"] == before["win_rates"]
 
 

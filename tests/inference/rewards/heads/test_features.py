@@ -58,6 +58,19 @@ def test_features_are_the_mean_hidden_state_of_the_answer_read_alone(
         assert row == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_cut_off_answer_is_read_without_an_end_of_turn(folder: Path, backbone: Backbone) -> None:
+    question, answer = CONVERSATIONS[0]
+    row = {"prompt": question["content"], "answers": [
+        {"text": answer["content"], "score": 1.0, "flaws": flaws} for flaws in ([], ["cut_off"])]}
+    whole, cut = answer_features(backbone, scored_answers([row], "two").conversations, (1, 2))
+    assert not np.allclose(whole, cut, atol=1e-4)
+    prompt = encode_prompt(backbone.tokenizer, [question])
+    ids = prompt + encode_response(backbone.tokenizer, [question], answer["content"])[:-1]
+    with torch.no_grad():
+        states = _layer_outputs(AutoModelForCausalLM.from_pretrained(folder).eval(), ids)
+    assert cut == pytest.approx(np.concatenate([s[len(prompt):].mean(0) for s in states]), abs=1e-5)
+
+
 def _layer_outputs(model: torch.nn.Module, ids: list[int]) -> list[np.ndarray]:
     """Outputs of both decoder layers, before the final norm, [tokens, 64] each."""
     seen = []
