@@ -12,7 +12,7 @@ from lib.analysis.best_of_n.selection_rules import rule_rows
 from lib.inference.rewards import OWN_READER, ROLES
 from lib.runtime.files import Row, read_json, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash
-from lib.study.policies import load_pools, reranked_pools
+from lib.study.policies import first_candidates, load_pools, reranked_pools
 from lib.study.run import Study, run_stage
 from lib.study.stages.deep_pools import deep_curves, load_deep_pools, sample_deep_pools
 
@@ -35,7 +35,7 @@ def measure_selection(study: Study) -> Row:
 def _measure(study: Study, folder: Path) -> None:
     everything = load_pools(study)
     pools = {pool.key: everything[pool] for pool in reranked_pools(study.profile)}
-    main = study.profile.sampling.temperature
+    main, n = study.profile.sampling.temperature, study.profile.sampling.samples
     opponents = pools["sft", main]
     write_json(folder / "selection.json", {
         "best_of_n_curves": win_rate_rows(pools, opponents, ROLES),
@@ -45,4 +45,5 @@ def _measure(study: Study, folder: Path) -> None:
         "best_of_n_costs": cost_rows(pools, opponents,
                                      read_json(study.path("responses", "costs.json"))),
         "best_of_n_deep": deep_curves(load_deep_pools(study)),
-        "best_over_random": best_over_random_rows(pools, (*ROLES, OWN_READER))})
+        "best_over_random": best_over_random_rows(
+            {key: first_candidates(rows, n) for key, rows in pools.items()}, (*ROLES, OWN_READER))})
