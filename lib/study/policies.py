@@ -104,13 +104,9 @@ def picked_rows(system: System, rows: Sequence[Row], picks: Picks) -> list[Row]:
     Without any score of the selector, readers see the first candidate, and its scores are removed
     so that no judge counts it: see `lib.analysis.comparisons.scoreboard`.
     """
+    offered = [{**row, "candidates": row["candidates"][:system.n]} for row in rows]
     return [_unscored(row) if picks[row["id"]] is None else {**row, "chosen": picks[row["id"]]}
-            for row in first_candidates(rows, system.n)]
-
-
-def first_candidates(rows: Sequence[Row], n: int) -> list[Row]:
-    """The rows with the first n candidates of each prompt."""
-    return [{**row, "candidates": row["candidates"][:n]} for row in rows]
+            for row in offered]
 
 
 def _unscored(row: Row) -> Row:
