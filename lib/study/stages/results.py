@@ -9,6 +9,7 @@ environment. Notebooks recompute nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from lib.analysis.best_of_n.selection_effects import complementarity
 from lib.analysis.comparisons.all_pairs import (
@@ -27,6 +28,7 @@ from lib.analysis.comparisons.family import (
 from lib.analysis.comparisons.paper import DPO_EVAL, INCONSISTENCIES, claims, paper_rows
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import ratings_rows, round_robin
+from lib.analysis.design.components import variance_summary
 from lib.analysis.judges.quality import judge_agreement
 from lib.analysis.policies.displacement import displacement, reward_accuracy, reward_intervals
 from lib.analysis.policies.warning import probe_intervals
@@ -41,9 +43,10 @@ from lib.runtime.manifest import code_hash, read_manifest
 from lib.study import policies
 from lib.study.policies import load_pools, system_at_main, systems_of
 from lib.study.profiles import Profile
+from lib.study.reader.readings import scores_hash
 from lib.study.run import Study, run_stage
 from lib.study.seeds import known_seeds
-from lib.study.stages.audit import audit_results, reference_results
+from lib.study.stages.audit import Pairs, audit_results, reader_results, reference_results
 from lib.study.stages.data import load_part
 from lib.study.stages.deep_pools import without_deep
 from lib.study.stages.drift import drift_results, measure_drift
@@ -67,11 +70,14 @@ def evaluate_study(study: Study) -> Row:
               outputs=["results.json"],
               work=lambda folder: _evaluate(study, folder, selection, measured),
               inputs={"audit": sha256_of(SAMPLE / "audit.jsonl"),
+                      "reader": scores_hash(study.folder),
                       "code": code_hash("analysis", "inference", "study"),
                       "settings": sha256_of_value([asdict(profile.rewards),
                                                    asdict(profile.sampling)])})
     results = read_json(study.path("results", "results.json")) | {
         "seeds": known_seeds(study), "timings": _timings(study)}
+    results["variance"] = variance_summary(results["variance_components"],
+                                           results["audit"]["refits"], results["seeds"])
     write_json(study.path("results.json"), results)
     return results
 
@@ -111,13 +117,26 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row) -> None
         "warning": warning_results(study),
         "movement": drift_results(study, measured),
         "reward_models": _reward_models(study),
+        "judge_pairs": _from_rewards(study, "judge_pairs.json", []),
         "audit": audit_results(scorer, systems, pairs, resamples),
+        "reader": reader_results(study, systems, pairs, judged_rates(study, pools, pairs)),
         "reference_score": reference_results(scorer, systems, heldout),
         "constraints": constraint_accuracy_by_system(systems, heldout),
         "text_metrics": text_metrics_by_system(systems),
         "paper": {"table_1": paper_rows(), "claims": claims(), "dpo_eval": DPO_EVAL,
                   "inconsistencies": INCONSISTENCIES},
         "environment": environment()})
+
+
+def judged_rates(study: Study, pools: policies.Pools, pairs: Pairs) -> dict[str, dict]:
+    """By role and pair, the rate over all pairs of candidates on each prompt."""
+    board = policies.candidates_of_pools(study, pools)
+
+    def rates(role: str, pair: tuple[str, str]) -> dict[str, float]:
+        matches = board.matches(role, *pair)
+        return dict(zip(matches.a.prompts, matches.values.tolist(), strict=True))
+
+    return {role: {pair: rates(role, pair) for pair in pairs} for role in ROLES}
 
 
 def compare_pools(study: Study, pools: policies.Pools) -> Row:
@@ -177,10 +196,15 @@ def validation_accuracy(study: Study) -> Row:
 
 
 def _reward_models(study: Study) -> Row:
-    path = study.path("rewards", "reward_models.json")
     rewards = study.profile.rewards
     return {"selector": rewards.selector, "judge": rewards.judge,
-            "reports": read_json(path) if path.exists() else {}}
+            "reports": _from_rewards(study, "reward_models.json", {})}
+
+
+def _from_rewards(study: Study, name: str, otherwise: Any) -> Any:
+    """A file of stage `rewards`; `otherwise` for a run that fits no head."""
+    path = study.path("rewards", name)
+    return read_json(path) if path.exists() else otherwise
 
 
 def _timings(study: Study) -> list[Row]:
