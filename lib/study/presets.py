@@ -55,7 +55,8 @@ PAPER: dict[str, Any] = {
     "sft": {"learning_rate": 5e-5, "epochs": 1.0, "batch_size": 16,  # the paper's 2 x 8
             "token_budget": 32768, "checkpoint_every": 100, "evaluate_every": 100},
     "dpo": {"learning_rate": 1e-6, "epochs": 1.0, "batch_size": 32,  # the paper's 4 x 8
-            "beta": 0.1, "token_budget": 32768, "checkpoint_every": 200, "evaluate_every": 200},
+            "token_budget": 32768,  # its beta of .1 is the loss's default: another loss has its own
+            "checkpoint_every": 200, "evaluate_every": 200},
     "reward_model": {"token_budget": 32768, "checkpoint_every": 200, "evaluate_every": 200},
     "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_prompt_tokens": 1024,
                  "max_new_tokens": 1024},

@@ -170,13 +170,17 @@ def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """In which settings two runs of a stage differ; a version of lib may know other settings."""
+    """In which settings two runs of a stage differ; a version of lib may know other settings.
+
+    Settings of one run alone are named where no common one differs: a loss has its own.
+    """
     old, new = dotted(before), dotted(now)
-    if unknown := sorted(old.keys() ^ new.keys()):
+    parts = [f"{key}={old[key]!r} (now {new[key]!r})" for key in sorted(old.keys() & new.keys())
+             if old[key] != new[key]]
+    unknown = sorted(old.keys() ^ new.keys())
+    if unknown and not parts:
         return (f"by another version of this project, whose settings differ in {unknown[0]}"
                 + (f" and {len(unknown) - 1} more" if unknown[1:] else ""))
-    parts = [f"{key}={old[key]!r} (now {new[key]!r})" for key in sorted(old)
-             if old[key] != new[key]]
     return f"with {'; '.join(parts[:4])}" + (
         f" and {len(parts) - 4} more" if len(parts) > 4 else "")
 

@@ -30,7 +30,7 @@ from lib.training.pairs import (
 )
 from lib.training.processes import ALONE, Processes
 from lib.training.reference import reference_logps
-from lib.training.settings import DPOSettings
+from lib.training.settings import PER_TOKEN, REFERENCE_FREE, DPOSettings
 
 
 def train_dpo(job: Job, processes: Processes = ALONE,
@@ -57,6 +57,8 @@ def train_dpo(job: Job, processes: Processes = ALONE,
 def _objective(setup: Setup, pairs: Sequence[Pair], batches: Sequence[Sequence[int]],
                part: str) -> "DPOObjective":
     job = setup.job
+    if job.settings.loss in REFERENCE_FREE and part == "training":  # in validation it shows gains
+        return DPOObjective(pairs, torch.full((len(pairs), 2), torch.nan), job.settings)
     reference = reference_logps(
         setup.model, pairs, batches, job.settings.token_budget, model_hash(job.model),
         Path(job.folder) / f"reference_{part}.jsonl", setup.device.device, f"reference ({part})",
@@ -67,7 +69,8 @@ def _objective(setup: Setup, pairs: Sequence[Pair], batches: Sequence[Sequence[i
 class DPOObjective(PairObjective):
     """Pairs with their reference log-probabilities; see `lib.training.objective.Objective`.
 
-    reference: [pairs, 2] float32, summed log-probabilities of chosen and rejected.
+    reference: [pairs, 2] float32, summed log-probabilities of chosen and rejected. A loss without
+    a reference does not read it.
     """
 
     def __init__(self, pairs: Sequence[Pair], reference: Tensor, settings: DPOSettings) -> None:
@@ -75,18 +78,24 @@ class DPOObjective(PairObjective):
         self.reference = reference
 
     def loss(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Metrics]:
-        """Summed loss of the row's pairs and sums of TRL's metrics; rewards are beta log-ratios."""
+        """Summed loss of the row's pairs and sums of TRL's metrics, with the loss's own rewards."""
         four, settings = self._logps(model, row), self.settings
         pairs = [self.pairs[i] for i in row.examples]
         per_pair = LOSSES[settings.loss]((*four, settings.beta), settings, pairs)  # [pairs]
         chosen, rejected, *reference = (logps.detach() for logps in four)
         return per_pair.sum(), {
-            **reward_sums(*self._implicit(chosen, rejected, *reference)),
+            **reward_sums(*self._implicit((chosen, rejected, *reference), pairs)),
             "logps/chosen": chosen.sum().item(), "logps/rejected": rejected.sum().item()}
 
-    def rewards(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor]:
-        """Implicit rewards of the row's chosen and rejected answers, float64 [pairs] each."""
-        return self._implicit(*(logps.double() for logps in self._logps(model, row)))
+    def rewards(self, model: nn.Module, row: PairRow) -> dict[str, Tensor]:
+        """Implicit rewards of the row's "chosen" and "rejected" answers, float64 [pairs] each.
+
+        "chosen_gain" and "rejected_gain" are what log p gained over the reference, in nats.
+        """
+        four = [logps.double() for logps in self._logps(model, row)]
+        chosen, rejected = self._implicit(four, [self.pairs[i] for i in row.examples])
+        return {"chosen": chosen, "rejected": rejected, "chosen_gain": four[0] - four[2],
+                "rejected_gain": four[1] - four[3]}
 
     def _logps(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The policy's chosen and rejected, the reference's chosen and rejected: [pairs] each."""
@@ -94,11 +103,14 @@ class DPOObjective(PairObjective):
         reference = self.reference[list(row.examples)].to(policy.device)  # [pairs, 2]
         return policy[row.chosen], policy[row.rejected], reference[:, 0], reference[:, 1]
 
-    def _implicit(self, chosen: Tensor, rejected: Tensor, reference_chosen: Tensor,
-                  reference_rejected: Tensor) -> tuple[Tensor, Tensor]:
-        beta = self.settings.beta
-        return (losses.implicit_rewards(chosen, reference_chosen, beta),
-                losses.implicit_rewards(rejected, reference_rejected, beta))
+    def _implicit(self, four: Sequence[Tensor], pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+        """Rewards of chosen and rejected, [pairs] each, as the loss defines them."""
+        policy, reference = torch.stack(four).view(2, 2, -1)  # [side, pairs] each
+        if self.settings.loss in REFERENCE_FREE:
+            reference = torch.zeros_like(reference)
+        if self.settings.loss in PER_TOKEN:
+            policy, reference = (logps / _lengths(pairs).to(logps) for logps in (policy, reference))
+        return tuple(losses.implicit_rewards(policy, reference, self.settings.beta))
 
     def key(self) -> str:
         """Hash of the pairs and of the reference log-probabilities."""
@@ -114,12 +126,15 @@ def _lengths(pairs: Sequence[Pair]) -> Tensor:
 # Each takes the four log-probabilities with beta, the settings and the pairs: one loss a pair.
 LOSSES: dict[str, Callable[[tuple, DPOSettings, Sequence[Pair]], Tensor]] = {
     "dpo": lambda given, settings, _: losses.dpo_loss(*given, settings.label_smoothing),
+    "cdpo": lambda given, settings, _: losses.dpo_loss(*given, settings.label_smoothing),
     "robust": lambda given, settings, _: losses.robust_dpo_loss(*given, settings.label_smoothing),
     "ipo": lambda given, *_: losses.ipo_loss(*given),
-    "cal_dpo": lambda given, *_: losses.cal_dpo_loss(*given),
-    "odpo": lambda given, _, pairs: losses.odpo_loss(
-        *given, score_gaps(pairs, "loss=odpo").to(given[0])),
-    "simpo": lambda given, _, pairs: losses.simpo_loss(*given, *_lengths(pairs).to(given[0])),
+    "cal_dpo": lambda given, settings, _: losses.cal_dpo_loss(*given, settings.calibration_weight),
+    "odpo": lambda given, settings, pairs: losses.odpo_loss(
+        *given, score_gaps(pairs, "loss=odpo").to(given[0]), settings.offset_alpha,
+        settings.offset),
+    "simpo": lambda given, settings, pairs: losses.simpo_loss(
+        *given, *_lengths(pairs).to(given[0]), settings.beta * settings.gamma_beta_ratio),
     "length_normalised": lambda given, _, pairs: losses.length_normalised_dpo_loss(
         *given, *_lengths(pairs).to(given[0])),
 }

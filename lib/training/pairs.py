@@ -160,8 +160,11 @@ class PairObjective(ABC):
                    + len(self.pairs[i].rejected) for i in examples)
 
     @abstractmethod
-    def rewards(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor]:
-        """Rewards of the row's chosen and rejected answers under `model`, [pairs] each."""
+    def rewards(self, model: nn.Module, row: PairRow) -> dict[str, Tensor]:
+        """Rewards under `model` of the row's "chosen" and "rejected" answers, [pairs] each.
+
+        An objective may add more values of each pair under other names.
+        """
 
 
 def reward_sums(chosen: Tensor, rejected: Tensor) -> Metrics:
@@ -176,15 +179,17 @@ def pair_rewards(model: nn.Module, objective: PairObjective,
                  device: torch.device) -> list[dict[str, Any]]:
     """Rewards of every pair by a trained model: {"id", "prompt", "chosen", "rejected"}.
 
-    `prompt` is the number of the pair's prompt, so that intervals can resample prompts.
+    What else the objective's `rewards` give follows. `prompt` is the number of the pair's prompt,
+    so that intervals can resample prompts.
     """
     numbers = {example: number for number, group in enumerate(objective.groups)
                for example in group}
     found = []
     with torch.no_grad():
         for row in objective.rows(list(numbers), device):
-            chosen, rejected = (side.tolist() for side in objective.rewards(model, row))
-            found += [{"id": objective.pairs[example].id, "prompt": numbers[example],
-                       "chosen": one, "rejected": other}
-                      for example, one, other in zip(row.examples, chosen, rejected, strict=True)]
+            rewards = {name: values.tolist() for name, values in
+                       objective.rewards(model, row).items()}
+            found += [{"id": objective.pairs[example].id, "prompt": numbers[example]}
+                      | {name: values[place] for name, values in rewards.items()}
+                      for place, example in enumerate(row.examples)]
     return found

@@ -101,15 +101,15 @@ class RewardObjective(PairObjective):
 
     def loss(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Metrics]:
         """Summed loss of the row's pairs, and sums of TRL's metrics."""
-        chosen, rejected = self.rewards(model, row)
+        chosen, rejected = self.rewards(model, row).values()
         margins = self.margins[list(row.examples)].to(chosen.device)
         per_pair = losses.reward_loss(chosen, rejected, margins, self.settings.centering)
         return per_pair.sum(), reward_sums(chosen, rejected)
 
-    def rewards(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor]:
-        """Rewards of the row's chosen and rejected answers, float32 [pairs] each."""
+    def rewards(self, model: nn.Module, row: PairRow) -> dict[str, Tensor]:
+        """Rewards of the row's "chosen" and "rejected" answers, float32 [pairs] each."""
         rewards = answer_rewards(model, row.batch)
-        return rewards[row.chosen], rewards[row.rejected]
+        return {"chosen": rewards[row.chosen], "rejected": rewards[row.rejected]}
 
     def key(self) -> str:
         """Hash of the pairs and of their margins."""

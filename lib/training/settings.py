@@ -1,5 +1,6 @@
 """What can be set about a training stage, checked when it is built."""
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -9,7 +10,23 @@ from lib.runtime.settings import checked
 
 # lib.training.losses has two more, which need what a row of pairs does not hold: beta_dpo (a
 # running mean over batches) and bonbon (the number of samples behind each pair).
-PreferenceLoss = Literal["dpo", "robust", "ipo", "length_normalised", "simpo", "odpo", "cal_dpo"]
+PreferenceLoss = Literal["dpo", "cdpo", "robust", "ipo", "length_normalised", "simpo", "odpo",
+                         "cal_dpo"]
+
+# The settings that each loss reads, with its own defaults; it refuses the others.
+LOSS_SETTINGS: dict[str, dict[str, Any]] = {
+    "dpo": {"beta": 0.1, "label_smoothing": 0.0},
+    "cdpo": {"beta": 0.1, "label_smoothing": 0.1},  # conservative DPO: dpo with a share above 0
+    "robust": {"beta": 0.1, "label_smoothing": 0.1},
+    "ipo": {"beta": 0.1},  # the authors' tau: the log-ratios shall differ by 1 / (2 tau) = 5 nats
+    "length_normalised": {"beta": 5.0},  # Tulu 3's
+    "simpo": {"beta": 2.0, "gamma_beta_ratio": 0.5},  # within its authors' ranges
+    "odpo": {"beta": 0.1, "offset_alpha": 1.0, "offset": "log"},
+    # The authors' .002 asks for 250 nats an answer; 5 can be reached by a small model.
+    "cal_dpo": {"beta": 0.1, "calibration_weight": 0.5}}
+REFERENCE_FREE = ("simpo",)  # losses that read the policy alone
+PER_TOKEN = ("simpo", "length_normalised")  # rewards are means over tokens, not sums
+NEVER_ZERO = ("cdpo", "robust")  # with a label_smoothing of 0 they are plain DPO
 
 
 @checked
@@ -65,15 +82,42 @@ class RewardModelSettings(TrainingSettings):
 
 @checked
 class DPOSettings(TrainingSettings):
-    """Preference optimisation; the defaults are the paper's (batch 4 x 8)."""
+    """Preference optimisation; the defaults are the paper's (batch 4 x 8).
+
+    A loss's own settings are null until the loss is known: then those that it reads take its
+    defaults (`LOSS_SETTINGS`), and the others stay null. Build settings anew for another loss;
+    `replace` would keep this one's beta.
+    """
 
     learning_rate: float = Field(1e-6, gt=0)
     batch_size: int = Field(32, ge=1)
-    beta: float = Field(0.1, gt=0)  # strength of the pull towards the reference
     loss: PreferenceLoss = "dpo"
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5)  # assumed share of flipped labels
+    beta: float | None = Field(None, gt=0)  # pull towards the reference; simpo: scale of rewards
+    label_smoothing: float | None = Field(None, ge=0, lt=0.5)  # assumed share of flipped labels
+    gamma_beta_ratio: float | None = Field(None, ge=0)  # simpo: lead in nats a token, gamma / beta
+    offset_alpha: float | None = Field(None, gt=0)  # odpo: weight of the offset
+    offset: Literal["log", "identity"] | None = None  # odpo: the offset, from the scores' gap
+    calibration_weight: float | None = Field(None, gt=0)  # cal_dpo: weight of the squared distance
 
     def __post_init__(self) -> None:
-        if self.label_smoothing and self.loss not in ("dpo", "robust"):
-            raise ValueError(f"label_smoothing is {self.label_smoothing}, which loss={self.loss} "
-                             "does not use; use 0, or loss dpo or robust")
+        read = LOSS_SETTINGS[self.loss]
+        for name in dict.fromkeys(name for names in LOSS_SETTINGS.values() for name in names):
+            value = getattr(self, name)
+            if value is None:
+                object.__setattr__(self, name, read.get(name))
+            elif name not in read:
+                known = [loss for loss, names in LOSS_SETTINGS.items() if name in names]
+                raise ValueError(f"{name} is {value}, which loss={self.loss} does not read; leave "
+                                 f"it out, or use loss {' or '.join(known)}")
+        if self.loss in NEVER_ZERO and not self.label_smoothing:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}, with which "
+                             f"loss={self.loss} is plain DPO; use a share above 0 and below 0.5, "
+                             "or loss=dpo")
+
+    def in_force(self) -> dict[str, Any]:
+        """The settings in force, by name: what the loss does not read is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def of_loss(self) -> dict[str, Any]:
+        """The settings that the loss reads, beta first."""
+        return {name: getattr(self, name) for name in LOSS_SETTINGS[self.loss]}

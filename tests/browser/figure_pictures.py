@@ -75,7 +75,8 @@ def all_figures(run: Path, results_file: Path) -> Iterator[tuple[str, go.Figure]
             curves_by_judge(results["best_of_n_curves"], policy))
     yield "gains", figures.gains_figure(curves_by_judge(results["best_of_n_gains"], "dpo"))
     yield "surface", figures.surface_figure(results["best_of_n_curves"])
-    yield "selection", figures.selection_figure(results["selection_effects"])
+    yield "best_over_random", figures.best_over_random_figure(
+        results.get("best_over_random", []), results["audit"].get("forecast", []))
     yield "win_rates", figures.win_rates_figure(readers_rows(results))
     systems = list(results["text_metrics"])
     yield "round_robin", figures.round_robin_figure(results["round_robin"], systems, "judge")

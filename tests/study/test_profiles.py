@@ -44,7 +44,7 @@ def test_hub_ids_of_model_and_data_are_pinned_to_a_commit(name: str) -> None:
         assert re.fullmatch("[0-9a-f]{40}", revision)
 
 
-def test_the_paper_has_an_independent_local_judge_and_a_third_model_to_fall_back_on() -> None:
+def test_the_paper_has_another_local_model_for_a_judge_and_a_third_to_fall_back_on() -> None:
     rewards = load_profile("paper").rewards
     assert len({rewards.selector, rewards.judge, rewards.fallback}) == 3
 
@@ -84,7 +84,9 @@ def test_t4_is_the_paper_in_float16_with_less_memory() -> None:
     ({"sampling.top_k": 0}, r"sampling\.top_k is 0; use a whole number of at least 1, or null"),
     ({"sampling.server": "local"}, r"server is 'local'; use text, or null \(an address such as http://"),
     ({"sampling.seed": 3}, "sampling.seed is 3; set seed, which training and sampling share"),
-    ({"dpo.loss": "kto"}, r"dpo\.loss is 'kto'; use one of dpo, robust"),
+    ({"dpo.loss": "kto"}, r"dpo\.loss is 'kto'; use one of dpo, cdpo, robust"),
+    ({"dpo.loss": "ipo", "dpo.label_smoothing": 0.1},
+     r"dpo: label_smoothing is 0\.1, which loss=ipo does not read; leave it out, or use loss dpo"),
     ({"dpo": 3}, r"dpo is 3; it is a section, set for example dpo\.learning_rate"),
     ({"evaluation.temperatures": [0.6, "hot"]},
      "evaluation.temperatures is 'hot'; use a list of one or more, each a number of at least 0"),
@@ -94,6 +96,13 @@ def test_a_setting_that_cannot_be_used_is_named_with_value_and_what_is_allowed(
         setting: dict, message: str) -> None:
     with pytest.raises(ProfileError, match=message):
         load_profile("laptop", setting)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_leaves_beta_to_the_loss(name: str) -> None:
+    assert load_profile(name).dpo.beta == 0.1  # the paper's
+    assert load_profile(name, {"dpo.loss": "simpo"}).dpo.beta == 2.0
+    assert load_profile(name, {"dpo.loss": "simpo", "dpo.beta": 0.2}).dpo.beta == 0.2
 
 
 def test_an_unknown_profile_names_the_presets() -> None:

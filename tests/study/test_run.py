@@ -16,6 +16,7 @@ from lib.study.__main__ import main
 from lib.study.notebooks import NOTEBOOKS, _key, notebook_paths
 from lib.study.run import Study, StudyError, open_study, run_stage, stage_hash
 from lib.study.stages.dpo import train_dpo_on_other_pairs
+from lib.training.settings import DPOSettings
 
 
 @pytest.fixture
@@ -69,6 +70,13 @@ def test_a_folder_from_before_a_setting_existed_says_so_and_what_to_do(study: St
                                          r"settings differ in dpo\.loss; choose another run folder,"
                                          r" or force=True \(--force\) to replace it"):
         make(study, Work("new"), {"dpo": {"beta": 0.1, "loss": "dpo"}})
+
+
+def test_another_loss_is_refused_by_its_name_though_it_has_other_settings(study: Study) -> None:
+    make(study, Work(), {"dpo": DPOSettings().in_force()})
+    with pytest.raises(StudyError, match=r"was made with dpo\.beta=0\.1 \(now 2\.0\); "
+                                         r"dpo\.loss='dpo' \(now 'simpo'\); choose another run"):
+        make(study, Work("new"), {"dpo": DPOSettings(loss="simpo").in_force()})
 
 
 def test_equal_stages_of_another_run_are_copied_and_unequal_ones_made(

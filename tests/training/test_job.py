@@ -85,11 +85,23 @@ def test_equal_seeds_draw_equal_adapters_whatever_was_drawn_before(tmp_path: Pat
 @pytest.mark.parametrize("loss", get_args(PreferenceLoss))
 def test_every_loss_that_can_be_chosen_trains(loss: str, tmp_path: Path) -> None:
     policy = model()
-    settings = replace(DPO, loss=loss)
+    settings = DPOSettings(loss=loss, token_budget=DPO.token_budget)
     objective = dpo_objective(policy, tmp_path, settings)
     found, _ = objective.loss(policy, objective.rows([0, 1, 2], torch.device("cpu"))[0])
     found.backward()
     assert torch.isfinite(found)
+
+
+def test_simpo_trains_without_a_reference_and_says_what_validation_answers_gained(
+        dpo_job: Job) -> None:
+    settings = DPOSettings(loss="simpo", batch_size=4, epochs=0.5)
+    train_dpo(replace(dpo_job, settings=settings))
+    folder = Path(dpo_job.folder)
+    assert not (folder / "reference_training.jsonl").exists()
+    first, *_ = read_jsonl(folder / "metrics.jsonl")
+    assert first["rewards/chosen"] < -1  # nats a token times beta, no log-ratio of 0
+    for row in read_jsonl(folder / "validation_rewards.jsonl"):
+        assert abs(row["chosen_gain"]) < 1 < abs(row["chosen"])
 
 
 def test_the_story_of_one_process_imports_nothing_of_many() -> None:

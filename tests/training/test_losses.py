@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from lib import ROOT
-from lib.training import losses
+from lib.training import dpo, losses
+from lib.training.dpo import LOSSES, DPOObjective
+from lib.training.pairs import Pair, PairRow
+from lib.training.settings import LOSS_SETTINGS, DPOSettings
 
 VECTORS: dict[str, Any] = json.loads(
     (ROOT / "tests" / "methods_vectors.json").read_text())
@@ -64,6 +67,81 @@ def test_odpo_cal_dpo_beta_dpo_and_bonbon_agree_with_the_vectors() -> None:
     chosen = -np.array(bonbon["nll_best_summed"])
     gap = np.array(bonbon["gap_logratio_best_minus_worst"])
     close(losses.bonbon_loss(chosen, 0 * gap, chosen - gap, 0 * gap, n=4).mean(), 1.04083333333)
+
+
+def objective(loss: str, **settings: Any) -> DPOObjective:
+    """The vectors' pairs, their answers as long as the vectors say, with score gaps of 2."""
+    pairs = [Pair(str(place), (1,), (2,) * chosen, (3,) * rejected, 2.0)
+             for place, (chosen, rejected) in enumerate(zip(*LENGTHS, strict=True))]
+    return DPOObjective(pairs, torch.tensor(np.stack(FOUR[2:], 1)),
+                        DPOSettings(loss=loss, **settings))
+
+
+def weight(loss: str, gap: float, tokens: int = 40, **settings: Any) -> float:
+    """|d loss / d log p(chosen)| of a pair whose two answers moved apart by `gap` nats."""
+    chosen = torch.tensor([gap / 2], requires_grad=True)
+    four = chosen, torch.tensor([-gap / 2]), torch.zeros(1), torch.zeros(1)
+    pair = Pair("", (1,), (2,) * tokens, (3,) * tokens, 2.0)
+    settings = DPOSettings(loss=loss, **settings)
+    LOSSES[loss]((*four, settings.beta), settings, [pair]).sum().backward()
+    return abs(float(chosen.grad))
+
+
+@pytest.mark.parametrize("loss", LOSS_SETTINGS)
+def test_at_its_defaults_a_loss_lets_go_of_a_pair_that_is_well_in_order(loss: str) -> None:
+    """Within 3 nats a token; length-normalised losses at DPO's beta push all pairs alike."""
+    least = min(weight(loss, gap) for gap in (2, 5, 10, 40, 120))
+    assert least < weight(loss, 0) / 4
+
+
+@pytest.mark.parametrize(("loss", "settings"), [
+    ("simpo", {"beta": 0.1, "gamma_beta_ratio": 10}), ("length_normalised", {"beta": 0.1})])
+def test_at_dpos_beta_a_loss_of_token_means_would_be_flat(loss: str, settings: dict) -> None:
+    assert weight(loss, 120, **settings) > 0.8 * weight(loss, 0, **settings)
+
+
+@pytest.mark.parametrize("loss", set(LOSS_SETTINGS) - {"dpo"})
+def test_no_loss_is_plain_dpo_under_another_name(loss: str) -> None:
+    gaps = (-20, 0, 20)
+    assert [weight(loss, gap) for gap in gaps] != pytest.approx(
+        [weight("dpo", gap) for gap in gaps], rel=1e-3)
+    assert [weight("cdpo", gap) for gap in gaps] == [
+        weight("dpo", gap, label_smoothing=0.1) for gap in gaps]  # the one that has two names
+
+
+@pytest.mark.parametrize(("loss", "settings"), [
+    ("robust", {"label_smoothing": 0.3}), ("simpo", {"gamma_beta_ratio": 0.1}),
+    ("odpo", {"offset_alpha": 0.2}), ("odpo", {"offset": "identity"}),
+    ("cal_dpo", {"calibration_weight": 2.0}), ("ipo", {"beta": 0.2})])
+def test_a_coefficient_that_is_set_reaches_the_loss(loss: str, settings: dict) -> None:
+    assert weight(loss, 3, **settings) != pytest.approx(weight(loss, 3), rel=1e-2)
+
+
+def rewards_of(loss: str, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[dict, dict]:
+    """Metrics of the vectors' pairs summed, and what is kept of each pair."""
+    made = objective(loss, **settings)
+    row = PairRow(None, tuple(range(4)), torch.arange(4), torch.arange(4, 8))
+    monkeypatch.setattr(dpo, "response_logps", lambda *_: torch.tensor(np.concatenate(FOUR[:2])))
+    return made.loss(None, row)[1], made.rewards(None, row)
+
+
+def test_rewards_are_those_that_the_loss_compares(monkeypatch: pytest.MonkeyPatch) -> None:
+    gains = FOUR[0] - FOUR[2], FOUR[1] - FOUR[3]
+    expected = {"dpo": [0.1 * gain for gain in gains], "ipo": [0.1 * gain for gain in gains],
+                "length_normalised": [5 * gain / n for gain, n in zip(gains, LENGTHS, strict=True)],
+                "simpo": [2 * logps / n for logps, n in zip(FOUR[:2], LENGTHS, strict=True)]}
+    for loss, (chosen, rejected) in expected.items():
+        metrics, kept = rewards_of(loss, monkeypatch)
+        close(kept["chosen"], chosen)
+        close(kept["rejected"], rejected)
+        close([kept["chosen_gain"], kept["rejected_gain"]], gains)
+        close(metrics["rewards/margins"], (chosen - rejected).sum())
+
+
+def test_simpo_reads_no_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, _ = rewards_of("simpo", monkeypatch)
+    monkeypatch.setitem(globals(), "FOUR", [*FOUR[:2], *(0 * part + np.nan for part in FOUR[2:])])
+    assert rewards_of("simpo", monkeypatch)[0] == known
 
 
 def test_implicit_rewards_and_margins_agree_with_the_vectors() -> None:

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from lib.training.settings import DPOSettings, SFTSettings, TrainingSettings
+from lib.training.settings import LOSS_SETTINGS, DPOSettings, SFTSettings, TrainingSettings
 
 
 @pytest.mark.parametrize(("kind", "wrong", "message"), [
@@ -20,8 +20,9 @@ from lib.training.settings import DPOSettings, SFTSettings, TrainingSettings
     (DPOSettings, {"beta": -1}, "beta is -1; use a number above 0"),
     (DPOSettings, {"label_smoothing": 0.5},
      "label_smoothing is 0.5; use a number of at least 0 and below 0.5"),
-    (DPOSettings, {"label_smoothing": 0.1, "loss": "ipo"},
-     "label_smoothing is 0.1, which loss=ipo does not use; use 0, or loss dpo or robust"),
+    (DPOSettings, {"label_smoothing": 0, "loss": "robust"},
+     "label_smoothing is 0.0, with which loss=robust is plain DPO; use a share above 0"),
+    (DPOSettings, {"label_smoothing": 0, "loss": "cdpo"}, "label_smoothing is 0.0, with which"),
 ])
 def test_a_setting_that_cannot_be_used_is_one_sentence(kind: type[TrainingSettings], wrong: dict,
                                                        message: str) -> None:
@@ -29,6 +30,30 @@ def test_a_setting_that_cannot_be_used_is_one_sentence(kind: type[TrainingSettin
         kind(**wrong)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+OWN = {"beta": 0.3, "label_smoothing": 0.2, "gamma_beta_ratio": 0.4, "offset_alpha": 0.6,
+       "offset": "identity", "calibration_weight": 0.7}
+
+
+@pytest.mark.parametrize("loss", LOSS_SETTINGS)
+@pytest.mark.parametrize("name", OWN)
+def test_a_loss_takes_its_own_settings_and_refuses_the_others(loss: str, name: str) -> None:
+    if name in LOSS_SETTINGS[loss]:
+        assert DPOSettings(loss=loss, **{name: OWN[name]}).of_loss()[name] == OWN[name]
+    else:
+        with pytest.raises(ValueError, match=rf"^{name} is {OWN[name]}, which loss={loss} does not "
+                                             "read; leave it out, or use loss [a-z_ ]+$"):
+            DPOSettings(loss=loss, **{name: OWN[name]})
+
+
+def test_each_loss_has_its_own_defaults_and_holds_nothing_that_it_does_not_read() -> None:
+    for loss, defaults in LOSS_SETTINGS.items():
+        settings = DPOSettings(loss=loss)
+        assert settings.of_loss() == defaults
+        assert settings.in_force().keys() & OWN.keys() == defaults.keys()
+        assert DPOSettings(**asdict(settings)) == settings  # as a job's file holds it
+    assert (DPOSettings().beta, DPOSettings(loss="simpo").beta) == (0.1, 2.0)
 
 
 def test_a_changed_copy_is_checked_too() -> None:

@@ -3,7 +3,9 @@
 The opponent is always one SFT answer, drawn independently. For DPO's pool that is any of SFT's
 candidates; in SFT's own pool each candidate in turn is the opponent of the others, so that equal
 policies judged by the selector give n / (n + 1). Every row has its number of prompts and a 95 %
-interval over prompts; prompts with an unscored answer are left out and counted.
+interval over prompts; prompts with an unscored answer are left out and counted. What follows from
+counting alone has no sampling error and no interval (None): one draw against another of the same
+pool, by any judge, and the selector's verdict on its own pick where no two candidates tie.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +21,9 @@ from lib.runtime.files import Row
 Floats = NDArray[np.float64]
 Pools = Mapping[tuple[str, float], Sequence[Row]]  # (policy, temperature) -> rows with candidates
 Match = tuple[NDArray[np.bool_], Floats]
+Ends = tuple[float | None, float | None]
 SELECTOR = "selector"
+ROUNDING = 1e-9  # values that differ by less are one value
 
 
 def win_rate_rows(pools: Pools, opponents: Sequence[Row], judges: Sequence[str],
@@ -32,11 +36,23 @@ def win_rate_rows(pools: Pools, opponents: Sequence[Row], judges: Sequence[str],
     """
     rows = []
     for (policy, temperature), pool in pools.items():
-        summary = counted_row if pool is opponents else share_row
-        rows += [{"policy": policy, "temperature": temperature} | row for judge in judges
-                 for row in _curve_rows(judge, pool, win_curves(pool, opponents, judge), most,
-                                        summary)]
+        for judge in judges:
+            values = win_curves(pool, opponents, judge)
+            fixed = _counted(values, judge) if pool is opponents else set()
+            rows += [{"policy": policy, "temperature": temperature} | row
+                     for row in _curve_rows(judge, pool, values, most, share_row, fixed)]
     return rows
+
+
+def _counted(values: Floats, judge: str) -> set[int]:
+    """The n whose rate in the own pool follows from counting; values [prompts, n]."""
+    sizes = range(1, values.shape[1] + 1) if len(values) else ()
+    return {n for n in sizes if n == 1 or (judge == SELECTOR and same_for_all(values[:, n - 1]))}
+
+
+def same_for_all(values: Floats) -> bool:
+    """Whether all prompts have one value, [prompts]."""
+    return bool(np.ptp(values) < ROUNDING)
 
 
 def win_curves(pool: Sequence[Row], opponents: Sequence[Row], judge: str) -> Floats:
@@ -50,19 +66,33 @@ def win_curves(pool: Sequence[Row], opponents: Sequence[Row], judge: str) -> Flo
         for _, proxy, matches in scored_matches(pool, opponents, judge)])
 
 
-def scored_matches(pool: Sequence[Row], opponents: Sequence[Row],
-                   judge: str) -> Iterator[tuple[list[str], Floats, list[Match]]]:
+def best_over_random(pool: Sequence[Row], judge: str) -> Floats:
+    """Probability that the selector's best beats a random one of the same candidates, [prompts].
+
+    Exact: the mean over all candidates, the best itself (a tie) and its duplicates included. By the
+    selector it is 1 - k / (2 N), where k of the N candidates tie with the best. Prompts with an
+    unscored answer are left out.
+    """
+    return np.array([
+        np.mean([best_of_n_curve(proxy, wins)[-1] for _, wins in matches])
+        for _, proxy, matches in scored_matches(pool, pool, judge, leave_out=False)])
+
+
+def scored_matches(pool: Sequence[Row], opponents: Sequence[Row], judge: str,
+                   leave_out: bool = True) -> Iterator[tuple[list[str], Floats, list[Match]]]:
     """Yield the texts [N], the selector's scores [N] and the matches of each prompt.
 
-    A match with an opponent says which candidates play, [N] (none plays itself), and for each of
-    these 1, 0.5 or 0 by `judge`. Prompts with an unscored answer are left out.
+    A match with an opponent says which candidates play, [N], and for each of these 1, 0.5 or 0 by
+    `judge`. leave_out: in its own pool no candidate plays itself. Prompts with an unscored answer
+    are left out.
     """
     scores = zip(pool, opponents, pool_scores(pool, SELECTOR), pool_scores(pool, judge),
                  pool_scores(opponents, judge), strict=True)
+    same = leave_out and pool is opponents
     for row, rivals, proxy, gold, against in scores:
         if not any(np.isnan(part).any() for part in (proxy, gold, against)):
             yield ([candidate["text"] for candidate in row["candidates"]], proxy,
-                   list(_matches(gold, against, _texts(row), _texts(rivals), pool is opponents)))
+                   list(_matches(gold, against, _texts(row), _texts(rivals), same)))
 
 
 def _matches(gold: Floats, against: Floats, texts: NDArray, rivals: NDArray,
@@ -99,7 +129,7 @@ def gain_rows(pools: Pools, judges: Sequence[str], most: int | None = None) -> l
         proxies = pool_scores(pool, SELECTOR)
         rows += [{"policy": policy, "temperature": temperature} | row for judge in judges
                  for row in _curve_rows(judge, pool, gain_curves(
-                     proxies, pool_scores(pool, judge)), most, mean_row)]
+                     proxies, pool_scores(pool, judge)), most, mean_row, {1})]
     return rows
 
 
@@ -118,15 +148,18 @@ def gain_curves(proxy: Floats, gold: Floats) -> Floats:
 
 
 def _curve_rows(judge: str, pool: Sequence[Row], values: Floats, most: int | None,
-                summary: Callable[[Floats], Row]) -> list[Row]:
-    """A row for each n of a pool's curve, values [prompts, n]; none without a prompt."""
+                summary: Callable[[Floats], Row], fixed: set[int]) -> list[Row]:
+    """A row for each n of a pool's curve, values [prompts, n]; none without a prompt.
+
+    fixed: the n whose value follows from counting.
+    """
     if not len(values):
         return []
     sizes = range(1, values.shape[1] + 1)
     if most is not None:
         sizes = [n for n in sizes if n <= most and n.bit_count() == 1]  # powers of two
     return [{"judge": judge, "left_out": len(pool) - len(values), "n": n, "kl_bound": kl_bound(n)}
-            | summary(values[:, n - 1]) for n in sizes]
+            | (fixed_row if n in fixed else summary)(values[:, n - 1]) for n in sizes]
 
 
 def mean_row(values: Floats) -> Row:
@@ -139,18 +172,12 @@ def share_row(values: Floats) -> Row:
     return _row(values, clustered_share_interval(values))
 
 
-def counted_row(values: Floats) -> Row:
-    """The same where a pool is its own opponent; a value that all prompts share has no width.
-
-    One draw wins half against another by any judge, and the selector's own pick n / (n + 1): both
-    follow from counting, so they have no sampling error.
-    """
-    if np.ptp(values) < 1e-9:
-        return _row(values, (float(values.mean()),) * 2)
-    return share_row(values)
+def fixed_row(values: Floats) -> Row:
+    """The same for a value that follows from counting: it has no interval."""
+    return _row(values, (None, None))
 
 
-def _row(values: Floats, ends: tuple[float, float]) -> Row:
+def _row(values: Floats, ends: Ends) -> Row:
     return {"prompts": len(values), "value": float(values.mean()), "ci_low": ends[0],
             "ci_high": ends[1]}
 

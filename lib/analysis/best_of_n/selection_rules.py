@@ -9,7 +9,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lib.analysis.best_of_n.curves import Pools, mean_row, scored_matches, share_row
+from lib.analysis.best_of_n.curves import (
+    SELECTOR,
+    Pools,
+    fixed_row,
+    mean_row,
+    same_for_all,
+    scored_matches,
+    share_row,
+)
 from lib.analysis.texts.variety import word_similarity
 from lib.inference.best_of_n import best_of_n, mbr_best_of_n, soft_best_of_n
 from lib.runtime.files import Row
@@ -17,14 +25,15 @@ from lib.runtime.files import Row
 # scores [n], similarity [n, n] -> probabilities [n]
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
 SOFTNESS = (0.5, 2.0)  # lam, in standard deviations of the scores within a prompt
+ONE_AT_RANDOM, BEST_OF_N = "one at random", "best of n"
 AGREEMENT = (2.0, 8.0)  # beta, in the same unit; mean similarities differ by a tenth or so
 
 
 def rules() -> dict[str, Rule]:
     """Selection rules by name: each gives every candidate's probability of being the answer."""
     return {
-        "one at random": lambda scores, _: np.full(len(scores), 1 / len(scores)),
-        "best of n": lambda scores, _: _certain(best_of_n(scores), scores),
+        ONE_AT_RANDOM: lambda scores, _: np.full(len(scores), 1 / len(scores)),
+        BEST_OF_N: lambda scores, _: _certain(best_of_n(scores), scores),
         **{f"soft best of n, lam = {lam:g}": lambda scores, _, lam=lam: soft_best_of_n(scores, lam)
            for lam in SOFTNESS},
         **{f"MBR best of n, beta = {beta:g}": lambda scores, similarity, beta=beta: _certain(
@@ -36,6 +45,7 @@ def rule_rows(pools: Pools, opponents: Sequence[Row], judges: Sequence[str]) -> 
 
     Rows {"policy", "temperature", "judge", "rule", "n", "prompts", "value", "ci_low", "ci_high",
     "lead", "lead_low", "lead_high"}: lead is the difference from plain best of n, prompt by prompt.
+    What follows from counting has no interval; see `lib.analysis.best_of_n.curves`.
     """
     return [{"policy": policy, "temperature": temperature, "judge": judge} | row
             for (policy, temperature), pool in pools.items() for judge in judges
@@ -52,13 +62,16 @@ def pool_rule_rows(pool: Sequence[Row], opponents: Sequence[Row], judge: str) ->
                 rule(_standardised(proxy[plays]), similarity[np.ix_(plays, plays)]) @ wins
                 for plays, wins in matches])))
     size = len(pool[0]["candidates"]) - (pool is opponents)
-    plain = np.array(found["best of n"])
-    return [{"rule": name, "n": size} | share_row(np.array(values))
-            | _lead(np.array(values) - plain) for name, values in found.items() if values]
+    rates = {name: np.array(values) for name, values in found.items() if values}
+    fixed = {name for name, values in rates.items() if pool is opponents and (
+        name == ONE_AT_RANDOM or (judge == SELECTOR and same_for_all(values)))}
+    return [{"rule": name, "n": size} | (fixed_row if name in fixed else share_row)(values)
+            | _lead(values - rates[BEST_OF_N], name == BEST_OF_N or {name, BEST_OF_N} <= fixed)
+            for name, values in rates.items()]
 
 
-def _lead(differences: np.ndarray) -> Row:
-    found = mean_row(differences)
+def _lead(differences: np.ndarray, fixed: bool) -> Row:
+    found = (fixed_row if fixed else mean_row)(differences)
     return {"lead": found["value"], "lead_low": found["ci_low"], "lead_high": found["ci_high"]}
 
 

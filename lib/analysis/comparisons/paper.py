@@ -7,7 +7,7 @@ inferred, because all eight published rates are multiples of .005. It reports no
 from dataclasses import dataclass
 
 from lib.analysis.statistics.intervals import wilson_interval
-from lib.analysis.statistics.selection_null import selection_win_rate
+from lib.analysis.statistics.selection_law import selection_win_rate
 from lib.analysis.statistics.significance import mcnemar, sign_test
 from lib.inference.systems import System
 from lib.runtime.files import Row
@@ -84,10 +84,10 @@ def claims() -> list[Row]:
         {"claim": "Best-of-4 lifts SFT from .945 to .970 over the base",
          "survives": "cannot be told",
          "why": f"five prompts of 200: McNemar p = {_number(mcnemar(5, 0).exact_p)} at best; the "
-                "selector is the judge, and selection alone predicts "
+                "selector is the judge, whose own scores give its picks "
                 f"{_number(selection_win_rate(4, single=beaten.rate))}"},
         {"claim": "Best-of-4 lifts DPO to .93 over SFT", "survives": "cannot be told",
-         "why": f"the selector is the judge: selection alone predicts {_number(alone)} from a "
+         "why": f"the selector is the judge: its own scores give its picks {_number(alone)} from a "
                 f"single win rate of .62, and {_number(selection_win_rate(4), 2)} for equal "
                 "policies; the decoding changed too"},
         {"claim": "Best-of-N and DPO complement each other", "survives": "cannot be told",

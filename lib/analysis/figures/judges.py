@@ -1,40 +1,11 @@
-"""Figures of the judges: the rates that selection alone predicts, and calibration.
-
-In: rows of `selection_effects` and of the audit's `calibration` in results.json.
-"""
+"""Calibration of the judges, from the rows of the audit's `calibration` in results.json."""
 
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from lib.analysis.best_of_n.selection_effects import excess_of
-from lib.analysis.figures.theme import EVEN_LINE, add_marks, columns, looks, readable, style_figure
+from lib.analysis.figures.theme import EVEN_LINE, add_marks, columns, looks, style_figure
 from lib.runtime.files import Row
-
-
-def selection_figure(rows: Sequence[Row]) -> go.Figure:
-    """Observed win rates of Best-of-N against what selection alone predicts, a mark a judge."""
-    known = [row for row in rows if row["predicted"] is not None]
-    judges = list(dict.fromkeys(row["judge"] for row in known))
-    figure, shown = go.Figure(), looks(judges)
-    for judge in judges:
-        mine = [row for row in known if row["judge"] == judge]
-        predicted, observed, *ends = columns(mine, "predicted", "observed", "ci_low", "ci_high")
-        add_marks(figure, judge, shown[judge], predicted, observed, ends,
-                  customdata=[f"{readable(row['system'])} over {readable(row['opponent'])}"
-                              for row in mine],
-                  hovertemplate="%{customdata}: predicted %{x:.2f}, observed %{y:.2f}")
-    shares = [row[key] for row in known for key in ("predicted", "ci_low", "ci_high")]
-    ends = [min(shares, default=0.0), max(shares, default=1.0)]
-    figure.add_scatter(x=ends, y=ends, mode="lines", name="selection alone", line=EVEN_LINE)
-    inside = sum(low <= 0 <= high for _, low, high in map(excess_of, known))
-    n = max((row["n"] for row in known), default=0)
-    style_figure(figure, f"Selection alone can explain {inside} of {len(known)} Best-of-N results",
-                 f"n = {n} prompts each, 95 % intervals; predicted from one random draw, n and "
-                 "the correlation of judge and selector",
-                 "share won, predicted by selection alone", "share won, observed")
-    figure.update_xaxes(tickformat=".0%")
-    return figure.update_yaxes(tickformat=".0%")
 
 
 def calibration_figure(rows: Sequence[Row]) -> go.Figure:
@@ -56,6 +27,10 @@ def calibration_figure(rows: Sequence[Row]) -> go.Figure:
 
 
 def _confidence(row: Row) -> str:
-    word = "over-confident" if row["temperature"] > 1 else "under-confident"
+    """How sure a judge is, called by the interval of its temperature; earlier results have none."""
+    low, high = row.get("temperature_low", 0), row.get("temperature_high", 1000)
+    word = "over-confident" if low > 1 else "under-confident" if high < 1 else (
+        "not shown to be over- or under-confident")
+    ends = f" [{low:.2f}, {high:.2f}]" if "temperature_low" in row else ""
     return (f"right in {row['accuracy']:.0%} of pairs and {word} (best temperature "
-            f"{row['temperature']:.2f})")
+            f"{row['temperature']:.2f}{ends})")

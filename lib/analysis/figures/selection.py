@@ -1,20 +1,72 @@
-"""Figures of selection: gains by selector and judge, and win rates by temperature and n.
+"""Figures of selection: what it buys by whose scores, and win rates by temperature and n.
 
-In: rows of `lib.analysis.best_of_n.curves` with n, value, ci_low, ci_high, prompts.
+In: rows of `lib.analysis.best_of_n` with value, ci_low, ci_high and prompts.
 """
 
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from lib.analysis.figures.theme import EVEN_LINE, add_marks, columns, looks, readable, style_figure
+from lib.analysis.figures.theme import (
+    EVEN_LINE,
+    add_marks,
+    between,
+    columns,
+    looks,
+    readable,
+    style_figure,
+)
 from lib.runtime.files import Row
 
 SHADES = [[0.0, "#FFFFFF"], [1.0, "#5FB58F"]]  # green wins, as in the round robin
 
 
+def worlds_figure(rates: Mapping[str, Mapping[str, float]], judge: str = "judge",
+                  reader: str = "blind reader") -> go.Figure:
+    """Win rates of the best of n in made-up worlds, a mark a judge: who can tell them apart?
+
+    rates: world -> judge -> share won over another draw. The title compares the first two worlds.
+    """
+    figure, shown = go.Figure(), looks(list(next(iter(rates.values()))))
+    for name in next(iter(rates.values())):
+        add_marks(figure, name, shown[name], [world[name] for world in rates.values()],
+                  list(rates))
+    figure.add_vline(x=0.5, line=EVEN_LINE)
+    first, second = list(rates.values())[:2]
+    style_figure(figure, f"The {judge} says {first[judge]:.0%} in one world and "
+                 f"{second[judge]:.0%} in the other; the {reader} {first[reader]:.0%} and "
+                 f"{second[reader]:.0%}",
+                 "simulated scores, best of 4 over another draw", "share won", "",
+                 plot_height=50 + 50 * len(rates))
+    return figure.update_xaxes(tickformat=".0%").update_yaxes(autorange="reversed")
+
+
+def best_over_random_figure(rows: Sequence[Row], forecasts: Sequence[Row] = ()) -> go.Figure:
+    """What Best-of-N wins over a random one of the same answers, by judge, beside the reader.
+
+    rows: of `best_over_random_rows`, a line a system; forecasts: of `reader_forecast`, a line each.
+    """
+    lines = [{**row, "line": readable(row["system"])} for row in rows] + [
+        {**row, "judge": row["reader"],
+         "line": f"forecast for best of {row['n_candidates']}<br>from {row['answers']}"}
+        for row in forecasts]
+    judges = list(dict.fromkeys(row["judge"] for row in lines))
+    figure, shown = go.Figure(), looks(judges)
+    for judge in judges:
+        mine = [row for row in lines if row["judge"] == judge]
+        names, values, *ends = columns(mine, "line", "value", "ci_low", "ci_high")
+        add_marks(figure, judge, shown[judge], values, names, ends, "x")
+    figure.add_vline(x=0.5, line=EVEN_LINE)
+    counts = "n = " + between(row["prompts"] for row in lines) if lines else "no"
+    style_figure(figure, _bought(rows, forecasts), f"{counts} prompts, ties half, 95 % intervals; "
+                 "the selector's own rate is arithmetic and has none", "share won", "",
+                 plot_height=40 + 40 * len({row["line"] for row in lines}))
+    figure.update_xaxes(tickformat=".0%")
+    return figure.update_yaxes(autorange="reversed")
+
+
 def gains_figure(gains: Mapping[str, Sequence[Row]], selector: str = "selector",
-                   judge: str = "judge") -> go.Figure:
+                 judge: str = "judge") -> go.Figure:
     """Gain of the best of n over one draw against the bound on its KL, a line a reward model.
 
     gains: reward model -> rows {"n", "kl_bound", "value", "ci_low", "ci_high", "prompts"}, in
@@ -56,9 +108,24 @@ def surface_figure(rows: Sequence[Row], policy: str = "dpo", judge: str = "judge
     return figure.update_xaxes(type="category").update_yaxes(type="category")
 
 
+def _bought(rows: Sequence[Row], forecasts: Sequence[Row]) -> str:
+    if not rows:
+        return "No pool was scored by a judge"
+    judged = [row for row in rows if row["ci_low"] is not None]
+    text = "Selection wins " + " and ".join(
+        f"{min(row['value'] for row in part):.0%} to {max(row['value'] for row in part):.0%} by "
+        f"{name}" for name, part in (
+            ("its own selector", [row for row in rows if row["ci_low"] is None]),
+            ("other judges", judged)) if part)
+    return text + "".join(f"; {row['value']:.0%} is forecast by the {row['reader']}"
+                          for row in forecasts[-1:])
+
+
 def _cell_text(cell: Row | None) -> str:
-    return "" if cell is None else (
-        f"{cell['value']:.0%}<br>{cell['ci_low']:.0%} to {cell['ci_high']:.0%}")
+    if cell is None:
+        return ""
+    ends = "" if cell["ci_low"] is None else f"<br>{cell['ci_low']:.0%} to {cell['ci_high']:.0%}"
+    return f"{cell['value']:.0%}{ends}"
 
 
 def _gains(picked: Sequence[Row], judged: Sequence[Row], judge: str) -> str:
@@ -68,12 +135,11 @@ def _gains(picked: Sequence[Row], judged: Sequence[Row], judge: str) -> str:
     peak = max(judged, key=lambda row: row["value"])
     text = (f"The best of {own['n']} gains {own['value']:.2f} by its own selector and "
             f"{other['value']:.2f} by the {judge}")
-    if other["ci_low"] <= 0:
+    if other["ci_low"] is None or other["ci_low"] <= 0:
         return f"{text}, which is not significant"
     if peak["n"] < other["n"]:
         return f"{text}, whose curve is highest at n = {peak['n']}"
-    return f"{text}: {other['value'] / own['value']:.0%} of it is confirmed" if (
-        own["value"] > other["value"]) else text
+    return f"{text}; their ratio is how far the two agree, and no proof of quality"
 
 
 def _best_cell(cells: Mapping[tuple[float, int], Row], policy: str, judge: str) -> str:

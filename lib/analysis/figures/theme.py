@@ -140,10 +140,14 @@ def between(counts: Iterable[int]) -> str:
 
 def error_bars(values: Sequence[float], low: Sequence[float],
                high: Sequence[float]) -> dict[str, object]:
-    """Plotly's asymmetric error bars from interval ends."""
+    """Plotly's asymmetric error bars from interval ends; none where an end is None."""
     return {"type": "data", "symmetric": False, "thickness": 1.5, "width": 4,
-            "array": [top - value for value, top in zip(values, high, strict=True)],
-            "arrayminus": [value - bottom for value, bottom in zip(values, low, strict=True)]}
+            "array": [_apart(top, value) for value, top in zip(values, high, strict=True)],
+            "arrayminus": [_apart(value, end) for value, end in zip(values, low, strict=True)]}
+
+
+def _apart(above: float | None, below: float | None) -> float | None:
+    return None if above is None or below is None else above - below
 
 
 def direction(before: float, after: float) -> str:

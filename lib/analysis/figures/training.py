@@ -20,6 +20,8 @@ from lib.runtime.files import Row
 
 PAPER_SMOOTHING = 0.95
 STEP = "optimizer step"
+REWARDS = {"simpo": "the mean log-probability of a token, without a reference",
+           "length_normalised": "a token's mean log-ratio to the reference"}
 
 
 def smoothing_for(steps: int) -> float:
@@ -41,17 +43,20 @@ def sft_loss_figure(rows: Sequence[Row]) -> go.Figure:
 
 
 def dpo_loss_figure(rows: Sequence[Row]) -> go.Figure:
-    """DPO loss in training and on validation pairs, with ln 2, where every run starts."""
+    """DPO loss in training and on validation pairs, with ln 2 where the loss starts there.
+
+    DPO's does; others of its family, such as IPO and SimPO, start elsewhere.
+    """
     figure, losses, finding = _loss_curves(rows, "DPO", 3)
-    figure.add_hline(y=log(2), line=EVEN_LINE, annotation={
-        "text": "ln 2: no preference learned", "font_color": GREY})
-    if losses:
-        finding += f" (ln 2 = {log(2):.3f})"
+    if not losses or abs(losses[0] - log(2)) < 0.01:
+        figure.add_hline(y=log(2), line=EVEN_LINE, annotation={
+            "text": "ln 2: no preference learned", "font_color": GREY})
+        finding += f" (ln 2 = {log(2):.3f})" if losses else ""
     return style_figure(figure, finding, _extent(rows), STEP, "DPO loss (nats a pair)")
 
 
-def rewards_figure(rows: Sequence[Row]) -> go.Figure:
-    """Implicit rewards of chosen and rejected answers and their margin."""
+def rewards_figure(rows: Sequence[Row], loss: str = "dpo") -> go.Figure:
+    """Implicit rewards of chosen and rejected answers and their margin, as `loss` defines them."""
     figure = go.Figure()
     for name, key in (("chosen", "chosen"), ("rejected", "rejected"), ("margin", "margins")):
         _training_and_validation(figure, rows, f"rewards/{key}", name)
@@ -64,8 +69,8 @@ def rewards_figure(rows: Sequence[Row]) -> go.Figure:
         finding = (f"DPO: the margin reaches {chosen - rejected:.3f}, with chosen at {chosen:+.3f} "
                    f"and rejected at {rejected:+.3f}")
     return style_figure(figure, finding,
-                        f"{_extent(rows)} (dashed); beta times the log-ratio to the reference",
-                        STEP,
+                        f"{_extent(rows)} (dashed); beta times "
+                        f"{REWARDS.get(loss, 'the log-ratio to the reference')}", STEP,
                         "implicit reward")
 
 
@@ -91,9 +96,9 @@ def accuracy_figure(rows: Sequence[Row], accuracy: Row | None = None) -> go.Figu
         finding = f"DPO: validation accuracy ends at {value:.2f} [{low:.2f}, {high:.2f}], {verdict}"
     figure.add_hline(y=0.5, line=EVEN_LINE, annotation={"text": "chance", "font_color": GREY},
                      annotation_position="top left")
-    style_figure(figure, finding, f"{_extent(rows)}; the 95 % interval counts prompts, not pairs; "
-                 "at step 0 both rewards are 0 and no pair counts as right", STEP,
-                 "reward accuracy")
+    start = "; at step 0 both rewards are 0 and no pair counts as right" * (values[:1] == [0])
+    style_figure(figure, finding, f"{_extent(rows)}; the 95 % interval counts prompts, not pairs"
+                 + start, STEP, "reward accuracy")
     return figure.update_yaxes(range=[-0.03, 1.03])
 
 

@@ -64,12 +64,18 @@ def judge_quality(audit_rows: Sequence[Row], judge: str, scores: Scores,
                   gaps: Sequence[float] = (0.5, 1.0, 2.0)) -> list[Row]:
     """How often a judge orders two answers to one prompt as the reader does, by the reader's gap.
 
-    Rows {"judge", "gap", "n", "accuracy", "ci_low", "ci_high", "agreement", "kappa", "ac1"}: pairs
-    at least `gap` points apart; the interval counts prompts.
+    Rows {"judge", "gap", "n", "missing", "accuracy", "ci_low", "ci_high"}: pairs at least `gap`
+    points apart; the interval counts prompts. Which answer of a pair comes first says nothing, so
+    that an agreement beyond chance would be 2 accuracy - 1 and nothing more.
     """
-    pairs = answer_pairs(audit_rows, scores)
-    return [{"judge": judge, "gap": gap} | _quality([pair for pair in pairs if pair[1] >= gap])
-            for gap in gaps if any(pair[1] >= gap for pair in pairs)]
+    pairs, rows = answer_pairs(audit_rows, scores), []
+    for gap in gaps:
+        apart = [pair for pair in pairs if pair[1] >= gap]
+        if apart:
+            prompts, _, differences = zip(*apart, strict=True)
+            rows.append({"judge": judge, "gap": gap}
+                        | pair_accuracy(differences, np.array(prompts)))
+    return rows
 
 
 def system_order(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
@@ -123,16 +129,6 @@ def answer_pairs(audit_rows: Sequence[Row], scores: Scores) -> list[tuple[str, f
             if better[0] != worse[0]:
                 pairs.append((row["id"], better[1] - worse[1], better[2] - worse[2]))
     return pairs
-
-
-def _quality(pairs: Sequence[tuple[str, float, float]]) -> Row:
-    prompts, _, differences = zip(*pairs, strict=True)
-    reader_says = ["a" if place % 2 else "b" for place in range(len(pairs))]  # alternating sides
-    judge_says = ["tie" if gap == 0 else side if gap > 0 else {"a": "b", "b": "a"}[side]
-                  for gap, side in zip(differences, reader_says, strict=True)]
-    agreed = agreement(reader_says, judge_says)
-    return pair_accuracy(differences, np.array(prompts)) | \
-        {key: agreed[key] for key in ("agreement", "kappa", "ac1")}
 
 
 def _check_lengths(row: Row, scores: Mapping[str, Sequence[float | None]]) -> None:

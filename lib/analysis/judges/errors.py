@@ -22,11 +22,11 @@ FEWEST = 2  # prompts on either side of a correction
 def judge_calibration(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
     """Calibration of the judge's score gaps on all pairs that the reader scores differently.
 
-    {"judge"} and the keys of `calibration`; pairs of one prompt are correlated, so n overstates the
-    information.
+    {"judge"} and the keys of `calibration`; its intervals count prompts.
     """
-    gaps = [gap for _, apart, gap in answer_pairs(audit_rows, scores) if apart > 0]
-    return {"judge": judge} | calibration(gaps)
+    pairs = [pair for pair in answer_pairs(audit_rows, scores) if pair[1] > 0]
+    prompts, _, gaps = zip(*pairs, strict=True)
+    return {"judge": judge} | calibration(gaps, np.array(prompts))
 
 
 def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -> list[Row]:

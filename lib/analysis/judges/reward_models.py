@@ -49,7 +49,7 @@ def head_report(rewards: np.ndarray, answers: ScoredAnswers) -> Row:
                       for source in np.unique(sources)],
         "length_matched": accuracy(matched),
         "length_alone": _length_alone(shorter, prompts),
-        "calibration": calibration(advantage[scored]),
+        "calibration": calibration(advantage[scored], prompts),
     }
 
 

@@ -36,8 +36,8 @@ def displacement(metrics: Sequence[Row], rewards: Sequence[Row], beta: float) ->
 
     {"side", "before", "after", "change", "change_low", "change_high", "n"} in nats an answer. The
     margin may grow while both fall (likelihood displacement, Razin et al. 2410.08847). A pair's
-    rewards / beta are its changes from the reference, where training began. Empty without two
-    evaluations.
+    gains over the reference, where training began, are its changes; rows of an older run lack
+    them, and there a reward / beta is the gain. Empty without two evaluations.
     """
     rows = sorted((row for row in metrics if row.get("split") == "validation"),
                   key=lambda row: row["step"])
@@ -47,8 +47,8 @@ def displacement(metrics: Sequence[Row], rewards: Sequence[Row], beta: float) ->
             for side in ("chosen", "rejected")]
     found = []
     for side, before, after in ends:
-        low, high = clustered_mean_interval([row[side] / beta for row in rewards],
-                                            _prompts(rewards))
+        gains = [row.get(f"{side}_gain", row[side] / beta) for row in rewards]
+        low, high = clustered_mean_interval(gains, _prompts(rewards))
         found.append({"side": side, "before": before, "after": after, "change": after - before,
                       "n": rows[-1]["n"], "change_low": low, "change_high": high})
     return found

@@ -2,7 +2,7 @@
 
 `outcomes` who won; `intervals`, `clusters` confidence intervals; `bootstrap`, `significance` tests;
 `bradley_terry` ratings; `length_control`, `prediction_powered` corrections of a judge;
-`selection_null` what selection alone explains; `agreement`, `calibration` judges; `smoothing`.
+`selection_law` Best-of-N by a correlated score; `agreement`, `calibration` judges; `smoothing`.
 """
 
 from lib.analysis.statistics.agreement import cohen_kappa

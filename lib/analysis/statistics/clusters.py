@@ -24,7 +24,10 @@ def clustered_share_interval(shares: ArrayLike, clusters: ArrayLike | None = Non
     Wilson's interval at the effective number of values: the number of independent values whose mean
     would have the same variance, fewer for few clusters (Korn & Graubard 1998). clusters: None
     makes every value a cluster. With 50 clusters and a rate of .935 it covers 93 to 95 % where
-    resampling whole clusters covers 91. Raises ValueError for values outside 0 to 1 and for none.
+    resampling whole clusters covers 91. Values that happen to be alike (50 wins of 50) leave doubt
+    and count as so many single outcomes. What is alike by construction, such as a draw against
+    another of its own pool, is no sample and has no interval: do not ask for one. Raises ValueError
+    for values outside 0 to 1 and for none.
     """
     values = _present(shares)
     if values.min() < -ROUNDING or values.max() > 1 + ROUNDING:
@@ -113,13 +116,13 @@ def _wilson(mean: float, variance: float, number: int, freedom: float,
             confidence: float) -> Interval:
     """Wilson's interval at the number of independent values whose mean has this variance.
 
-    That number is `number` for zero variance, and 1 without degrees of freedom.
+    That number is `number` without a variance beyond rounding, and 1 without degrees of freedom.
     """
     tail = 0.5 + confidence / 2
     n = 1.0
     if freedom > 0:
         spread = mean * (1 - mean)
-        n = (spread / variance if variance * spread > 0 else number) * (
+        n = (spread / variance if min(variance, spread) > ROUNDING**2 else number) * (
             norm.ppf(tail) / t.ppf(tail, freedom)) ** 2
     low, high = proportion_confint(mean * n, n, 1 - confidence, method="wilson")
     return Interval(min(float(low), mean), max(float(high), mean))

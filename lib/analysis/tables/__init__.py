@@ -12,12 +12,16 @@ from lib.analysis.tables.comparisons import (
     rules_table,
     same_opponent_table,
     seeds_table,
-    selection_table,
     sources_table,
     systems_table,
 )
 from lib.analysis.tables.data import kept_rows_table, overlap_table
-from lib.analysis.tables.findings import analysis_findings, best_of_n_findings, confound
+from lib.analysis.tables.findings import (
+    analysis_findings,
+    best_of_n_findings,
+    confound,
+    forecast_findings,
+)
 from lib.analysis.tables.formatting import (
     claims_table,
     markdown_table,
@@ -45,15 +49,21 @@ from lib.analysis.tables.policies import (
     retention_table,
     text_table,
 )
+from lib.analysis.tables.selection import (
+    best_over_random_table,
+    correlations_table,
+    forecast_table,
+)
 
 __all__ = [
-    "analysis_findings", "audit_agreement_table", "best_of_n_findings", "calibration_table",
-    "choices_table", "claims_table", "complementarity_table", "confound", "constraints_table",
-    "corrected_table", "costs_table", "displacement_table", "divergence_table",
-    "dpo_paper_table", "intervals_table", "judge_agreement_table",
-    "judge_quality_table", "kept_rows_table", "length_bias_table", "markdown_table",
-    "overlap_table", "paper_table", "power_table", "ratings_table", "reference_table",
-    "retention_table", "reward_models_table", "rules_table", "same_opponent_table",
-    "seeds_table", "selection_table", "slices_table", "sources_table", "system_order_table",
+    "analysis_findings", "audit_agreement_table", "best_of_n_findings",
+    "best_over_random_table", "calibration_table", "choices_table", "claims_table",
+    "complementarity_table", "confound", "constraints_table", "corrected_table",
+    "correlations_table", "costs_table", "displacement_table", "divergence_table",
+    "dpo_paper_table", "forecast_findings", "forecast_table", "intervals_table",
+    "judge_agreement_table", "judge_quality_table", "kept_rows_table", "length_bias_table",
+    "markdown_table", "overlap_table", "paper_table", "power_table", "ratings_table",
+    "reference_table", "retention_table", "reward_models_table", "rules_table",
+    "same_opponent_table", "seeds_table", "slices_table", "sources_table", "system_order_table",
     "systems_table", "text_table", "win_rate_table",
 ]

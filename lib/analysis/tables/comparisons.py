@@ -1,11 +1,10 @@
-"""Tables of comparisons: systems, power, ratings, opponents, sources, selection, seeds.
+"""Tables of comparisons: systems, power, ratings, opponents, sources, seeds.
 
 Rows of `results.json` in, Markdown out; the statistics are computed elsewhere.
 """
 
 from collections.abc import Iterable, Sequence
 
-from lib.analysis.best_of_n.selection_effects import excess_of
 from lib.analysis.tables.formatting import (
     crossed_table,
     decided,
@@ -97,20 +96,6 @@ def sources_table(rows: Sequence[Row], a: str, b: str) -> str:
                          lambda row: f"{a} over {b}, {row['judge']} [95 %]", with_n)
 
 
-def selection_table(rows: Sequence[Row]) -> str:
-    """Best-of-N beside what selection alone predicts: look at whether the excess excludes 0."""
-    known = all("excess" in row for row in rows)  # not in results of earlier versions
-    null = {"equal policies, judged by the selector": number_of("null")}
-    return markdown_table(rows, {
-        "Best-of-N": "system", "over": "opponent", "judge": "judge", **(null if known else {}),
-        "one random draw wins": number_of("single"),
-        "correlation with the selector": number_of("correlation"),
-        "selection alone predicts": number_of("predicted"),
-        "observed [95 %]": lambda row: with_n(row, "observed"),
-        **({"excess [95 %]": interval_of("excess", "excess")} if known else {}),
-        "reading": _selection_reading})
-
-
 def complementarity_table(rows: Sequence[Row]) -> str:
     """What Best-of-N adds with and without DPO: look at whether the difference excludes 0.
 
@@ -146,15 +131,6 @@ def _meaning(system: System) -> str:
 def _strength(row: Row) -> str:
     mark = " *" if row["prior"] else ""
     return f"{row['elo']:+.0f} [{row['elo_low']:+.0f}, {row['elo_high']:+.0f}]{mark}"
-
-
-def _selection_reading(row: Row) -> str:
-    if row["predicted"] is None:
-        return "the scores do not vary"
-    _, low, high = excess_of(row)
-    if low <= 0 <= high:
-        return "selection can explain it"
-    return "above selection" if low > 0 else "below selection"
 
 
 def _settled_by(row: Row) -> str:

@@ -6,7 +6,6 @@ from lib.analysis.tables.formatting import (
     as_markdown,
     bullets,
     format_number,
-    format_rate,
     interval,
     sentence,
 )
@@ -29,12 +28,12 @@ def dpo_findings(metrics: Sequence[Row], accuracy: Row | None = None) -> str:
 
     accuracy: of `policies.displacement.reward_accuracy`.
     """
-    last = [row for row in metrics if row["split"] == "validation"][-1]
+    first, *_, last = [row for row in metrics if row["split"] == "validation"] * 2
     loss, margin, chosen, rejected = (format_number(last[key], 3) for key in (
         "loss", "rewards/margins", "rewards/chosen", "rewards/rejected"))
-    lines = [f"On {last['n']:,} validation pairs the loss ends at {loss} (it starts at ln 2 = "
-             f".693) and the margin at {margin}; the chosen answers' reward is {chosen}, the "
-             f"rejected ones' {rejected}."]
+    lines = [f"On {last['n']:,} validation pairs the loss ends at {loss} (it starts at "
+             f"{format_number(first['loss'], 3)}) and the margin at {margin}; the chosen answers' "
+             f"reward is {chosen}, the rejected ones' {rejected}."]
     if accuracy:
         verb = "excludes" if accuracy["ci_low"] > 0.5 else "includes"
         lines.append(f"The reward accuracy is {accuracy_words(accuracy)}; the interval counts "
@@ -68,8 +67,8 @@ def best_of_n_findings(curves: Sequence[Row], costs: Sequence[Row] = ()) -> str:
                           for judge, row in ends.items())
         n = next(iter(ends.values()))["n"]
         lines.append(f"The best of {n} answers of {policy} at T = {heat:g} beats one SFT answer in "
-                     f"{shown}; selection among equal policies alone gives "
-                     f"{format_number(n / (n + 1))}.")
+                     f"{shown}; by its own scores a selector gives {format_number(n / (n + 1))} to "
+                     "answers that are all alike.")
     return bullets([*lines, *_cost_lines(costs)])
 
 
@@ -87,13 +86,43 @@ def analysis_findings(win_rates: Sequence[Row], judge: str = "judge") -> str:
     return bullets([sentence(row) for row in win_rates if row["judge"] == judge])
 
 
-def confound(win_rates: Sequence[Row], audit: Sequence[Row], a: str, b: str) -> str:
-    """One comparison by the selector, the judge and the blind reader."""
-    found = {row["judge"]: format_rate(row) for row in win_rates if (row["a"], row["b"]) == (a, b)}
-    found |= {row["judge"]: format_rate(row) for row in audit
-              if (row["a"], row["b"], row["judge"]) == (a, b, "blind reader")}
-    shown = "; ".join(f"{who}: {value}" for who, value in found.items())
-    return as_markdown(f"**{a} over {b}**: {shown}.")
+def confound(rows: Sequence[Row], a: str, b: str) -> str:
+    """One comparison by selector, judge and reader on the same answers; nothing without rows.
+
+    rows: of `judges.same_answers`, a sentence for each set of answers; or win rates of one set,
+    which do not say what the reader decides.
+    """
+    mine = [row for row in rows if (row["a"], row["b"]) == (a, b)]
+    sets = dict.fromkeys(row.get("answers", "earlier answers") for row in mine)
+    return " ".join(_on_same_answers([row for row in mine if row.get("answers", name) == name],
+                                     f"{a} over {b}", name) for name in sets)
+
+
+def _on_same_answers(rows: Sequence[Row], comparison: str, answers: str) -> str:
+    shown = f"**{comparison}** ({answers}, {rows[0]['n']:,} prompts): " + _verdicts(
+        rows, "win_rate", "ci")
+    if decided := rows[0].get("decided"):
+        shown += (f". On the {decided:,} that the reader decides: "
+                  + _verdicts(rows, "decided_rate", "decided"))
+    return as_markdown(f"{shown}.")
+
+
+def _verdicts(rows: Sequence[Row], key: str, prefix: str) -> str:
+    return "; ".join(f"{row['judge']} {interval(row, key, f'{prefix}_low', f'{prefix}_high')}"
+                     for row in rows)
+
+
+def forecast_findings(rows: Sequence[Row]) -> str:
+    """What Best-of-N buys by the reader, in a sentence for each set of read answers."""
+    return bullets([
+        f"On {row['prompts']:,} prompts ({row['answers']}) the {row['reader']} orders "
+        f"{interval(row, 'agreement', 'agreement_low', 'agreement_high')} of pairs as the selector "
+        f"does. That forecasts {interval(row, 'value')} for the best of {row['n_candidates']} over "
+        f"one draw, by the {row['reader']}{_even(row)}." for row in rows])
+
+
+def _even(row: Row) -> str:
+    return ": no gain is shown" if row["ci_low"] <= 0.5 <= row["ci_high"] else ""
 
 
 def _change(before: float, after: float, digits: int = 2) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from lib.analysis.comparisons.paper import DPO_EVAL
 from lib.analysis.tables.formatting import (
+    MISSING,
     crossed_table,
     format_number,
     interval,
@@ -61,15 +62,24 @@ def choices_table(rows: Sequence[Row]) -> str:
         "This run did not measure the choice among continuations.")
 
 
-def divergence_table(kl: Row) -> str:
-    """KL of DPO from SFT on DPO's own answers: look at it beside the upper bound of Best-of-N."""
-    return markdown_table([kl], {
-        "answers": "n", "drawn at": lambda row: f"T = {row['temperature']:g}, top-k {row['top_k']}",
+def divergence_table(movement: Row) -> str:
+    """KL of DPO from SFT on DPO's own answers, as policies and as samplers of the run.
+
+    Look at the samplers' beside the upper bound of Best-of-N, which is relative to a sampler too.
+    """
+    rows = [{"compared": "whole vocabulary, T = 1"} | movement["kl"]]
+    if sampler := movement.get("sampler_kl"):
+        rows.append({"compared": "the run's samplers"} | sampler)
+    return markdown_table(rows, {
+        "compared": "compared", "answers": "n",
+        "drawn at": lambda row: f"T = {row['temperature']:g}, top-k {row['top_k']}",
         "mean tokens": number_of("mean_tokens", 0),
         "KL(DPO, SFT), nats an answer [95 %]": interval_of("kl"),
         "nats a token": number_of("kl_per_token", 4),
         "from sampled tokens alone [95 %]": interval_of("k1", "k1"),
-        "best of n, at most": lambda row: (
+        "answers with a token that only DPO writes [95 %]": lambda row: interval(
+            row, "outside", "outside_low", "outside_high"),
+        "best of n, at most": lambda row: MISSING if row["compared"] != "the run's samplers" else (
             f"{format_number(row['best_of_n_bound'])} (n = {row['best_of_n']})")})
 
 

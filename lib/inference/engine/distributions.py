@@ -51,6 +51,18 @@ def filtered(logits: Tensor, temperature: float, top_k: int | None,
     return probabilities, tokens
 
 
+def sampling_logps(logits: Tensor, temperature: float, top_k: int | None, top_p: float) -> Tensor:
+    """Log-probability of every token under the sampling distribution, float32 [rows, vocabulary].
+
+    -inf for a token that a filter drops. The temperature is above 0.
+    """
+    probabilities, tokens = filtered(logits, temperature, top_k, top_p)
+    logps = probabilities.log()
+    if tokens is None:
+        return logps
+    return torch.full(logits.shape, -torch.inf, device=logits.device).scatter(1, tokens, logps)
+
+
 def draw(logits: Tensor, uniforms: Tensor, temperature: float, top_k: int | None,
          top_p: float) -> tuple[Tensor, Tensor]:
     """One token a row and its log-probability under the sampling distribution, each [rows].

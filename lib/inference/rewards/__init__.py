@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 ROLES = ("selector", "judge")  # one picks among the candidates, one says which answer is better
+OWN_READER = "reader"  # whoever read this run's answers blind; most runs have none
 Message = dict[str, str]
 Conversation = Sequence[Message]
 

@@ -1,10 +1,10 @@
 """Reward models that are transformers sequence classifiers with one output, by folder or hub id.
 
-Skywork-Reward-V2 is the default independent judge of the paper profile. It reads conversations as
-its authors do: the tokenizer's chat template on user and assistant turns, no added system prompt,
-one beginning-of-text token, the logit at the last token that is not padding. Rows of similar length
-are padded on the right. A conversation that is too long gets no score, because a cut answer is
-another answer.
+Skywork-Reward-V2 is the default judge of the paper profile. It reads conversations as its authors
+do: the tokenizer's chat template on user and assistant turns, no added system prompt, one
+beginning-of-text token, the logit at the last token that is not padding. Rows of similar length are
+padded on the right. A conversation that is too long gets no score, because a cut answer is another
+answer.
 """
 
 from collections.abc import Iterator, Sequence

@@ -5,16 +5,41 @@ the sampled tokens' log-ratios does, but with far less noise and never below zer
 are random, not the token at each of them.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
-from lib.modeling.packed.logps import CHUNK_ELEMENTS, packed_hidden, sequence_sums, token_logps
+from lib.modeling.packed.logps import CHUNK_ELEMENTS, packed_hidden, sequence_sums
 from lib.modeling.packed.packing import PackedBatch
 
+# Logits -> log-probabilities, [rows, vocabulary] each; -inf for a token that is never written.
+Distribution = Callable[[Tensor], Tensor]
 
-def answer_divergence(policy: nn.Module, reference: nn.Module,
-                      batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """(log p under policy, log p under reference, KL in nats) of each answer, float32 [S] each.
+
+class Divergence(NamedTuple):
+    """Sums over the tokens of each answer, float32 [S] each.
+
+    `logp`, `reference_logp` and `kl` (nats) are of tokens that policy and reference both can write:
+    where top-k leaves one of them out, the KL of the whole would be infinite. `kl` renormalises
+    both distributions over these. `outside` counts the answer's tokens that are not of them.
+    """
+
+    logp: Tensor
+    reference_logp: Tensor
+    kl: Tensor
+    outside: Tensor
+
+
+def whole_vocabulary(logits: Tensor) -> Tensor:
+    """The model's own distribution, at temperature 1: every token can be written."""
+    return logits.float().log_softmax(-1)
+
+
+def answer_divergence(policy: nn.Module, reference: nn.Module, batch: PackedBatch,
+                      distribution: Distribution = whole_vocabulary) -> Divergence:
+    """How far the policy is from the reference on each answer, both under `distribution`.
 
     Both models share one vocabulary; no gradients are kept.
     """
@@ -22,20 +47,24 @@ def answer_divergence(policy: nn.Module, reference: nn.Module,
     with torch.no_grad():
         states = [packed_hidden(model, batch)[batch.predict_from] for model in models]
         heads = [model.get_output_embeddings().weight for model in models]
-        values = [*(token_logps(state, head, None, batch.targets)
-                    for state, head in zip(states, heads, strict=True)),
-                  _token_kl(*states, *heads)]
-    return tuple(sequence_sums(value, batch) for value in values)
+        chunk = max(64, CHUNK_ELEMENTS // len(heads[0]))
+        parts = []
+        for begin in range(0, len(batch.targets), chunk):
+            piece = slice(begin, begin + chunk)
+            logps = [distribution(state[piece] @ head.T)
+                     for state, head in zip(states, heads, strict=True)]
+            parts.append(_token_values(*logps, batch.targets[piece]))
+    return Divergence(*(sequence_sums(torch.cat(values), batch)
+                        for values in zip(*parts, strict=True)))
 
 
-def _token_kl(policy: Tensor, reference: Tensor, policy_head: Tensor,
-              reference_head: Tensor) -> Tensor:
-    """KL of the next-token distributions from hidden states [R, width], float32 [R]."""
-    chunk = max(64, CHUNK_ELEMENTS // len(policy_head))
-    parts = []
-    for begin in range(0, len(policy), chunk):
-        piece = slice(begin, begin + chunk)
-        p = (policy[piece] @ policy_head.T).float().log_softmax(-1)  # [chunk, vocabulary]
-        q = (reference[piece] @ reference_head.T).float().log_softmax(-1)
-        parts.append((p.exp() * (p - q)).sum(-1))
-    return torch.cat(parts)
+def _token_values(policy: Tensor, reference: Tensor, targets: Tensor) -> Divergence:
+    """The values of each token [R] from log-probabilities [R, vocabulary]."""
+    both = policy.isfinite() & reference.isfinite()
+    p, q = (logps.masked_fill(~both, -torch.inf).log_softmax(-1) for logps in (policy, reference))
+    kl = torch.where(both, p.exp() * (p - q), 0.0).sum(-1)
+    place = targets[:, None]
+    inside = both.gather(1, place)[:, 0]
+    logp, reference_logp = (torch.where(inside, logps.gather(1, place)[:, 0], 0.0)
+                            for logps in (policy, reference))
+    return Divergence(logp, reference_logp, kl, (~inside).float())

@@ -32,7 +32,7 @@ from lib.study.stages.data import load_part
 from lib.training.losses import dpo_loss, sft_loss
 from lib.training.objective import step_batches
 from lib.training.plain import Tokens, answer_logps
-from lib.training.settings import DPOSettings
+from lib.training.settings import REFERENCE_FREE, DPOSettings
 
 Pieces = list[tuple[str, list[int]]]  # ("prompt" | "answer" | "end of turn", token ids)
 UNANSWERED = Markdown("*Yours to write: put code in place of the three dots, run that cell, then "
@@ -104,8 +104,12 @@ def training_rows(study: Study, stage: str, part: str) -> list[Row]:
         ("weights", f"LoRA of rank {settings.lora_rank}" if settings.lora_rank else "all",
          "what is trained; master weights stay in float32")]
     if isinstance(settings, DPOSettings):
-        shown += [("beta", f"{settings.beta:g}", "pull towards the reference"),
-                  ("loss", settings.loss, "which member of the DPO family")]
+        own = ", ".join([settings.loss, *(f"{name} {value}" for name, value in
+                                          settings.of_loss().items() if name != "beta")])
+        scale = "scale of the rewards" if settings.loss in REFERENCE_FREE else \
+            "pull towards the reference"
+        shown += [("beta", f"{settings.beta:g}", scale),
+                  ("loss", own, "which member of the DPO family, and what else it reads")]
     return [dict(zip(("setting", "value", "meaning"), row, strict=True)) for row in shown]
 
 

@@ -23,7 +23,7 @@ def save_figures(study: Study, results: Mapping[str, Any]) -> list[Path]:
     sft, dpo = (read_jsonl(study.path(stage, "metrics.jsonl")) for stage in ("sft", "dpo"))
     n = study.profile.sampling.samples
     made = {"sft_loss": figures.sft_loss_figure(sft), "dpo_loss": figures.dpo_loss_figure(dpo),
-            "dpo_rewards": figures.rewards_figure(dpo),
+            "dpo_rewards": figures.rewards_figure(dpo, study.profile.dpo.loss),
             "dpo_accuracy": figures.accuracy_figure(dpo, validation_accuracy(study, "dpo")),
             "sample_quality": figures.sample_quality_figure(_runs(study, dpo)),
             "win_rates": figures.win_rates_figure(readers_rows(results)),

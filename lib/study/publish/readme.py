@@ -13,7 +13,7 @@ from typing import Any
 from lib import ROOT
 from lib.analysis import tables
 from lib.analysis.tables import formatting
-from lib.analysis.tables.findings import accuracy_words, confound
+from lib.analysis.tables.findings import accuracy_words, confound, forecast_findings
 from lib.analysis.tables.formatting import format_number, interval
 from lib.runtime.files import read_json, write_text
 from lib.runtime.progress import duration, say
@@ -25,13 +25,8 @@ FIGURES = ("win_rates.svg", "sample_quality.svg")
 def results_section(results: Mapping[str, Any]) -> str:
     """The README's results as Markdown, from results.json alone."""
     by_judge = [row for row in results["win_rates"] if row["judge"] == "judge"]
-    confounds = "\n".join(f"- {confound(results['win_rates'], results['audit']['win_rates'], a, b)}"
-                          for a, b in results["confounds"])
     return "\n\n".join([
-        "**The trap, in our own numbers.** The same comparison by the selector that picked the "
-        "answers, by an independent judge, and by a blind reader of an earlier run:", confounds,
-        "**What selection alone explains**: the best of each pool against a random pick of it, "
-        "beside what a policy of noise would get:", selection_lines(results),
+        *trap_lines(results["audit"], results["confounds"]), *selection_lines(results),
         "**By the judge, on the held-out prompts** (ties are half a win; 95 % intervals):",
         formatting.win_rate_table(by_judge), formatting.DOUBTFUL, *seed_lines(results),
         "**Beside the paper** (other model, data, judge and base):",
@@ -45,11 +40,26 @@ def results_section(results: Mapping[str, Any]) -> str:
         "**Time and memory**, two CPU cores:", timings_table(results)])
 
 
-def selection_lines(results: Mapping[str, Any]) -> str:
-    """Best-of-N against a random pick of the same pool, for the compared systems."""
-    shown = {a for a, _ in results["confounds"]}
-    return tables.selection_table([row for row in results["selection_effects"] if
-                                   row["opponent"] == row["control"] and row["system"] in shown])
+def trap_lines(audit: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """The confounded comparisons by selector, judge and reader, on the same answers and prompts."""
+    rows = audit.get("same_answers", audit["win_rates"])  # earlier results have rates alone
+    shown = "\n".join(f"- {line}" for a, b in pairs if (line := confound(rows, a, b)))
+    return ["**The trap, in our own numbers.** The same answers by the selector, by another head "
+            "that was fitted on other prompts (the judge), and by the blind reader; ties are half "
+            "a win, and the reader ties often, at the floor of its scale, which pulls its rates "
+            "to .50:", shown]
+
+
+def selection_lines(results: Mapping[str, Any]) -> list[str]:
+    """What Best-of-N buys by the reader, and what selector and judge share; none in old results."""
+    audit = results["audit"]
+    if "forecast" not in audit:
+        return []
+    return ["**What Best-of-N buys, by the reader**: a forecast from how often it orders two "
+            "answers as the selector does.", forecast_findings(audit["forecast"]),
+            "**What the judges share** within a prompt; judges whose errors have nothing in common "
+            "would keep 0 without the reader's part:",
+            tables.correlations_table(audit["correlations"])]
 
 
 def seed_lines(results: Mapping[str, Any]) -> list[str]:
@@ -90,11 +100,21 @@ def movement_lines(movement: Mapping[str, Any]) -> list[str]:
         "" if row["change"] is None else
         f", a change of {interval(row, 'change', 'change_low', 'change_high', 3)}")
         for row in changes)
-    return [f"- KL of DPO from SFT on {kl['n']} of DPO's own answers at T = {kl['temperature']:g}: "
-            f"{interval(kl, 'kl')} nats an answer; Best-of-{kl['best_of_n']} adds at most "
-            f"{format_number(kl['best_of_n_bound'])} without training.",
+    return [f"- KL of DPO from SFT over the whole vocabulary, on {kl['n']} of DPO's own answers at "
+            f"T = {kl['temperature']:g}: {interval(kl, 'kl')} nats an answer.",
+            *sampler_lines(movement.get("sampler_kl")),
             f"- Loss on {changes[0]['n']} held-out conversations, nats a token: {steps}.",
             *choice_lines(movement.get("choices", []))]
+
+
+def sampler_lines(kl: Mapping[str, Any] | None) -> list[str]:
+    """KL between the samplers, which Best-of-N's bound compares with; empty for older runs."""
+    return [f"- KL of DPO's sampler from SFT's (T = {kl['temperature']:g}, top-k {kl['top_k']}) on "
+            f"{kl['n']} answers, over the tokens that both write: {interval(kl, 'kl')} nats an "
+            f"answer. Of the answers {interval(kl, 'outside', 'outside_low', 'outside_high')} hold "
+            "a token that only DPO's writes. Relative to the same sampler, "
+            f"Best-of-{kl['best_of_n']} adds at most {format_number(kl['best_of_n_bound'])}."
+            ] if kl else []
 
 
 def choice_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -8,14 +8,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from lib.analysis.best_of_n.curves import pool_scores
+from lib.analysis.best_of_n.reader_forecast import read_answers, reader_forecast
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import rate_systems, ratings_rows
 from lib.analysis.exports.formats import reconstructed_score
 from lib.analysis.judges import audit
 from lib.analysis.judges.audit import READER
+from lib.analysis.judges.correlations import correlation_rows
 from lib.analysis.judges.errors import corrected_win_rates, judge_calibration, length_bias
+from lib.analysis.judges.same_answers import same_answers
 from lib.data.sources import load_scored
-from lib.inference.rewards import ROLES, conversation
+from lib.inference.rewards import OWN_READER, ROLES, conversation
+from lib.inference.systems import System
 from lib.runtime.files import Row
 from lib.study.stages.rewards import Scorer
 
@@ -28,7 +33,10 @@ def audit_results(scorer: Scorer, systems: Systems, pairs: Pairs, resamples: int
     rows = load_scored("audit")
     scores = _audit_scores(scorer, rows)
     board = scoreboard(audit.audit_systems(rows), [READER])
-    return {
+    n = max(System.parse(name).n for name in systems)
+    read = (by_reader("earlier answers", audit.audit_systems(rows, scores), READER, pairs, n),
+            by_reader("this run's answers", systems, OWN_READER, pairs, n))
+    return {key: [row for part in read for row in part[key]] for key in read[0]} | {
         "win_rates": audit.reader_win_rates(rows, scores, resamples=resamples),
         "ratings": ratings_rows(rate_systems(board, READER), READER),
         "judge_quality": [row for role in ROLES
@@ -39,6 +47,22 @@ def audit_results(scorer: Scorer, systems: Systems, pairs: Pairs, resamples: int
         "length_bias": length_bias(rows, scores),
         "corrected": [row for role in ROLES for row in corrected_win_rates(
             systems, rows, role, scores[role], pairs)]}
+
+
+def by_reader(answers: str, systems: Systems, reader: str, pairs: Pairs, n: int) -> Row:
+    """What a reader's scores of some answers say of Best-of-N and of the judges.
+
+    {"same_answers", "forecast", "correlations"}: lists of rows with `answers`, empty for a reader
+    who scored none of them.
+    """
+    read = read_answers(systems, reader)
+    scores = {judge: pool_scores(read, judge) for judge in (*ROLES, reader)} if read else {}
+    return {
+        "same_answers": [{"answers": answers} | row
+                         for row in same_answers(systems, ROLES, reader, pairs)],
+        "forecast": reader_forecast(read, n, reader, answers),
+        "correlations": [{"answers": answers} | row
+                         for row in (correlation_rows(scores, reader) if read else [])]}
 
 
 def reference_results(scorer: Scorer, systems: Systems, heldout: Sequence[Row]) -> list[Row]:

@@ -43,7 +43,7 @@ def _stage(study: Study, name: str, part: str, settings: DPOSettings) -> list[Ro
     probe = ProbeMaker(probe_of_run, {"profile": asdict(study.profile),
                                       "folder": str(study.folder)})
     folder = run_stage(
-        study, name, {"model": study.profile.model, "dpo": settings, "pairs": part,
+        study, name, {"model": study.profile.model, "dpo": settings.in_force(), "pairs": part,
                       "max_length": study.profile.data.max_pair_length, "probe": _probe(study)},
         outputs=["model", "metrics.jsonl", "validation_rewards.jsonl"],
         work=lambda folder: train_job(dpo.train_dpo, dpo_job(study, folder, part, settings),

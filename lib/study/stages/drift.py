@@ -2,23 +2,25 @@
 
 Stage `movement` computes log-probabilities, once: base, SFT and DPO on the SFT validation
 conversations (is general ability kept?) and on a multiple choice among their answers' openings;
-DPO and SFT on DPO's samples (how far apart are the two?). Each goes to its own file, so that an
-interrupted stage resumes.
+DPO and SFT on DPO's samples (how far apart are the two, and their samplers?). Each goes to its own
+file, so that an interrupted stage resumes.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lib.analysis.policies.divergence import kl_divergence
+from lib.analysis.policies.divergence import kl_divergence, sampler_divergence
 from lib.analysis.policies.retention import choice_accuracy, retention
 from lib.data.chat import encode_response
 from lib.inference.best_of_n import kl_bound
+from lib.inference.engine.distributions import sampling_logps
 from lib.inference.prompts import encode_within, messages_of
-from lib.modeling.packed.divergence import answer_divergence
+from lib.modeling.packed.divergence import Distribution, answer_divergence, whole_vocabulary
 from lib.modeling.packed.logps import response_logps
 from lib.modeling.packed.packing import PackedBatch, SharedPrompt, collate, pack
 from lib.runtime.files import Row, read_jsonl, write_jsonl
@@ -30,45 +32,73 @@ from lib.study.stages.data import load_part
 from lib.study.stages.multiple_choice import continuation_prompts
 from lib.training.sft import encode_sft
 
+DRAWN = ("answers", "sampler_answers")  # DPO's samples near temperature 1, and at the main one
+
 
 def measure_drift(study: Study) -> Row:
-    """Measure drift, unless it is finished: "conversations" and "choices" by policy, "answers".
+    """Measure drift, unless it is finished: "conversations", "choices" by policy, and `DRAWN`.
 
     A conversation has `tokens` (of responses) and `logp` (summed, nats) under its policy; a choice
     has `logps`, nats a token of each opening, the conversation's own first; an answer has `tokens`,
-    `logp` under DPO, `reference_logp` under SFT, `kl` of DPO from SFT, and `sampled`: true for the
-    sampled tokens, false for its text tokenised again.
+    `logp` under DPO, `reference_logp` under SFT, `kl` of DPO from SFT, `outside`, and `sampled`:
+    true for the sampled tokens, false for its text tokenised again. "answers" compares whole
+    vocabularies at temperature 1, "sampler_answers" the run's samplers, which leave tokens out
+    (`lib.modeling.packed.divergence.Divergence`); it is empty where they have no such distribution.
     """
-    names = [*POLICIES, *map(_choices, POLICIES), "answers"]
+    names = [*POLICIES, *map(_choices, POLICIES), *DRAWN]
     folder = run_stage(study, "movement", {"model": study.profile.model,
                                            "max_length": study.profile.data.max_length},
                        outputs=[f"{name}.jsonl" for name in names],
                        work=lambda folder: _measure(study, folder))
     rows = {name: read_jsonl(folder / f"{name}.jsonl") for name in names}
-    return {"answers": rows["answers"],
+    return {**{name: rows[name] for name in DRAWN},
             "conversations": {policy: rows[policy] for policy in POLICIES},
             "choices": {policy: rows[_choices(policy)] for policy in POLICIES}}
 
 
 def drift_results(study: Study, measured: Row) -> Row:
-    """KL of DPO from SFT and Best-of-N's bound; each policy's loss and choices on held-out text."""
+    """KL of DPO from SFT, and between their samplers; each policy's loss and choices elsewhere.
+
+    Best-of-N's bound stands beside the samplers' KL alone, because it is relative to a sampler.
+    """
     resamples, seed = study.profile.evaluation.resamples, study.profile.seed
     answers, held = measured["answers"], measured["conversations"]
-    n = study.profile.sampling.samples
-    found = kl_divergence(*([row[key] for row in answers] for key in ("logp", "reference_logp")),
-                          [row["kl"] for row in answers], resamples, seed)
-    tokens = sum(row["tokens"] for row in answers)
-    return {"kl": found | {"temperature": pool_nearest_temperature_1(study).temperature,
-                           "top_k": study.profile.sampling.top_k,
-                           "mean_tokens": tokens / len(answers),
-                           "retokenised": sum(not row.get("sampled") for row in answers),
-                           "kl_per_token": found["kl"] * len(answers) / tokens,
-                           "best_of_n": n, "best_of_n_bound": kl_bound(n)},
+    return {"kl": kl_divergence(*_columns(answers, "logp", "reference_logp", "kl"), resamples, seed)
+            | _drawn(study, answers, pool_nearest_temperature_1(study)),
+            "sampler_kl": _sampler_kl(study, measured["sampler_answers"]),
             "retention": retention({policy: [-row["logp"] for row in rows]
                                     for policy, rows in held.items()},
                                    [row["tokens"] for row in held["base"]], resamples, seed),
             "choices": choice_accuracy({policy: [row["logps"] for row in rows]
                                         for policy, rows in measured["choices"].items()})}
+
+
+def _sampler_kl(study: Study, answers: Sequence[Row]) -> Row | None:
+    if not answers:
+        return None
+    found = sampler_divergence(*_columns(answers, "logp", "reference_logp", "kl", "outside"),
+                               study.profile.evaluation.resamples, study.profile.seed)
+    n = study.profile.sampling.samples
+    return found | _drawn(study, answers, _main_pool(study)) | {
+        "best_of_n": n, "best_of_n_bound": kl_bound(n)}
+
+
+def _drawn(study: Study, answers: Sequence[Row], pool: Pool) -> Row:
+    """How the answers were drawn and how long they are."""
+    kl, tokens = (sum(values) for values in _columns(answers, "kl", "tokens"))
+    return {"temperature": pool.temperature, "top_k": study.profile.sampling.top_k,
+            "mean_tokens": tokens / len(answers), "kl_per_token": kl / tokens,
+            "retokenised": sum(not row.get("sampled") for row in answers)}
+
+
+def _columns(rows: Sequence[Row], *keys: str) -> list[list[float]]:
+    return [[row[key] for row in rows] for key in keys]
+
+
+def _main_pool(study: Study) -> Pool:
+    """DPO's pool at the main temperature, where Best-of-N draws its candidates."""
+    return next(pool for pool in planned_pools(study.profile) if pool.policy == "dpo"
+                and pool.temperature == study.profile.sampling.temperature)
 
 
 def pool_nearest_temperature_1(study: Study) -> Pool:
@@ -84,8 +114,9 @@ def _measure(study: Study, folder: Path) -> None:
         loaded = load_policy(study, policy) if missing else ()
         for name in missing:
             write_jsonl(folder / f"{name}.jsonl", reads[name](study, policy, *loaded))
-    if not (folder / "answers.jsonl").exists():
-        write_jsonl(folder / "answers.jsonl", _compare_answers(study))
+    missing = [name for name in DRAWN if not (folder / f"{name}.jsonl").exists()]
+    for name, rows in _compare_answers(study, missing):
+        write_jsonl(folder / f"{name}.jsonl", rows)
 
 
 def _choices(policy: str) -> str:
@@ -121,19 +152,44 @@ def _answer_logps(study: Study, model: Any, prompts: Sequence[SharedPrompt],
     return found
 
 
-def _compare_answers(study: Study) -> list[Row]:
-    """Log-probabilities and KL of each prompt's first candidate, under DPO and SFT."""
-    pool = read_jsonl(pool_nearest_temperature_1(study).file(study.path("responses", "pools")))
+def _compare_answers(study: Study, names: Sequence[str]) -> Iterator[tuple[str, list[Row]]]:
+    """Each file of `DRAWN` that is asked for, and its rows."""
+    if not names:
+        return
     (dpo, tokenizer), (sft, _) = load_policy(study, "dpo"), load_policy(study, "sft")
+    compared = {"answers": (pool_nearest_temperature_1(study), whole_vocabulary),
+                "sampler_answers": (_main_pool(study), _sampler(study))}
+    for name in names:
+        pool, distribution = compared[name]
+        yield name, _first_answers(study, pool, distribution, dpo, sft, tokenizer) \
+            if distribution else []
+
+
+def _sampler(study: Study) -> Distribution | None:
+    """The run's sampling distribution, if it has one that the logits alone decide.
+
+    None for greedy decoding, and with a repetition penalty, which looks at the tokens before.
+    """
+    settings = study.profile.sampling
+    if settings.temperature == 0 or settings.repetition_penalty != 1:
+        return None
+    return partial(sampling_logps, temperature=settings.temperature, top_k=settings.top_k,
+                   top_p=settings.top_p)
+
+
+def _first_answers(study: Study, pool: Pool, distribution: Distribution, dpo: Any, sft: Any,
+                   tokenizer: Any) -> list[Row]:
+    """Log-probabilities and KL of each prompt's first candidate, under DPO and SFT."""
+    drawn = read_jsonl(pool.file(study.path("responses", "pools")))
     limit = study.profile.sampling.max_prompt_tokens
-    prompts = [prompt_and_answer(row, tokenizer, limit) for row in pool]
+    prompts = [prompt_and_answer(row, tokenizer, limit) for row in drawn]
     rows: list[Row] = [{} for _ in prompts]
-    for places, batch in _packed(study, prompts, "DPO's answers under DPO and SFT"):
-        found = [values.tolist() for values in answer_divergence(dpo, sft, batch)]
-        for place, logp, reference, kl in zip(places, *found, strict=True):
-            rows[place] = {"tokens": len(prompts[place].answers[0]), "logp": logp,
-                           "reference_logp": reference, "kl": kl,
-                           "sampled": _sampled_ids(pool[place]) is not None}
+    for places, batch in _packed(study, prompts, f"{pool.name} under DPO and SFT"):
+        found = answer_divergence(dpo, sft, batch, distribution)
+        for place, values in zip(places, torch.stack(found, 1).tolist(), strict=True):
+            rows[place] = {"tokens": len(prompts[place].answers[0]),
+                           "sampled": _sampled_ids(drawn[place]) is not None,
+                           **dict(zip(found._fields, values, strict=True))}
     return rows
 
 

@@ -7,13 +7,12 @@ Stage `selection` reads the pools and writes selection.json for notebook 04 and 
 from pathlib import Path
 
 from lib.analysis.best_of_n.curves import cost_rows, gain_rows, win_rate_rows
-from lib.analysis.best_of_n.selection_effects import selection_effects
+from lib.analysis.best_of_n.selection_effects import best_over_random_rows
 from lib.analysis.best_of_n.selection_rules import rule_rows
-from lib.analysis.comparisons.scoreboard import scoreboard
-from lib.inference.rewards import ROLES
+from lib.inference.rewards import OWN_READER, ROLES
 from lib.runtime.files import Row, read_json, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash
-from lib.study.policies import load_pools, reranked_pools, systems_of
+from lib.study.policies import load_pools, reranked_pools
 from lib.study.run import Study, run_stage
 from lib.study.stages.deep_pools import deep_curves, load_deep_pools, sample_deep_pools
 
@@ -22,7 +21,7 @@ def measure_selection(study: Study) -> Row:
     """Compute Best-of-N's numbers, unless they are finished, by their names in results.json.
 
     {"best_of_n_curves", "best_of_n_gains", "best_of_n_rules", "best_of_n_costs", "best_of_n_deep",
-    "selection_effects"}: lists of rows; "best_of_n_deep" has lists by kind, from the deep pools.
+    "best_over_random"}: lists of rows; "best_of_n_deep" has lists by kind, from the deep pools.
     """
     sample_deep_pools(study)
     sampling = study.profile.sampling
@@ -46,5 +45,4 @@ def _measure(study: Study, folder: Path) -> None:
         "best_of_n_costs": cost_rows(pools, opponents,
                                      read_json(study.path("responses", "costs.json"))),
         "best_of_n_deep": deep_curves(load_deep_pools(study)),
-        "selection_effects": selection_effects(scoreboard(systems_of(study, everything), ROLES),
-                                               pools, "selector", seed=study.profile.seed)})
+        "best_over_random": best_over_random_rows(pools, (*ROLES, OWN_READER))})

@@ -7,15 +7,22 @@ import numpy as np
 import pytest
 
 from lib.analysis.best_of_n.curves import (
+    best_over_random,
     cost_rows,
     curves_by_judge,
     gain_rows,
     win_curves,
     win_rate_rows,
 )
+from lib.analysis.best_of_n.selection_effects import best_over_random_rows
 from lib.analysis.best_of_n.selection_rules import pool_rule_rows
-from lib.analysis.figures.selection import gains_figure, surface_figure
+from lib.analysis.figures.selection import (
+    best_over_random_figure,
+    gains_figure,
+    surface_figure,
+)
 from lib.analysis.tables.findings import best_of_n_findings
+from lib.analysis.tables.selection import best_over_random_table
 from lib.inference.best_of_n import kl_bound
 from lib.runtime.files import Row
 
@@ -50,17 +57,64 @@ def test_equal_policies_by_the_selectors_own_eye_win_n_of_n_plus_one() -> None:
     assert win_curves(rows, rows, "selector").mean(0) == pytest.approx([1 / 2, 2 / 3, 3 / 4])
 
 
-def test_a_rate_that_counting_alone_gives_has_no_interval() -> None:
-    rows = [{**row, "candidates": [{**c, "rewards": {"selector": a, "judge": b}} for c, a, b in zip(
-        row["candidates"], *np.random.default_rng(place).normal(size=(2, 4)), strict=True)]}
-        for place, row in enumerate(pool(1))]
-    found = win_rate_rows({("sft", 0.6): rows}, rows, ["selector", "judge"])
-    curves = curves_by_judge(found, "sft")
-    width = {(judge, row["n"]): row["ci_high"] - row["ci_low"]
-             for judge, found in curves.items() for row in found}
-    assert [width["selector", n] for n in (1, 2, 3)] == pytest.approx([0, 0, 0])
-    assert width["judge", 1] == pytest.approx(0)
-    assert width["judge", 3] > 0.01
+def distinct(rows: list[Row]) -> list[Row]:
+    """The same pool with scores that are all different, judge and selector unrelated."""
+    random = np.random.default_rng(0)
+    return [{**row, "candidates": [
+        {**c, "rewards": dict(zip(ROLES, random.normal(size=2), strict=True))}
+        for c in row["candidates"]]} for row in rows]
+
+
+def test_what_counting_alone_gives_has_no_interval() -> None:
+    rows = distinct(pool(1))
+    curves = curves_by_judge(win_rate_rows({("sft", 0.6): rows}, rows, ROLES), "sft")
+    assert [(row["value"], row["ci_low"]) for row in curves["selector"]] == [
+        (pytest.approx(n / (n + 1)), None) for n in (1, 2, 3)]
+    assert curves["judge"][0]["ci_low"] is None
+    assert curves["judge"][2]["ci_high"] - curves["judge"][2]["ci_low"] > 0.01
+    assert gain_rows({("sft", 0.6): rows}, ROLES)[0]["ci_low"] is None
+    assert "in .75 of prompts by the selector" in best_of_n_findings(
+        [row for judge in ROLES for row in curves[judge]])
+    found = {row["rule"]: row for row in pool_rule_rows(rows, rows, "selector")}
+    for name, rate in (("one at random", 0.5), ("best of n", 0.75)):
+        assert found[name]["value"] == pytest.approx(rate)
+        assert (found[name]["ci_low"], found[name]["lead_high"]) == (None, None)
+    assert found["soft best of n, lam = 2"]["ci_low"] is not None
+
+
+def test_a_sample_that_happens_to_agree_keeps_its_doubt() -> None:
+    rows = [{**row, "candidates": [{**c, "rewards": c["rewards"] | {
+        "judge": c["rewards"]["selector"]}} for c in row["candidates"]]}
+        for row in distinct(pool(1))]
+    judged = win_rate_rows({("sft", 0.6): rows}, rows, ["judge"])[2]
+    assert judged["value"] == pytest.approx(0.75)  # each prompt, but not by construction
+    assert judged["ci_low"] < 0.65
+
+
+def test_the_best_over_a_random_one_of_the_same_counts_duplicates_and_draws_nothing() -> None:
+    def row(*candidates: tuple[str, float]) -> Row:
+        return {"candidates": [{"text": text, "rewards": {"selector": score, "judge": -score}}
+                               for text, score in candidates]}
+    rows = [row(("a", 4), ("b", 3), ("c", 2), ("d", 1)),
+            row(("a", 4), ("a", 4), ("a", 4), ("b", 1))]
+    assert best_over_random(rows, "selector").tolist() == [1 - 1 / 8, 1 - 3 / 8]
+    assert best_over_random(rows, "judge").tolist() == [1 / 8, 3 / 8]
+    chosen, judged = best_over_random_rows({("sft", 0.6): rows}, [*ROLES, "reader"])
+    assert (chosen["system"], chosen["value"], chosen["ci_low"]) == ("sft+bon4@0.6", 0.75, None)
+    assert judged["correlation"] == pytest.approx(-1)
+    assert judged["ci_low"] <= judged["value"] == 0.25 <= judged["ci_high"]
+    assert "by its own selector" in best_over_random_figure([chosen, judged]).layout.title.text
+    assert "| `sft+bon4@0.6` | selector | 2 | .75 |" in best_over_random_table([chosen])
+
+
+def test_the_best_over_a_random_one_is_the_mean_over_all_random_picks() -> None:
+    rows = pool(13)
+    values = best_over_random(rows, "judge")
+    for row, value in zip(rows, values, strict=True):
+        scores = [(c["rewards"]["selector"], c["rewards"]["judge"]) for c in row["candidates"]]
+        best = [judge for selector, judge in scores if selector == max(scores)[0]]
+        wins = [(np.sign(one - other) + 1) / 2 for one in best for _, other in scores]
+        assert value == pytest.approx(np.mean(wins))
 
 
 def test_a_curve_is_the_mean_over_all_subsets_whatever_the_order_of_tied_candidates() -> None:

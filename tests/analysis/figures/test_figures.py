@@ -70,6 +70,18 @@ def test_the_accuracy_in_the_figure_is_the_one_in_the_text_with_an_interval_of_p
     assert ".70 [.34, .91]" in dpo_findings(metrics(), accuracy)
 
 
+def test_figures_claim_of_another_loss_only_what_holds_for_it() -> None:
+    """IPO's loss starts at 25, SimPO's rewards are no log-ratios and order pairs at step 0."""
+    rows = [row | {"loss": row["loss"] + 24, "rewards/accuracies": 0.6} if "loss" in row else row
+            for row in metrics()]
+    assert "ln 2" not in figures.dpo_loss_figure(rows).to_json()
+    assert "ln 2" in figures.dpo_loss_figure(metrics()).to_json()
+    assert "step 0" not in figures.accuracy_figure(rows).to_json()
+    assert "without a reference" in figures.rewards_figure(rows, "simpo").to_json()
+    assert "beta times the log-ratio" in figures.rewards_figure(rows, "odpo").to_json()
+    assert "it starts at 24.693" in dpo_findings(rows)
+
+
 def test_an_accuracy_without_the_rewards_of_its_pairs_has_no_interval() -> None:
     figure = figures.accuracy_figure(metrics())
     assert "ends at 0.70, without an interval" in title(figure)
@@ -168,21 +180,21 @@ def test_the_temperature_curve_names_the_best_and_whether_it_is_clear() -> None:
     assert "No comparison" in title(figures.temperature_figure([]))
 
 
-def test_the_best_of_n_figure_has_the_line_that_selection_alone_draws() -> None:
+def test_the_best_of_n_figure_has_the_line_of_any_selector_by_its_own_scores() -> None:
     curves = {"selector": [{"n": n, "value": n / (n + 1)} | ENDS for n in (1, 2, 4)],
               "judge": [{"n": n, "value": 0.5} | ENDS for n in (1, 2, 4)]}
     figure = figures.best_of_n_figure(curves)
     assert list(figure.data[-1].y) == pytest.approx([0.5, 2 / 3, 0.8])
-    assert ("80% by the selector itself and 50% by the judge; selection alone gives 80%"
-            in title(figure))
+    assert ("80% by the selector itself and 50% by the judge; any selector gives its own picks "
+            "among equals 80%" in title(figure))
 
 
-def test_a_picker_of_noise_is_drawn_beside_what_selection_alone_gives() -> None:
+def test_a_picker_of_noise_is_drawn_beside_what_it_says_of_itself() -> None:
     wins = [{"n": n, "value": 0.5} | ENDS for n in (1, 2, 4)]
     figure = figures.best_of_n_figure({"picker of noise": wins})
     assert [trace.name for trace in figure.data] == ["picker of noise",
-                                                     "n / (n + 1): selection alone"]
-    assert "wins 50% by the picker of noise; selection alone gives 80%" in title(figure)
+                                                     "n / (n + 1): any selector, of itself"]
+    assert "wins 50% by the picker of noise; any selector gives its own picks" in title(figure)
 
 
 def test_text_figures_name_the_most_repetitive() -> None:

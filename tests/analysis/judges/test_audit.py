@@ -56,7 +56,8 @@ def test_the_readers_win_rates_are_those_published_with_the_sample(
 
 def test_a_judge_that_is_the_reader_is_always_right() -> None:
     for row in judge_quality(AUDIT, "twin", READER_SCORES):
-        assert (row["accuracy"], row["kappa"]) == (1, 1)
+        assert row["accuracy"] == 1
+        assert not {"kappa", "ac1"} & set(row)  # of forced marginals: 2 accuracy - 1, no more
     order = system_order(AUDIT, "twin", READER_SCORES)
     assert order["kendall_tau"] == pytest.approx(1)
     assert order["turned"] == order["turned_surely"] == []
@@ -89,7 +90,6 @@ def test_a_judge_of_pure_noise_is_right_half_of_the_time() -> None:
     scores = [[float(random.normal()) for _ in row] for row in READER_SCORES]
     [row, *_] = judge_quality(AUDIT, "coin", scores)
     assert row["ci_low"] < 0.5 < row["ci_high"]
-    assert row["kappa"] == pytest.approx(0, abs=0.1)
 
 
 def test_a_noisy_judge_is_more_often_right_where_the_gap_is_wide() -> None:

@@ -1,6 +1,7 @@
 """Judges' errors on the audit, McNemar over a family, corrected rates, and the tables of all."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -113,23 +114,6 @@ def test_tables_name_every_system_judge_and_n() -> None:
     assert "One seed was run" in tables.seeds_table([])
 
 
-@pytest.mark.parametrize(("predicted", "reading"), [
-    (0.8, "selection can explain it"), (0.6, "above selection"), (0.95, "below selection"),
-    (None, "scores do not vary")])
-def test_best_of_n_is_read_against_selection_alone(predicted: float | None, reading: str) -> None:
-    row = {"system": "dpo+bon4@0.6", "opponent": "sft", "judge": "judge", "single": 0.6,
-           "correlation": 0.5, "predicted": predicted, "observed": 0.8, "ci_low": 0.7,
-           "ci_high": 0.9, "n": 64}
-    assert reading in tables.selection_table([row])
-
-
-def test_the_error_of_the_prediction_counts_too() -> None:
-    row = {"system": "dpo+bon4@0.6", "opponent": "sft", "judge": "judge", "single": 0.6,
-           "correlation": 0.5, "predicted": 0.6, "observed": 0.8, "ci_low": 0.7, "ci_high": 0.9,
-           "n": 64, "null": 0.8, "excess": 0.2, "excess_low": -0.02, "excess_high": 0.4}
-    assert "| .20 [-.02, .40] | selection can explain it |" in tables.selection_table([row])
-
-
 @pytest.mark.parametrize(("low", "high", "reading"), [
     (-0.1, 0.2, "undecided"), (0.1, 0.2, "complementary"), (-0.2, -0.1, "they overlap")])
 def test_an_interaction_is_called_by_its_interval(low: float, high: float, reading: str) -> None:
@@ -151,13 +135,23 @@ def test_figures_say_who_is_first_and_whether_clearly() -> None:
     assert "of 3 comparisons by the judge" in matrix.layout.title.text
 
 
-def test_calibration_and_selection_figures_state_their_finding() -> None:
-    figure = figures.calibration_figure([judge_calibration(AUDIT, "noisy", noisy(1.0))])
-    assert "The noisy is right in" in figure.layout.title.text
-    row = {"system": "x+bon4@1", "opponent": "sft", "judge": "judge", "predicted": 0.8,
-           "observed": 0.8, "ci_low": 0.7, "ci_high": 0.9, "n": 9}
-    assert "can explain 1 of 2" in figures.selection_figure(
-        [row, row | {"predicted": 0.1}, row | {"predicted": None}]).layout.title.text
+def test_a_judge_is_called_over_confident_only_if_its_interval_says_so() -> None:
+    title = figures.calibration_figure(
+        [judge_calibration(AUDIT, "noisy", noisy(1.0))]).layout.title.text.replace("<br>", " ")
+    assert title.startswith("The noisy is right in")
+    row = {"judge": "judge", "n": 9, "accuracy": 0.6, "temperature": 1.4, "bins": []}
+
+    def said(low: float, high: float) -> str:
+        ends = {"temperature_low": low, "temperature_high": high}
+        return figures.calibration_figure([row | ends]).layout.title.text.replace("<br>", " ")
+    assert "and over-confident (best temperature 1.40 [1.10, 2.00])" in said(1.1, 2.0)
+    assert "and not shown to be over- or under-confident" in said(0.8, 2.0)
+    assert "and under-confident" in said(0.5, 0.9)
+
+
+def test_a_calibration_error_stands_beside_that_of_a_perfect_model() -> None:
+    table = tables.calibration_table([judge_calibration(AUDIT, "noisy", noisy(1.0))])
+    assert re.search(r"\| \.\d{3} \| \.\d{3}, below \.\d{3} in 95 % \|", table)
 
 
 def test_text_and_retention_tables_show_a_dash_for_what_is_not_defined() -> None:

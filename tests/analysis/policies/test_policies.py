@@ -1,6 +1,7 @@
 """How far a policy moved and what it kept: divergence, displacement, retention."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,15 +12,16 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from lib.analysis import tables
 from lib.analysis.policies.displacement import displacement, reward_accuracy, reward_intervals
-from lib.analysis.policies.divergence import kl_divergence
+from lib.analysis.policies.divergence import kl_divergence, sampler_divergence
 from lib.analysis.policies.retention import choice_accuracy, retention
 from lib.analysis.statistics import wilson_interval
 from lib.analysis.tables.findings import accuracy_words, dpo_findings
+from lib.inference.engine.distributions import sampling_logps
 from lib.modeling.packed.attention import use_packed_attention
-from lib.modeling.packed.divergence import answer_divergence
+from lib.modeling.packed.divergence import _token_values, answer_divergence, whole_vocabulary
 from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.modeling.smoke import smoke_tokenizer
-from lib.study.publish.readme import choice_lines
+from lib.study.publish.readme import choice_lines, movement_lines
 from lib.study.stages.multiple_choice import continuation_prompts
 
 NATS = st.lists(st.floats(0.5, 200), min_size=2, max_size=30)
@@ -48,12 +50,88 @@ def test_the_divergence_of_packed_answers_is_that_of_each_alone() -> None:
         picked = torch.arange(len(answer)), torch.tensor(answer)
         expected = p[picked].sum(), q[picked].sum(), (p.exp() * (p - q)).sum()
         assert [float(values[place]) for values in found] == pytest.approx(
-            [float(value) for value in expected], abs=1e-4)
+            [*(float(value) for value in expected), 0], abs=1e-4)
+
+
+def top_two(logits: torch.Tensor) -> torch.Tensor:
+    """Logits as a sampler of the two likeliest tokens at temperature 0.5."""
+    return sampling_logps(logits, temperature=0.5, top_k=2, top_p=1.0)
+
+
+def test_samplers_are_compared_on_the_tokens_that_both_can_write() -> None:
+    """Where top-k parts them the KL is infinite: such tokens are counted and left out."""
+    policy, reference, prompt = tiny(0), tiny(3), [1, 2, 3]
+    with torch.no_grad():
+        logits = [model(torch.tensor([prompt])).logits[0, -1]
+                  for model in (tiny(0, packed=False), tiny(3, packed=False))]
+    tops = [set(values.topk(25).indices.tolist()) for values in logits]
+    shared = sorted(tops[0] & tops[1])
+    assert 1 < len(shared) < 25  # the case that we mean
+    p, q = ((values[shared] / 0.5).log_softmax(0) for values in logits)  # over what both can write
+    sampler = partial(sampling_logps, temperature=0.5, top_k=25, top_p=1.0)
+    for token in sorted(tops[0]):
+        found = answer_divergence(policy, reference,
+                                  collate([SharedPrompt(tuple(prompt), ((token,),))]), sampler)
+        own, other = (sampler(values[None])[0, token] for values in logits)
+        assert float(found.kl) == pytest.approx(float((p.exp() * (p - q)).sum()), abs=1e-5)
+        assert bool(found.outside) == (token not in shared)
+        assert [float(found.logp), float(found.reference_logp)] == pytest.approx(
+            [float(own), float(other)] if token in shared else [0, 0], abs=1e-4)
+
+
+def test_a_tail_that_no_sampler_reaches_is_in_the_policies_kl_and_not_in_the_samplers() -> None:
+    """The case in which the whole vocabulary's KL would seem to exceed what sampling shows."""
+    head, tail = torch.tensor([2.0, 1.9]), torch.full((48,), -1.0)
+    policy, reference = torch.cat((head, tail))[None], torch.cat((head, tail - 4))[None]
+    none = torch.tensor([0])
+    whole = _token_values(*map(whole_vocabulary, (policy, reference)), none)
+    sampled = _token_values(*map(top_two, (policy, reference)), none)
+    assert float(whole.kl) > 0.5
+    assert float(sampled.kl) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_share_of_answers_outside_has_its_interval_and_the_samplers_kl_no_k3() -> None:
+    found = sampler_divergence([-1.0] * 10, [-1.5] * 10, [0.4] * 10, [0] * 8 + [1, 3], 100)
+    assert (found["kl"], found["k1"], found["outside"]) == pytest.approx((0.4, 0.5, 0.2))
+    assert (found["outside_low"], found["outside_high"]) == pytest.approx(wilson_interval(2, 10))
+    assert "k3" not in found
+    json.dumps(found, allow_nan=False)
+
+
+def movement() -> dict:
+    shown = {"ci_low": 0.9, "ci_high": 1.15, "n": 64, "k1": 0.3, "k1_low": 0.0, "k1_high": 0.7,
+             "top_k": 50, "mean_tokens": 66.0, "kl_per_token": 0.01}
+    return {"kl": shown | {"kl": 1.03, "temperature": 1.0},
+            "sampler_kl": shown | {"kl": 0.34, "ci_low": 0.1, "ci_high": 0.6, "temperature": 0.6,
+                                   "outside": 0.2, "outside_low": 0.1, "outside_high": 0.3,
+                                   "best_of_n": 4, "best_of_n_bound": 0.64},
+            "retention": [{"policy": "base", "n": 64, "loss": 2.9, "ci_low": 2.8,
+                           "ci_high": 3.0, "change": None}]}
+
+
+def test_best_of_ns_bound_stands_beside_the_samplers_kl_and_never_beside_the_policies() -> None:
+    policies, samplers = tables.divergence_table(movement()).splitlines()[2:]
+    assert "whole vocabulary, T = 1 | 64" in policies
+    assert ".64" not in policies
+    assert "T = 0.6, top-k 50" in samplers
+    assert samplers.endswith(".20 [.10, .30] | .64 (n = 4) |")
+    whole, sampler, _ = movement_lines(movement())
+    assert "1.03" in whole
+    assert "Best-of" not in whole
+    assert ".34 [.10, .60]" in sampler
+    assert sampler.endswith("Best-of-4 adds at most .64.")
+
+
+def test_a_run_without_a_samplers_kl_states_no_bound() -> None:
+    without = movement() | {"sampler_kl": None}
+    assert ".64" not in tables.divergence_table(without)
+    assert not any("Best-of" in line for line in movement_lines(without))
 
 
 def test_a_policy_does_not_diverge_from_itself() -> None:
     model = tiny(0)
-    logp, again, kl = answer_divergence(model, model, collate([SharedPrompt((1, 2), ((3, 4, 5),))]))
+    logp, again, kl, _ = answer_divergence(model, model,
+                                           collate([SharedPrompt((1, 2), ((3, 4, 5),))]))
     assert torch.equal(logp, again)
     assert float(kl) == pytest.approx(0, abs=1e-6)
 
@@ -80,6 +158,16 @@ def test_displacement_takes_the_first_and_last_validation_in_order_of_steps() ->
     assert "| chosen | 9 | -10.00 | -18.00 | -8.00 [-9.96, -6.04] |" in \
         tables.displacement_table([chosen, rejected])
     assert displacement(rows[:1], rewards, 0.1) == []
+
+
+def test_displacement_takes_gains_where_the_losss_rewards_are_none() -> None:
+    """SimPO's reward is a mean log-probability: divided by beta it is no change."""
+    rows = [{"split": "validation", "step": step, "n": 3, "logps/chosen": -10.0 - step,
+             "logps/rejected": -10.0 - step} for step in (0, 2)]
+    rewards = [{"prompt": prompt, "chosen": -3.0, "rejected": -4.0, "chosen_gain": -2 + noise,
+                "rejected_gain": -2 - noise} for prompt, noise in enumerate((-0.1, 0, 0.1))]
+    chosen, _ = displacement(rows, rewards, beta=2.0)
+    assert -2.5 < chosen["change_low"] < chosen["change"] < chosen["change_high"] < -1.5
 
 
 def test_rewards_of_validation_pairs_have_intervals_that_count_prompts() -> None:

@@ -106,6 +106,13 @@ def test_one_cluster_or_one_answer_for_all_still_leaves_doubt() -> None:
     assert clustered_share_interval([1.0 + 2e-16, 1.0]) == clustered_share_interval([1.0, 1.0])
 
 
+def test_a_spread_of_rounding_errors_is_no_spread() -> None:
+    thirds = np.full(64, 2 / 3)
+    thirds[::2] += 1e-16
+    assert clustered_share_interval(thirds) == pytest.approx(
+        clustered_share_interval(np.full(64, 2 / 3)))
+
+
 def test_what_is_no_share_and_no_value_are_refused() -> None:
     with pytest.raises(ValueError, match="use clustered_mean_interval for values outside 0 to 1"):
         clustered_share_interval([0.5, 1.5])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
-from scipy.stats import t
+from scipy.stats import norm, t
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
@@ -20,9 +20,14 @@ from lib.analysis.statistics import (
 from lib.analysis.statistics.agreement import agreement, cohen_kappa
 from lib.analysis.statistics.bootstrap import CHUNK_CELLS, bootstrap_means, resample_counts
 from lib.analysis.statistics.bradley_terry import bradley_terry, fit_ratings
-from lib.analysis.statistics.calibration import calibration
+from lib.analysis.statistics.calibration import (
+    calibration,
+    perfect_error,
+    temperature_interval,
+)
 from lib.analysis.statistics.length_control import length_controlled_win_rate
-from lib.analysis.statistics.selection_null import selection_win_rate
+from lib.analysis.statistics.outcomes import Floats
+from lib.analysis.statistics.selection_law import selection_win_rate
 from lib.analysis.statistics.significance import holm, sign_test
 
 SCORES = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=1, max_size=60)
@@ -215,8 +220,39 @@ def test_calibration_error_is_small_for_rewards_that_mean_what_they_say() -> Non
     assert calibration(2 * gaps)["temperature"] == pytest.approx(2, rel=0.05)
 
 
+def clustered_gaps(random: np.random.Generator, temperature: float) -> tuple[Floats, Floats]:
+    """Gaps of 120 prompts with seven correlated pairs each, right as sigmoid(gap / temperature)."""
+    prompts = np.repeat(np.arange(120), 7)
+    shared = random.normal(size=120)[prompts]
+    chance = norm.cdf(np.sqrt(0.8) * shared + np.sqrt(0.2) * random.normal(size=len(prompts)))
+    size = random.exponential(1.0, len(prompts))
+    return np.where(chance < expit(size / temperature), size, -size), prompts
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])
+def test_the_interval_of_the_temperature_covers_the_truth(temperature: float) -> None:
+    random, held = np.random.default_rng(0), []
+    for _ in range(400):
+        low, high = temperature_interval(*clustered_gaps(random, temperature))
+        held.append(low <= temperature <= high)
+    assert 0.925 <= np.mean(held) <= 0.975
+
+
+def test_a_perfect_models_calibration_error_is_what_it_has_by_chance() -> None:
+    random = np.random.default_rng(0)
+    samples = [clustered_gaps(random, 1.0) for _ in range(200)]
+    seen = [expected_calibration_error(gaps) for gaps, _ in samples]
+    floors = [perfect_error(gaps, prompts, resamples=200) for gaps, prompts in samples[:20]]
+    means, tops = zip(*floors, strict=True)
+    assert np.mean(means) == pytest.approx(np.mean(seen), abs=0.004)
+    assert np.mean(tops) == pytest.approx(np.percentile(seen, 95), abs=0.012)
+    alone = np.mean([perfect_error(gaps, resamples=200)[0] for gaps, _ in samples[:20]])
+    assert alone < np.mean(means) - 0.006  # pairs of one prompt are correlated
+
+
 def test_a_temperature_without_an_optimum_lies_on_the_border() -> None:
     assert calibration([1.0, 2.0])["temperature"] == 0.01  # all right: never sure enough
+    assert temperature_interval([1.0, 2.0]) == (0.01, 1000)  # and nothing is known
     assert calibration([-1.0, -2.0])["temperature"] == 1000  # all wrong: never unsure enough
 
 

@@ -24,7 +24,7 @@ from lib.analysis.statistics.bootstrap import bootstrap_means
 from lib.analysis.statistics.bradley_terry import ELO_PER_NAT, expected_wins
 from lib.analysis.statistics.calibration import calibration
 from lib.analysis.statistics.outcomes import compare_scores
-from lib.analysis.statistics.selection_null import selection_win_rate
+from lib.analysis.statistics.selection_law import selection_win_rate
 from lib.analysis.statistics.significance import sign_test
 
 VECTORS = json.loads((ROOT / "tests" / "methods_vectors.json").read_text())

@@ -49,7 +49,7 @@ def test_findings_and_tables_write_no_zero_before_the_point_and_no_percent() -> 
     said = [findings.sft_findings(METRICS),
             findings.dpo_findings(METRICS, accuracy), findings.analysis_findings(RATES),
             findings.best_of_n_findings(curves, costs),
-            findings.confound(RATES, [], "dpo+bon4@0.6", "sft+bon4@1"),
+            findings.confound(RATES, "dpo+bon4@0.6", "sft+bon4@1"),
             tables.kept_rows_table(REPORT), tables.overlap_table(REPORT["overlap"])]
     for text in said:
         words = re.sub(r"`[^`]*`", "", text)  # a name holds its temperature as it is
@@ -58,7 +58,7 @@ def test_findings_and_tables_write_no_zero_before_the_point_and_no_percent() -> 
 
 @pytest.mark.parametrize("text", [
     markdown_table(RATES, {"a": "a", "x@y": "b"}), findings.analysis_findings(RATES),
-    findings.confound(RATES, [], "dpo+bon4@0.6", "sft+bon4@1"),
+    findings.confound(RATES, "dpo+bon4@0.6", "sft+bon4@1"),
     tables.systems_table(["sft", "sft+random4@0.25", "dpo+bon4@1e-05"]),
     tables.sources_table([row | {"source": "a@b.c"} for row in RATES], "dpo+bon4@0.6",
                          "sft+bon4@1")])

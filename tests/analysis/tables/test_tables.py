@@ -2,26 +2,18 @@
 
 import json
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from lib.analysis import tables
-from lib.analysis.best_of_n.selection_effects import complementarity, selection_effects
+from lib.analysis.best_of_n.selection_effects import complementarity
 from lib.analysis.comparisons.paper import INCONSISTENCIES, TABLE_1, claims, paper_row, paper_rows
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import round_robin
 from lib.analysis.exports import formats
 from lib.analysis.exports.model_card import model_card
 from lib.analysis.policies.divergence import kl_divergence
-from lib.analysis.statistics.selection_null import (
-    correlation_of,
-    same_pool_win_rate,
-    same_pool_win_rates,
-    within_prompt_products,
-)
 from lib.analysis.tables import formatting
-from tests.analysis.analysis_rows import compare, response, system
+from tests.analysis.analysis_rows import compare, system
 
 
 def test_an_undecided_comparison_says_so_and_what_would_settle_it() -> None:
@@ -164,98 +156,6 @@ def test_kl_estimates_agree_with_the_vector_and_vanish_for_equal_policies() -> N
     assert found["k3"] == pytest.approx((0.018730753078 + 0.1487212707) / 2, abs=1e-9)
     same = kl_divergence([-3.0, -4.0], [-3.0, -4.0], [0.0, 0.0])
     assert (same["kl"], same["k1"], same["k3"]) == (0, 0, 0)
-
-
-def pooled(seed: int = 0, prompts: int = 300, correlation: float = 0.5) -> dict[str, list[dict]]:
-    """One policy whose candidates are noise: first, random and best of the same four."""
-    random = np.random.default_rng(seed)
-    systems: dict[str, list[dict]] = {"sft": [], "sft+random4@0.6": [], "sft+bon4@0.6": []}
-    rivals = []
-    for number in range(prompts):
-        selector = random.normal(size=4)
-        judge = correlation * selector + np.sqrt(1 - correlation**2) * random.normal(size=4)
-        candidates = [{"text": f"{number} {k}", "tokens": 2,
-                       "rewards": {"selector": float(selector[k]), "judge": float(judge[k])}}
-                      for k in range(4)]
-        row = response(number, "", 0.0) | {"candidates": candidates}
-        systems["sft"].append(row | {"candidates": candidates[:1], "chosen": 0})
-        systems["sft+random4@0.6"].append(row | {"chosen": int(random.integers(4))})
-        systems["sft+bon4@0.6"].append(row | {"chosen": int(selector.argmax())})
-        noise = {name: float(random.normal()) for name in ("selector", "judge")}
-        rivals.append(row | {"candidates": [{"text": f"rival {number}", "rewards": noise}],
-                             "chosen": 0})
-    return systems | {"base": rivals}
-
-
-def effects(systems: dict[str, list[dict]], judges: list[str], **options: tuple) -> list[dict]:
-    return selection_effects(scoreboard(systems, judges), {("sft", 0.6): systems["sft+bon4@0.6"]},
-                             "selector", **options)
-
-
-def test_selection_alone_explains_the_gain_of_a_policy_of_noise() -> None:
-    rows = effects(pooled(), ["selector", "judge"], opponents=("base",))
-    assert {(row["opponent"], row["judge"]) for row in rows} == {
-        ("sft+random4@0.6", "selector"), ("base", "selector"),
-        ("sft+random4@0.6", "judge"), ("base", "judge")}
-    for row in rows:
-        assert row["ci_low"] - 0.02 < row["predicted"] < row["ci_high"] + 0.02
-    by_key = {(row["opponent"], row["judge"]): row for row in rows}
-    assert by_key["sft+random4@0.6", "selector"]["predicted"] == 0.875
-    assert by_key["base", "judge"]["correlation"] == pytest.approx(0.5, abs=0.08)
-    assert by_key["base", "judge"]["null"] == 0.8  # n / (n + 1)
-    assert by_key["sft+random4@0.6", "judge"]["null"] == 0.875
-    assert "| .80 |" in tables.selection_table([by_key["base", "judge"]])
-    for row in rows:
-        assert row["excess"] == pytest.approx(row["observed"] - row["predicted"])
-        assert row["excess_low"] < 0 < row["excess_high"]
-    json.dumps(rows, allow_nan=False)
-
-
-def test_better_answers_lie_above_what_selection_explains_even_where_all_are_won() -> None:
-    systems = pooled(correlation=0.0)
-    for row in systems["sft+bon4@0.6"]:  # the judge likes what was picked, and not for its score
-        row["candidates"] = [dict(candidate) for candidate in row["candidates"]]
-        picked = row["candidates"][row["chosen"]]
-        picked["rewards"] = picked["rewards"] | {"judge": 99.0}
-    [row] = [row for row in effects(systems, ["judge"], opponents=("base",))
-             if row["opponent"] == "base"]
-    assert row["observed"] == 1
-    assert 0 < row["excess_low"] < row["excess"] < row["excess_high"]
-
-
-def test_a_judge_that_says_the_same_of_all_candidates_has_no_prediction() -> None:
-    systems = pooled(prompts=20)
-    for rows in systems.values():
-        for row in rows:
-            row["candidates"] = [candidate | {"rewards": candidate["rewards"] | {"judge": 1.0}}
-                                 for candidate in row["candidates"]]
-    for row in effects(systems, ["judge"]):
-        assert (row["predicted"], row["excess"], row["observed"]) == (None, None, 0.5)
-
-
-def test_the_best_of_a_pool_over_one_of_the_pool_follows_simulation() -> None:
-    random = np.random.default_rng(0)
-    selector = random.normal(size=(100_000, 4))
-    judge = 0.6 * selector + 0.8 * random.normal(size=selector.shape)
-    rows = np.arange(len(selector))
-    best, other = judge[rows, selector.argmax(1)], judge[rows, random.integers(4, size=len(rows))]
-    simulated = np.mean((np.sign(best - other) + 1) / 2)
-    assert same_pool_win_rate(4, 0.6) == pytest.approx(simulated, abs=0.005)
-    assert same_pool_win_rate(4, 0.0) == pytest.approx(0.5)
-    assert same_pool_win_rate(4) == 0.875
-    assert same_pool_win_rate(4, -1) == 0.125
-    correlations = np.array([-0.9, 0.05, 0.6, 0.97])
-    assert same_pool_win_rates(4, correlations) == pytest.approx(
-        [same_pool_win_rate(4, one) for one in correlations], abs=1e-3)
-
-
-def test_correlation_within_prompts_ignores_how_hard_a_prompt_is() -> None:
-    hard = np.array([[0.0], [100.0]])
-    noise = np.array([[1.0, -1.0], [1.0, -1.0]])
-    products = within_prompt_products(hard + noise, hard - noise)
-    assert correlation_of(products).tolist() == pytest.approx([-1, -1])
-    assert np.isnan(correlation_of(within_prompt_products([[1.0, 1.0]], [[1.0, 2.0]]))).all()
-    assert np.isnan(within_prompt_products([[np.nan, np.nan]], [[1.0, 2.0]])).all()
 
 
 def test_complementarity_is_the_gain_together_minus_the_gain_apart() -> None:

@@ -1,14 +1,16 @@
 """How far DPO moved is measured on the very tokens that it sampled."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from lib.data.chat import encode_prompt
+from lib.inference.engine.distributions import sampling_logps
 from lib.inference.sampling import SamplingSettings, sample
 from lib.modeling.loading import load_model, load_tokenizer
-from lib.modeling.packed.divergence import answer_divergence
+from lib.modeling.packed.divergence import Divergence, answer_divergence
 from lib.modeling.packed.logps import response_logps
 from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.runtime.files import Row, write_jsonl
@@ -65,20 +67,37 @@ def test_the_kl_is_that_of_the_sampled_tokens(tokenizer: object, tmp_path: Path,
     study: Study = open_study("smoke", str(tmp_path))
     ids = letters(tokenizer, "the answer to it")
     rows = [candidate(tokenizer, ids), candidate(tokenizer, None, "the answer to it")]
-    pool = pool_nearest_temperature_1(study).file(study.path("responses", "pools"))
-    write_jsonl(pool, [{**row, "id": str(number)} for number, row in enumerate(rows)])
+    pools = study.path("responses", "pools")
+    for pool in pool_nearest_temperature_1(study), drift._main_pool(study):
+        write_jsonl(pool.file(pools), [{**row, "id": str(number)}
+                                       for number, row in enumerate(rows)])
     models = {"dpo": shifted(load_model("smoke")), "sft": load_model("smoke")}
     monkeypatch.setattr(drift, "load_policy", lambda _, name: (models[name], tokenizer))
-    sampled, again = drift._compare_answers(study)
+    compared = dict(drift._compare_answers(study, drift.DRAWN))
+    sampled, again = compared["answers"]
     prompt = encode_prompt(tokenizer, [{"role": "user", "content": PROMPT["prompt"]}])
     batch = collate([SharedPrompt(tuple(prompt), (tuple(ids),))], torch.device("cpu"))
-    logp, reference, kl = (float(value) for value in answer_divergence(models["dpo"],
-                                                                        models["sft"], batch))
+    logp, reference, kl, _ = map(float, answer_divergence(models["dpo"], models["sft"], batch))
     assert (sampled["sampled"], again["sampled"]) == (True, False)
     assert sampled["tokens"] == len(ids) != again["tokens"]
     assert [sampled[key] for key in ("logp", "reference_logp", "kl")] == pytest.approx(
         [logp, reference, kl], rel=1e-4)
     assert again["kl"] != pytest.approx(kl, rel=1e-2)
+    settings = study.profile.sampling
+    sampler = partial(sampling_logps, temperature=0.6, top_k=settings.top_k, top_p=settings.top_p)
+    assert [compared["sampler_answers"][0][key] for key in Divergence._fields] == pytest.approx(
+        [float(value) for value in answer_divergence(models["dpo"], models["sft"], batch, sampler)],
+        rel=1e-4)
+
+
+@pytest.mark.parametrize("setting", [{"temperature": 0}, {"repetition_penalty": 1.3}])
+def test_a_sampler_without_one_distribution_has_no_kl(
+        setting: dict, tokenizer: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {f"sampling.{name}": value for name, value in setting.items()}
+    study = open_study("smoke", str(tmp_path), settings)
+    monkeypatch.setattr(drift, "load_policy", lambda *_: (None, tokenizer))
+    assert dict(drift._compare_answers(study, ["sampler_answers"])) == {"sampler_answers": []}
+    assert drift._sampler_kl(study, []) is None
 
 
 def test_an_answers_log_probability_is_the_one_that_its_sampler_wrote(tokenizer: object) -> None:

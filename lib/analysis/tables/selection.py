@@ -1,0 +1,45 @@
+"""Tables of what Best-of-N buys: by its selector, by a judge, and by a reader.
+
+Rows of `results.json` in, Markdown out; the statistics are computed elsewhere.
+"""
+
+from collections.abc import Sequence
+
+from lib.analysis.tables.formatting import interval, interval_of, markdown_table, number_of
+from lib.runtime.files import Row
+
+NOT_MEASURED = "This run did not measure that."
+
+
+def best_over_random_table(rows: Sequence[Row]) -> str:
+    """Best-of-N over a random one of the same: look at how much less it wins by another judge.
+
+    By the selector it is arithmetic; by a judge it follows from their correlation.
+    """
+    return markdown_table(rows, {
+        "Best-of-N": "system", "judge": "judge", "prompts": "prompts",
+        "wins over a random one of the same [95 %]": interval_of("value"),
+        "correlation with the selector": number_of("correlation"),
+        "normal scores so correlated give": number_of("arithmetic")}, NOT_MEASURED)
+
+
+def forecast_table(rows: Sequence[Row]) -> str:
+    """What Best-of-N buys by a reader: look at whether the forecast excludes .50."""
+    return markdown_table(rows, {
+        "answers": "answers", "read by": "reader", "prompts": "prompts",
+        "pairs ordered like the selector [95 %]": interval_of("agreement", "agreement"),
+        "N": "n_candidates", "forecast: Best-of-N over one draw [95 %]": interval_of("value")},
+        NOT_MEASURED)
+
+
+def correlations_table(rows: Sequence[Row]) -> str:
+    """What each two judges share: look at how much is left without the reader's part.
+
+    Within a prompt; 0 is left of two judges whose errors have nothing in common.
+    """
+    return markdown_table(rows, {
+        "answers": "answers", "judges": lambda row: f"{row['judge_a']}, {row['judge_b']}",
+        "prompts": "prompts", "scored answers": "answers_scored",
+        "correlation [95 %]": interval_of("correlation"),
+        "without the reader's part [95 %]": lambda row: interval(
+            row, "partial", "partial_low", "partial_high")}, NOT_MEASURED)
