@@ -81,6 +81,13 @@ class Cells:
             return [{"role": "user", "content": self.text("prompt")}]
         return self.messages("prompt")
 
+    def flag(self, column: str) -> bool:
+        """An optional column of true and false; missing or null: false."""
+        value = self.row.get(column)
+        if not isinstance(value, bool | None):
+            raise self.error(column, f"is {_shown(value)}", "true, false or nothing")
+        return bool(value)
+
     def source(self) -> str:
         """Column `source`, otherwise the name of the file or data set."""
         return self.text("source") if self.row.get("source") else PurePath(self.name).name

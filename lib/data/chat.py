@@ -68,32 +68,47 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message
 
 
 def encode_response(tokenizer: PreTrainedTokenizerBase, prompt_messages: Sequence[Message],
-                    response_text: str) -> list[int]:
+                    response_text: str, cut_off: bool = False) -> list[int]:
     """Token ids of an answer with its end-of-turn token. Raises ChatError.
 
     `encode_prompt(prompt) + encode_response(prompt, answer)` are the ids of the conversation: both
-    are tokenised separately, as at generation, so that no merge crosses their border.
+    are tokenised separately, as at generation, so that no merge crosses their border. cut_off: the
+    answer ran into a token limit, so it has no end of turn (an empty one keeps it as its only
+    token).
     """
     answered = [*prompt_messages, {"role": "assistant", "content": response_text}]
     *_, (text, _) = _segments(tokenizer, answered, open_ended=False)
-    return _encode(tokenizer, text)
+    ids = _encode(tokenizer, text)
+    return ids[:-1] if cut_off and len(ids) > 1 else ids
 
 
-def encode_whole(tokenizer: PreTrainedTokenizerBase,
-                 messages: Sequence[Message]) -> list[int] | str:
+def encode_whole(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
+                 cut_off: bool = False) -> list[int] | str:
     """Token ids of a whole conversation for reward models, or the reason that it has none.
 
-    They are the template's text with one beginning-of-text token. A control token in a message
-    could end the turn and praise the answer; such a conversation has no ids.
+    They are the template's text with one beginning-of-text token; of a cut-off answer, the text up
+    to its last word. A control token in a message could end the turn and praise the answer; such a
+    conversation has no ids.
     """
     special = _special_tokens(tokenizer, len(tokenizer))
     found = [match[0] for message in messages for match in special.finditer(message["content"])]
     if found:
         return f"the text holds the control token {found[0]}"
     text = _render(tokenizer, list(messages), add_generation_prompt=False)
+    if cut_off:
+        text = text[:_end_of_answer(tokenizer, messages, text)]
     if tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]:
         text = text.removeprefix(tokenizer.bos_token)  # the tokenizer adds one itself
     return tokenizer(text).input_ids
+
+
+def _end_of_answer(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
+                   text: str) -> int:
+    """Where the last message's content ends in the rendered text; its end if it is not there."""
+    prompt = _render(tokenizer, list(messages[:-1]), add_generation_prompt=True)
+    answer = messages[-1]["content"].strip()  # some templates strip it too
+    begin = text.find(answer, len(prompt))
+    return begin + len(answer) if answer and begin >= 0 else len(text)
 
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -44,7 +44,7 @@ class Report:
     prompts: int  # different prompts among the kept rows
     dropped: dict[str, tuple[str, ...]]  # reason -> ids, in the order of the rows
     truncated: int  # kept rows longer than the limit
-    lost_end: int  # kept rows with an answer that lost its end-of-turn token
+    lost_end: int  # kept rows with an answer without its end-of-turn token
     near_duplicates: int  # pairs of kept prompts that are near duplicates
     sources: dict[str, int]  # kept rows of each source
     lengths: dict[str, tuple[int, ...]] = field(repr=False)
@@ -149,7 +149,8 @@ def _check_pair(row: PreferenceRow, tokenizer: PreTrainedTokenizerBase,
         reason = "identical_after_truncation"
     cut = max(len(chosen), len(rejected)) > room
     lengths = {"prompt": len(prompt), "chosen": len(chosen), "rejected": len(rejected)}
-    return _RowCheck(reason, truncated=cut, lost_end=cut, lengths=lengths, ids=ids)
+    lost_end = cut or row.get("cut_off_chosen", False) or row.get("cut_off_rejected", False)
+    return _RowCheck(reason, truncated=cut, lost_end=lost_end, lengths=lengths, ids=ids)
 
 
 def _unusable_messages(messages: Sequence[Message], needs_answer: bool) -> str | None:

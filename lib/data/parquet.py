@@ -27,6 +27,8 @@ SCHEMAS = (
                ("kwargs", pa.list_(pa.string()))]),
 )
 TOKENS = ("input_ids", "response_mask", "prompt_ids", "chosen_ids", "rejected_ids")
+OPTIONAL = {"cut_off_chosen": pa.bool_(), "cut_off_rejected": pa.bool_(),
+            **dict.fromkeys(TOKENS, pa.list_(pa.int32()))}
 
 
 def write_parquet(rows: Sequence[Row], path: Path | str, like: Sequence[Row] = ()) -> None:
@@ -100,8 +102,8 @@ def _schema_of(rows: Sequence[Row], path: Path | str) -> pa.Schema:
         raise FileError(f"there are no rows to write to {path}; see the counts of dropped rows")
     columns = set().union(*rows)
     for schema in SCHEMAS:
-        if columns - set(TOKENS) == set(schema.names):
-            return pa.schema([*schema, *((name, pa.list_(pa.int32()))
-                                         for name in TOKENS if name in columns)])
+        if columns - set(OPTIONAL) == set(schema.names):
+            return pa.schema([*schema, *((name, kind) for name, kind in OPTIONAL.items()
+                                         if name in columns)])
     raise FileError(f"rows for {path} have columns {', '.join(sorted(columns))}; "
                     "expected those of SFT, preference or held-out rows")

@@ -23,8 +23,15 @@ class SftRow(TypedDict):
     source: str
 
 
+CUT_OFF = "cut_off"  # the flaw of a scored answer that reached the token limit
+
+
 class PreferenceRow(TypedDict):
-    """Two answers to one prompt; `prompt` holds all messages before the answer."""
+    """Two answers to one prompt; `prompt` holds all messages before the answer.
+
+    cut_off_chosen, cut_off_rejected: the answer ran into a token limit, so it has no end of turn;
+    columns that own data may leave out (false).
+    """
 
     id: str
     prompt: list[Message]
@@ -32,6 +39,8 @@ class PreferenceRow(TypedDict):
     rejected: str
     score_chosen: float | None
     score_rejected: float | None
+    cut_off_chosen: bool
+    cut_off_rejected: bool
     source: str
 
 
@@ -59,10 +68,10 @@ class ScoredAnswer(TypedDict):
 
 
 class ScoredRow(TypedDict):
-    """A prompt and its scored answers."""
+    """A prompt (a text, or its messages) and its scored answers."""
 
     id: str
-    prompt: str
+    prompt: str | list[Message]
     source: str
     answers: list[ScoredAnswer]
 
@@ -102,7 +111,9 @@ def preference_row(cells: Cells) -> PreferenceRow:
     return {"id": cells.identity(prompt), "prompt": prompt,
             "chosen": answers[0], "rejected": answers[1],
             "score_chosen": cells.score("score_chosen"),
-            "score_rejected": cells.score("score_rejected"), "source": cells.source()}
+            "score_rejected": cells.score("score_rejected"),
+            "cut_off_chosen": cells.flag("cut_off_chosen"),
+            "cut_off_rejected": cells.flag("cut_off_rejected"), "source": cells.source()}
 
 
 def heldout_row(cells: Cells) -> HeldoutRow:
@@ -137,6 +148,11 @@ def _answer(cells: Cells) -> ScoredAnswer:
     answer = {"text": cells.text("text"), "score": score, "flaws": cells.list_of("flaws", str)}
     optional = ("system", "temperature", "tokens", "selected")
     return {**answer, **{key: cells.row[key] for key in optional if key in cells.row}}
+
+
+def is_cut_off(answer: Row) -> bool:
+    """Whether a scored answer has the flaw `cut_off`, or a sampled candidate no end of turn."""
+    return CUT_OFF in answer.get("flaws", ()) or answer.get("finish") == "length"
 
 
 def prompt_of(row: Row) -> list[Message]:

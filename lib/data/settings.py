@@ -1,7 +1,8 @@
 """The data settings of a run: sources, numbers of rows, lengths, pairs.
 
 `PAPER` holds the values of Qin & Garcia (2025): 8,000 random rows of SmolTalk and the whole of
-UltraFeedback, at fixed revisions of the hub's repositories.
+UltraFeedback, at fixed revisions of the hub's repositories. Validation takes nothing from them:
+further rows of SmolTalk, and pairs of UltraFeedback's test split without the held-out prompts.
 """
 
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from pydantic import Field
 from lib.runtime.settings import checked
 
 Source = Literal["sample", "hub", "local"]
-Pairs = Literal["on_policy", "written"]
+Pairs = Literal["on_policy", "written", "self_generated"]
 Keep = Literal["best_worst", "all"]
 
 
@@ -21,27 +22,32 @@ class DataSettings:
 
     source: Source = "sample"  # sample: data/sample; hub: Hugging Face; local: your own files
     sft_path: str = ""  # hub id, file or folder; empty: the sample's rows, whatever the source
-    preferences_path: str = ""  # of preferences (or scored answers, for on_policy)
+    preferences_path: str = ""  # of preferences (scored answers for on_policy)
     heldout_path: str = ""  # of evaluation prompts
     sft_config: str = ""  # hub configuration; SmolTalk needs one of its 14 ("all")
     preferences_config: str = ""  # empty: the only one
     heldout_config: str = ""
     sft_split: str = "train"  # hub split
     preferences_split: str = "train"  # UltraFeedback: train_prefs
+    validation_split: str = ""  # hub split of validation pairs; empty: a share of preferences_split
     heldout_split: str = "test"  # UltraFeedback: test_prefs
     sft_revision: str = ""  # hub commit, tag or branch; empty: newest, and not repeatable
     preferences_revision: str = ""
     heldout_revision: str = ""
     streaming: bool = False  # for data larger than the disk: see README, Past one machine
     seed: int = 0  # of row choices and splits; --seeds repeats training, not this
-    sft_rows: int | None = Field(None, ge=1)  # seeded random choice of this many; null: all
+    sft_rows: int | None = Field(None, ge=1)  # random choice of so many to train on; null: all
     preference_rows: int | None = Field(None, ge=1)  # the same for pairs
-    pairs: Pairs = "on_policy"  # pairs of the model's own scored answers, or written by others
-    min_gap: float = Field(1.0, ge=0)  # smallest score difference of an on-policy pair, of 1-10
+    # on_policy: the model's own scored answers, from a file; written: pairs by others;
+    # self_generated: answers that the run's SFT model gives, scored by the run's selector
+    pairs: Pairs = "on_policy"
+    pair_samples: int = Field(4, ge=2)  # self_generated: answers to each prompt of the preferences
+    pair_temperature: float = Field(1.0, gt=0)  # self_generated: at which they are sampled
+    min_gap: float = Field(1.0, ge=0)  # smallest score difference of a pair: 1-10, or of rewards
     pairs_per_prompt: Keep = "all"  # all: every pair with min_gap; or the best against the worst
     max_length: int = Field(512, ge=2)  # tokens of a conversation; longer ones are truncated
     max_pair_length: int = Field(1024, ge=2)  # tokens of a prompt with one of its answers
-    validation_share: float = Field(0.2, ge=0, lt=1)  # of prompts, for choices; not trained on
+    validation_share: float = Field(0.2, ge=0, lt=1)  # of prompts, for choices; beside a set number
     drop_near_duplicates: bool = False  # also drop rows with a near-duplicate prompt
 
     def __post_init__(self) -> None:
@@ -60,6 +66,7 @@ PAPER: dict[str, Any] = {
     "sft_rows": 8000,
     "preferences_path": "HuggingFaceH4/ultrafeedback_binarized",
     "preferences_split": "train_prefs",
+    "validation_split": "test_prefs",
     "preferences_revision": "3949bf5f8c17c394422ccfab0c31ea9c20bdeb85",
     "heldout_path": "HuggingFaceH4/ultrafeedback_binarized",
     "heldout_split": "test_prefs",

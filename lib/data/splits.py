@@ -37,6 +37,17 @@ def split_by_prompt(rows: Sequence[SomeRow], validation_share: float,
             [row for key, row in zip(keys, rows, strict=True) if key in validation])
 
 
+def rows_to_read(rows: int | None, validation_share: float) -> tuple[int | None, float]:
+    """Rows to read so that validation takes none of the `rows` to train on, and its share of them.
+
+    None reads all rows, and validation takes its share of those.
+    """
+    if rows is None:
+        return None, validation_share
+    beside = round(rows * validation_share)
+    return rows + beside, beside / (rows + beside)
+
+
 def held_out_subset(rows: Sequence[SomeRow], n: int, seed: int) -> list[SomeRow]:
     """n rows in their old order, as equally from each source as possible.
 

@@ -22,7 +22,8 @@ def conversation_ids(row: Row, tokenizer: PreTrainedTokenizerBase) -> Row:
 def pair_ids(row: Row, tokenizer: PreTrainedTokenizerBase) -> Row:
     """`prompt_ids`, `chosen_ids` and `rejected_ids` of a preference row. Raises ChatError."""
     return {"prompt_ids": encode_prompt(tokenizer, row["prompt"]),
-            **{f"{side}_ids": encode_response(tokenizer, row["prompt"], row[side])
+            **{f"{side}_ids": encode_response(tokenizer, row["prompt"], row[side],
+                                              bool(row.get(f"cut_off_{side}")))
                for side in ("chosen", "rejected")}}
 
 

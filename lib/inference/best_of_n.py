@@ -48,28 +48,36 @@ def best_of_n_curve(proxy: ArrayLike, gold: ArrayLike) -> np.ndarray:
                          "or [prompts, N] with N of at least 1")
     if np.isnan(proxy).any() or np.isnan(gold).any():
         raise ValueError("a reward is missing (NaN); leave out prompts without all N rewards")
-    rows = zip(np.atleast_2d(proxy), np.atleast_2d(gold), strict=True)
-    curves = np.stack([_sorted_gold(*row) for row in rows]) @ _pick_probabilities(proxy.shape[-1])
-    return curves.reshape(proxy.shape)
+    sizes = range(1, proxy.shape[-1] + 1)
+    return np.stack([(pick_probabilities(proxy, n) * gold).sum(-1) for n in sizes], axis=-1)
 
 
-def _sorted_gold(proxy: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """Gold in the order of the proxy, each value replaced by the mean over equal proxies; [N]."""
-    _, group = np.unique(proxy, return_inverse=True)
-    means = np.bincount(group, gold) / np.bincount(group)
-    return means[np.sort(group)]
+def pick_probabilities(rewards: ArrayLike, n: int) -> np.ndarray:
+    """P(a candidate is the best of n drawn without replacement from the K of its prompt), [..., K].
+
+    rewards [..., K]: missing ones are not drawn (probability 0), and equal ones share what falls to
+    them together. The probabilities of a prompt sum to 1; they are NaN where fewer than n are left.
+    Source: Nakano et al. 2021, app. I, with ties.
+    """
+    values = _rewards(rewards)
+    if n < 1:
+        raise ValueError(f"n is {n}; a draw needs at least 1 candidate")
+    present = ~np.isnan(values)
+    others, drawn = values[..., None, :], present.sum(-1)[..., None]
+    below, equal = (others < values[..., None]).sum(-1), (others == values[..., None]).sum(-1)
+    least = np.maximum(equal, 1)  # a missing reward equals none
+    chances = (_share(below + equal, drawn, n) - _share(below, drawn, n)) / least
+    return np.where(drawn < n, np.nan, np.where(present, chances, 0.0))
 
 
-def _pick_probabilities(samples: int) -> np.ndarray:
-    """P(the i-th smallest is the largest of n drawn without replacement), [i, n], both from 1."""
-    rank, n = np.arange(1, samples + 1)[:, None], np.arange(1, samples + 1)[None, :]
-    logs = _log_binomial(rank - 1, n - 1) - _log_binomial(samples, n)
-    return np.where(rank >= n, np.exp(logs), 0.0)
+def _share(part: np.ndarray, whole: np.ndarray, n: int) -> np.ndarray:
+    """C(part, n) / C(whole, n): the share of draws of n that stay within a part; 0 below n."""
+    logs = _log_binomial(np.maximum(part, n), n) - _log_binomial(np.maximum(whole, n), n)
+    return np.where(part >= n, np.exp(logs), 0.0)
 
 
-def _log_binomial(n: ArrayLike, k: ArrayLike) -> np.ndarray:
-    k = np.minimum(k, n)  # larger k have probability 0 and are masked by the caller
-    return gammaln(np.add(n, 1)) - gammaln(np.add(k, 1)) - gammaln(np.subtract(n, k) + 1)
+def _log_binomial(n: ArrayLike, k: int) -> np.ndarray:
+    return gammaln(np.add(n, 1)) - gammaln(k + 1) - gammaln(np.subtract(n, k) + 1)
 
 
 def kl_bound(n: ArrayLike) -> np.ndarray | float:

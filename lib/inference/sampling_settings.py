@@ -24,6 +24,7 @@ class SamplingSettings:
     max_prompt_tokens: int = Field(1024, ge=1)  # longer prompts lose the end of the last message
     max_new_tokens: int = Field(128, ge=1)  # an answer that has not ended by then is cut
     seed: int = 0
+    stream: str = ""  # name of a random stream: with another one, equal models answer otherwise
     rows: int = Field(64, ge=1)  # answers written at the same time
     memory_gb: float | None = Field(None, gt=0)  # most for keys and values; null: as rows need
     server: str | None = Field(None, pattern="^https?://", description=(

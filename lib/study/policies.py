@@ -1,18 +1,22 @@
 """The policies of a run, the pools of candidates they sampled, and the systems that pick.
 
-A pool holds candidates and their scores; a system is a pool and its picks. One pool serves three
-systems: the policy itself (first candidate, at the main temperature), Best-of-N (the selector's
-argmax) and its control (a random candidate).
+A pool holds K candidates of each prompt and their scores; `lib.analysis.comparisons.all_pairs`
+compares all of them. A system's one answer is a pick from a pool: the policy itself (the first
+candidate, at the main temperature), Best-of-N (the selector's argmax of the first N) and its
+control (a random one of the first N).
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lib.analysis.comparisons.all_pairs import CandidateBoard, candidate_board
 from lib.inference.best_of_n import best_of_n, random_of_n
+from lib.inference.rewards import ROLES
 from lib.inference.systems import BEST, RANDOM, System
 from lib.runtime.files import Row, read_json, read_jsonl
 from lib.study.pools.pool import Pool
 from lib.study.profiles import Profile
+from lib.study.reader.readings import with_readings
 from lib.study.run import Study
 
 if TYPE_CHECKING:
@@ -36,28 +40,30 @@ def load_policy(study: Study,
 
 def planned_pools(profile: Profile) -> list[Pool]:
     """Every pool: DPO's at each temperature, the others' at the main one."""
-    main = profile.sampling.temperature
-    extra = [t for t in profile.evaluation.temperatures if t != main]
-    return [Pool(policy, temperature, candidates_of(profile, policy)) for policy, temperature in
-            (*((policy, main) for policy in POLICIES), *(("dpo", t) for t in extra))]
+    main, evaluation = profile.sampling.temperature, profile.evaluation
+    return [*(Pool(policy, main, candidates_of(profile, policy), evaluation.prompts)
+              for policy in POLICIES),
+            *(Pool("dpo", heat, candidates_of(profile, "dpo"), evaluation.temperature_prompts)
+              for heat in evaluation.temperatures if heat != main)]
 
 
 def planned_deep_pools(profile: Profile) -> list[Pool]:
     """The pools of the long curve; none without `evaluation.deep_samples`."""
-    samples = profile.evaluation.deep_samples
-    return [Pool(policy, profile.sampling.temperature, samples)
+    samples, prompts = profile.evaluation.deep_samples, profile.evaluation.deep_prompts
+    return [Pool(policy, profile.sampling.temperature, samples, prompts)
             for policy in ("sft", "dpo")] if samples else []
 
 
 def reranked_pools(profile: Profile) -> list[Pool]:
-    """The pools with more than one candidate a prompt."""
-    return [pool for pool in planned_pools(profile) if pool.samples > 1]
+    """The pools from which the selector picks."""
+    return [pool for pool in planned_pools(profile)
+            if pool.policy != "base" or profile.evaluation.rerank_base]
 
 
 def candidates_of(profile: Profile, policy: str) -> int:
-    """Candidates a prompt: N, but one for the base model unless the profile reranks it."""
-    alone = policy == "base" and not profile.evaluation.rerank_base
-    return 1 if alone else profile.sampling.samples
+    """Candidates a prompt, over all of which comparisons are averaged."""
+    evaluation = profile.evaluation
+    return evaluation.base_candidates if policy == "base" else evaluation.candidates
 
 
 def system_at_main(profile: Profile, policy: str, rule: str = BEST) -> System:
@@ -67,10 +73,10 @@ def system_at_main(profile: Profile, policy: str, rule: str = BEST) -> System:
 
 def systems_by_pool(profile: Profile) -> dict[Pool, list[System]]:
     """The systems that read each pool; the plain policy only at the main temperature."""
-    main = profile.sampling.temperature
-    return {pool: [System(pool.policy)] * (pool.temperature == main)
-            + [pool.picked_by(rule) for rule in (BEST, RANDOM)] * (pool.samples > 1)
-            for pool in planned_pools(profile)}
+    sampling, reranked = profile.sampling, reranked_pools(profile)
+    return {pool: [System(pool.policy)] * (pool.temperature == sampling.temperature)
+            + [pool.picked_by(rule, sampling.samples) for rule in (BEST, RANDOM)]
+            * (pool in reranked) for pool in planned_pools(profile)}
 
 
 def system_names(profile: Profile) -> list[str]:
@@ -88,20 +94,20 @@ def _pick(system: System, row: Row, seed: int) -> int | None:
     if system.rule is None:
         return 0
     if system.rule == RANDOM:
-        return random_of_n(len(row["candidates"]), row["id"], seed)
-    return best_of_n([candidate["rewards"]["selector"] for candidate in row["candidates"]])
+        return random_of_n(system.n, row["id"], seed)
+    return best_of_n([candidate["rewards"]["selector"]
+                      for candidate in row["candidates"][:system.n]])
 
 
 def picked_rows(system: System, rows: Sequence[Row], picks: Picks) -> list[Row]:
-    """The rows of responses/<system>.jsonl, with the pool's candidates.
+    """The rows of responses/<system>.jsonl, with the candidates that the system picked from.
 
     Without any score of the selector, readers see the first candidate, and its scores are removed
     so that no judge counts it: see `lib.analysis.comparisons.scoreboard`.
     """
-    offered = slice(0, 1) if system.rule is None else slice(None)
-    return [_unscored(row) if picks[row["id"]] is None else
-            {**row, "candidates": row["candidates"][offered], "chosen": picks[row["id"]]}
-            for row in rows]
+    offered = [{**row, "candidates": row["candidates"][:system.n]} for row in rows]
+    return [_unscored(row) if picks[row["id"]] is None else {**row, "chosen": picks[row["id"]]}
+            for row in offered]
 
 
 def _unscored(row: Row) -> Row:
@@ -111,9 +117,21 @@ def _unscored(row: Row) -> Row:
 
 
 def load_pools(study: Study) -> Pools:
-    """Every pool's candidates with their scores, from the run's files."""
-    return {pool: read_jsonl(pool.file(study.path("responses", "pools")))
+    """Every pool's candidates with their scores, a reader's included, from the run's files."""
+    return {pool: with_readings(study.folder, read_jsonl(
+                pool.file(study.path("responses", "pools"))))
             for pool in planned_pools(study.profile)}
+
+
+def candidates_of_pools(study: Study, pools: Mapping[Pool, list[Row]]) -> CandidateBoard:
+    """The candidates of all pools with both scores, to compare over all pairs."""
+    return candidate_board({pool.key: rows for pool, rows in pools.items()}, ROLES,
+                           study.profile.sampling.temperature)
+
+
+def load_candidates(study: Study) -> CandidateBoard:
+    """The same from the run's files."""
+    return candidates_of_pools(study, load_pools(study))
 
 
 def systems_of(study: Study, pools: Mapping[Pool, list[Row]]) -> dict[str, list[Row]]:

@@ -1,9 +1,12 @@
-"""The four presets, as differences from the defaults of `lib.study.profiles`.
+"""The presets, as differences from the defaults of `lib.study.profiles`.
 
 smoke: every step of the study in minutes, on a random model; its numbers mean nothing.
 laptop: a small but real study on two CPU cores. Validation prompts of the sample chose its training
 values (README, "How the recipe was chosen"), never the held-out prompts or the audit.
-paper: the values of Qin & Garcia (CS224R 2025), also those that equal a default.
+gemma: the whole chain from a plain base on two CPU cores, with pairs that the run makes itself.
+paper: the values of Qin & Garcia (CS224R 2025), also those that equal a default. What they do not
+state is assumed: no warm-up (the default of transformers), top-k 50, 200 held-out prompts, random
+seeds. The judge, the validation rows beside theirs and the intervals are ours.
 t4: the paper within 16 GB; float16, because a T4 has no bfloat16.
 """
 
@@ -22,12 +25,14 @@ SMOKE: dict[str, Any] = {
     "sft": {"learning_rate": 1e-3, "batch_size": 8, "token_budget": 1024,
             "checkpoint_every": 2},
     "dpo": SMOKE_DPO,
-    "dpo_other": SMOKE_DPO,
+    "warning": SMOKE_DPO | {"learning_rate": 3e-3, "batch_size": 4, "checkpoint_every": 0,
+                            "evaluate_every": 0},
     "sampling": {"samples": 4, "max_new_tokens": 24, "max_prompt_tokens": 256},
     "rewards": {"backbone": "smoke"},
     "reward_model": {"learning_rate": 1e-3, "batch_size": 8,
                      "token_budget": 1024, "checkpoint_every": 2},
-    "evaluation": {"prompts": 16, "resamples": 1000, "probe_prompts": 8},
+    "evaluation": {"prompts": 16, "candidates": 6, "temperature_prompts": 8,
+                   "resamples": 1000, "probe_prompts": 8, "warning_pairs": 8},
 }
 
 # token_budget keeps a step within the cache and the run within 6 GB.
@@ -40,8 +45,9 @@ LAPTOP: dict[str, Any] = {
             "token_budget": 1024, "checkpoint_every": 10, "keep_checkpoints": 1,
             "evaluate_every": 8},
     "dpo": LAPTOP_DPO,
-    # the warning run is trained harder, so that its harm shows within the laptop's time
-    "dpo_other": LAPTOP_DPO | {"learning_rate": 1e-4, "batch_size": 16, "evaluate_every": 0},
+    # small batches give the warning's four runs twelve steps each within the laptop's time
+    "warning": LAPTOP_DPO | {"learning_rate": 1e-4, "batch_size": 4, "checkpoint_every": 0,
+                             "evaluate_every": 0},
     "reward_model": {"learning_rate": 2e-5, "batch_size": 32,
                      "token_budget": 1024, "checkpoint_every": 6, "keep_checkpoints": 1,
                      "evaluate_every": 9},
@@ -49,12 +55,33 @@ LAPTOP: dict[str, Any] = {
                  "max_prompt_tokens": 512},
 }
 
+# LoRA: with all weights the head over 262,144 words would make a step several times dearer.
+GEMMA_DPO: dict[str, Any] = {
+    "learning_rate": 1e-4, "batch_size": 16, "token_budget": 1024, "lora_rank": 32,
+    "checkpoint_every": 6, "keep_checkpoints": 1, "evaluate_every": 0}
+
+GEMMA: dict[str, Any] = {
+    "model": {"name": "gemma"},
+    "data": {"pairs": "self_generated", "pairs_per_prompt": "best_worst"},
+    "sft": {"learning_rate": 5e-4, "epochs": 2.0, "batch_size": 16, "token_budget": 1024,
+            "lora_rank": 32, "checkpoint_every": 8, "keep_checkpoints": 1, "evaluate_every": 16},
+    "dpo": GEMMA_DPO,
+    # its runs at DPO's own rate set pairs that the run made beside written ones
+    "warning": GEMMA_DPO | {"learning_rate": 5e-4, "batch_size": 8, "checkpoint_every": 0},
+    "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_new_tokens": 128,
+                 "max_prompt_tokens": 512},
+    "evaluation": {"temperatures": [0.25, 0.6, 1.0], "candidates": 5, "base_candidates": 2,
+                   "warning_pairs": 96},
+}
+
 PAPER: dict[str, Any] = {
     "model": {"name": "Qwen/Qwen2.5-0.5B", "revision": "060db6499f32faf8b98477b0a26969ef7d8b9987"},
     "data": PAPER_DATA,
     "sft": {"learning_rate": 5e-5, "epochs": 1.0, "batch_size": 16,  # the paper's 2 x 8
-            "token_budget": 32768, "checkpoint_every": 100, "evaluate_every": 100},
+            "warmup_share": 0.0, "token_budget": 32768, "checkpoint_every": 100,
+            "evaluate_every": 100},
     "dpo": {"learning_rate": 1e-6, "epochs": 1.0, "batch_size": 32,  # the paper's 4 x 8
+            "warmup_share": 0.0,
             "token_budget": 32768,  # its beta of .1 is the loss's default: another loss has its own
             "checkpoint_every": 200, "evaluate_every": 200},
     "reward_model": {"token_budget": 32768, "checkpoint_every": 200, "evaluate_every": 200},
@@ -62,7 +89,10 @@ PAPER: dict[str, Any] = {
                  "max_new_tokens": 1024},
     # the paper judged with its selector; here the judge is another family
     "rewards": {"selector": "nemotron", "judge": "Skywork/Skywork-Reward-V2-Qwen3-0.6B"},
-    "evaluation": {"prompts": 200, "temperatures": [0.1, 0.25, 0.6, 1.0], "rerank_base": True},
+    # the paper has 4 candidates a prompt; 8 let comparisons average over picks
+    "evaluation": {"prompts": 200, "candidates": 8, "base_candidates": 8,
+                   "temperatures": [0.1, 0.25, 0.6, 1.0], "temperature_prompts": 200,
+                   "rerank_base": True},
 }
 
 T4: dict[str, Any] = PAPER | {
@@ -73,4 +103,5 @@ T4: dict[str, Any] = PAPER | {
                                              "activation_checkpointing": True},
 }
 
-PRESETS: dict[str, dict[str, Any]] = {"smoke": SMOKE, "laptop": LAPTOP, "paper": PAPER, "t4": T4}
+PRESETS: dict[str, dict[str, Any]] = {"smoke": SMOKE, "laptop": LAPTOP, "gemma": GEMMA,
+                                      "paper": PAPER, "t4": T4}

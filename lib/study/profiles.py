@@ -59,19 +59,26 @@ class RewardSettings:
 class EvaluationSettings:
     """The comparisons on the held-out prompts."""
 
-    prompts: int = Field(64, ge=1)  # seeded, balanced over sources; 200 takes all of the sample's
+    prompts: int = Field(200, ge=1)  # seeded, balanced over sources; the sample has 200
+    candidates: int = Field(8, ge=2)  # answers a prompt of SFT and DPO; comparisons average over
+    base_candidates: int = Field(4, ge=1)  # all pairs of them. And of the base model
     temperatures: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         (0.1, 0.25, 0.6, 1.0), min_length=1)  # of DPO's Best-of-N; the paper's
+    temperature_prompts: int = Field(64, ge=1)  # of `prompts`, at temperatures but the main one
     deep_samples: int = Field(0, ge=0)  # candidates a prompt of a long curve, 16 or 64; 0: none
     deep_prompts: int = Field(16, ge=1)  # held-out prompts of the long curve, balanced over sources
     resamples: int = Field(10_000, ge=1)  # bootstrap resamples over prompts
-    rerank_base: bool = False  # N candidates from the base model too, for base+bon and base+random
+    rerank_base: bool = False  # Best-of-N of the base model too: base+bon and base+random
     probe_prompts: int = Field(32, ge=0)  # validation prompts judged while DPO trains; 0: none
-    warning_run: bool = True  # notebook 03: also train on the pairs of the other kind (dpo_other)
+    warning_run: bool = True  # notebook 03: four short runs, kind of pairs times learning rate
+    warning_pairs: int = Field(48, ge=1)  # pairs of each of them, one a prompt
 
     def __post_init__(self) -> None:
         if self.deep_samples == 1:
             raise ValueError("evaluation.deep_samples is 1; use 0 for no long curve, or at least 2")
+        if self.temperature_prompts > self.prompts:
+            raise ValueError(f"evaluation.temperature_prompts is {self.temperature_prompts} of "
+                             f"evaluation.prompts = {self.prompts}; use at most {self.prompts}")
 
 
 @checked
@@ -84,7 +91,7 @@ class Profile:
     data: DataSettings = field(default_factory=DataSettings)
     sft: SFTSettings = field(default_factory=SFTSettings)
     dpo: DPOSettings = field(default_factory=DPOSettings)
-    dpo_other: DPOSettings = field(default_factory=DPOSettings)  # notebook 03's warning
+    warning: DPOSettings = field(default_factory=DPOSettings)  # notebook 03's, at its high rate
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     rewards: RewardSettings = field(default_factory=RewardSettings)
     reward_model: RewardModelSettings = field(default_factory=RewardModelSettings)
@@ -94,6 +101,19 @@ class Profile:
         if self.sampling.seed:
             raise ValueError(f"sampling.seed is {self.sampling.seed}; set seed, which training and "
                              "sampling share")
+        if self.sampling.stream:
+            raise ValueError(f"sampling.stream is {self.sampling.stream!r}; leave it out, because "
+                             "each pool has its own")
+        self._check_candidates("candidates")
+        if self.evaluation.rerank_base:
+            self._check_candidates("base_candidates")
+
+    def _check_candidates(self, key: str) -> None:
+        """The best of N against a single answer of its own pool leaves that answer out."""
+        found, n = getattr(self.evaluation, key), self.sampling.samples
+        if found <= n:
+            raise ValueError(f"evaluation.{key} is {found}; the best of sampling.samples = {n} "
+                             f"against one other answer of its pool needs at least {n + 1}")
 
 
 def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profile:

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lib.analysis.comparisons.seeds import win_rates_over_seeds
-from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_json, write_json
 from lib.runtime.manifest import outputs_hash
 from lib.runtime.progress import say
-from lib.study.policies import load_systems
+from lib.study.policies import load_candidates
 from lib.study.run import Study, stage_hash
 
 FILE = "seeds.json"
@@ -30,7 +29,7 @@ def summarise_seeds(study: Study, studies: Sequence[Study]) -> None:
     """Write seeds.json: each comparison's rates by seed, their spread, and the first interval."""
     rates = read_json(study.path("results.json"))["win_rates"]
     pairs = list(dict.fromkeys((row["a"], row["b"]) for row in rates))
-    rows = win_rates_over_seeds([load_systems(one) for one in studies], ROLES, pairs)
+    rows = win_rates_over_seeds([load_candidates(one) for one in studies], pairs)
     single = {(row["a"], row["b"], row["judge"]): row for row in rates}
     rows = [row | _first(single[row["a"], row["b"], row["judge"]]) for row in rows]
     answers = {str(one.folder.relative_to(study.folder)): stage_hash(one, "responses")

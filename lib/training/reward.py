@@ -47,13 +47,15 @@ def encode_reward_pairs(rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTok
     """Preference rows as pairs whose ids are those that the classifier reads when it scores.
 
     A pair's `prompt` is what both conversations begin with; all that the template writes after the
-    answer belongs to the answer. Dropped and counted are rows with a side of more than `max_length`
-    tokens (a cut answer is another answer), with a control token, or with two equal sides.
+    answer belongs to the answer; a cut-off answer has none of it. Dropped and counted are rows with
+    a side of more than `max_length` tokens (a cut answer is another answer), with a control token,
+    or with two equal sides.
     """
     pairs, dropped = [], Counter()
     for row in rows:
         sides = [encode_whole(tokenizer, [*row["prompt"],
-                                          {"role": "assistant", "content": row[side]}])
+                                          {"role": "assistant", "content": row[side]}],
+                              bool(row.get(f"cut_off_{side}")))
                  for side in ("chosen", "rejected")]
         if reason := _unusable(sides, max_length):
             dropped[reason] += 1
@@ -132,6 +134,7 @@ def save_reward_model(model: PreTrainedModel, state: dict[str, Tensor],
         raise ValueError("every special token ends a conversation, so none can be padding; add a "
                          "padding token to the tokenizer")
     model.config.pad_token_id = spare[0]
+    model.config.reads_cut_off = True  # see `lib.inference.rewards.classifier`
     model.float().load_state_dict(state, strict=False)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

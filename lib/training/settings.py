@@ -38,7 +38,7 @@ class TrainingSettings:
     batch_size: int = Field(16, ge=1)  # examples (sequences or pairs) behind one optimizer step
     token_budget: int = Field(4096, ge=1)  # tokens computed at once; the knob for memory
     schedule: Literal["linear", "cosine", "constant"] = "linear"  # after the warm-up
-    warmup_share: float = Field(0.1, ge=0, lt=1)  # share of the steps in which the rate rises
+    warmup_share: float = Field(0.1, ge=0, lt=1)  # of the steps, in which the rate rises; paper: 0
     weight_decay: float = Field(0.0, ge=0)  # AdamW's decoupled decay
     max_grad_norm: float = Field(1.0, gt=0)  # gradients are clipped to this norm
     evaluate_every: int = Field(0, ge=0)  # steps between evaluations; 0 evaluates at both ends
@@ -62,7 +62,7 @@ class TrainingSettings:
 
 @checked
 class SFTSettings(TrainingSettings):
-    """Supervised fine-tuning; the defaults are the paper's (batch 2 x 8)."""
+    """Supervised fine-tuning; rate, epochs and batch (2 x 8) are the paper's, the warm-up ours."""
 
 
 @checked

@@ -53,8 +53,7 @@ def main() -> None:
 def all_figures(run: Path, results_file: Path) -> Iterator[tuple[str, go.Figure]]:
     """Every figure of the notebooks by its name."""
     results = read_json(results_file)
-    sft, dpo, other = (read_jsonl(run / stage / "metrics.jsonl")
-                       for stage in ("sft", "dpo", "dpo_other"))
+    sft, dpo = (read_jsonl(run / stage / "metrics.jsonl") for stage in ("sft", "dpo"))
     parts = {name: read_parquet(run / "data" / f"{name}.parquet")
              for name in ("sft", "preferences", "heldout")}
     yield "data_mix", figures.data_mix_figure(parts)
@@ -68,8 +67,8 @@ def all_figures(run: Path, results_file: Path) -> Iterator[tuple[str, go.Figure]
     yield "dpo_rewards", figures.rewards_figure(dpo)
     yield "dpo_accuracy", figures.accuracy_figure(dpo, results["dpo_eval"]["accuracy"])
     yield "displacement", figures.displacement_figure(dpo)
-    yield "sample_quality", figures.sample_quality_figure(
-        {"DPO on the profile's pairs": dpo, "DPO on the other pairs": other})
+    yield "sample_quality", figures.sample_quality_figure({"DPO": dpo})
+    yield "warning", figures.warning_figure(results["warning"]["cells"])
     for policy in ("sft", "dpo"):
         yield f"best_of_n_{policy}", figures.best_of_n_figure(
             curves_by_judge(results["best_of_n_curves"], policy))
@@ -78,8 +77,7 @@ def all_figures(run: Path, results_file: Path) -> Iterator[tuple[str, go.Figure]
     yield "best_over_random", figures.best_over_random_figure(
         results.get("best_over_random", []), results["audit"].get("forecast", []))
     yield "win_rates", figures.win_rates_figure(readers_rows(results))
-    systems = list(results["text_metrics"])
-    yield "round_robin", figures.round_robin_figure(results["round_robin"], systems, "judge")
+    yield "round_robin", figures.round_robin_figure(results["round_robin"], "judge")
     yield "ratings", figures.ratings_figure(results["ratings"])
     yield "temperature", figures.temperature_figure(results["win_rates"])
     yield "calibration", figures.calibration_figure(results["audit"]["calibration"])

@@ -47,7 +47,7 @@ def test_notebooks_04_and_05_as_exported_by_a_run_work_offline(
     page.goto(exported)
     frame = page.frame_locator("iframe[srcdoc]").first
     frame.locator("body[data-ready=yes]").wait_for()
-    row = next(row for row in read_json(smoke_run / "results.json")["win_rates"]
+    row = next(row for row in read_json(smoke_run / "results.json")["single_draws"]
                if (row["a"], row["b"], row["judge"]) == ("dpo+bon4@0.6", "dpo", "judge"))
     assert (f"dpo+bon4@0.6 wins {row['win_rate']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}] "
             "against dpo by judge") in frame.locator("#slice").text_content()

@@ -10,6 +10,7 @@ from lib.data.chat import (
     encode_conversation,
     encode_prompt,
     encode_response,
+    encode_whole,
     end_of_turn_id,
     stop_token_ids,
     truncate,
@@ -105,6 +106,17 @@ def test_a_cut_inside_an_answer_loses_its_end(tokenizer: Tokenizer) -> None:
     assert (cut.truncated, cut.lost_end) == (True, True)
     assert cut.input_ids == whole.input_ids[:-1]
     assert len(cut.response_mask) == len(cut.input_ids)
+
+
+def test_an_answer_that_was_cut_off_at_sampling_has_no_end_of_turn(tokenizer: Tokenizer) -> None:
+    prompt, whole = turns("hi"), turns("hi", " hello there")
+    ended = encode_response(tokenizer, prompt, " hello there")
+    cut = encode_response(tokenizer, prompt, " hello there", cut_off=True)
+    assert ended == [*cut, end_of_turn_id(tokenizer)]
+    assert encode_response(tokenizer, prompt, "", cut_off=True) == [end_of_turn_id(tokenizer)]
+    read = encode_whole(tokenizer, whole, cut_off=True)
+    assert tokenizer.decode(read).endswith("assistant\n hello there")
+    assert encode_whole(tokenizer, whole)[:len(read)] == read
 
 
 def test_a_cut_between_answers_loses_no_end(tokenizer: Tokenizer) -> None:

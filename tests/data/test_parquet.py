@@ -5,11 +5,17 @@ from typing import Any
 
 import datasets
 import pytest
+from transformers import PreTrainedTokenizerFast
 
+from lib.data.cells import SchemaError
+from lib.data.chat import end_of_turn_id
+from lib.data.curation import curate
+from lib.data.on_policy import pairs_from_scored
 from lib.data.parquet import read_parquet, to_trl, write_parquet
 from lib.data.settings import DataSettings
 from lib.data.sources import load_heldout, load_preferences, load_sft
-from lib.runtime.files import FileError
+from lib.runtime.files import FileError, write_jsonl
+from lib.training.pairs import encode_pairs
 
 
 @pytest.mark.parametrize("rows", [
@@ -22,7 +28,8 @@ def test_rows_come_back_equal_in_every_field(rows: list[dict[str, Any]], tmp_pat
 
 def test_missing_scores_empty_lists_and_odd_arguments_survive(tmp_path: Path) -> None:
     pair = {"id": "1", "prompt": [], "chosen": "", "rejected": "🙂\n", "score_chosen": None,
-            "score_rejected": None, "source": "s"}
+            "score_rejected": None, "cut_off_chosen": False, "cut_off_rejected": True,
+            "source": "s"}
     held = {"id": "1", "prompt": "q", "reference": None, "source": "s",
             "instruction_id_list": ["a", "b"], "kwargs": [{}, {"deep": {"x": [1, "é", None]}}]}
     for row in (pair, held):
@@ -69,3 +76,30 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_parquet([{**rows[0], "source": "\ud800"}], path)
     assert read_parquet(path) == rows
     assert [file.name for file in tmp_path.iterdir()] == ["s.parquet"]
+
+
+def test_a_cut_off_answer_reaches_training_without_an_end_of_turn(
+        smollm: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    answers = [{"text": "Rain.", "score": 5.0, "flaws": []},
+               {"text": "Rain falls and", "score": 1.0, "flaws": ["cut_off"]}]
+    scored = {"id": "p", "prompt": "Why?", "source": "s", "answers": answers}
+    kept, report = curate(pairs_from_scored([scored], 1.0), smollm, 100)
+    write_parquet(kept, tmp_path / "p.parquet")
+    (pair,) = encode_pairs(read_parquet(tmp_path / "p.parquet"), smollm, 100)
+    end = end_of_turn_id(smollm)
+    assert pair.chosen[-1] == end
+    assert end not in pair.rejected
+    assert smollm.decode(pair.rejected) == "Rain falls and"
+    assert report.lost_end == 1
+
+
+def test_own_pairs_may_say_which_answer_was_cut_off(tmp_path: Path) -> None:
+    row = {"prompt": "q", "chosen": "yes", "rejected": "n", "cut_off_rejected": True}
+    write_jsonl(tmp_path / "own.jsonl", [row])
+    own = DataSettings(source="local", preferences_path=str(tmp_path / "own.jsonl"),
+                       pairs="written")
+    (pair,) = load_preferences(own, 0)
+    assert (pair["cut_off_chosen"], pair["cut_off_rejected"]) == (False, True)
+    write_jsonl(tmp_path / "own.jsonl", [row | {"cut_off_rejected": "yes"}])
+    with pytest.raises(SchemaError, match="cut_off_rejected: is str 'yes'; expected true, false"):
+        load_preferences(own, 0)

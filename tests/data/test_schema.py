@@ -43,7 +43,8 @@ def test_a_smoltalk_row_gets_an_id_from_its_content() -> None:
 def test_an_ultrafeedback_row_becomes_prompt_and_two_answers() -> None:
     assert convert([PAIR], preference_row, "data/uf.jsonl") == [
         {"id": "p1", "prompt": [user("q")], "chosen": "good", "rejected": "bad",
-         "score_chosen": 8.0, "score_rejected": 5.0, "source": "uf.jsonl"}]
+         "score_chosen": 8.0, "score_rejected": 5.0, "cut_off_chosen": False,
+         "cut_off_rejected": False, "source": "uf.jsonl"}]
 
 
 def test_all_messages_before_the_answer_are_the_prompt() -> None:

@@ -76,10 +76,10 @@ def test_the_sample_has_its_six_files_in_our_schema() -> None:
 
 def test_on_policy_pairs_are_the_default_and_keep_their_gap() -> None:
     pairs = load_preferences(DataSettings(), 0)
-    assert len(pairs) == 693
+    assert len(pairs) == 669
     assert min(row["score_chosen"] - row["score_rejected"] for row in pairs) == 1.0
     best = load_preferences(DataSettings(pairs_per_prompt="best_worst"), 0)
-    assert len(best) == 217 == len({row["id"].split("/")[0] for row in best})
+    assert len(best) == 213 == len({row["id"].split("/")[0] for row in best})
 
 
 def test_a_choice_of_rows_is_seeded_and_without_repetition() -> None:
@@ -103,7 +103,7 @@ def test_hub_datasets_become_our_rows(hub: DataSettings) -> None:
     pair = load_preferences(hub, 0)[0]
     assert pair == {"id": "id0", "prompt": [{"role": "user", "content": "q0"}], "chosen": "good",
                     "rejected": "bad", "score_chosen": 8.0, "score_rejected": 4.5,
-                    "source": "feedback"}
+                    "cut_off_chosen": False, "cut_off_rejected": False, "source": "feedback"}
     assert [row["reference"] for row in load_heldout(hub)] == ["good"] * 3
 
 

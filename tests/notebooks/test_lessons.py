@@ -152,20 +152,6 @@ def test_the_table_of_settings_counts_the_steps_that_training_takes(study: Study
     assert rows["training rows"] == f"{count} (sft)"
     assert rows["optimizer steps"] == -(-count // 8)
     assert "beta" not in rows
-    dpo = lessons.training_rows(study, "dpo", "preferences")
-    other = lessons.training_rows(study, "dpo_other", "other_pairs")
-    differing = {row["setting"] for row in lessons.differing_rows(dpo, other)}
-    assert "training rows" in differing  # other pairs, and nothing else in this profile
-    assert "learning rate" not in differing
-
-
-def test_the_laptops_warning_differs_in_pairs_and_in_learning_rate(study: Study) -> None:
-    laptop = Study(load_profile("laptop"), study.folder)
-    differing = {row["setting"] for row in lessons.differing_rows(
-        lessons.training_rows(laptop, "dpo", "preferences"),
-        lessons.training_rows(laptop, "dpo_other", "other_pairs"))}
-    assert {"training rows", "learning rate", "rows a step"} <= differing
-    assert "beta" not in differing
 
 
 def test_a_shown_source_is_escaped_html_with_its_place_and_plain_text_beside_it(

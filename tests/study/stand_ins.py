@@ -94,7 +94,7 @@ def smoltalk(folder: Path, rows: int = 40) -> Path:
     return _repository(folder, "all", {"train": talk}, SMOLTALK)
 
 
-def ultrafeedback(folder: Path, rows: int = 40, tests: int = 6) -> Path:
+def ultrafeedback(folder: Path, rows: int = 40, tests: int = 8) -> Path:
     """HuggingFaceH4/ultrafeedback_binarized with its six splits."""
     pairs = [_pair(row) for row in
              read_jsonl(ROOT / "data" / "sample" / "preferences.jsonl")[:rows + tests]]

@@ -1,4 +1,4 @@
-"""The paper profile from end to end on local stand-ins: only paths and the URL are changed."""
+"""The paper profile from end to end on local stand-ins: paths, the URL and the size are changed."""
 
 from pathlib import Path
 
@@ -11,10 +11,11 @@ from lib.runtime.files import read_json
 from lib.study.publish.figures import save_figures
 from lib.study.run import Study, open_study
 from lib.study.stages.data import prepare_data
-from lib.study.stages.dpo import train_dpo, train_dpo_on_other_pairs
+from lib.study.stages.dpo import train_dpo
 from lib.study.stages.responses import sample_and_select
 from lib.study.stages.results import evaluate_study
 from lib.study.stages.sft import train_sft
+from lib.study.stages.warning import run_warning
 from tests.study.stand_ins import (
     BASE,
     INSTRUCT,
@@ -50,7 +51,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def paper(places: dict[str, str], url: str, folder: Path) -> Study:
-    return open_study("paper", str(folder), places | {"rewards.base_url": url})
+    return open_study("paper", str(folder), places | {
+        "rewards.base_url": url, "evaluation.prompts": 6, "evaluation.temperature_prompts": 6})
 
 
 @pytest.mark.slow
@@ -62,7 +64,7 @@ def test_the_paper_profile_runs_from_data_to_results(places: dict[str, str],
         assert report["rows"]["heldout"] == 6
         train_sft(study)
         metrics = train_dpo(study)
-        assert train_dpo_on_other_pairs(study) == []
+        assert run_warning(study) == {}
         assert metrics[0]["loss"] == pytest.approx(0.6931472, abs=1e-6)
         systems = sample_and_select(study)
         results = evaluate_study(study)

@@ -23,7 +23,7 @@ from lib.study.stages.responses import write_responses
 from tests.study.publish.test_exports import filled
 
 POOL = Pool("dpo", 0.6, 3)
-BEST, CONTROL = POOL.picked_by("bon"), POOL.picked_by("random")
+BEST, CONTROL = POOL.picked_by("bon", 3), POOL.picked_by("random", 3)
 
 
 def row(prompt: str, scores: list[float | None]) -> Row:
@@ -76,4 +76,22 @@ def test_a_profile_alone_tells_its_pools_and_systems() -> None:
     assert system_names(profile) == [
         "base", "sft", "dpo", "sft+bon4@0.6", "sft+random4@0.6", "dpo+bon4@0.6",
         "dpo+random4@0.6", "dpo+bon4@1", "dpo+random4@1"]
-    assert candidates_of(profile, "base") == 1
+    assert [candidates_of(profile, policy) for policy in ("base", "dpo")] == [4, 6]
+    assert [pool.prompts for pool in planned_pools(profile)] == [16, 16, 16, 8]
+
+
+def test_the_single_draw_of_best_of_n_is_the_best_of_the_first_n() -> None:
+    best, rows = POOL.picked_by("bon", 2), [row("a", [0.1, 0.4, 0.9])]
+    picks = picks_of(best, rows, seed=0)
+    assert picks == {"a": 1}
+    [picked] = picked_rows(best, rows, picks)
+    assert len(picked["candidates"]) == 2
+    assert {picks_of(POOL.picked_by("random", 2), rows, seed)["a"] for seed in range(9)} == {0, 1}
+
+
+def test_a_smaller_pool_has_a_balanced_part_of_the_prompts(tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path))
+    prompts = [{"id": str(place), "source": "abcd"[place % 4]} for place in range(16)]
+    chosen = Pool("dpo", 1.0, 6, 8).chosen_prompts(study, prompts)
+    assert [sum(row["source"] == source for row in chosen) for source in "abcd"] == [2] * 4
+    assert Pool("dpo", 0.6, 6).chosen_prompts(study, prompts) == prompts

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT
+from lib.modeling.packaged import PACKAGED
 from lib.runtime.settings import build
 from lib.study.planning.requirements import answers_of
 from lib.study.presets import PRESETS
@@ -25,8 +26,9 @@ def test_the_paper_profile_makes_the_papers_steps_and_answers() -> None:
     paper = load_profile("paper")
     assert paper.data.sft_rows / paper.sft.batch_size == 500  # 8,000 rows, 16 a step
     assert paper.dpo.batch_size == 32
+    assert paper.sft.warmup_share == paper.dpo.warmup_share == 0
     pools = {"sft": 1, "base": 1, "dpo": 4}  # sampling temperatures of each policy
-    assert answers_of(paper) == 200 * 4 * sum(pools.values())
+    assert answers_of(paper) == 200 * 8 * sum(pools.values())  # the paper's 4, and 4 more
 
 
 def test_the_paper_selects_with_the_reward_model_that_it_names_and_trains_all_weights() -> None:
@@ -34,6 +36,20 @@ def test_the_paper_selects_with_the_reward_model_that_it_names_and_trains_all_we
     assert api_settings(paper.rewards).model == "nvidia/llama-3.1-nemotron-70b-reward"
     assert paper.sft.lora_rank == paper.dpo.lora_rank == 0
     assert (paper.data.pairs, paper.dpo.loss) == ("written", "dpo")
+
+
+def test_only_the_profile_gemma_starts_from_a_model_under_terms_of_its_own() -> None:
+    assert [name for name, model in PACKAGED.items() if model.terms] == ["gemma"]
+    assert [name for name in PRESETS if load_profile(name).model.name == "gemma"] == ["gemma"]
+    assert {load_profile(name).rewards.backbone for name in ("laptop", "gemma")} == {"packaged"}
+
+
+def test_gemma_trains_small_matrices_on_pairs_that_the_run_makes_itself() -> None:
+    gemma = load_profile("gemma")
+    assert gemma.data.pairs == "self_generated"
+    for stage in (gemma.sft, gemma.dpo, gemma.warning):
+        assert stage.lora_rank == 32
+        assert stage.token_budget >= 2 * gemma.data.max_length  # a pair of long answers fits a row
 
 
 @pytest.mark.parametrize("name", ["paper", "t4"])
@@ -106,16 +122,16 @@ def test_a_preset_leaves_beta_to_the_loss(name: str) -> None:
 
 
 def test_an_unknown_profile_names_the_presets() -> None:
-    with pytest.raises(ProfileError, match="'desktop'; use smoke, laptop, paper, t4 or a YAML"):
+    with pytest.raises(ProfileError, match="'desktop'; use smoke, laptop, gemma, paper, t4 or"):
         load_profile("desktop")
 
 
 def test_a_yaml_file_overrides_its_base(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("base: laptop\nsampling:\n  samples: 8\ndpo.beta: 0.2\n")
+    path.write_text("base: laptop\nsampling:\n  samples: 6\ndpo.beta: 0.2\n")
     profile = load_profile(str(path), {"dpo.epochs": 2})
     assert (profile.name, profile.sampling.samples, profile.dpo.beta, profile.dpo.epochs) == (
-        "mine", 8, 0.2, 2.0)
+        "mine", 6, 0.2, 2.0)
     assert profile.sft == load_profile("laptop").sft
 
 
@@ -188,3 +204,15 @@ def test_every_parameter_of_a_notebook_is_a_setting_of_the_profile(path: Path) -
     for knob in knobs:
         section, _, name = knob.partition("__")
         assert name in values[section]
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"sampling.samples": 8}, "evaluation.candidates is 8; the best of sampling.samples = 8 "
+     "against one other answer of its pool needs at least 9"),
+    ({"evaluation.rerank_base": True}, "evaluation.base_candidates is 4; .* needs at least 5"),
+    ({"evaluation.prompts": 40}, "evaluation.temperature_prompts is 64 of evaluation.prompts = 40; "
+     "use at most 40"),
+    ({"evaluation.candidates": 1}, "evaluation.candidates is 1")])
+def test_pools_that_no_comparison_can_use_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ProfileError, match=message):
+        load_profile("laptop", settings)

@@ -15,7 +15,7 @@ from lib.study import __main__ as runner
 from lib.study.__main__ import main
 from lib.study.notebooks import NOTEBOOKS, _key, notebook_paths
 from lib.study.run import Study, StudyError, open_study, run_stage, stage_hash
-from lib.study.stages.dpo import train_dpo_on_other_pairs
+from lib.study.stages.warning import run_warning
 from lib.training.settings import DPOSettings
 
 
@@ -206,8 +206,8 @@ def test_the_notebook_beyond_the_paper_depends_on_nothing_of_the_run(tmp_path: P
 
 def test_the_warning_run_is_a_setting_and_trains_nothing_when_it_is_off(tmp_path: Path) -> None:
     study = open_study("smoke", str(tmp_path), {"evaluation.warning_run": False})
-    assert train_dpo_on_other_pairs(study) == []
-    assert not study.path("dpo_other").exists()
+    assert run_warning(study) == {}
+    assert not study.path("warning").exists()
 
 
 def test_the_plan_names_stages_downloads_disk_memory_keys_and_minutes(

@@ -5,14 +5,12 @@ from typing import Any
 
 import pytest
 
-from lib.analysis.comparisons.scoreboard import scoreboard
-from lib.analysis.comparisons.win_rates import round_robin
-from lib.inference.rewards import ROLES
+from lib.analysis.comparisons.all_pairs import win_rates
 from lib.runtime.files import read_json, write_json
 from lib.study import __main__ as command
 from lib.study import notebooks
 from lib.study.notebooks import notebook_paths
-from lib.study.policies import load_systems
+from lib.study.policies import load_candidates
 from lib.study.run import Study, open_study
 from lib.study.seeds import known_seeds
 from lib.study.stages.results import comparisons
@@ -33,8 +31,8 @@ class Notebooks:
         self.calls.append((path.name[:2], run.name, settings.get("seed", 0), force))
         if path.name.startswith("05") and not (run / "results.json").exists():
             study = filled(open_study("smoke", str(run), settings))
-            write_json(run / "results.json", {"win_rates": round_robin(
-                scoreboard(load_systems(study), ROLES), comparisons(study), resamples=20)})
+            rows = win_rates(load_candidates(study), [found[:2] for found in comparisons(study)])
+            write_json(run / "results.json", {"win_rates": rows})
         return 1.0
 
 

@@ -20,6 +20,7 @@ from transformers import (
 
 from lib import ROOT
 from lib.data.chat import encode_whole
+from lib.inference import rewards
 from lib.inference.rewards.classifier import load_classifier
 from lib.modeling.loading import ModelError, load_scalar_model
 from lib.modeling.smoke import smoke_tokenizer
@@ -169,6 +170,21 @@ def test_training_raises_accuracy_on_unseen_prompts_and_the_folder_scores_as_tra
     leads = sorted(pair_rewards(model, held, CPU), key=lambda lead: int(lead["id"]))
     expected = [lead[side] for lead in leads for side in ("chosen", "rejected")]
     assert scores == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_cut_off_answer_is_trained_on_and_scored_without_an_end_of_turn(
+        tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    rows = [row | {"cut_off_rejected": True} for row in ROWS[:3]]
+    pairs = encode_reward_pairs(rows, tokenizer, 256).pairs
+    assert not any(tokenizer.convert_tokens_to_ids("<|im_end|>") in pair.rejected for pair in pairs)
+    model = load_scalar_model(str(saved(tmp_path / "start", "qwen2", tokenizer)))
+    save_reward_model(model, model.state_dict(), tokenizer, tmp_path / "model", pairs)
+    scores = load_classifier(tmp_path / "model").score(
+        [rewards.conversation(row["prompt"][0]["content"], row["rejected"], cut_off=True)
+         for row in rows])
+    leads = {lead["id"]: lead["rejected"]
+             for lead in pair_rewards(model, RewardObjective(pairs, SETTINGS), CPU)}
+    assert scores == pytest.approx([leads[row["id"]] for row in rows], abs=1e-4)
 
 
 def test_padding_is_never_the_token_that_ends_a_conversation(

@@ -1,8 +1,8 @@
 """Response rows of several systems as arrays over the same prompts.
 
 In: rows of `responses/<system>.jsonl`, in any order. Out: each system's answer (its chosen
-candidate), the score that each judge gave it, and its length. Systems that answered different
-prompts raise ValueError.
+candidate), the score that each judge gave it, and its length. A system may have answered some of
+the prompts of the one that answered most; any other prompt raises ValueError.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lib.analysis.statistics.outcomes import Floats, compare_scores
+from lib.inference.rewards import OWN_READER
 from lib.runtime.files import Row
 
 
@@ -31,7 +32,7 @@ class Scoreboard:
 
     scores [judges, systems, prompts]; texts [systems, prompts] are stripped, None where none of
     several candidates had a score to pick by; tokens and characters [systems, prompts] are lengths
-    of the answers.
+    of the answers; asked [systems, prompts] says which prompts a system was to answer.
     """
 
     systems: tuple[str, ...]
@@ -42,17 +43,23 @@ class Scoreboard:
     texts: NDArray[np.object_]
     tokens: Floats
     characters: Floats
+    asked: NDArray[np.bool_]
 
     def outcomes(self, judge: str, first: str, second: str) -> Floats:
         """`outcome` of system `first` against `second`, [prompts].
 
+        A reader reads some prompts only: what it did not read is missing, equal texts included.
         Raises ValueError for a system that is not on the board.
         """
         scores = self.scores[self.judges.index(judge)]
         i, j = self.place(first), self.place(second)
-        same = [text is not None and text == other
+        same = [judge != OWN_READER and text is not None and text == other
                 for text, other in zip(self.texts[i], self.texts[j], strict=True)]
         return outcome(scores[i], scores[j], same)
+
+    def both_asked(self, first: str, second: str) -> NDArray[np.bool_]:
+        """The prompts that both systems were to answer, [prompts]."""
+        return self.asked[self.place(first)] & self.asked[self.place(second)]
 
     def place(self, system: str) -> int:
         """Index of a system on the board; raises ValueError for one that is not there."""
@@ -63,24 +70,26 @@ class Scoreboard:
 
 
 def scoreboard(systems: Mapping[str, Sequence[Row]], judges: Sequence[str]) -> Scoreboard:
-    """Align the rows of each system by prompt id (the first system's order).
+    """Align the rows of each system by prompt id, in the order of the one that answered most.
 
-    Raises ValueError for fewer than one prompt, prompts that a system lacks or repeats, an id whose
-    prompt differs, or a judge that scored nothing at all.
+    Raises ValueError for fewer than one prompt, prompts that this one lacks or that one repeats, an
+    id whose prompt differs, or a judge that scored nothing at all.
     """
     names = tuple(systems)
     order = _common_prompts(systems)
     by_id = {name: {row["id"]: row for row in systems[name]} for name in names}
-    rows = [[by_id[name][key] for key in order] for name in names]
-    answers = [[chosen(row) for row in line] for line in rows]
+    rows = [[by_id[name].get(key) for key in order] for name in names]
+    answers = [[{} if row is None else chosen(row) for row in line] for line in rows]
     board = Scoreboard(
         names, tuple(judges), tuple(order), tuple(row.get("source", "") for row in rows[0]),
         np.array([[[_score(answer, judge) for answer in line] for line in answers]
                   for judge in judges], dtype=float),
-        np.array([[chosen(row)["text"].strip() if _picked(row) else None for row in line]
+        np.array([[chosen(row)["text"].strip() if row and _picked(row) else None for row in line]
                   for line in rows], dtype=object),
         np.array([[answer.get("tokens", np.nan) for answer in line] for line in answers], float),
-        np.array([[len(answer["text"]) for answer in line] for line in answers], float))
+        np.array([[len(answer["text"]) if answer else np.nan for answer in line]
+                  for line in answers], float),
+        np.array([[row is not None for row in line] for line in rows]))
     _check_judges(board)
     return board
 
@@ -105,13 +114,14 @@ def _score(answer: Row, judge: str) -> float:
 def _common_prompts(systems: Mapping[str, Sequence[Row]]) -> list[str]:
     if not systems:
         raise ValueError("no system was given; compare at least one")
-    first, *others = systems
     prompts = {name: _prompts(name, rows) for name, rows in systems.items()}
-    if not prompts[first]:
-        raise ValueError(f"{first} has no answers; a comparison needs at least one prompt")
-    for other in others:
-        _check_same(first, prompts[first], other, prompts[other])
-    return list(prompts[first])
+    empty = next((name for name, asked in prompts.items() if not asked), None)
+    if empty is not None:
+        raise ValueError(f"{empty} has no answers; a comparison needs at least one prompt")
+    most = max(prompts, key=lambda name: len(prompts[name]))
+    for other in prompts:
+        _check_same(most, prompts[most], other, prompts[other])
+    return list(prompts[most])
 
 
 def _prompts(name: str, rows: Sequence[Row]) -> dict[str, str]:
@@ -124,12 +134,11 @@ def _prompts(name: str, rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _check_same(first: str, a: dict[str, str], second: str, b: dict[str, str]) -> None:
-    only_a, only_b = [key for key in a if key not in b], [key for key in b if key not in a]
-    if only_a or only_b:
-        raise ValueError(f"{first} and {second} answered different prompts: only {first} has "
-                         f"{_some(only_a)}, only {second} has {_some(only_b)}; "
-                         "answer the same prompts with both")
-    changed = [key for key in a if a[key] != b[key]]
+    only_b = [key for key in b if key not in a]
+    if only_b:
+        raise ValueError(f"{first} and {second} answered different prompts: only {second} has "
+                         f"{_some(only_b)}; give {second} prompts of {first} alone")
+    changed = [key for key in b if a[key] != b[key]]
     if changed:
         raise ValueError(f"{first} and {second} have different prompts under the same id: "
                          f"{_some(changed)}; answer the same prompts with both")

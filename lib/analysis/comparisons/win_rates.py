@@ -1,14 +1,15 @@
-"""Win rates by each judge, with counts, intervals, tests and length control.
+"""Win rates from one answer a system and prompt: by each judge, with intervals, tests and lengths.
 
-In: a scoreboard. Out: rows of `win_rates` in results.json. A tie is half a win; equal texts tie; a
-prompt without both scores is left out and counted in `missing`. The reported interval (`ci_low`,
-`ci_high`) is `intervals.score_interval`, the only one that keeps its coverage with ties and near
-one; Wilson's (of wins + ties / 2) and the bootstrap's stand beside it.
+In: a scoreboard. Out: rows such as `single_draws` in results.json. Where a run has several
+candidates, `all_pairs` averages over them and is what the study reports; one draw is its check, and
+all that there is for answers that others scored. A tie is half a win; equal texts tie; a prompt
+without both scores is left out and counted in `missing`. The interval (`ci_low`, `ci_high`) is
+`intervals.score_interval`, the only one that keeps its coverage with ties and near one; Wilson's
+(of wins + ties / 2) and the bootstrap's stand beside it.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from itertools import combinations, product
+from itertools import combinations
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from lib.analysis.statistics.bradley_terry import ELO_PER_NAT, Ratings, fit_rati
 from lib.analysis.statistics.intervals import score_interval, wilson_interval
 from lib.analysis.statistics.length_control import length_controlled_win_rate
 from lib.analysis.statistics.outcomes import Floats
-from lib.analysis.statistics.significance import holm, mcnemar, prompts_needed, sign_test
+from lib.analysis.statistics.significance import holm, share_test, sign_test
 from lib.runtime.files import Row
 
 Pair = tuple[str, str]
@@ -36,29 +37,6 @@ def round_robin(board: Scoreboard, pairs: Iterable[Pair] | None = None, *, resam
         family = _rows(board, judge, pairs, resamples, seed)
         adjusted = holm([row["p_value"] for row in family])
         rows += [row | {"holm_p": p} for row, p in zip(family, adjusted, strict=True)]
-    return rows
-
-
-def win_rate_matrix(board: Scoreboard) -> list[Row]:
-    """Win rate of every two systems by every judge, without a test or a bootstrap.
-
-    Rows {"a", "b", "judge", "n", "win_rate", "ci_low", "ci_high"}.
-    """
-    return [{"a": a, "b": b, "judge": judge}
-            | {key: counts[key] for key in ("n", "win_rate", "ci_low", "ci_high")}
-            for judge in board.judges for a, b in _pairs(board, None)
-            for counts in [_counts(board.outcomes(judge, a, b))]]
-
-
-def win_rates_by_source(board: Scoreboard, pairs: Iterable[Pair] | None = None) -> list[Row]:
-    """Win rate of each pair by each judge within each source of prompts, with n and interval."""
-    sources, rows = np.array(board.sources), []
-    for judge, (a, b) in product(board.judges, _pairs(board, pairs)):
-        outcomes = board.outcomes(judge, a, b)
-        rows += [{"a": a, "b": b, "judge": judge, "source": source}
-                 | _counts(outcomes[sources == source])
-                 for source in dict.fromkeys(board.sources)
-                 if not np.isnan(outcomes[sources == source]).all()]
     return rows
 
 
@@ -81,37 +59,6 @@ def ratings_rows(ratings: Ratings, judge: str) -> list[Row]:
     return sorted(rows, key=lambda row: -row["strength"])
 
 
-def same_opponent(board: Scoreboard, first: str, second: str, opponent: str, judge: str) -> Row:
-    """McNemar's test: which of two systems does better against the same opponent on more prompts.
-
-    b and c count the prompts on which the first, or the second, does better (a win is better than a
-    tie, a tie than a loss; without ties this is McNemar's test proper). `prompts_needed` would
-    settle it if b and c kept their shares of the n prompts.
-    """
-    lead = board.outcomes(judge, first, opponent) - board.outcomes(judge, second, opponent)
-    b, c, n = int(np.sum(lead > 0)), int(np.sum(lead < 0)), int(np.sum(~np.isnan(lead)))
-    if n == 0:
-        raise ValueError(f"{judge} scored no prompt of {first}, {second} and {opponent} together; "
-                         "score the responses first")
-    return {"first": first, "second": second, "opponent": opponent, "judge": judge, "n": n} \
-        | asdict(mcnemar(b, c)) | {"prompts_needed": prompts_needed((1 + (b - c) / n) / 2,
-                                                             tie_share=1 - (b + c) / n)}
-
-
-def same_opponent_tests(board: Scoreboard,
-                        triples: Iterable[tuple[str, str, str]]) -> list[Row]:
-    """`same_opponent` of every (first, second, opponent) by every judge, with Holm's p.
-
-    Holm corrects the mid-p within each judge.
-    """
-    rows, triples = [], list(triples)
-    for judge in board.judges:
-        family = [same_opponent(board, *triple, judge) for triple in triples]
-        adjusted = holm([row["mid_p"] for row in family])
-        rows += [row | {"holm_p": p} for row, p in zip(family, adjusted, strict=True)]
-    return rows
-
-
 def _pairs(board: Scoreboard, pairs: Iterable[Pair] | None) -> list[Pair]:
     """The given pairs, or all with the later system first."""
     if pairs is None:
@@ -129,25 +76,25 @@ def _rows(board: Scoreboard, judge: str, pairs: Sequence[Pair], resamples: int,
     outcomes = _outcomes(board, judge, pairs)
     low, high = bootstrap_intervals(outcomes, resamples, seed)
     return [{"a": a, "b": b, "judge": judge, "seed": seed}
-            | _counts(outcomes[:, column])
+            | _counts(outcomes[board.both_asked(a, b), column])
             | {"bootstrap_low": float(low[column]), "bootstrap_high": float(high[column])}
             | _lengths(board, board.place(a), board.place(b), outcomes[:, column])
             for column, (a, b) in enumerate(pairs)]
 
 
 def _counts(outcomes: Floats) -> Row:
-    """Counts, win rate, intervals, sign test and the number of prompts that would settle it."""
+    """Counts, win rate, intervals, sign test and what this many prompts can tell."""
     wins, ties, losses = (int(np.sum(outcomes == value)) for value in (1.0, 0.5, 0.0))
     n = wins + ties + losses
     if n == 0:
         raise ValueError("no prompt has a score for both answers; score the responses first")
     rate, ends = (wins + ties / 2) / n, score_interval(wins, ties, losses)
-    wilson = wilson_interval(wins + ties / 2, n)
+    wilson, able = wilson_interval(wins + ties / 2, n), share_test(outcomes[~np.isnan(outcomes)])
     return {"n": n, "missing": len(outcomes) - n, "wins": wins, "ties": ties, "losses": losses,
             "win_rate": rate, "ci_low": float(ends[0]), "ci_high": float(ends[1]),
             "wilson_low": wilson.low, "wilson_high": wilson.high,
-            "p_value": sign_test(wins, losses),
-            "prompts_needed": prompts_needed(rate, tie_share=ties / n)}
+            "p_value": sign_test(wins, losses), "smallest_effect": able.smallest_effect,
+            "equivalent_within": able.equivalent_within}
 
 
 def _lengths(board: Scoreboard, i: int, j: int, outcomes: Floats) -> Row:

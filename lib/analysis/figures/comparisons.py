@@ -1,7 +1,7 @@
 """Figures of win rates: every comparison with its interval, one mark a judge.
 
-In: rows of `win_rates` (of this run's judges, the selector and the blind reader), each with a, b,
-judge, n, win_rate, ci_low, ci_high.
+In: rows of `win_rates` by any number of judges (the selector, readers), each with a, b, judge, n,
+win_rate, ci_low, ci_high (None where counting alone gives the rate).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,11 +25,10 @@ APART = 0.006  # on the axis of temperatures, so that the judges' marks do not o
 RATE = ("win_rate", "ci_low", "ci_high")
 
 
-def win_rates_figure(rows: Sequence[Row], judge: str = "judge",
-                     selector: str = "selector") -> go.Figure:
+def win_rates_figure(rows: Sequence[Row]) -> go.Figure:
     """All comparisons, one line a pair, one mark a judge, the paper's rates as open diamonds.
 
-    judge, selector: the two whose difference the title tells.
+    The title tells the comparison over which the judges part most.
     """
     pairs = list(dict.fromkeys((row["a"], row["b"]) for row in rows))
     shown = [*rows, *filter(None, (paper_row(*pair) for pair in pairs))]
@@ -45,9 +44,10 @@ def win_rates_figure(rows: Sequence[Row], judge: str = "judge",
                   hovertemplate="%{x:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}], "
                                 "n = %{customdata[0]}")
     figure.add_vline(x=0.5, line=EVEN_LINE)
-    style_figure(figure, _judge_against_selector(rows, judge, selector),
-                 f"n = {between(row['n'] for row in rows)} held-out prompts, ties half, 95 % "
-                 f"intervals; the paper: n = {PROMPTS}, another model, its selector is its judge",
+    style_figure(figure, _where_judges_part(rows),
+                 f"n = {between(row['n'] for row in rows)} held-out prompts, all pairs of answers, "
+                 f"ties half, 95 % intervals; the paper: n = {PROMPTS}, another model, and its "
+                 "selector is its judge",
                  "share of prompts won", "", plot_height=50 * len(pairs))
     figure.update_xaxes(tickformat=".0%")
     return figure.update_yaxes(
@@ -68,9 +68,10 @@ def temperature_figure(rows: Sequence[Row], n: int = 4, opponent: str = "sft") -
     published = {row["temperature"]: paper_row(row["a"], opponent) for row in chosen}
     _temperature_line(figure, [row for row in published.values() if row], PAPER, judges, -APART)
     figure.add_hline(y=0.5, line=EVEN_LINE)
-    prompts = f"n = {chosen[0]['n']} prompts" if chosen else "no rows"
+    prompts = f"n = {between(row['n'] for row in chosen)} prompts" if chosen else "no rows"
     style_figure(figure, _temperature_finding(chosen, policy, opponent),
-                 f"{prompts}, ties half, 95 % intervals", "sampling temperature",
+                 f"{prompts}, all pairs of answers, ties half, 95 % intervals",
+                 "sampling temperature",
                  "share of prompts won")
     figure.update_xaxes(tickvals=sorted({row["temperature"] for row in chosen}))
     return figure.update_yaxes(tickformat=".0%")
@@ -108,16 +109,18 @@ def _temperature_line(figure: go.Figure, rows: Sequence[Row], name: str, judges:
                   ends, mode="lines+markers")
 
 
-def _judge_against_selector(rows: Sequence[Row], judge: str, selector: str) -> str:
-    """The comparison in which judging by the selector flatters most."""
-    rates = {(row["a"], row["b"], row["judge"]): row["win_rate"] for row in rows}
-    both = [(rates[a, b, selector] - rates[a, b, judge], a, b) for a, b, name in rates
-            if name == selector and (a, b, judge) in rates]
-    if not both:
+def _where_judges_part(rows: Sequence[Row]) -> str:
+    """The comparison over which the judges part most, with the rate of each."""
+    rates: dict[tuple[str, str], dict[str, float]] = {}
+    for row in rows:
+        rates.setdefault((row["a"], row["b"]), {})[row["judge"]] = row["win_rate"]
+    apart = {pair: max(found.values()) - min(found.values()) for pair, found in rates.items()
+             if len(found) == len({row["judge"] for row in rows}) > 1}
+    if not apart:
         return "Win rates with their intervals"
-    _, a, b = max(both)
-    return (f"{readable(a)} wins {rates[a, b, selector]:.0%} against {readable(b)} by its own "
-            f"selector and {rates[a, b, judge]:.0%} by a judge that did not select")
+    a, b = max(apart, key=apart.get)
+    told = ", ".join(f"{rate:.0%} by the {judge}" for judge, rate in rates[a, b].items())
+    return f"{readable(a)} wins against {readable(b)}: {told}"
 
 
 def _temperature_finding(rows: Sequence[Row], policy: str, opponent: str) -> str:

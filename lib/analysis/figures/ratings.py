@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from lib.analysis.figures.theme import (
     EVEN_LINE,
     add_marks,
+    between,
     columns,
     in_two_lines,
     looks,
@@ -33,7 +34,7 @@ def ratings_figure(rows: Sequence[Row]) -> go.Figure:
         add_marks(figure, judge, shown[judge], elo,
                   [names.index(row["system"]) + offset for row in mine], ends, "x")
     figure.add_vline(x=0, line=EVEN_LINE)
-    style_figure(figure, _best_by_judge(rows, judges), "Bradley-Terry over all pairs, ties half; "
+    style_figure(figure, _best_by_judge(rows, judges), "Bradley-Terry over all comparisons; "
                  "95 % intervals from resampled prompts; 400 points are odds of ten to one",
                  "rating", "", plot_height=38 * len(names))
     return figure.update_yaxes(tickvals=list(range(len(names))), zeroline=False,
@@ -41,9 +42,10 @@ def ratings_figure(rows: Sequence[Row]) -> go.Figure:
                                range=[len(names) - 0.5, -0.5])
 
 
-def round_robin_figure(rows: Sequence[Row], systems: Sequence[str], judge: str) -> go.Figure:
+def round_robin_figure(rows: Sequence[Row], judge: str) -> go.Figure:
     """Share of prompts that each system (row) wins against each other (column) by one judge."""
     rates = {(row["a"], row["b"]): row for row in rows if row["judge"] == judge}
+    systems = list(dict.fromkeys(name for a, b in rates for name in (b, a)))
     mirrored = {(b, a): 1 - row["win_rate"] for (a, b), row in rates.items()}
     cells = {pair: row["win_rate"] for pair, row in rates.items()} | mirrored
     values = [[cells.get((row, column)) for column in systems] for row in systems]
@@ -52,12 +54,13 @@ def round_robin_figure(rows: Sequence[Row], systems: Sequence[str], judge: str) 
         y=[in_two_lines(name) for name in systems], zmin=0, zmax=1, colorscale=WINS_GREEN,
         showscale=False, texttemplate="%{z:.2f}",
         hovertemplate="%{y} over %{x}: %{z:.3f}<extra></extra>"))
-    decided = sum(row["ci_low"] > 0.5 or row["ci_high"] < 0.5 for row in rates.values())
-    n = sorted({row["n"] for row in rates.values()})
+    decided = sum(not row["ci_low"] <= 0.5 <= row["ci_high"] for row in rates.values()
+                  if row["ci_low"] is not None)
     style_figure(figure, f"{decided} of {len(rates)} comparisons by the {judge} have an interval "
                  "that excludes one half",
-                 "share of prompts that the row's system wins over the column's: green wins, "
-                 f"purple loses; n = {n[-1]} prompts a cell; not corrected for multiple tests",
+                 "exploratory: share that the row's system wins over the column's, green wins, "
+                 f"purple loses; n = {between(row['n'] for row in rates.values())} prompts a cell; "
+                 "not corrected for multiple tests",
                  "", "", plot_height=100 + 36 * len(systems))  # the names below take the 100
     figure.update_xaxes(tickangle=-90, side="bottom", ticks="")
     return figure.update_yaxes(autorange="reversed", ticks="")

@@ -151,6 +151,53 @@ def sample_quality_figure(runs: Mapping[str, Sequence[Row]], score: str = "judge
     return figure.update_xaxes(title_text=STEP, row=3, col=1)
 
 
+def warning_figure(cells: Sequence[Row]) -> go.Figure:
+    """Accuracy, the judge's score and repetition of kind of pairs times learning rate.
+
+    cells: rows of `policies.warning.warning_cell`. The dotted lines are the start, the SFT model.
+    """
+    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    kinds = {kind: [cell for cell in cells if cell["pairs"] == kind]
+             for kind in dict.fromkeys(cell["pairs"] for cell in cells)}
+    shown = looks([_kind(kind) for kind in kinds])
+    for kind, own in kinds.items():
+        rates = [f"{cell['learning_rate']:g}" for cell in own]
+        for panel, points in enumerate((
+                [_ends(cell["accuracy"], "accuracy", "ci") for cell in own],
+                [_ends(cell["end"], "judge_score", "judge_score") for cell in own],
+                [_ends(cell["end"], "repetition", "repetition") for cell in own]), start=1):
+            values, low, high = zip(*points, strict=True)
+            add_marks(figure, _kind(kind), shown[_kind(kind)], rates, values, (low, high),
+                      mode="lines+markers", legendgroup=kind, showlegend=panel == 1, row=panel,
+                      col=1)
+    for panel, level in ((1, 0.5), (2, cells[0]["start"]["judge_score"]),
+                         (3, cells[0]["start"]["repetition"])):
+        figure.add_hline(y=level, line=EVEN_LINE, row=panel, col=1)
+    style_figure(figure, _warning_finding(cells),
+                 f"{cells[0]['steps']} steps each; 95 % intervals; dotted: chance, or SFT",
+                 "", "", plot_height=420)
+    for panel, title in enumerate(("reward<br>accuracy", "judge's<br>score",
+                                   "repeated<br>4-grams"), start=1):
+        figure.update_yaxes(title_text=title, row=panel, col=1)
+    figure.update_xaxes(type="category")
+    return figure.update_xaxes(title_text="learning rate", row=3, col=1)
+
+
+def _kind(pairs: str) -> str:
+    return f"{pairs.replace('_', '-')} pairs"
+
+
+def _ends(row: Row, key: str, ends: str) -> tuple[float, float, float]:
+    return tuple(row.get(name, row[key]) for name in (key, f"{ends}_low", f"{ends}_high"))
+
+
+def _warning_finding(cells: Sequence[Row]) -> str:
+    worse = [f"{_kind(cell['pairs'])} at {cell['learning_rate']:g}" for cell in cells
+             if cell["change"]["high"] < 0]
+    return ("The answers surely got worse with " + ", ".join(worse) if worse else
+            "In none of the four runs did the answers surely get worse")
+
+
 def curve(rows: Sequence[Row], split: str, key: str) -> tuple[list[int], list[float]]:
     """Steps and values of one metric in one split, in order of steps; missing ones left out."""
     points = sorted((row["step"], row[key]) for row in rows

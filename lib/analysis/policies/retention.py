@@ -1,4 +1,4 @@
-"""What a policy keeps: its loss on held-out conversations, before and after each training stage.
+"""What a policy keeps: its loss on validation conversations, before and after each training stage.
 
 In: summed negative log-likelihoods of the same conversations under several policies. Out: loss a
 token with its interval, and the change from the policy before, paired by conversation. A loss on

@@ -12,11 +12,11 @@ from lib.analysis.statistics.calibration import expected_calibration_error
 from lib.analysis.statistics.intervals import wilson_interval
 from lib.analysis.statistics.length_control import length_controlled_win_rate
 from lib.analysis.statistics.outcomes import win_rate
-from lib.analysis.statistics.significance import mcnemar, prompts_needed
+from lib.analysis.statistics.significance import mcnemar
 from lib.analysis.statistics.smoothing import exponential_moving_average
 
 __all__ = [
     "bradley_terry", "cohen_kappa", "expected_calibration_error", "exponential_moving_average",
-    "length_controlled_win_rate", "mcnemar", "paired_bootstrap", "prompts_needed",
-    "wilson_interval", "win_rate",
+    "length_controlled_win_rate", "mcnemar", "paired_bootstrap", "wilson_interval",
+    "win_rate",
 ]

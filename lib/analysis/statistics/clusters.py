@@ -50,6 +50,16 @@ def clustered_mean_interval(values: ArrayLike, clusters: ArrayLike | None = None
     return Interval(float(mean - reach), float(mean + reach))
 
 
+def effective_number(shares: ArrayLike) -> tuple[float, float, int]:
+    """Mean of values in 0 to 1, one a prompt; the number of yes-or-no values whose mean would vary
+    as much; and the degrees of freedom. Equal values give no spread and count as they are.
+    """
+    mean, variance, number = _mean_of_clusters(_present(shares), None)
+    spread = mean * (1 - mean)
+    known = variance > ROUNDING**2 and spread > ROUNDING
+    return mean, spread / variance if known else number, number - 1
+
+
 def seed_spread(outcomes: ArrayLike, confidence: float = 0.95) -> dict[str, Any]:
     """Mean over seeds and prompts with one interval for both; outcomes [seeds, prompts], 0 to 1.
 

@@ -1,13 +1,37 @@
-"""Tests of win rates, correction for multiple tests, and the number of prompts for a test."""
+"""Tests of win rates, the smallest effect that they see, and correction for multiple tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, sqrt
+from typing import NamedTuple
 
-from scipy.stats import binom, binomtest
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import binom, binomtest, t
 from statsmodels.stats import contingency_tables
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import normal_sample_size_one_tail
+
+from lib.analysis.statistics.clusters import (
+    clustered_mean_interval,
+    clustered_share_interval,
+    effective_number,
+)
+
+LEVEL, POWER = 0.05, 0.8  # two-sided level of a test, and its power at the smallest effect
+
+
+class MeanTest(NamedTuple):
+    """A mean's 95 % interval and two-sided p-value, and what this many prompts can tell.
+
+    smallest_effect: the distance from the hypothesis that a test at .05 finds with power .8 (None
+    for one prompt). equivalent_within: the smallest margin within which two one-sided tests at .05
+    place the mean (Schuirmann 1987), so that a null result says how large an effect it leaves.
+    """
+
+    ci_low: float
+    ci_high: float
+    p_value: float
+    smallest_effect: float | None
+    equivalent_within: float
 
 
 @dataclass(frozen=True)
@@ -51,18 +75,34 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
-def prompts_needed(win_rate: float, power: float = 0.8, alpha: float = 0.05,
-                   tie_share: float = 0.0) -> int | None:
-    """Prompts that a two-sided test needs to find `win_rate` unequal to one half (normal approx.).
+def share_test(shares: ArrayLike) -> MeanTest:
+    """Is the mean of values in 0 to 1, one a prompt, one half? [prompts], none missing.
 
-    Ties reduce the variance, so a known tie share lowers the number. None for a win rate of exactly
-    one half, which no number of prompts can settle. Raises ValueError for shares outside [0, 1].
+    The p-value is that at which `clustered_share_interval` ends at one half: a t test whose spread
+    is scaled to that of a mean of one half. Raises ValueError without a value.
     """
-    if not 0 <= win_rate <= 1 or not 0 <= tie_share <= 1:
-        raise ValueError(f"win_rate {win_rate} and tie_share {tie_share} must lie in 0 to 1")
-    if win_rate == 0.5:
-        return None
-    null = sqrt(max((1 - tie_share) / 4, 0))
-    alternative = sqrt(max(win_rate * (1 - win_rate) - tie_share / 4, 0))
-    return max(1, ceil(normal_sample_size_one_tail(
-        abs(win_rate - 0.5), power, alpha / 2, std_null=null, std_alternative=alternative)))
+    mean, number, freedom = effective_number(shares)
+    error = 0.5 / np.sqrt(number)
+    ends = clustered_share_interval(shares, confidence=1 - 2 * LEVEL)
+    return MeanTest(*clustered_share_interval(shares), *_verdicts(mean - 0.5, error, freedom),
+                max(abs(end - 0.5) for end in ends))
+
+
+def mean_test(values: ArrayLike) -> MeanTest:
+    """Is the mean of the values, one a prompt, zero? A t test; [prompts], none missing."""
+    values = np.asarray(values, dtype=float)
+    freedom = len(values) - 1
+    error = values.std(ddof=1) / np.sqrt(len(values)) if freedom else 0.0
+    ends = clustered_mean_interval(values, confidence=1 - 2 * LEVEL)
+    return MeanTest(*clustered_mean_interval(values), *_verdicts(values.mean(), error, freedom),
+                max(map(abs, ends)))
+
+
+def _verdicts(distance: float, error: float, freedom: int) -> tuple[float, float | None]:
+    """The p-value of a distance from the hypothesis, and the smallest distance that is seen."""
+    if not freedom:
+        return 1.0, None
+    if not error:
+        return float(distance == 0), 0.0
+    reach = t.ppf(1 - LEVEL / 2, freedom) + t.ppf(POWER, freedom)
+    return float(2 * t.sf(abs(distance) / error, freedom)), float(reach * error)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 from lib.analysis.tables.formatting import (
     crossed_table,
-    decided,
     format_number,
     format_rate,
     interval,
@@ -16,7 +15,6 @@ from lib.analysis.tables.formatting import (
     markdown_table,
     number_of,
     p_value,
-    prompts_to_settle,
     versus,
     with_n,
 )
@@ -51,11 +49,35 @@ def rules_table(rows: Sequence[Row], judge: str = "judge") -> str:
         "lead [95 %]": lambda row: interval(row, "lead", "lead_low", "lead_high")})
 
 
-def power_table(rows: Sequence[Row]) -> str:
-    """Undecided comparisons: look at how many prompts would settle them (power .8, level .05)."""
-    return markdown_table([row for row in rows if not decided(row)], {
-        "undecided comparison": versus, "judge": "judge", "win rate [95 %]": format_rate, "n": "n",
-        "what would settle it": prompts_to_settle}, "No comparison is undecided.")
+def resolution_table(rows: Sequence[Row]) -> str:
+    """What the prompts can tell: look at the smallest effect seen, then at the largest one left.
+
+    A test at .05 finds the first with power .8; two one-sided tests at .05 exclude any beyond the
+    second.
+    """
+    return markdown_table([row for row in rows if row["smallest_effect"] is not None], {
+        "comparison": versus, "judge": "judge", "n": "n",
+        "answers a prompt": lambda row: f"{row['candidates_a']} and {row['candidates_b']}",
+        "win rate [95 %]": format_rate,
+        "smallest effect seen": number_of("smallest_effect", 3),
+        "they differ by at most": number_of("equivalent_within", 3)})
+
+
+def single_draws_table(singles: Sequence[Row], rows: Sequence[Row]) -> str:
+    """One draw of each system beside all pairs: look at how much wider one draw's interval is."""
+    whole = {(row["a"], row["b"], row["judge"]): row for row in rows}
+    return markdown_table(singles, {
+        "comparison": versus, "judge": "judge", "n": "n",
+        "wins / ties / losses": lambda row: f"{row['wins']} / {row['ties']} / {row['losses']}",
+        "a single draw [95 %]": format_rate,
+        "all pairs [95 %]": lambda row: format_rate(
+            whole.get((row["a"], row["b"], row["judge"]), {}))})
+
+
+def family_table(family: Sequence[Row]) -> str:
+    """The comparisons decided on beforehand: look at why each is asked, before at any answer."""
+    return markdown_table(family, {"does this system win": "a", "over this one": "b",
+                                   "why it is asked": "why"})
 
 
 def intervals_table(rows: Sequence[Row]) -> str:
@@ -81,19 +103,20 @@ def ratings_table(rows: Sequence[Row]) -> str:
     return crossed_table(rows, "system", lambda row: row["judge"], _strength)
 
 
-def same_opponent_table(rows: Sequence[Row]) -> str:
-    """McNemar's tests: look at the prompts on which one of two systems does better."""
+def contrasts_table(rows: Sequence[Row]) -> str:
+    """Two systems against one opponent: look at whether their rates' difference excludes 0."""
     return markdown_table(rows, {
-        "first": "first", "second": "second", "against": "opponent", "judge": "judge",
-        "first does better": "b", "second does better": "c",
-        "mid-p": lambda row: p_value(row["mid_p"]), "Holm p": lambda row: p_value(row["holm_p"]),
-        "what would settle it": _settled_by})
+        "exploratory: first": "first", "second": "second", "against": "opponent", "judge": "judge",
+        "n": "n", "first's rate minus second's [95 %]": interval_of("difference"),
+        "Holm p": lambda row: p_value(row["holm_p"]),
+        "smallest difference seen": number_of("smallest_effect"),
+        "they differ by at most": number_of("equivalent_within")})
 
 
 def sources_table(rows: Sequence[Row], a: str, b: str) -> str:
     """One comparison by source of prompts: look for a source in which the other system wins."""
     return crossed_table([row for row in rows if (row["a"], row["b"]) == (a, b)], "source",
-                         lambda row: f"{a} over {b}, {row['judge']} [95 %]", with_n)
+                         lambda row: f"exploratory: {a} over {b}, {row['judge']} [95 %]", with_n)
 
 
 def complementarity_table(rows: Sequence[Row]) -> str:
@@ -102,7 +125,7 @@ def complementarity_table(rows: Sequence[Row]) -> str:
     On each judge's own scale.
     """
     return markdown_table(rows, {
-        "judge": "judge", "n": "n", "Best-of-N adds to DPO": number_of("gain_with"),
+        "exploratory: judge": "judge", "n": "n", "Best-of-N adds to DPO": number_of("gain_with"),
         "Best-of-N adds to SFT": number_of("gain_without"),
         "difference [95 %]": lambda row: interval(row, "mean", "low", "high"),
         "reading": _interaction_reading})
@@ -131,13 +154,6 @@ def _meaning(system: System) -> str:
 def _strength(row: Row) -> str:
     mark = " *" if row["prior"] else ""
     return f"{row['elo']:+.0f} [{row['elo_low']:+.0f}, {row['elo_high']:+.0f}]{mark}"
-
-
-def _settled_by(row: Row) -> str:
-    """How many prompts would settle an insignificant test; earlier results do not say."""
-    if row["mid_p"] < 0.05:
-        return "settled, but not after Holm's correction" if row["holm_p"] >= 0.05 else "settled"
-    return prompts_to_settle(row) if "prompts_needed" in row else format_number(None)
 
 
 def _interaction_reading(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lib.analysis.policies.warning import harmful
 from lib.analysis.tables.formatting import (
     as_markdown,
     bullets,
@@ -55,6 +56,41 @@ def _sample_lines(metrics: Sequence[Row]) -> list[str]:
     repetition = _change(first["repetition"], last["repetition"], 3)
     return [f"The judge's mean score of {last['n']:,} fresh validation answers {score}; the share "
             f"of repeated 4-grams {repetition}."]
+
+
+def warning_findings(warning: Row) -> str:
+    """Notebook 03: which factor lowers the judge's score of fresh answers, and who would see it."""
+    effects = warning["effects"]
+    if not effects:
+        return "The four runs are not complete, so nothing can be said of them."
+    pairs, rate, both = (interval(effects[name], "mean", "low", "high")
+                         for name in ("pairs", "rate", "interaction"))
+    found = harmful(effects)
+    verdict = {("pairs", "rate"): "Both the kind of pairs and the learning rate do harm",
+               ("pairs",): "The kind of pairs does harm, and the learning rate does not surely",
+               ("rate",): "The learning rate does harm, and the kind of pairs does not surely",
+               (): "Neither the kind of pairs nor the learning rate surely does harm"}[tuple(found)]
+    apart = effects["interaction"]["low"] > 0 or effects["interaction"]["high"] < 0
+    return bullets([
+        f"{verdict}: on {effects['pairs']['n']} prompts the judge's score changes by {pairs} with "
+        f"written instead of on-policy pairs, and by {rate} with the high instead of the low rate.",
+        f"The high rate's effect on written pairs differs from that on on-policy pairs by {both}, "
+        + ("so the two do not simply add up." if apart else "which may be nothing."),
+        _unseen_harm(warning["cells"])])
+
+
+def _unseen_harm(cells: Sequence[Row]) -> str:
+    """The cells whose accuracy is surely above chance while the answers surely got worse."""
+    hidden = [cell for cell in cells
+              if cell["accuracy"]["ci_low"] > 0.5 and cell["change"]["high"] < 0]
+    if not hidden:
+        return ("In no run is the reward accuracy surely above one half while the answers surely "
+                "got worse.")
+    told = "; ".join(
+        f"{cell['pairs'].replace('_', '-')} pairs at {cell['learning_rate']:g}: accuracy "
+        f"{interval(cell['accuracy'], 'accuracy')}, answers' score "
+        f"{interval(cell['change'], 'mean', 'low', 'high')}" for cell in hidden)
+    return f"Reward accuracy is surely above one half while the answers surely got worse: {told}."
 
 
 def best_of_n_findings(curves: Sequence[Row], costs: Sequence[Row] = ()) -> str:

@@ -1,8 +1,8 @@
 """Numbers, tables and sentences for notebooks and the README: rows in, text out.
 
 Numbers have no zero before the point (`.62`); a rate has two decimals, a count thousands commas. A
-comparison whose interval includes one half is undecided; beside it stands the number of prompts
-that would settle it. `as_markdown` makes any text safe inside Markdown.
+comparison whose interval includes one half is undecided; beside it stands how large an effect the
+prompts can show and still leave. `as_markdown` makes any text safe inside Markdown.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from numbers import Integral, Real
 
+from lib.analysis.comparisons.family import EVEN
 from lib.analysis.comparisons.paper import paper_row
 from lib.runtime.files import Row
 
@@ -81,10 +82,14 @@ def shown_answer(candidate: Row) -> str:
 
 
 def win_rate_table(rows: Sequence[Row]) -> str:
-    """Every comparison: look at whether the interval excludes .50, and then at Holm's p."""
+    """Every comparison: look at whether the interval excludes .50, and then at Holm's p.
+
+    Shares of wins, ties and losses over all pairs of answers, or counts of single draws.
+    """
     return markdown_table(rows, {
         "comparison": versus, "judge": "judge", "n": "n",
-        "wins / ties / losses": lambda row: f"{row['wins']} / {row['ties']} / {row['losses']}",
+        "wins / ties / losses": lambda row: " / ".join(
+            format_number(row[key]) for key in ("wins", "ties", "losses")),
         "win rate [95 %]": format_rate, "Holm p": lambda row: p_value(row.get("holm_p")),
         "length-controlled": length_controlled,
         "conclusion": conclusion})
@@ -108,16 +113,18 @@ def claims_table(claims: Sequence[Row]) -> str:
 
 
 def decided(row: Row) -> bool:
-    """Whether the interval of a comparison excludes one half."""
-    return row["ci_low"] > 0.5 or row["ci_high"] < 0.5
+    """Whether the interval of a comparison excludes one half; a constant has no interval."""
+    return row["ci_low"] is not None and not row["ci_low"] <= 0.5 <= row["ci_high"]
 
 
 def conclusion(row: Row) -> str:
-    """Who wins (and whether it is significant after Holm's correction), or what would settle it."""
+    """Who wins, or how large an effect this many prompts see and leave possible."""
+    if row.get("by_construction"):
+        return "nothing: it follows from counting"
     if decided(row):
         winner = row["a"] if row["ci_low"] > 0.5 else row["b"]
         return f"{winner} wins{_unless_corrected(row)}"
-    return f"undecided at n = {row['n']:,}; {prompts_to_settle(row)}"
+    return f"{_verdict(row)}: {resolution(row)}"
 
 
 def _unless_corrected(row: Row) -> str:
@@ -126,22 +133,31 @@ def _unless_corrected(row: Row) -> str:
     return ", but not after Holm's correction" if lost else ""
 
 
-def prompts_to_settle(row: Row) -> str:
-    """How many prompts would settle a comparison if its true rate is the observed one."""
-    needed = row.get("prompts_needed")
-    if needed is None:
-        return "no number of prompts settles an even result"
-    return f"about {_two_digits(needed):,} prompts would settle it"
+def _verdict(row: Row) -> str:
+    """An undecided comparison is settled as even where the margin decided beforehand holds it."""
+    within = row.get("equivalent_within")
+    return "undecided" if within is None or within > EVEN else "even"
+
+
+def resolution(row: Row) -> str:
+    """The smallest effect that a test of this n sees, and the largest that its data leave.
+
+    Power .8 and level .05; the second by two one-sided tests at .05.
+    """
+    smallest, within = (format_number(row.get(key)) for key in (
+        "smallest_effect", "equivalent_within"))
+    return f"n = {row['n']:,} sees effects of at least {smallest}; they differ by at most {within}"
 
 
 def sentence(row: Row) -> str:
     """One comparison in words, null results included."""
+    shown = f"{format_rate(row)} over {row['n']:,} prompts by the {row['judge']}"
+    if row.get("by_construction"):
+        return f"{versus(row)} by its own {row['judge']} follows from counting: {shown}."
     if decided(row):
         verb = "beats" if row["ci_low"] > 0.5 else "loses to"
-        return (f"{row['a']} {verb} {row['b']}{_unless_corrected(row)}: {format_rate(row)} of "
-                f"{row['n']:,} prompts by the {row['judge']}.")
-    return (f"{row['a']} against {row['b']} is undecided at n = {row['n']:,}: {format_rate(row)} "
-            f"by the {row['judge']}; {prompts_to_settle(row)}.")
+        return f"{row['a']} {verb} {row['b']}{_unless_corrected(row)}: {shown}."
+    return f"{row['a']} against {row['b']} is {_verdict(row)}: {shown}; {resolution(row)}."
 
 
 def format_rate(row: Row) -> str:
@@ -211,9 +227,3 @@ def _cell(row: Row, column: str | Cell) -> str:
 
 def _has_words(text: str) -> bool:
     return any(letter.isalpha() for letter in text)
-
-
-def _two_digits(n: int) -> int:
-    """Two significant digits, as exact as a power calculation is."""
-    scale = 10 ** max(len(str(n)) - 2, 0)
-    return round(n / scale) * scale

@@ -45,7 +45,7 @@ def text_table(metrics: Mapping[str, Row]) -> str:
 
 
 def retention_table(rows: Sequence[Row]) -> str:
-    """Loss on unseen conversations: look at whether DPO raises it again."""
+    """Loss on SFT's validation conversations: look at whether DPO raises it again."""
     return markdown_table(rows, {
         "policy": "policy", "conversations": "n", "tokens": "tokens",
         "loss, nats a token [95 %]": interval_of("loss", digits=3),
@@ -90,6 +90,23 @@ def displacement_table(rows: Sequence[Row]) -> str:
         "after, nats": number_of("after", 2),
         "change [95 %]": interval_of("change", "change")},
         "DPO was not evaluated twice, so no change can be shown.")
+
+
+def warning_table(cells: Sequence[Row]) -> str:
+    """Kind of pairs times learning rate: look for high accuracy beside worse answers."""
+    return markdown_table(cells, {
+        "pairs": lambda row: row["pairs"].replace("_", "-"),
+        "learning rate": lambda row: f"{row['learning_rate']:g}", "steps": "steps",
+        "reward accuracy [95 %]": lambda row: with_n(row["accuracy"], "accuracy"),
+        "margin [95 %]": lambda row: interval(row["margin"], "mean", "low", "high", 3),
+        "judge's score of fresh answers [95 %]": lambda row: _probed(row, "judge_score", 2),
+        "change from SFT [95 %]": lambda row: interval(row["change"], "mean", "low", "high"),
+        "repeated 4-grams [95 %]": lambda row: _probed(row, "repetition", 3)},
+        "This run has no warning.")
+
+
+def _probed(cell: Row, key: str, digits: int) -> str:
+    return interval(cell["end"], key, f"{key}_low", f"{key}_high", digits)
 
 
 def dpo_paper_table(dpo_eval: Row) -> str:

@@ -4,8 +4,8 @@ Rows have the schema of `lib.inference.sampling`, so that later stages need not 
 come from. `logprob` is the sum that the server reports (vLLM and llama.cpp: under the policy at
 temperature 1, without the stop token), `token_ids` what vLLM returns on request; both, like
 `tokens`, are null where the server reports none, and `sampling_logprob` always is. The server may
-cut prompts. A seed depends on the prompt's id alone; equal seeds give equal text on servers that
-support it.
+cut prompts. A seed depends on the stream and the prompt's id alone; equal seeds give equal text on
+servers that support it.
 """
 
 import hashlib
@@ -71,7 +71,8 @@ def _row(transport: Transport, prompt: Prompt, settings: SamplingSettings) -> Ro
 
 
 def _payload(model: str, prompt: Prompt, settings: SamplingSettings, have: int) -> dict[str, Any]:
-    digest = hashlib.sha256(f"{settings.seed}\n{have}\n{prompt['id']}".encode()).digest()
+    digest = hashlib.sha256(
+        f"{settings.seed}\n{settings.stream}\n{have}\n{prompt['id']}".encode()).digest()
     wanted = 1 if settings.temperature == 0 else settings.samples - have  # vLLM wants 1 if greedy
     payload = {"model": model, "messages": messages_of(prompt), "n": wanted,
                "seed": int.from_bytes(digest[:4], "big") >> 1, "temperature": settings.temperature,

@@ -3,8 +3,9 @@
 A prompt passes through the model once; its keys and values are copied into one slot a sample. Every
 step adds one token to each slot in use. A sample that ends frees its slot, and a waiting sample
 takes it at once (continuous batching, Yu et al. 2022). When none waits, the last slot moves into
-the hole, so that the batch shrinks. Each sample has its random stream, seeded by (seed, prompt id,
-sample number): no result depends on what else is in the batch.
+the hole, so that the batch shrinks. Each sample has its random stream, seeded by (seed, name of the
+stream, prompt id, sample number): no result depends on what else is in the batch, and policies with
+streams of their own answer independently.
 """
 
 import hashlib
@@ -56,9 +57,10 @@ class Sample:
         return len(self.request.tokens) + len(self.tokens)
 
 
-def random_stream(seed: int, prompt_id: str, sample: int, numbers: int) -> np.ndarray:
+def random_stream(seed: int, stream: str, prompt_id: str, sample: int,
+                  numbers: int) -> np.ndarray:
     """Uniform numbers in [0, 1) of one sample, float64 [numbers]; a longer stream begins alike."""
-    key = hashlib.sha256(f"{seed}\n{sample}\n{prompt_id}".encode()).digest()[:16]
+    key = hashlib.sha256(f"{seed}\n{stream}\n{sample}\n{prompt_id}".encode()).digest()[:16]
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "big"))).random(numbers)
 
 
@@ -203,7 +205,8 @@ class Engine:
         self.history[slot, :len(prompt)] = torch.tensor(prompt)
         self.positions[slot] = len(prompt) - 1
         self.uniforms[slot] = torch.from_numpy(random_stream(
-            settings.seed, sample.request.id, sample.number, settings.max_new_tokens))
+            settings.seed, settings.stream, sample.request.id, sample.number,
+            settings.max_new_tokens))
         self.sums[slot] = 0
 
     def _close(self, hole: int) -> None:

@@ -10,7 +10,8 @@ from typing import Protocol
 
 ROLES = ("selector", "judge")  # one picks among the candidates, one says which answer is better
 OWN_READER = "reader"  # whoever read this run's answers blind; most runs have none
-Message = dict[str, str]
+CUT = "length"  # what a candidate's `finish` says of an answer that ran into the token limit
+Message = dict[str, str]  # role, content, and of a cut-off answer `finish`
 Conversation = Sequence[Message]
 
 
@@ -24,9 +25,21 @@ class RewardModel(Protocol):
         ...
 
 
-def conversation(prompt: str, answer: str) -> Conversation:
-    """A prompt and its answer as reward models read them."""
-    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+def conversation(prompt: str, answer: str, cut_off: bool = False) -> Conversation:
+    """A prompt and its answer as reward models read them; cut_off: it has no end of turn."""
+    end = {"finish": CUT} if cut_off else {}
+    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer} | end]
+
+
+def ends_cut_off(conversation: Conversation) -> bool:
+    """Whether the last message ran into a token limit."""
+    return conversation[-1].get("finish") == CUT
+
+
+def deciding(conversation: Conversation) -> list[list[str]]:
+    """What a score depends on: each message's role and content, and that the answer was cut."""
+    return [[message[key] for key in ("role", "content", "finish") if key in message]
+            for message in conversation]
 
 
 def answer_of(conversation: Conversation) -> str:
@@ -36,3 +49,9 @@ def answer_of(conversation: Conversation) -> str:
         raise ValueError(f"the conversation ends with {last!r}; a reward model scores an assistant "
                          "turn, so put the answer last")
     return conversation[-1]["content"]
+
+
+def question_of(conversation: Conversation) -> str:
+    """Text of the user's last message, to which a reference belongs; empty without one."""
+    asked = [message["content"] for message in conversation if message["role"] == "user"]
+    return asked[-1] if asked else ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from lib.inference.rewards import Conversation, RewardModel
+from lib.inference.rewards import Conversation, RewardModel, deciding
 from lib.inference.rewards.score_results import ScoreResult, StreamingRewardModel
 from lib.runtime.files import FileError, sha256_of_value
 from lib.runtime.progress import say
@@ -96,9 +96,8 @@ def cached(model: RewardModel, cache: ScoreCache) -> CachedRewardModel:
 
 
 def score_key(identity: str, conversation: Conversation) -> str:
-    """SHA-256 of a model's identity and the roles and contents of a conversation, in hex."""
-    return sha256_of_value(
-        [identity, [[message["role"], message["content"]] for message in conversation]])
+    """SHA-256 of a model's identity and of what decides a conversation's score, in hex."""
+    return sha256_of_value([identity, deciding(conversation)])
 
 
 def _streaming(model: RewardModel) -> Callable[[Sequence[Conversation]],

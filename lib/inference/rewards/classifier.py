@@ -4,7 +4,8 @@ Skywork-Reward-V2 is the default judge of the paper profile. It reads conversati
 do: the tokenizer's chat template on user and assistant turns, no added system prompt, one
 beginning-of-text token, the logit at the last token that is not padding. Rows of similar length are
 padded on the right. A conversation that is too long gets no score, because a cut answer is another
-answer.
+answer. An answer that was cut off at sampling is read without an end of turn by models that
+`lib.training.reward` trained so; those of others know no conversation without its end.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from transformers import (
 )
 
 from lib.data.chat import encode_whole
-from lib.inference.rewards import Conversation, answer_of
+from lib.inference.rewards import Conversation, answer_of, ends_cut_off
 from lib.inference.rewards.score_results import ScoreResult, StreamingRewardModel
 from lib.modeling.loading import ModelError, first_line, model_hash
 from lib.runtime.progress import Progress
@@ -40,12 +41,18 @@ class ClassifierRewardModel(StreamingRewardModel):
     max_length: int = 4096
     tokens_a_batch: int = 8192
 
+    @property
+    def reads_cut_off(self) -> bool:
+        """Whether the model was trained on cut-off answers without an end of turn."""
+        return getattr(self.model.config, "reads_cut_off", False)
+
     def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
         """Yield (index, result), the shortest conversations first."""
         encoded: dict[int, list[int]] = {}
         for index, conversation in enumerate(conversations):
             answer_of(conversation)  # raises for one that ends with another turn
-            ids = encode_whole(self.tokenizer, conversation)
+            ids = encode_whole(self.tokenizer, conversation,
+                               self.reads_cut_off and ends_cut_off(conversation))
             if isinstance(ids, str):
                 yield index, ScoreResult(None, ids)
             elif len(ids) > self.max_length:

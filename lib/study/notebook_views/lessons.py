@@ -4,6 +4,7 @@ A `check_...` function calls a student's function on real numbers, compares the 
 study's function, and says in a sentence whether it is right or which mistake it shows.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -17,22 +18,22 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.statistics import cohen_kappa, win_rate
 from lib.data.chat import encode_conversation
 from lib.inference.best_of_n import best_of_n_curve
+from lib.modeling.lora import with_lora
 from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.logps import response_logps
 from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.runtime.files import Row
 from lib.study.planning.memory import SHAPES, state_bytes
-from lib.study.policies import load_policy, load_systems
+from lib.study.policies import load_policy
 from lib.study.run import Study
 from lib.study.stages.data import load_part
 from lib.training.losses import dpo_loss, sft_loss
 from lib.training.objective import step_batches
 from lib.training.plain import Tokens, answer_logps
-from lib.training.settings import REFERENCE_FREE, DPOSettings
+from lib.training.settings import REFERENCE_FREE, DPOSettings, TrainingSettings
 
 Pieces = list[tuple[str, list[int]]]  # ("prompt" | "answer" | "end of turn", token ids)
 UNANSWERED = Markdown("*Yours to write: put code in place of the three dots, run that cell, then "
@@ -53,6 +54,13 @@ def load_plain_model(study: Study, policy: str) -> tuple[PreTrainedModel, PreTra
         replace(study, profile=replace(study.profile, model=exact)), policy)
     model.set_attn_implementation("eager")
     return model, tokenizer
+
+
+def learner_of(model: PreTrainedModel, settings: TrainingSettings) -> nn.Module:
+    """A copy of the model whose weights, or LoRA matrices, train as the stage's settings say."""
+    learner = copy.deepcopy(model)
+    return (with_lora(learner, settings.lora_rank, settings.lora_alpha) if settings.lora_rank
+            else learner)
 
 
 def packed_answer_logps(model: PreTrainedModel, sequences: Sequence[Tokens]) -> Tensor:
@@ -88,7 +96,7 @@ def log_ratios(policy: nn.Module, reference: nn.Module,
 def training_rows(study: Study, stage: str, part: str) -> list[Row]:
     """The hyper-parameters of a stage: {"setting", "value", "meaning"}.
 
-    stage: sft, dpo or dpo_other. part: its training data.
+    stage: sft or dpo. part: its training data.
     """
     settings, rows = getattr(study.profile, stage), len(load_part(study, part))
     steps = len(step_batches([[row] for row in range(rows)], settings, study.profile.seed))
@@ -111,12 +119,6 @@ def training_rows(study: Study, stage: str, part: str) -> list[Row]:
         shown += [("beta", f"{settings.beta:g}", scale),
                   ("loss", own, "which member of the DPO family, and what else it reads")]
     return [dict(zip(("setting", "value", "meaning"), row, strict=True)) for row in shown]
-
-
-def differing_rows(first: Sequence[Row], second: Sequence[Row]) -> list[Row]:
-    """Settings in which two stages differ: {"setting", "first", "second"}."""
-    return [{"setting": one["setting"], "first": one["value"], "second": other["value"]}
-            for one, other in zip(first, second, strict=True) if one["value"] != other["value"]]
 
 
 def check_response_mask(function: Callable[[Pieces], Sequence[int] | None],
@@ -239,14 +241,6 @@ def check_kappa(function: Callable[[np.ndarray, np.ndarray], float | None]) -> M
         "divide by what chance leaves, 1 - chance": agree - chance,
         "chance is not one third: judges do not use the labels equally often":
             (agree - 1 / 3) / (1 - 1 / 3)})
-
-
-def judged_outcomes(study: Study, a: str, b: str) -> np.ndarray:
-    """The judge's outcome on each prompt: 1 where system `a` wins, 0.5 for a tie, 0; [prompts]."""
-    systems = load_systems(study)
-    board = scoreboard({name: systems[name] for name in (a, b)}, ["judge"])
-    outcomes = board.outcomes("judge", a, b)
-    return outcomes[~np.isnan(outcomes)]
 
 
 def _compared(found: ArrayLike | None, right: ArrayLike, praise: str,

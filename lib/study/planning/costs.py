@@ -17,6 +17,7 @@ from lib.training.settings import DPOSettings, TrainingSettings
 
 SFT_PAIRS = 8_000  # the paper's choice
 PROMPTS, POOLS, PROMPT_TOKENS = 200, 6, 200  # of the evaluation
+POOL = 2  # candidates for each of N, so that comparisons average over picks
 ROWS = 64  # answers that are sampled together
 
 COLUMNS = {  # of the tables, as `lib.analysis.tables.formatting.markdown_table` takes them
@@ -106,13 +107,13 @@ def cost_row(model: str, gpu: Gpu, pairs: int = DPO_PAIRS, samples: int = 4) -> 
         "sft": training_hours(shape, SFT_PAIRS * SFT_TOKENS, gpu, gpus, again),
         "dpo": training_hours(shape, pairs * PAIR_TOKENS, gpu, gpus, again)
         + training_hours(shape, pairs * PAIR_TOKENS, gpu, gpus) / 3,  # the reference, forward only
-        "answers": sampling_hours(shape, PROMPTS * samples * POOLS, gpu, gpus)}
+        "answers": sampling_hours(shape, PROMPTS * POOL * samples * POOLS, gpu, gpus)}
     total = sum(hours.values())
     return {"model": model, "gpu": f"{gpus} x {gpu.name}", "pairs": pairs, "n": samples, **{
         f"{name}_hours": value for name, value in hours.items()}, "hours": total,
         "memory_gb": _memory_gb(shape, settings, gpus),
         "dollars": total * gpus * gpu.dollars_an_hour,
-        "api_minutes": PROMPTS * samples * POOLS / 40, "kind": "computed"}
+        "api_minutes": PROMPTS * POOL * samples * POOLS / 40, "kind": "computed"}
 
 
 def _settings_for(shape: Shape, gpu: Gpu) -> TrainingSettings:

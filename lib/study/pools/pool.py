@@ -1,4 +1,4 @@
-"""A pool: `samples` answers of one policy at one temperature to each prompt.
+"""A pool: `samples` answers of one policy at one temperature to each of its prompts.
 
 Its file is `<policy>@<temperature>.jsonl`, one prompt a line, at first as sampled, later with every
 candidate's `rewards`. `.seconds.json` beside it holds the sampling time, null after a resume.
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lib.data.splits import held_out_subset
 from lib.inference.sampling_settings import SamplingSettings
 from lib.inference.systems import System
 from lib.runtime.files import Row, read_json, write_json
@@ -16,11 +17,12 @@ from lib.study.run import Study, stage_hash
 
 @dataclass(frozen=True)
 class Pool:
-    """A policy (base, sft, dpo), its temperature, and the number of answers to each prompt."""
+    """A policy (base, sft, dpo), its temperature, answers a prompt, and prompts (None: all)."""
 
     policy: str
     temperature: float
     samples: int
+    prompts: int | None = None
 
     @property
     def name(self) -> str:
@@ -32,18 +34,24 @@ class Pool:
         """(policy, temperature), the key of a pool in `lib.analysis.best_of_n`."""
         return self.policy, self.temperature
 
-    def picked_by(self, rule: str) -> System:
-        """The system that answers with one of these candidates, chosen by `rule`."""
-        return System(self.policy, rule, self.samples, self.temperature)
+    def picked_by(self, rule: str, n: int) -> System:
+        """The system that answers with one of the first n candidates, chosen by `rule`."""
+        return System(self.policy, rule, n, self.temperature)
+
+    def chosen_prompts(self, study: Study, prompts: Sequence[Row]) -> list[Row]:
+        """Its share of the run's held-out prompts, balanced over sources; nested in larger ones."""
+        if self.prompts is None or self.prompts >= len(prompts):
+            return list(prompts)
+        return held_out_subset(prompts, self.prompts, study.profile.data.seed)
 
     def file(self, folder: Path) -> Path:
         """The file of its answers."""
         return folder / f"{self.name}.jsonl"
 
     def settings(self, study: Study) -> SamplingSettings:
-        """Its sampling settings."""
+        """Its sampling settings; its own random stream keeps it independent of other pools."""
         return replace(study.profile.sampling, temperature=self.temperature, samples=self.samples,
-                       seed=study.profile.seed)
+                       seed=study.profile.seed, stream=self.name)
 
 
 def begun(path: Path) -> bool:

@@ -23,7 +23,7 @@ from lib.study.workers.processes import share_count
 
 def sample_pools(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
                  folder: Path) -> None:
-    """Sample every missing pool, with one policy in memory at a time.
+    """Sample every missing pool on its share of the prompts, one policy in memory at a time.
 
     The profile's `sampling.server` samples, if there is one. An interrupted pool resumes after its
     last finished prompt.
@@ -37,7 +37,7 @@ def sample_pools(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
             continue
         loaded = load_policy(study, policy) if local else None
         for pool in wanted:
-            _timed_sampling(study, pool, prompts, folder, loaded)
+            _timed_sampling(study, pool, pool.chosen_prompts(study, prompts), folder, loaded)
         del loaded
 
 

@@ -30,16 +30,17 @@ def sample_split(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
     Raises ProcessError if one of them fails; the partial files keep the finished prompts.
     """
     resumed = [begun(pool.file(folder)) for pool in pools]
+    shares = [pool.chosen_prompts(study, prompts) for pool in pools]
     wanted = []
-    for pool in pools:
+    for pool, share in zip(pools, shares, strict=True):
         done = {row["id"] for row in _gathered(study, pool, folder).rows}
         wanted.append({"pool": asdict(pool),
-                       "prompts": [prompt for prompt in prompts if prompt["id"] not in done]})
+                       "prompts": [prompt for prompt in share if prompt["id"] not in done]})
     returned = run_on_workers(study, "lib.study.pools.split:sample_share",
                               {"folder": str(folder), "wanted": wanted},
                               f"sampled {pools[0].policy}", "the prompts that are done")
     for number, pool in enumerate(pools):
-        _gathered(study, pool, folder).finish([prompt["id"] for prompt in prompts])
+        _gathered(study, pool, folder).finish([prompt["id"] for prompt in shares[number]])
         slowest = max(seconds[number] for seconds in returned)
         write_seconds(folder, pool, None if resumed[number] else slowest)
 

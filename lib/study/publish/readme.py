@@ -12,37 +12,48 @@ from typing import Any
 
 from lib import ROOT
 from lib.analysis import tables
+from lib.analysis.comparisons.family import EVEN
 from lib.analysis.tables import formatting
-from lib.analysis.tables.findings import accuracy_words, confound, forecast_findings
+from lib.analysis.tables.findings import (
+    accuracy_words,
+    confound,
+    forecast_findings,
+    warning_findings,
+)
 from lib.analysis.tables.formatting import format_number, interval
 from lib.runtime.files import read_json, write_text
 from lib.runtime.progress import duration, say
+from lib.study.publish.reader_lines import corrected_lines, reader_lines, reading_of
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
-FIGURES = ("win_rates.svg", "sample_quality.svg")
+FIGURES = ("win_rates.svg", "warning.svg")
 
 
 def results_section(results: Mapping[str, Any]) -> str:
     """The README's results as Markdown, from results.json alone."""
     by_judge = [row for row in results["win_rates"] if row["judge"] == "judge"]
+    reading = reading_of(results)
     return "\n\n".join([
-        *trap_lines(results["audit"], results["confounds"]), *selection_lines(results),
-        "**By the judge, on the held-out prompts** (ties are half a win; 95 % intervals):",
-        formatting.win_rate_table(by_judge), formatting.DOUBTFUL, *seed_lines(results),
+        *reader_lines(results), *trap_lines(reading, results["confounds"]),
+        *selection_lines(reading),
+        "**The comparisons that were decided on beforehand**, by the judge, over all pairs of "
+        "answers to the held-out prompts (shares of wins, ties and losses; ties are half a win; "
+        "95 % intervals; Holm's correction is over these rows). *Sees*: a test at .05 finds such "
+        "an effect with power .8. *Differ by at most*: two one-sided tests at .05; within "
+        f"{format_number(EVEN)} the two are called even:",
+        formatting.win_rate_table(by_judge), formatting.DOUBTFUL,
+        tables.refits_finding(results["audit"].get("refits", [])), *seed_lines(results),
         "**Beside the paper** (other model, data, judge and base):",
         formatting.paper_table(results["win_rates"], ["judge", "selector"]),
         training_lines(results),
         "**Judges**, against the blind reader:",
-        tables.judge_quality_table(results["audit"]["judge_quality"]),
-        "**The same rates with the judge's mean error taken off** (wider, because the error is "
-        "known from few prompts; the reader's verdicts are of earlier answers):",
-        tables.corrected_table(_of_confounds(results), results["win_rates"]),
+        tables.judge_quality_table(reading["judge_quality"]), *corrected_lines(results),
         "**Time and memory**, two CPU cores:", timings_table(results)])
 
 
-def trap_lines(audit: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> list[str]:
+def trap_lines(reading: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> list[str]:
     """The confounded comparisons by selector, judge and reader, on the same answers and prompts."""
-    rows = audit.get("same_answers", audit["win_rates"])  # earlier results have rates alone
+    rows = reading.get("same_answers") or reading["win_rates"]  # earlier results have rates alone
     shown = "\n".join(f"- {line}" for a, b in pairs if (line := confound(rows, a, b)))
     return ["**The trap, in our own numbers.** The same answers by the selector, by another head "
             "that was fitted on other prompts (the judge), and by the blind reader; ties are half "
@@ -50,16 +61,15 @@ def trap_lines(audit: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> li
             "to .50:", shown]
 
 
-def selection_lines(results: Mapping[str, Any]) -> list[str]:
+def selection_lines(reading: Mapping[str, Any]) -> list[str]:
     """What Best-of-N buys by the reader, and what selector and judge share; none in old results."""
-    audit = results["audit"]
-    if "forecast" not in audit:
+    if "forecast" not in reading:
         return []
     return ["**What Best-of-N buys, by the reader**: a forecast from how often it orders two "
-            "answers as the selector does.", forecast_findings(audit["forecast"]),
+            "answers as the selector does.", forecast_findings(reading["forecast"]),
             "**What the judges share** within a prompt; judges whose errors have nothing in common "
             "would keep 0 without the reader's part:",
-            tables.correlations_table(audit["correlations"])]
+            tables.correlations_table(reading["correlations"])]
 
 
 def seed_lines(results: Mapping[str, Any]) -> list[str]:
@@ -69,28 +79,38 @@ def seed_lines(results: Mapping[str, Any]) -> list[str]:
             tables.seeds_table(rows)] if rows else []
 
 
-def _of_confounds(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    pairs = [tuple(pair) for pair in results["confounds"]]
-    return [row for row in results["audit"]["corrected"]
-            if (row["a"], row["b"]) in pairs and row["judge"] == "judge"]
-
-
 def training_lines(results: Mapping[str, Any]) -> str:
-    """Validation loss of SFT, and reward accuracy of DPO and of the warning run."""
-    sft, dpo, other = results["sft_eval"], results["dpo_eval"], results["dpo_other_eval"]
+    """Validation loss of SFT, reward accuracy of DPO, and what the warning's four runs say."""
+    sft, dpo = results["sft_eval"], results["dpo_eval"]
     loss = " to ".join(format_number(sft[key], 3) for key in ("loss_before", "loss_after"))
     lines = [f"- SFT: validation loss {loss} nats a token (n = {sft['n']} conversations)."]
-    for name, found in (("DPO", dpo), ("The warning run of notebook 03", other)):
-        if found:
-            first, last = found["samples"][0], found["samples"][-1]
-            score, repeated = (" to ".join(format_number(row[key], digits) for row in (first, last))
-                               for key, digits in (("judge_score", 2), ("repetition", 3)))
-            lines.append(
-                f"- {name}: validation reward accuracy {accuracy_words(found['accuracy'])}, margin "
-                f"{format_number(found['rewards/margins'], 3)}; judge's mean score of {last['n']} "
-                f"fresh validation answers {score}, repeated 4-grams {repeated}.")
+    if dpo:
+        low, high = dpo["intervals"]["rewards/margins"]
+        margin = {"mean": dpo["rewards/margins"], "low": low, "high": high}
+        lines.append(f"- DPO: validation reward accuracy {accuracy_words(dpo['accuracy'])}, margin "
+                     f"{interval(margin, 'mean', 'low', 'high', 3)}; {probe_words(dpo)}.")
+    warning = results.get("warning") or {}
     return "\n".join(["**Training**, on validation prompts:", "", *lines,
-                      *movement_lines(results["movement"])])
+                      *movement_lines(results["movement"]), *warning_lines(warning)])
+
+
+def probe_words(found: Mapping[str, Any]) -> str:
+    """The probe before and after training, with its intervals where the run kept them."""
+    if not found["samples"]:
+        return "no fresh answers were sampled"
+    score, repeated = (" to ".join(interval(row, key, f"{key}_low", f"{key}_high", digits)
+                                   for row in found["samples"])
+                       for key, digits in (("judge_score", 2), ("repetition", 3)))
+    return (f"judge's mean score of {found['samples'][-1]['n']} fresh validation answers {score}, "
+            f"repeated 4-grams {repeated}")
+
+
+def warning_lines(warning: Mapping[str, Any]) -> list[str]:
+    """The four short runs of notebook 03 and what they say; empty where there are none."""
+    if not warning:
+        return []
+    return ["", "**Four short runs of notebook 03**, which differ in pairs and learning rate only:",
+            "", tables.warning_table(warning["cells"]), "", warning_findings(warning)]
 
 
 def movement_lines(movement: Mapping[str, Any]) -> list[str]:
@@ -103,7 +123,8 @@ def movement_lines(movement: Mapping[str, Any]) -> list[str]:
     return [f"- KL of DPO from SFT over the whole vocabulary, on {kl['n']} of DPO's own answers at "
             f"T = {kl['temperature']:g}: {interval(kl, 'kl')} nats an answer.",
             *sampler_lines(movement.get("sampler_kl")),
-            f"- Loss on {changes[0]['n']} held-out conversations, nats a token: {steps}.",
+            f"- Loss on the {changes[0]['n']} validation conversations on which SFT's learning "
+            f"rate and epochs were chosen, nats a token: {steps}.",
             *choice_lines(movement.get("choices", []))]
 
 

@@ -2,7 +2,8 @@
 
 It writes data/sft.parquet, preferences.parquet and heldout.parquet, the validation rows
 (`*_validation.parquet`), the pairs of the other kind on the same prompts (`other_*.parquet`, sample
-only), and report.json with the counts of dropped rows.
+only), and report.json with the counts of dropped rows. With `data.pairs=self_generated` the written
+pairs give their prompts and are the other kind; `lib.study.pools.self_generated` makes DPO's pairs.
 """
 
 from collections.abc import Mapping
@@ -12,13 +13,13 @@ from typing import Any
 
 from lib.data import sources
 from lib.data.curation import curate
-from lib.data.duplicates import overlap
+from lib.data.duplicates import normalised, overlap
 from lib.data.hub import Place, merge_choices, stream_choice
 from lib.data.parquet import read_parquet, write_parquet
 from lib.data.schema import prompt_text
 from lib.data.settings import DataSettings
 from lib.data.sources import Keyed, Reader
-from lib.data.splits import held_out_subset, split_by_prompt
+from lib.data.splits import held_out_subset, rows_to_read, split_by_prompt
 from lib.modeling.loading import load_tokenizer
 from lib.runtime.files import Row, read_json, write_json
 from lib.study.run import Study, StudyError, run_stage
@@ -51,7 +52,14 @@ def _tokenizer(study: Study) -> str:
 
 def load_part(study: Study, part: str) -> list[Row]:
     """Rows of one of the run's `PARTS`."""
-    return read_parquet(study.path("data", f"{part}.parquet"))
+    return read_parquet(part_file(study, part))
+
+
+def part_file(study: Study, part: str) -> Path:
+    """Where one of the run's `PARTS` is: self-generated pairs, once made, are the preferences."""
+    made = study.path("pairs", f"{part}.parquet")
+    generated = study.profile.data.pairs == "self_generated" and made.exists()
+    return made if generated else study.path("data", f"{part}.parquet")
 
 
 def _source_hashes(study: Study) -> dict[str, str]:
@@ -67,17 +75,21 @@ def _prepare(study: Study, folder: Path) -> None:
     tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
     near = settings.drop_near_duplicates
     read = _reader(study)
-    sft, sft_report = curate(sources.load_sft(settings, seed, read), tokenizer,
-                             settings.max_length, near)
-    pairs, pairs_report = curate(sources.load_preferences(settings, seed, read), tokenizer,
-                                 settings.max_pair_length, near)
+    sft_rows, sft_share = rows_to_read(settings.sft_rows, settings.validation_share)
+    sft, sft_report = curate(sources.load_sft(replace(settings, sft_rows=sft_rows), seed, read),
+                             tokenizer, settings.max_length, near)
+    pair_rows, pair_share = rows_to_read(settings.preference_rows, _share_of_pairs(settings))
+    pairs, pairs_report = curate(
+        sources.load_preferences(replace(settings, preference_rows=pair_rows), seed, read),
+        tokenizer, settings.max_pair_length, near)
     heldout, heldout_report = curate(sources.load_heldout(settings), tokenizer,
                                      study.profile.sampling.max_prompt_tokens, near)
-    count = min(study.profile.evaluation.prompts, len(heldout))
-    parts = {"heldout": held_out_subset(heldout, count, seed)}
-    parts["sft"], parts["sft_validation"] = split_by_prompt(sft, settings.validation_share, seed)
-    parts["preferences"], parts["preferences_validation"] = split_by_prompt(
-        pairs, settings.validation_share, seed)
+    parts = {"heldout": held_out_subset(heldout, _prompts(study, len(heldout)), seed)}
+    parts["sft"], parts["sft_validation"] = split_by_prompt(sft, sft_share, seed)
+    parts["preferences"], parts["preferences_validation"] = split_by_prompt(pairs, pair_share, seed)
+    if _own_validation(settings):
+        parts["preferences_validation"] = _validation_pairs(settings, tokenizer, len(pairs),
+                                                            parts["heldout"])
     parts["other_pairs"], parts["other_validation"] = _other_pairs(
         study, tokenizer, parts["preferences"], parts["preferences_validation"])
     _refuse_empty(parts)
@@ -89,6 +101,40 @@ def _prepare(study: Study, folder: Path) -> None:
         "heldout": heldout_report.to_dict(),
         "rows": {part: len(rows) for part, rows in parts.items()},
         "overlap": overlap(trained, [row["prompt"] for row in heldout]).to_dict()})
+
+
+def _prompts(study: Study, there: int) -> int:
+    """The held-out prompts that the profile wants; raises StudyError for more than there are."""
+    wanted = study.profile.evaluation.prompts
+    if wanted > there:
+        raise StudyError(f"evaluation.prompts is {wanted}, but {there} held-out prompts are left "
+                         f"after curation; set at most evaluation.prompts={there}")
+    return wanted
+
+
+def _own_validation(settings: DataSettings) -> bool:
+    """Whether validation pairs come from a split of their own."""
+    return bool(settings.validation_split and settings.validation_share) and (
+        settings.source == "hub" and bool(settings.preferences_path))
+
+
+def _share_of_pairs(settings: DataSettings) -> float:
+    return 0.0 if _own_validation(settings) else settings.validation_share
+
+
+def _validation_pairs(settings: DataSettings, tokenizer: Any, pairs: int,
+                      heldout: list[Row]) -> list[Row]:
+    """Pairs of the validation split without held-out prompts: as many as the share of `pairs`."""
+    own = replace(settings, preferences_split=settings.validation_split, preference_rows=None)
+    used = {normalised(row["prompt"]) for row in heldout}
+    rows = [row for row in sources.load_preferences(own, own.seed)
+            if normalised(prompt_text(row)) not in used]
+    rows, _ = curate(rows, tokenizer, own.max_pair_length, own.drop_near_duplicates)
+    if not rows:
+        raise StudyError(f"every pair of {own.preferences_split} has a held-out prompt; lower "
+                         "evaluation.prompts, or set data.validation_split to nothing")
+    count = max(1, round(settings.validation_share * pairs))
+    return held_out_subset(rows, min(count, len(rows)), own.seed)
 
 
 def _reader(study: Study) -> Reader:
@@ -112,7 +158,9 @@ def read_share(study: Study, options: Mapping[str, Any], processes: Processes) -
 
 
 def _of_other_kind(settings: DataSettings) -> DataSettings | None:
-    """The settings of the sample's other pairs, on which DPO does not train."""
+    """The settings of the other pairs, on which DPO does not train; None without any."""
+    if settings.pairs == "self_generated":
+        return replace(settings, preference_rows=None)
     if settings.source != "sample":
         return None
     other = "written" if settings.pairs == "on_policy" else "on_policy"

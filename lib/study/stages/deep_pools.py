@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from lib.analysis.best_of_n.curves import Pools, gain_rows, win_rate_rows
-from lib.data.splits import held_out_subset
 from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_jsonl, write_json
 from lib.study.policies import planned_deep_pools
@@ -60,9 +59,7 @@ def without_deep(settings: EvaluationSettings) -> EvaluationSettings:
 
 
 def _sample(study: Study, folder: Path) -> None:
-    prompts, wanted = prompts_of(study), planned_deep_pools(study.profile)
-    count = min(study.profile.evaluation.deep_prompts, len(prompts))
-    prompts = held_out_subset(prompts, count, study.profile.data.seed)
-    sample_pools(study, wanted, prompts, folder / "pools")
+    wanted = planned_deep_pools(study.profile)
+    sample_pools(study, wanted, prompts_of(study), folder / "pools")
     write_json(folder / "costs.json",
                [cost for _, _, cost in score_pools(study, wanted, folder / "pools")])

@@ -17,6 +17,7 @@ import torch
 from lib.analysis.policies.divergence import kl_divergence, sampler_divergence
 from lib.analysis.policies.retention import choice_accuracy, retention
 from lib.data.chat import encode_response
+from lib.data.schema import is_cut_off
 from lib.inference.best_of_n import kl_bound
 from lib.inference.engine.distributions import sampling_logps
 from lib.inference.prompts import encode_within, messages_of
@@ -57,7 +58,7 @@ def measure_drift(study: Study) -> Row:
 
 
 def drift_results(study: Study, measured: Row) -> Row:
-    """KL of DPO from SFT, and between their samplers; each policy's loss and choices elsewhere.
+    """KL of DPO from SFT, and between their samplers; each policy's loss and choices in validation.
 
     Best-of-N's bound stands beside the samplers' KL alone, because it is relative to a sampler.
     """
@@ -201,8 +202,7 @@ def prompt_and_answer(row: Row, tokenizer: Any, limit: int) -> SharedPrompt:
     """
     answer, ids = row["candidates"][0], _sampled_ids(row)
     if ids is None:
-        ids = encode_response(tokenizer, messages_of(row), answer["text"])
-        ids = ids[:-1] if answer["finish"] == "length" and len(ids) > 1 else ids
+        ids = encode_response(tokenizer, messages_of(row), answer["text"], is_cut_off(answer))
     return SharedPrompt(tuple(encode_within(tokenizer, row, limit)[0]), (tuple(ids),))
 
 

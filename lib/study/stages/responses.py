@@ -1,8 +1,9 @@
 """Notebook 04's stage: candidates of each policy, their scores, and each system's picks.
 
-responses/pools/ holds one pool of N candidates a prompt for each policy and temperature, with the
-scores of selector and judge. picks.json says which candidate each system answers with,
-<system>.jsonl holds the same answers for other tools, costs.json each pool's tokens and seconds.
+responses/pools/ holds one pool of candidates a prompt for each policy and temperature, with the
+scores of selector and judge: comparisons average over all of them. picks.json says which candidate
+each system answers with, <system>.jsonl holds these single draws for viewers and other tools,
+costs.json each pool's tokens and seconds.
 """
 
 from collections.abc import Sequence
@@ -22,8 +23,9 @@ def sample_and_select(study: Study) -> dict[str, list[Row]]:
     fit_rewards(study)
     run_stage(study, "responses", {
         "model": profile.model, "sampling": profile.sampling, "rewards": profile.rewards,
-        "temperatures": profile.evaluation.temperatures, "prompts": profile.evaluation.prompts,
-        "rerank_base": profile.evaluation.rerank_base},
+        **{key: getattr(profile.evaluation, key) for key in (
+            "prompts", "temperatures", "temperature_prompts", "candidates", "base_candidates",
+            "rerank_base")}},
         outputs=[*(f"pools/{pool.name}.jsonl" for pool in policies.planned_pools(profile)),
                  *(f"{name}.jsonl" for name in policies.system_names(profile)), "picks.json",
                  "costs.json"],

@@ -6,16 +6,7 @@ import numpy as np
 import pytest
 
 from lib.analysis.comparisons.scoreboard import outcome, scoreboard
-from lib.analysis.comparisons.seeds import win_rates_over_seeds
-from lib.analysis.comparisons.win_rates import (
-    rate_systems,
-    ratings_rows,
-    round_robin,
-    same_opponent,
-    win_rate_matrix,
-    win_rates_by_source,
-)
-from lib.analysis.statistics.significance import prompts_needed
+from lib.analysis.comparisons.win_rates import rate_systems, ratings_rows, round_robin
 from tests.analysis.analysis_rows import compare, response, system
 
 FIXED_KEYS = {"a", "b", "judge", "n", "wins", "ties", "losses", "win_rate", "ci_low", "ci_high",
@@ -42,7 +33,6 @@ def test_mirrored_rows_sum_to_one_with_mirrored_intervals() -> None:
 def test_a_system_against_itself_is_one_half() -> None:
     row = compare(system([3, 2, 1]), system([3, 2, 1]), "judge")
     assert (row["win_rate"], row["ties"], row["p_value"]) == (0.5, 3, 1)
-    assert row["prompts_needed"] is None
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
@@ -64,6 +54,15 @@ def test_scores_are_compared_exactly_and_a_missing_one_is_missing_beside_another
     assert found[:3].tolist() == [1, 0.5, 0]
     assert np.isnan(found[3])
     assert found[4] == 0.5
+
+
+def test_what_a_reader_did_not_read_is_missing_even_where_the_texts_are_equal() -> None:
+    read = [1.0, None, 3.0, None]
+    a = [response(n, "the same" if n < 2 else f"a{n}", 1.0, reader=read[n]) for n in range(4)]
+    b = [response(n, "the same" if n < 2 else f"b{n}", 2.0, reader=read[n]) for n in range(4)]
+    row = compare(a, b, "reader")
+    assert (row["n"], row["ties"], row["missing"]) == (2, 2, 2)
+    assert compare(a, b, "judge")["n"] == 4
 
 
 def test_an_answer_that_was_never_picked_is_missing_even_beside_the_same_text() -> None:
@@ -94,11 +93,19 @@ def test_all_ties_are_one_half_with_an_interval() -> None:
 
 def test_different_prompt_sets_are_refused_and_the_difference_named() -> None:
     longer = system([1, 2, 3], "b")
-    with pytest.raises(ValueError, match="only b has p2, only a has none"):
-        compare(system([1, 2]), longer, "judge")
+    with pytest.raises(ValueError, match="answered different prompts: only a has p9"):
+        compare([response(9, "?", 1.0)], longer, "judge")
     longer[0]["prompt"] = "Another question?"
     with pytest.raises(ValueError, match="different prompts under the same id: p0"):
         compare(system([1, 2, 3]), longer, "judge")
+
+
+def test_a_system_that_was_asked_fewer_prompts_is_compared_on_those() -> None:
+    systems = {"sft": system([1, 1, 1, 1]), "dpo": system([2, 0, None], "b")}
+    board = scoreboard(systems, ["judge"])
+    [row] = round_robin(board, resamples=50)
+    assert (row["n"], row["missing"], row["win_rate"]) == (2, 1, 0.5)
+    assert board.both_asked("dpo", "sft").tolist() == [True, True, True, False]
 
 
 def test_repeated_rows_unknown_judges_and_no_rows_are_refused() -> None:
@@ -123,28 +130,12 @@ def test_a_round_robin_compares_all_pairs_later_against_earlier() -> None:
     assert single | {"holm_p": rows[2]["holm_p"]} == rows[2]
 
 
-def test_the_matrix_has_the_rates_of_the_round_robin() -> None:
-    board = scoreboard({"base": system([1, 1, 1, 1]), "sft": system([2, None, 0, 1], "b"),
-                        "dpo": system([3, 3, 3, 3], "c")}, ["judge"])
-    whole = round_robin(board, resamples=50)
-    matrix = win_rate_matrix(board)
-    assert len(matrix) == 3
-    assert all(row.items() <= other.items() for row, other in zip(matrix, whole, strict=True))
-
-
 def test_a_round_robin_takes_named_pairs_and_refuses_unknown_ones() -> None:
     systems = {"base": system([1, 1]), "sft": system([2, 2], "b")}
     [row] = round_robin(scoreboard(systems, ["judge"]), [("base", "sft")], resamples=50)
     assert (row["a"], row["b"], row["losses"]) == ("base", "sft", 2)
     with pytest.raises(ValueError, match="ppo has no responses; expected one of base, sft"):
         round_robin(scoreboard(systems, ["judge"]), [("ppo", "sft")])
-
-
-def test_win_rates_by_source_split_the_prompts() -> None:
-    systems = {"base": system([1, 1, 1, 1, None]), "sft": system([2, 0, 2, 0, 1], "b")}
-    rows = win_rates_by_source(scoreboard(systems, ["judge"]))
-    assert {row["source"]: (row["win_rate"], row["n"], row["missing"]) for row in rows} == \
-        {"coding": (1, 2, 1), "advice": (0, 2, 0)}
 
 
 def test_ratings_order_the_systems_and_survive_one_that_never_loses() -> None:
@@ -155,34 +146,3 @@ def test_ratings_order_the_systems_and_survive_one_that_never_loses() -> None:
     assert rows[0]["system"] == "dpo"
     assert rows[0]["prior"] == 0.5
     json.dumps(rows, allow_nan=False)
-
-
-def test_two_systems_meet_the_same_opponent_on_discordant_prompts_only() -> None:
-    systems = {"x": system([2, 2, 2, 0]), "y": system([2, 0, 0, 2], "b"),
-               "base": system([1, 1, 1, 1], "c")}
-    row = same_opponent(scoreboard(systems, ["judge"]), "x", "y", "base", "judge")
-    assert (row["b"], row["c"], row["n"]) == (2, 1, 4)
-    assert row["prompts_needed"] == prompts_needed(0.625, tie_share=0.25)
-
-
-def test_a_win_is_better_than_a_tie_with_the_same_opponent() -> None:
-    systems = {"x": system([2, 1, 1]), "y": system([1, 1, 0], "b"),
-               "base": system([1, 1, 1], "c")}
-    row = same_opponent(scoreboard(systems, ["judge"]), "x", "y", "base", "judge")
-    assert (row["b"], row["c"]) == (2, 0)
-    with pytest.raises(ValueError, match="scored no prompt of x, y and base together"):
-        same_opponent(scoreboard(systems | {"y": system([None] * 3, "b")}, ["judge"]),
-                      "x", "y", "base", "judge")
-
-
-def test_several_seeds_give_each_seeds_rate_and_their_spread() -> None:
-    runs = [{"sft": system([1, 1, 1, 1]), "dpo": system(scores, "b")}
-            for scores in ([2, 2, 0, 0], [2, 2, 2, 0], [2, 2, 2, None])]
-    [row] = win_rates_over_seeds(runs, ["judge"], [("dpo", "sft")])
-    assert (row["n"], row["missing"]) == (3, 1)
-    assert row["per_seed"] == pytest.approx([2 / 3, 1, 1])
-    assert row["low"] <= row["mean"] <= row["high"]
-    json.dumps(row, allow_nan=False)
-    runs[1]["sft"] = runs[1]["dpo"] = system([1, 1, 1, 1, 9])
-    with pytest.raises(ValueError, match="runs 0 and 1 answered different prompts, such as p4"):
-        win_rates_over_seeds(runs, ["judge"], [("dpo", "sft")])

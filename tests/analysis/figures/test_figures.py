@@ -164,12 +164,23 @@ def test_win_rates_stand_beside_the_selectors_and_the_papers() -> None:
     rows[-1] = rows[-1] | {"win_rate": 1.0}
     figure = figures.win_rates_figure(rows)
     assert [trace.name for trace in figure.data] == ["judge", "selector", "the paper"]
-    assert "by its own selector and" in title(figure)
+    assert "by the judge, 100% by the selector" in title(figure)
     assert "n = 20" in figure.layout.title.subtitle.text
     paper = figure.data[-1]
     assert list(paper.x) == [paper_row("sft", "base")["win_rate"],
                              paper_row("dpo+bon4@0.25", "sft")["win_rate"],
                              paper_row("dpo+bon4@1", "sft")["win_rate"]]
+
+
+def test_the_title_names_every_judge_that_was_given_and_rates_without_an_interval_are_drawn(
+) -> None:
+    row = {"a": "sft+bon4@0.6", "b": "sft", "n": 64, "ci_low": 0.5, "ci_high": 0.7}
+    rows = [row | {"judge": "selector", "win_rate": 0.8, "ci_low": None, "ci_high": None},
+            row | {"judge": "judge", "win_rate": 0.69}, row | {"judge": "reader", "win_rate": 0.6}]
+    figure = figures.win_rates_figure(rows)
+    assert "80% by the selector, 69% by the judge, 60% by the reader" in title(figure)
+    assert figure.data[0].error_x.array == (None,)
+    assert "Win rates with their intervals" in title(figures.win_rates_figure(rows[:1]))
 
 
 def test_the_temperature_curve_names_the_best_and_whether_it_is_clear() -> None:

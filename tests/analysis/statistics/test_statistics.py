@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.special import expit
 from scipy.stats import norm, t
 from statsmodels.genmod.families import Binomial
@@ -14,7 +15,6 @@ from lib.analysis.statistics import (
     exponential_moving_average,
     mcnemar,
     paired_bootstrap,
-    prompts_needed,
     win_rate,
 )
 from lib.analysis.statistics.agreement import agreement, cohen_kappa
@@ -25,10 +25,11 @@ from lib.analysis.statistics.calibration import (
     perfect_error,
     temperature_interval,
 )
+from lib.analysis.statistics.clusters import clustered_share_interval
 from lib.analysis.statistics.length_control import length_controlled_win_rate
 from lib.analysis.statistics.outcomes import Floats
 from lib.analysis.statistics.selection_law import selection_win_rate
-from lib.analysis.statistics.significance import holm, sign_test
+from lib.analysis.statistics.significance import holm, mean_test, share_test, sign_test
 
 SCORES = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=1, max_size=60)
 
@@ -106,12 +107,38 @@ def test_holm_multiplies_the_smallest_p_by_the_size_of_the_family() -> None:
     assert holm([]) == []
 
 
-def test_no_number_of_prompts_settles_a_rate_of_one_half() -> None:
-    assert prompts_needed(0.5) is None
-    assert prompts_needed(0.62, tie_share=0.3) < prompts_needed(0.62)
-    assert prompts_needed(0.38) == prompts_needed(0.62)
-    with pytest.raises(ValueError, match="win_rate 1.2"):
-        prompts_needed(1.2)
+def test_a_test_and_its_interval_agree_on_one_half() -> None:
+    random = np.random.default_rng(3)
+    for shares in (random.random(20) ** 2, random.choice([0, 0.5, 1.0], 50), np.ones(9)):
+        found = share_test(shares)
+        ends = clustered_share_interval(shares, confidence=1 - found.p_value)
+        assert min(abs(end - 0.5) for end in ends) == pytest.approx(0, abs=1e-9)
+        assert (found.ci_low, found.ci_high) == clustered_share_interval(shares)
+    assert share_test([0.5] * 30).p_value == share_test([0.7]).p_value == 1
+    assert share_test([0.7]).smallest_effect is None
+
+
+def test_the_smallest_effect_is_found_with_power_of_four_fifths() -> None:
+    random, n, spread = np.random.default_rng(4), 64, 0.2
+    effect = mean_test(random.normal(0, spread, 100_000)).smallest_effect * np.sqrt(100_000 / n)
+    runs = random.normal(effect, spread, (3000, n))
+    found = np.mean([mean_test(values).p_value < 0.05 for values in runs])
+    assert found == pytest.approx(0.8, abs=0.03)  # three Monte-Carlo errors, and t at 63 degrees
+    shares = 0.5 + runs - effect
+    assert np.mean([share_test(np.clip(values, 0, 1)).smallest_effect
+                    for values in shares[:200]]) == pytest.approx(effect, rel=0.06)
+
+
+def test_an_even_result_is_bounded_by_two_one_sided_tests() -> None:
+    random = np.random.default_rng(5)
+    values = random.normal(0.01, 0.1, 50)
+    found = mean_test(values)
+    margin = found.equivalent_within
+    below = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+    above = stats.ttest_1samp(values, margin, alternative="less").pvalue
+    assert max(below, above) == pytest.approx(0.05)
+    assert found.p_value == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert mean_test([0.0] * 4)[2:] == (1.0, 0.0, 0.0)
 
 
 @settings(deadline=None)

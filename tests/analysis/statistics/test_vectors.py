@@ -15,7 +15,6 @@ from lib.analysis.statistics import (
     length_controlled_win_rate,
     mcnemar,
     paired_bootstrap,
-    prompts_needed,
     wilson_interval,
     win_rate,
 )
@@ -154,13 +153,6 @@ def test_selection_by_the_judge_itself_inflates_a_win_rate() -> None:
     for n, rate in expected["null_by_N_rho1"].items():
         assert selection_win_rate(int(n)) == exactly(rate)
     assert selection_win_rate(4, 1.0, 0.945) == exactly(expected["sft_topN_vs_base_from_0p945"])
-
-
-def test_prompts_needed_to_settle_a_win_rate() -> None:
-    expected = vector("5_power")[1]
-    for rate, n in expected["n_normal_80_for"].items():
-        assert prompts_needed(float(rate)) == int(np.ceil(n))
-    assert prompts_needed(0.62, power=0.9) == int(np.ceil(expected["n_normal_90"]))
 
 
 def test_the_smoothed_curve_is_tensorboards() -> None:

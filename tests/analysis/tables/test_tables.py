@@ -16,22 +16,24 @@ from lib.analysis.tables import formatting
 from tests.analysis.analysis_rows import compare, system
 
 
-def test_an_undecided_comparison_says_so_and_what_would_settle_it() -> None:
+def test_an_undecided_comparison_says_what_its_prompts_see_and_what_they_leave() -> None:
     row = compare(system([2] * 11 + [0] * 9), system([1] * 20, "b"), "judge", "dpo", "sft")
-    assert formatting.conclusion(row) == "undecided at n = 20; about 780 prompts would settle it"
-    assert formatting.sentence(row) == ("dpo against sft is undecided at n = 20: .55 [.34, .74] by "
-                                     "the judge; about 780 prompts would settle it.")
+    told = "n = 20 sees effects of at least .34; they differ by at most .23"
+    assert formatting.conclusion(row) == f"undecided: {told}"
+    assert formatting.sentence(row) == (
+        f"dpo against sft is undecided: .55 [.34, .74] over 20 prompts by the judge; {told}.")
 
 
-def test_an_even_comparison_is_settled_by_no_number_of_prompts() -> None:
-    row = compare(system([2, 0]), system([1, 1], "b"), "judge")
-    assert "no number of prompts" in formatting.conclusion(row)
+def test_an_even_comparison_is_settled_where_the_margin_holds_it() -> None:
+    row = compare(system([2] * 500 + [0] * 500), system([1] * 1000, "b"), "judge")
+    assert formatting.conclusion(row) == (
+        "even: n = 1,000 sees effects of at least .04; they differ by at most .03")
 
 
 def test_decided_comparisons_name_the_winner_and_whether_it_outlasts_holm() -> None:
     row = compare(system([0] * 20), system([1] * 20, "b"), "judge", "dpo", "sft")
     assert formatting.conclusion(row) == "sft wins"
-    assert formatting.sentence(row).startswith("dpo loses to sft: .00 [.00, .16] of 20 prompts")
+    assert formatting.sentence(row).startswith("dpo loses to sft: .00 [.00, .16] over 20 prompts")
     doubtful = row | {"holm_p": 0.2}
     assert formatting.conclusion(doubtful) == "sft wins, but not after Holm's correction"
     assert formatting.sentence(doubtful).startswith(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT
+from lib.inference import rewards
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.cache import CachedRewardModel, ScoreCache, cached
 from lib.inference.rewards.score_results import ScoreResult
@@ -156,3 +157,10 @@ def test_several_processes_write_one_file(tmp_path: Path) -> None:
     cache = ScoreCache(path)
     assert cache.count("model") == 200
     assert cache.get("key 7") == ScoreResult(7.0)
+
+
+def test_a_cut_off_answer_has_a_score_of_its_own(tmp_path: Path) -> None:
+    both = [rewards.conversation("p", "a", cut_off=cut) for cut in (False, True)]
+    model = cached(LengthModel(), ScoreCache(tmp_path / "scores.sqlite"))
+    model.score(both[:1])
+    assert model.lacking(both) == both[1:]

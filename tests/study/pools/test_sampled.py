@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import binom
 
 from lib.inference.api.server import ServerSamplingError
 from lib.runtime.files import read_json, read_jsonl
+from lib.study.policies import load_policy
 from lib.study.pools import sampled
 from lib.study.pools.pool import Pool
 from lib.study.pools.sampled import sample_pools, score_pools, server_of
@@ -92,3 +95,33 @@ def test_a_pool_that_was_cut_short_goes_on_and_counts_as_not_timed(
     sample_pools(study, [pool], PROMPTS, tmp_path)
     assert len(server.asked) == before + 1
     assert read_json(tmp_path / "base@0.6.seconds.json") == {"seconds": None}
+
+
+def test_policies_of_equal_weights_answer_independently(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = study_on(tmp_path, max_new_tokens=1, temperature=1.0)
+    model = load_policy(study, "base")
+    monkeypatch.setattr(sampled, "load_policy", lambda *_: model)
+    monkeypatch.setattr(sampled, "policy_key", lambda *_: "equal weights")
+    pools = [Pool("sft", 1.0, 64), Pool("dpo", 1.0, 64), Pool("dpo", 0.9, 64)]
+    sample_pools(study, pools, PROMPTS, tmp_path)
+    sft, dpo, colder = (first_tokens(pool.file(tmp_path)) for pool in pools)
+    assert same_index(sft, dpo) <= most_by_chance(sft, dpo)
+    assert same_index(dpo, colder) <= most_by_chance(dpo, colder)
+    assert same_index(sft, sft) > most_by_chance(sft, sft)  # the check sees a shared stream
+
+
+def first_tokens(path: Path) -> np.ndarray:
+    """The first token of every candidate, [prompts, candidates]."""
+    return np.array([[candidate["token_ids"][0] for candidate in row["candidates"]]
+                     for row in read_jsonl(path)])
+
+
+def same_index(one: np.ndarray, other: np.ndarray) -> int:
+    return int((one == other).sum())
+
+
+def most_by_chance(one: np.ndarray, other: np.ndarray) -> float:
+    """Agreements that independent answers exceed once in 10,000 times, from other indices."""
+    rate = np.mean([one == np.roll(other, shift, axis=1) for shift in range(1, 64)])
+    return binom.ppf(0.9999, one.size, rate)

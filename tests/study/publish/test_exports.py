@@ -8,14 +8,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from lib.data.parquet import write_parquet
+from lib.inference.systems import RANDOM, System
 from lib.runtime.files import read_json, read_jsonl, write_json, write_jsonl
 from lib.runtime.manifest import outputs_hash
-from lib.study.policies import load_systems, picks_of, system_names, systems_by_pool
+from lib.study.policies import (
+    load_pools,
+    load_systems,
+    picks_of,
+    system_names,
+    systems_by_pool,
+)
 from lib.study.pools.pool import Pool
 from lib.study.publish.exports import export_lines, main, write_exports
 from lib.study.run import Study, open_study
 from lib.study.seeds import known_seeds, seed_runs, summarise_seeds
-from lib.study.stages.results import compare_systems, comparisons, confounds
+from lib.study.stages.results import compare_pools, compare_systems, comparisons, confounds
 
 Row = dict[str, Any]
 
@@ -38,7 +45,7 @@ def filled(study: Study, prompts: int = 6) -> Study:
     """A run folder with pools, picks and what the stages before would have left."""
     picks, seed = {}, study.profile.seed
     for pool, systems in systems_by_pool(study.profile).items():
-        rows = rows_of(pool, prompts, seed)
+        rows = rows_of(pool, min(pool.prompts, prompts), seed)
         write_jsonl(pool.file(study.path("responses", "pools")), rows)
         picks |= {system.name: picks_of(system, rows, seed) for system in systems}
     write_json(study.path("responses", "picks.json"), picks)
@@ -59,7 +66,7 @@ def study(tmp_path: Path) -> Study:
 
 
 def results_of(study: Study) -> Row:
-    return compare_systems(study, load_systems(study)) | {
+    return compare_pools(study, load_pools(study)) | compare_systems(study, load_systems(study)) | {
         "confounds": confounds(study), "text_metrics": {}}
 
 
@@ -114,21 +121,35 @@ def test_answers_that_could_not_be_scored_are_missing_everywhere(study: Study) -
         for candidate in rows[0]["candidates"]:
             candidate["rewards"] = {"selector": None, "judge": None}
     results = compare_systems(study, systems)
-    assert {row["missing"] for row in results["win_rates"]} == {1}
+    assert {row["missing"] for row in results["single_draws"]} == {1}
 
 
 def test_the_round_robin_has_every_pair_and_the_family_is_among_them(study: Study) -> None:
     results = results_of(study)
-    systems = system_names(study.profile)
+    systems = [name for name in system_names(study.profile) if System.parse(name).rule != RANDOM]
     pairs = {frozenset((row["a"], row["b"])) for row in results["round_robin"]}
     assert len(pairs) == len(systems) * (len(systems) - 1) // 2
-    assert {frozenset(pair) for pair in comparisons(study)} <= pairs
+    assert {frozenset(found[:2]) for found in comparisons(study)} <= pairs
+
+
+def test_no_comparison_of_the_family_is_true_by_construction(study: Study) -> None:
+    results = results_of(study)
+    systems = {name for row in results["family"] for name in (row["a"], row["b"])}
+    assert all(System.parse(name).rule != RANDOM for name in systems)
+    assert all(row["why"] for row in results["family"])
+    assert not any(row["by_construction"] for row in results["win_rates"]
+                   if row["judge"] == "judge")
+    assert all(System.parse(row["a"]).rule == RANDOM for row in results["controls"])
+    assert [(row["a"], row["b"]) for row in results["single_draws"]] == [
+        (row["a"], row["b"]) for row in results["win_rates"]]
+    assert set(results["exploratory"]) & {"win_rates", "single_draws", "controls"} == set()
 
 
 def test_the_base_model_is_reranked_where_the_profile_says_so(tmp_path: Path) -> None:
-    study = open_study("smoke", str(tmp_path), {"evaluation.rerank_base": True})
+    study = open_study("smoke", str(tmp_path), {"evaluation.rerank_base": True,
+                                                "evaluation.base_candidates": 6})
     assert {"base+bon4@0.6", "base+random4@0.6"} <= set(system_names(study.profile))
-    assert ("base+bon4@0.6", "base") in comparisons(study)
+    assert ("base+bon4@0.6", "base") in [found[:2] for found in comparisons(study)]
     assert "base+bon4@0.6" not in system_names(open_study("smoke", str(tmp_path)).profile)
 
 

@@ -12,9 +12,14 @@ import plotly.graph_objects as go
 import pytest
 
 from lib import ROOT
-from lib.analysis.tables.formatting import format_number, prompts_to_settle
+from lib.analysis.comparisons.all_pairs import CandidateBoard, Candidates
+from lib.analysis.judges.own_reader import own_corrected, own_judge_quality, read_counts
+from lib.analysis.tables.formatting import format_number
+from lib.inference.rewards import OWN_READER, ROLES
 from lib.runtime.files import read_json
 from lib.study.publish.readme import BEGIN, END, results_section
+from lib.study.stages.audit import by_reader
+from tests.analysis.analysis_rows import read_systems
 from tests.bench import readme as speeds
 
 RECORDED = ROOT / "figures" / "results.json"
@@ -24,7 +29,7 @@ STAND_INS = {  # of what needs a run folder, a model or a person
     "lib.study.notebook_views.answers.show_comparison": lambda *_: None,
     "lib.study.notebook_views.answers.show_ballot": lambda *_: None,
     "lib.study.notebook_views.playground.show_play": lambda _: None,
-    "lib.study.notebook_views.lessons.judged_outcomes": lambda *_: np.array([0.0, 0.5, 1.0]),
+    "lib.study.policies.load_candidates": lambda _: made_up_candidates(),
     "lib.study.publish.figures.save_figures": lambda *_: [],
     "lib.study.publish.exports.write_exports": lambda *_: [],
     "lib.study.publish.exports.export_lines": lambda *_: [{"file": "exports"}]}
@@ -32,12 +37,30 @@ SYSTEM = re.compile(r"(base|sft|dpo)\+(bon|random)\d+(@[0-9.]+)?|p\d+\b|[a-z]+-\
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)%?(?!\w)")
 KEPT = ("paper", "environment", "gap", "gap_at_least")
 SAID_BY_THE_FIELD = {"95", ".8", ".05", "1", "2", "3", "5", "0", "400"}  # levels, list numbers, Elo
+MADE_UP = {"1.00", ".00"}  # how often an answer of `made_up_candidates` is picked
 
 
 def test_the_readmes_results_are_those_of_the_recorded_run() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = readme.split(BEGIN)[1].split(END)[0].strip()
     assert shown == results_section(read_json(RECORDED)).strip()
+
+
+def test_the_readme_says_this_runs_own_reader_first_and_earlier_answers_nowhere() -> None:
+    results = read_json(RECORDED)
+    a, b = results["confounds"][0]
+    systems = read_systems(names=(b, a))
+    reading = read_counts(systems) | by_reader("this run's answers", systems, OWN_READER, [(a, b)],
+                                               4) | {
+        "readers": [{"reader": "Ada", "kind": "person", "blind": True, "n": 43}],
+        "judge_quality": own_judge_quality(systems, ROLES), "reliability": [],
+        "corrected": own_corrected(systems, [(a, b)], "judge", {(a, b): {}})}
+    section = results_section(results | {"reader": reading})
+    assert section.startswith("**By the blind reader.** 43 different answers to 24 prompts were "
+                              "read, by Ada (a person), 43 answers.")
+    assert "this run's answers, 24 prompts" in section
+    assert "earlier answers" not in section
+    assert "No one has read" in results_section(results | {"reader": {}})
 
 
 def test_the_readmes_speeds_are_those_of_the_recorded_benchmarks() -> None:
@@ -57,7 +80,7 @@ def test_every_number_that_notebooks_05_and_07_show_is_read_from_results_json(
         monkeypatch: pytest.MonkeyPatch) -> None:
     """With every measured number moved, nothing of the old ones is shown: none is written in."""
     results = moved(read_json(RECORDED))
-    known = set(renderings(results)) | SAID_BY_THE_FIELD
+    known = set(renderings(results)) | SAID_BY_THE_FIELD | MADE_UP
     counts = max(len(rows) for rows in lists(results))
     shown = displayed(results, monkeypatch)
     assert len(shown) > 30
@@ -71,6 +94,14 @@ def test_the_notebooks_own_words_hold_no_measured_number() -> None:
                      for cell in json.loads(notebook.read_text())["cells"]
                      if cell["cell_type"] == "markdown" and "Solution" not in source(cell))
     assert set(numbers(prose)) <= SAID_BY_THE_FIELD | {"0.6", "200", "7", "4"}
+
+
+def made_up_candidates() -> CandidateBoard:
+    """Two prompts with four answers of each policy; the fourth is picked from any draw."""
+    scores = {role: np.array([[1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 3.0, 4.0]]) for role in ROLES}
+    texts = np.array([[f"{place}" for place in range(4)]] * 2, dtype=object)
+    pool = Candidates(("p0", "p1"), ("", ""), scores, texts, np.ones((2, 4)), np.ones((2, 4)))
+    return CandidateBoard({("sft", 0.6): pool, ("dpo", 0.6): pool}, ROLES, 0.6)
 
 
 def displayed(results: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -146,7 +177,6 @@ def renderings(value: Any) -> Iterator[str]:
 def _written(value: float) -> Iterator[str]:
     if isinstance(value, int):
         yield from (str(value), f"{value:,}")
-        yield from numbers(prompts_to_settle({"prompts_needed": value}))
     for digits in range(5):
         yield from (format_number(value, digits), f"{value:.{digits}f}", f"{value:+.{digits}f}",
                     f"{value:.{digits}%}")

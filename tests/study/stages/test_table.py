@@ -28,16 +28,16 @@ def test_a_warning_run_that_was_made_again_makes_the_results_and_notebook_05_aga
         study: Study) -> None:
     [analysis] = notebook_paths(["05"])
     seen = [(stage_inputs(study, "results"), notebooks._key(analysis, study.folder, {}))]
-    assert "dpo_other" not in seen[0][0]
+    assert "warning" not in seen[0][0]
     for output in ("first", "second"):
-        finish(study, "dpo_other", output)
+        finish(study, "warning", output)
         seen.append((stage_inputs(study, "results"), notebooks._key(analysis, study.folder, {})))
-    assert len({inputs.get("dpo_other") for inputs, _ in seen}) == 3
+    assert len({inputs.get("warning") for inputs, _ in seen}) == 3
     assert len({key for _, key in seen}) == 3
 
 
 @pytest.mark.parametrize(("stage", "read"), [
-    ("dpo", "rewards"), ("dpo_other", "rewards"), ("responses", "rewards"), ("deep", "rewards"),
+    ("dpo", "rewards"), ("warning", "rewards"), ("responses", "rewards"), ("deep", "rewards"),
     ("selection", "deep"), ("results", "rewards"), ("results", "deep")])
 def test_a_stage_that_a_run_need_not_have_is_an_input_where_it_is_there(
         study: Study, stage: str, read: str) -> None:
@@ -59,7 +59,7 @@ def test_a_notebook_reads_the_stages_of_the_notebooks_before_it() -> None:
     assert [stages_before(number) for number in ("01", "02")] == [[], ["data"]]
     assert stages_before("03") == ["data", "sft", "rewards"]
     assert stages_before("04") == ["data", "sft", "dpo"]
-    assert {"responses", "selection", "dpo_other", "rewards"} <= set(stages_before("05"))
+    assert {"responses", "selection", "warning", "rewards"} <= set(stages_before("05"))
     assert stages_needed("03") == ["data", "sft"]
     assert stages_needed("07") == stages_before("07") == ["responses", "results"]
 

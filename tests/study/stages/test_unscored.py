@@ -41,16 +41,20 @@ def without_selector(row: Row) -> Row:
 
 def test_the_prompt_is_missing_where_best_of_n_had_no_pick_and_where_the_selector_judges(
         study: Study, smoke_run: Path) -> None:
-    before = {(row["a"], row["b"], row["judge"]): row
-              for row in read_json(smoke_run / "results.json")["win_rates"]}
+    before = {(kind, row["a"], row["b"], row["judge"]): row
+              for kind in ("win_rates", "single_draws")
+              for row in read_json(smoke_run / "results.json")[kind]}
     results, systems = evaluate_study(study), load_systems(study)
-    for row in results["win_rates"]:
-        a, b = (chosen(systems[row[side]][0])["text"].strip() for side in ("a", "b"))
-        gone = before[row["a"], row["b"], row["judge"]]["n"] - row["n"]
-        missing = {PICKED.name, *(SAME_POOL if row["judge"] == "selector" else ())}
-        unscored = bool(missing & {row["a"], row["b"]})
-        tied = a == b and PICKED.name not in (row["a"], row["b"])  # one answer needs no score
-        assert gone == row["missing"] == (unscored and not tied), row
+    for kind in ("win_rates", "single_draws"):
+        for row in results[kind]:
+            pair = {row["a"], row["b"]}
+            gone = before[kind, row["a"], row["b"], row["judge"]]["n"] - row["n"]
+            missing = {PICKED.name, *(SAME_POOL if row["judge"] == "selector" else ())}
+            a, b = (chosen(systems[row[side]][0])["text"].strip() for side in ("a", "b"))
+            tied = kind == "single_draws" and a == b and PICKED.name not in pair
+            assert gone == row["missing"] == (bool(missing & pair) and not tied), row
+    assert {row["left_out"] for row in results["win_rates"]
+            if (row["a"], row["b"], row["judge"]) == (PICKED.name, "sft", "judge")} == {6}
     ratings = {row["system"] for row in results["ratings"]}
     assert PICKED.name in ratings
     left_out = {row["left_out"] for row in results["best_of_n_curves"]

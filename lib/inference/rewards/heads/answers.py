@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lib.data.schema import is_cut_off
 from lib.inference.rewards import Conversation, conversation
 from lib.runtime.files import sha256_of_value
 
@@ -55,7 +56,8 @@ def scored_answers(rows: Sequence[dict[str, Any]], name: str) -> ScoredAnswers:
             for answer in _answers_of(row, number, name)]
     return ScoredAnswers(
         name,
-        [conversation(row["prompt"], answer["text"]) for _, row, answer in flat],
+        [conversation(row["prompt"], answer["text"], is_cut_off(answer))
+         for _, row, answer in flat],
         np.array([answer["score"] for _, _, answer in flat], dtype=np.float64),
         np.array([number for number, _, _ in flat], dtype=np.int64),
         np.array([row.get("source", "") for _, row, _ in flat], dtype=str),

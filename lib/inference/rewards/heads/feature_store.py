@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import ROOT
-from lib.inference.rewards import Conversation
+from lib.inference.rewards import Conversation, deciding
 from lib.runtime.files import atomic_write, sha256_of_value
 from lib.runtime.progress import say
 
@@ -23,8 +23,8 @@ Features = dict[str, np.ndarray]
 
 
 def conversation_key(conversation: Conversation) -> str:
-    """SHA-256 of the roles and contents of all messages, in hex."""
-    return sha256_of_value([[turn["role"], turn["content"]] for turn in conversation])
+    """SHA-256 of all messages, in hex: roles, contents, and that an answer was cut off."""
+    return sha256_of_value(deciding(conversation))
 
 
 class FeatureStore:

@@ -1,8 +1,8 @@
 """Hidden states of a language model as features of answers.
 
-A conversation's features are the mean, over the answer's tokens with its end-of-turn token, of the
-hidden state after chosen layers. Answers to one prompt share its computation, rows are packed, and
-layers above the highest chosen one do not run.
+A conversation's features are the mean, over the answer's tokens, of the hidden state after chosen
+layers. The end-of-turn token counts, unless the answer was cut off and has none. Answers to one
+prompt share its computation, rows are packed, and layers above the highest chosen one do not run.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from lib.data.chat import encode_prompt, encode_response
-from lib.inference.rewards import Conversation, answer_of
+from lib.inference.rewards import Conversation, answer_of, ends_cut_off
 from lib.inference.rewards.heads.feature_store import FeatureStore, conversation_key
 from lib.modeling.loading import load_model, load_tokenizer, model_hash, resolve_model
 from lib.modeling.packed.hidden import hidden_states
@@ -96,8 +96,8 @@ def _groups(backbone: Backbone, missing: dict[str, Conversation]) -> list[_Group
     for keys in by_prompt.values():
         before = missing[keys[0]][:-1]
         prompt = tuple(encode_prompt(backbone.tokenizer, before))
-        answers = {key: tuple(encode_response(backbone.tokenizer, before, answer_of(missing[key])))
-                   for key in keys}
+        answers = {key: tuple(encode_response(backbone.tokenizer, before, answer_of(missing[key]),
+                                              ends_cut_off(missing[key]))) for key in keys}
         kept = [key for key in keys if len(prompt) + len(answers[key]) <= backbone.context]
         for begin in range(0, len(kept), ANSWERS_A_PROMPT):
             some = tuple(kept[begin:begin + ANSWERS_A_PROMPT])

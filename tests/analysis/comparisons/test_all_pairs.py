@@ -1,0 +1,249 @@
+"""All pairs of candidates: by hand, against every draw there is, and what must be left out."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from lib.analysis.comparisons.all_pairs import (
+    CandidateBoard,
+    Pools,
+    candidate_board,
+    contrasts,
+    rate_systems,
+    win_rate_matrix,
+    win_rates,
+    win_rates_by_source,
+)
+from lib.analysis.comparisons.seeds import win_rates_over_seeds
+from lib.analysis.tables import resolution_table, sources_table
+from lib.analysis.tables.formatting import conclusion
+from lib.inference.best_of_n import best_of_n
+from lib.runtime.files import Row
+from tests.analysis.analysis_rows import compare, system
+
+BEST = {"sft": "sft+bon2@0.6", "dpo": "dpo+bon2@0.6"}
+KINDS = [("dpo", "sft"), (BEST["dpo"], "sft"), (BEST["dpo"], BEST["sft"]), (BEST["dpo"], "dpo"),
+         ("dpo", BEST["dpo"])]
+
+
+def pool(name: str, scores: list[list[tuple[float | None, float | None]]]) -> list[Row]:
+    """Rows of one pool; scores are (selector, judge) of each candidate, texts are all different."""
+    return [{"id": f"p{prompt}", "prompt": "?", "source": "advice" if prompt % 2 else "coding",
+             "candidates": [{"text": f"{name} {prompt} {place}", "tokens": 3 + place,
+                             "finish": "stop", "rewards": {"selector": selector, "judge": judge}}
+                            for place, (selector, judge) in enumerate(candidates)]}
+            for prompt, candidates in enumerate(scores)]
+
+
+def drawn(seed: int, prompts: int = 6, size: int = 4, shift: float = 0.0) -> list[list[tuple]]:
+    """Scores rounded so that ties occur."""
+    random = np.random.default_rng(seed)
+    return [[tuple(map(float, pair)) for pair in np.round(random.normal(shift, 1, (size, 2)))]
+            for _ in range(prompts)]
+
+
+def board_of(pools: Pools) -> CandidateBoard:
+    return candidate_board(pools, ["judge", "selector"], main=0.6)
+
+
+@pytest.fixture
+def board() -> CandidateBoard:
+    return board_of({("sft", 0.6): pool("sft", drawn(1)),
+                     ("dpo", 0.6): pool("dpo", drawn(2, shift=0.5))})
+
+
+def every_draw(name: str, row: Row, without: int | None = None) -> list[int]:
+    """The answer of a system for every draw that it may make, ties of the selector shared."""
+    places = [k for k in range(len(row["candidates"])) if k != without]
+    if "bon" not in name:
+        return places
+    scores = [candidate["rewards"]["selector"] for candidate in row["candidates"]]
+    return [order[best_of_n([scores[k] for k in order])]
+            for order in itertools.permutations(places, 2)]  # the first of equals: shared by order
+
+
+def beats(a: Row, b: Row, judge: str) -> float:
+    if a["text"].strip() == b["text"].strip():
+        return 0.5
+    return (np.sign(a["rewards"][judge] - b["rewards"][judge]) + 1) / 2
+
+
+@pytest.mark.parametrize(("a", "b"), KINDS)
+def test_the_rate_is_the_mean_over_every_draw_that_the_two_systems_can_make(
+        board: CandidateBoard, a: str, b: str) -> None:
+    rows = {"sft": pool("sft", drawn(1)), "dpo": pool("dpo", drawn(2, shift=0.5))}
+    own = a[:3] == b[:3]
+    for prompt, value in enumerate(board.matches("judge", a, b).values):
+        first, second = rows[a[:3]][prompt], rows[b[:3]][prompt]
+        found = []
+        for single in range(4):
+            if own:
+                best = [first["candidates"][k] for k in every_draw(BEST["dpo"], first, single)]
+                wins = [beats(one, first["candidates"][single], "judge") for one in best]
+                found += wins if a == BEST["dpo"] else [1 - win for win in wins]
+        if not own:
+            found = [beats(first["candidates"][k], second["candidates"][m], "judge")
+                     for k in every_draw(a, first) for m in every_draw(b, second)]
+        assert value == pytest.approx(np.mean(found))
+
+
+def test_one_candidate_each_gives_the_rate_of_single_draws() -> None:
+    a, b = system([3, 2, 2, 5, 1], "dpo"), system([1, 2, 3, 4, 0], "sft")
+    [row] = win_rates(candidate_board({("dpo", 0.6): a, ("sft", 0.6): b}, ["judge"], 0.6),
+                      [("dpo", "sft")])
+    single = compare(a, b, "judge", "dpo", "sft")
+    assert row["win_rate"] == pytest.approx(single["win_rate"])
+    assert [row[key] * 5 for key in ("wins", "ties", "losses")] == pytest.approx(
+        [single[key] for key in ("wins", "ties", "losses")])
+    assert row["length_controlled"] == pytest.approx(single["length_controlled"])
+
+
+def test_a_row_is_plain_json_and_mirrored_rows_sum_to_one(board: CandidateBoard) -> None:
+    rows = win_rates(board, [(BEST["dpo"], "sft"), ("sft", BEST["dpo"])])
+    json.dumps(rows, allow_nan=False)
+    for row, mirror in (rows[:2], rows[2:]):
+        assert row["win_rate"] + mirror["win_rate"] == pytest.approx(1)
+        assert row["ci_low"] + mirror["ci_high"] == pytest.approx(1)
+        assert row["p_value"] == pytest.approx(mirror["p_value"])
+        assert (row["candidates_a"], row["candidates_b"], row["n"], row["missing"]) == (4, 4, 6, 0)
+        assert row["wins"] + row["ties"] + row["losses"] == pytest.approx(1)
+        assert row["wins"] + row["ties"] / 2 == pytest.approx(row["win_rate"])
+        assert row["mean_tokens_b"] == pytest.approx(4.5)
+
+
+def test_equal_texts_tie_whatever_their_scores() -> None:
+    same = pool("x", [[(1.0, 5.0), (0.0, 1.0)]] * 3)
+    found = board_of({("sft", 0.6): same, ("dpo", 0.6): same}).matches("judge", "dpo", "sft")
+    assert found.outcomes[0].tolist() == [[0.5, 1], [0, 0.5]]
+
+
+def test_what_the_selector_says_of_its_own_pool_is_counting_and_no_test() -> None:
+    distinct = [[(float(k), 0.0) for k in np.random.default_rng(prompt).permutation(4)]
+                for prompt in range(5)]
+    board = board_of({("sft", 0.6): pool("sft", drawn(1, 5)), ("dpo", 0.6): pool("dpo", distinct)})
+    rows = {(row["a"], row["b"]): row for row in win_rates(board, KINDS[:4])
+            if row["judge"] == "selector"}
+    row = rows[BEST["dpo"], "dpo"]
+    assert row["win_rate"] == pytest.approx(2 / 3)
+    assert (row["ci_low"], row["p_value"], row["holm_p"], row["smallest_effect"]) == (None,) * 4
+    assert conclusion(row) == "nothing: it follows from counting"
+    others = [row for pair, row in rows.items() if pair != (BEST["dpo"], "dpo")]
+    smallest = min(row["p_value"] for row in others)
+    assert min(row["holm_p"] for row in others) == pytest.approx(min(1, 3 * smallest))
+
+
+def test_a_candidate_without_a_score_is_left_out_of_the_draw_and_counted() -> None:
+    scores = drawn(3)
+    holes = [[(None, judge) if (prompt, place) == (0, 1) else (selector, judge)
+              for place, (selector, judge) in enumerate(line)]
+             for prompt, line in enumerate(scores)]
+    board = board_of({("sft", 0.6): pool("sft", drawn(1)), ("dpo", 0.6): pool("dpo", holes)})
+    matches = board.matches("judge", BEST["dpo"], "sft")
+    assert matches.weights[0, 1].tolist() == [0] * 4
+    assert matches.weights[0].sum() == pytest.approx(1)
+    rows = {(row["a"], row["judge"]): row for row in win_rates(board, [
+        (BEST["dpo"], "sft"), ("dpo", "sft")])}
+    assert rows[BEST["dpo"], "judge"]["left_out"] == 1
+    assert rows["dpo", "judge"]["left_out"] == 0  # a single answer needs no score of the selector
+    assert rows["dpo", "selector"]["left_out"] == 1
+
+
+def test_a_prompt_with_too_few_scored_candidates_is_missing() -> None:
+    holes = drawn(3)
+    holes[2] = [(1.0, 1.0), (None, 1.0), (None, 2.0), (2.0, None)]  # one is left to pick from
+    board = board_of({("sft", 0.6): pool("sft", drawn(1)), ("dpo", 0.6): pool("dpo", holes)})
+    rows = {row["a"]: row for row in win_rates(board, [(BEST["dpo"], "sft"), ("dpo", "sft")])
+            if row["judge"] == "judge"}
+    assert (rows[BEST["dpo"]]["n"], rows[BEST["dpo"]]["missing"]) == (5, 1)
+    assert (rows["dpo"]["n"], rows["dpo"]["missing"], rows["dpo"]["left_out"]) == (6, 0, 1)
+    nothing = pool("dpo", [[(None, None)] * 4] * 6)
+    empty = board_of({("sft", 0.6): pool("sft", drawn(1)), ("dpo", 0.6): nothing})
+    with pytest.raises(ValueError, match="judge can compare dpo and sft on no prompt"):
+        empty.matches("judge", "dpo", "sft")
+
+
+def test_the_best_of_as_many_as_there_are_has_no_other_answer_to_meet() -> None:
+    board = board_of({("dpo", 0.6): pool("dpo", drawn(2, size=2))})
+    with pytest.raises(ValueError, match="on no prompt; sample and score more candidates"):
+        board.matches("judge", BEST["dpo"], "dpo")
+
+
+def test_two_draws_of_one_kind_from_one_pool_are_no_comparison(board: CandidateBoard) -> None:
+    with pytest.raises(ValueError, match="draw from one pool alike, so neither can win"):
+        board.matches("judge", "dpo+random2@0.6", "dpo")
+    with pytest.raises(ValueError, match="dpo@0.6 has no candidates|has no candidates; there are"):
+        board.matches("judge", "dpo+bon2@1", "sft")
+
+
+def test_pools_of_some_prompts_are_compared_on_those() -> None:
+    fewer = pool("hot", drawn(4))[1:4]
+    board = board_of({("sft", 0.6): pool("sft", drawn(1)), ("dpo", 0.6): pool("dpo", drawn(2)),
+                      ("dpo", 1.0): fewer})
+    row = win_rates(board, [("dpo+bon2@1", "sft")])[0]
+    assert (row["n"], row["missing"]) == (3, 0)
+    assert {row["n"] for row in win_rate_matrix(board, ["sft", "dpo", "dpo+bon2@1"])} == {3, 6}
+    [lead, _] = contrasts(board, [(BEST["dpo"], "dpo+bon2@1", "sft")])
+    assert lead["n"] == 3
+
+
+def test_a_contrast_is_the_difference_prompt_by_prompt(board: CandidateBoard) -> None:
+    row = contrasts(board, [(BEST["dpo"], "dpo", "sft"), ("dpo", BEST["dpo"], "sft")])[0]
+    first, second = (board.matches("judge", name, "sft").values for name in (BEST["dpo"], "dpo"))
+    assert row["difference"] == pytest.approx((first - second).mean())
+    reach = 2.571 * (first - second).std(ddof=1) / np.sqrt(6)
+    assert row["ci_high"] == pytest.approx(row["difference"] + reach, abs=1e-3)
+    assert row["holm_p"] == pytest.approx(min(1, 2 * row["p_value"]))
+
+
+def test_ratings_follow_the_matrix(board: CandidateBoard) -> None:
+    systems = ["sft", "dpo", BEST["dpo"]]
+    found = rate_systems(board, systems, "judge")
+    scores = {name: sum(row["win_rate"] if name == row["a"] else 1 - row["win_rate"]
+                        for row in win_rate_matrix(board, systems)
+                        if row["judge"] == "judge" and name in (row["a"], row["b"]))
+              for name in systems}
+    strengths = dict(zip(systems, found.strengths, strict=True))
+    assert sorted(systems, key=strengths.get) == sorted(systems, key=scores.get)
+
+
+def test_sources_split_the_prompts(board: CandidateBoard) -> None:
+    rows = win_rates_by_source(board, [("dpo", "sft")])
+    assert [(row["source"], row["n"]) for row in rows[:2]] == [("coding", 3), ("advice", 3)]
+    assert "advice" in sources_table(rows, "dpo", "sft")
+
+
+def test_all_pairs_vary_less_than_single_draws() -> None:
+    random = np.random.default_rng(0)
+    singles, averages = [], []
+    for _ in range(60):
+        scores = random.normal(size=(2, 40, 8, 2))
+        pools = {name: pool(name, [[tuple(map(float, pair)) for pair in line] for line in part])
+                 for name, part in zip(("sft", "dpo"), scores, strict=True)}
+        board = candidate_board({(name, 0.6): rows for name, rows in pools.items()}, ["judge"], 0.6)
+        averages.append(board.matches("judge", "dpo", "sft").values.mean())
+        singles.append(np.mean([beats(a["candidates"][0], b["candidates"][0], "judge")
+                                for a, b in zip(pools["dpo"], pools["sft"], strict=True)]))
+    assert np.var(singles) > 2 * np.var(averages)  # 5.3 times as large; the ratio's error is 1.3
+
+
+def test_several_seeds_give_each_seeds_rate_and_their_spread() -> None:
+    boards = [candidate_board({("sft", 0.6): system([1, 1, 1, 1]), ("dpo", 0.6): system(
+        scores, "b")}, ["judge"], 0.6) for scores in ([2, 2, 0, 0], [2, 2, 2, 0], [2, 2, 2, None])]
+    [row] = win_rates_over_seeds(boards, [("dpo", "sft")])
+    assert (row["n"], row["missing"]) == (3, 1)
+    assert row["per_seed"] == pytest.approx([2 / 3, 1, 1])
+    assert row["low"] <= row["mean"] <= row["high"]
+    json.dumps(row, allow_nan=False)
+    other = candidate_board({("sft", 0.6): system([1] * 5), ("dpo", 0.6): system([2] * 5, "b")},
+                            ["judge"], 0.6)
+    with pytest.raises(ValueError, match="runs 0 and 1 answered different prompts, such as p4"):
+        win_rates_over_seeds([boards[0], other], [("dpo", "sft")])
+    with pytest.raises(ValueError, match="no run was given"):
+        win_rates_over_seeds([], [("dpo", "sft")])
+
+
+def test_a_table_says_what_the_prompts_can_tell(board: CandidateBoard) -> None:
+    table = resolution_table(win_rates(board, KINDS[:4]))
+    assert "| dpo over sft | judge | 6 | 4 and 4 |" in table

@@ -1,0 +1,72 @@
+"""The warning's two-by-two: which factor lowers the answers' score, by interval."""
+
+import numpy as np
+import pytest
+
+from lib.analysis.figures import warning_figure
+from lib.analysis.policies.warning import factor_effects, harmful, probe_intervals, warning_cell
+from lib.analysis.tables import warning_table
+from lib.analysis.tables.findings import warning_findings
+from lib.runtime.files import Row
+
+PROMPTS = 32
+LEVELS = np.random.default_rng(0).normal(0, 1, PROMPTS)  # prompts differ more than runs do
+ACCURATE = [{"prompt": n, "chosen": 1.0, "rejected": 0.0} for n in range(PROMPTS)]
+
+
+def probe(step: int, shift: float, seed: int) -> Row:
+    scores = LEVELS + shift + np.random.default_rng(seed).normal(0, 0.3, PROMPTS)
+    return {"split": "samples", "step": step, "n": PROMPTS, "judge_score": float(scores.mean()),
+            "judge_scores": scores.tolist(), "repetition": 0.1, "repetitions": [0.0, 0.2] * 16}
+
+
+def cells(own_low: float, own_high: float, written_low: float, written_high: float) -> list[Row]:
+    shifts = {("on_policy", "low"): own_low, ("on_policy", "high"): own_high,
+              ("written", "low"): written_low, ("written", "high"): written_high}
+    return [warning_cell(f"{kind}_{rate}", kind, 1e-4 if rate == "high" else 2e-5,
+                         [probe(0, 0.0, 9), probe(12, shift, number)], ACCURATE)
+            for number, ((kind, rate), shift) in enumerate(shifts.items())]
+
+
+@pytest.mark.parametrize(("shifts", "found", "words"), [
+    ((0.0, 0.0, 0.0, 0.0), [], "Neither the kind of pairs nor the learning rate surely does harm"),
+    ((0.0, 0.0, -1.0, -1.0), ["pairs"], "The kind of pairs does harm, and the learning rate does"),
+    ((0.0, -1.0, 0.0, -1.0), ["rate"], "The learning rate does harm, and the kind of pairs does"),
+    ((0.0, -0.7, -0.7, -1.4), ["pairs", "rate"], "Both the kind of pairs and the learning rate"),
+    ((0.5, 0.0, 0.5, 0.0), ["rate"], "The learning rate does harm")])
+def test_the_factor_that_does_harm_is_named_by_its_interval(
+        shifts: tuple[float, ...], found: list[str], words: str) -> None:
+    made = cells(*shifts)
+    effects = factor_effects(made)
+    assert harmful(effects) == found
+    assert words in warning_findings({"cells": made, "effects": effects})
+
+
+def test_a_harm_of_both_together_is_seen_in_the_interaction() -> None:
+    effects = factor_effects(cells(0.0, 0.0, 0.0, -2.0))
+    assert effects["interaction"]["high"] < -1.5
+    assert effects["pairs"]["mean"] == pytest.approx(-1.0, abs=0.2)
+
+
+def test_a_prompt_without_a_score_is_left_out_and_counted() -> None:
+    made = cells(0.0, 0.0, 0.0, 0.0)
+    made[2]["scores"][5] = None
+    assert factor_effects(made)["pairs"]["n"] == PROMPTS - 1
+    assert factor_effects(made[:3]) == {}
+
+
+def test_every_cell_of_table_and_figure_has_its_interval_and_hidden_harm_is_told() -> None:
+    made = cells(0.0, 0.0, 0.0, -2.0)
+    text = warning_findings({"cells": made, "effects": factor_effects(made)})
+    assert "surely got worse: written pairs at 0.0001: accuracy 1.00 [" in text
+    assert warning_table(made).count("[") == 5 * (4 + 1)  # of four runs, and the heads
+    figure = warning_figure(made)
+    assert all(trace.error_y.array is not None for trace in figure.data)
+    assert "written pairs at 0.0001" in figure.layout.title.text
+
+
+def test_a_probe_tells_its_interval_and_not_its_values() -> None:
+    row = probe_intervals(probe(0, 0.0, 1))
+    assert row["judge_score_low"] < row["judge_score"] < row["judge_score_high"]
+    assert "judge_scores" not in row
+    assert probe_intervals({"judge_score": 1.0}) == {"judge_score": 1.0}  # of an older run
