@@ -23,6 +23,7 @@ from lib.data.sources import load_scored
 from lib.inference.rewards import OWN_READER, ROLES, conversation
 from lib.inference.systems import System
 from lib.runtime.files import Row
+from lib.study.reward_models.refits import audit_refits
 from lib.study.stages.rewards import Scorer
 
 Systems = Mapping[str, Sequence[Row]]
@@ -46,6 +47,8 @@ def audit_results(scorer: Scorer, systems: Systems, pairs: Pairs, resamples: int
         "system_order": [audit.system_order(rows, role, scores[role]) for role in ROLES],
         "calibration": [judge_calibration(rows, role, scores[role]) for role in ROLES],
         "length_bias": length_bias(rows, scores),
+        "refits": [row for model in scorer.embedded if model.name == "judge"
+                   for row in audit_refits(model, pairs)],
         "corrected": [row for role in ROLES for row in corrected_win_rates(
             systems, rows, role, scores[role], pairs)]}
 

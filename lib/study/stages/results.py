@@ -28,6 +28,7 @@ from lib.analysis.comparisons.family import (
 from lib.analysis.comparisons.paper import DPO_EVAL, INCONSISTENCIES, claims, paper_rows
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import ratings_rows, round_robin
+from lib.analysis.design.components import variance_summary
 from lib.analysis.judges.quality import judge_agreement
 from lib.analysis.policies.displacement import displacement, reward_accuracy, reward_intervals
 from lib.analysis.policies.warning import probe_intervals
@@ -73,6 +74,8 @@ def evaluate_study(study: Study) -> Row:
                                                    asdict(profile.sampling)])})
     results = read_json(study.path("results", "results.json")) | {
         "seeds": known_seeds(study), "timings": _timings(study)}
+    results["variance"] = variance_summary(results["variance_components"],
+                                           results["audit"]["refits"], results["seeds"])
     write_json(study.path("results.json"), results)
     return results
 
