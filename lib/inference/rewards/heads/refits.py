@@ -23,7 +23,7 @@ def refit(head: Head, features: np.ndarray, pairs: np.ndarray, groups: np.ndarra
     standard = ((features - head.mean) / head.deviation).astype(np.float64)
     differences = standard[pairs[:, 0]] - standard[pairs[:, 1]]  # [pairs, width]
     prompts, place = np.unique(groups[pairs[:, 0]], return_inverse=True)
-    margins, importance = head.options.margin * gaps, gaps ** head.options.gap_weight
+    margins = head.options.margin * gaps
     random = np.random.default_rng(seed)
     heads = []
     for _ in range(number):
@@ -31,6 +31,6 @@ def refit(head: Head, features: np.ndarray, pairs: np.ndarray, groups: np.ndarra
                             minlength=len(prompts))[place]
         kept = drawn > 0
         weights = fit_weights(differences[kept], head.ridge, margins[kept],
-                              (importance * drawn)[kept], head.weights.astype(np.float64))
+                              drawn[kept].astype(float), head.weights.astype(np.float64))
         heads.append(replace(head, weights=weights.astype(np.float32)))
     return heads
