@@ -94,13 +94,8 @@ class Sample:
 
 
 def rows_of(folder: Path, files: Sequence[str]) -> list[Row]:
-    """Rows of the first file, each with the answers that the others have for its prompt."""
-    rows = read_jsonl(folder / f"{files[0]}.jsonl")
-    more: dict[str, list[Row]] = {}
-    for name in files[1:]:
-        for row in read_jsonl(folder / f"{name}.jsonl"):
-            more.setdefault(row["prompt"], []).extend(row["answers"])
-    return [row | {"answers": row["answers"] + more.get(row["prompt"], [])} for row in rows]
+    """The rows of all these files; a prompt has one in each reading of its answers."""
+    return [row for name in files for row in read_jsonl(folder / f"{name}.jsonl")]
 
 
 def fit_reward_models(sample: Sample) -> dict[str, Any]:

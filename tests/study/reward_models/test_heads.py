@@ -141,7 +141,7 @@ def test_halves_of_a_set_share_no_prompt(sample: Sample) -> None:
 
 
 def test_scores_by_prompt_are_missing_where_a_prompt_has_fewer_answers(sample: Sample) -> None:
-    answers = replace(sample.answers["audit"], groups=np.array([0, 0, 1, 1, 1]))
+    answers = replace(sample.answers["audit"], rows=np.array([0, 0, 1, 1, 1]))
     assert np.array_equal(by_prompt(np.arange(5.0), answers),
                           [[0, 1, np.nan], [2, 3, 4]], equal_nan=True)
 
@@ -212,7 +212,9 @@ def test_the_selector_is_never_tried_with_a_reference(sample: Sample) -> None:
     assert "| judge | as it is | " in table
 
 
-def test_fresh_answers_join_those_of_their_prompt(sample: Sample) -> None:
+def test_fresh_answers_are_compared_with_each_other_and_left_out_with_their_prompt(
+        sample: Sample) -> None:
     first, joined = (sample.answers[name] for name in ("judged", "judged and fresh"))
-    assert np.bincount(joined.groups).tolist() == [6] + [4] * 23
-    assert len(joined.scores) == len(first.scores) + 2
+    assert len(joined.pairs) == len(first.pairs) + 1  # no pair across two readings
+    assert (joined.rows[joined.pairs[:, 0]] == joined.rows[joined.pairs[:, 1]]).all()
+    assert joined.groups.tolist() == [*first.groups, 0, 0]
