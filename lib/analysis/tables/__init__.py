@@ -53,6 +53,12 @@ from lib.analysis.tables.policies import (
     text_table,
     warning_table,
 )
+from lib.analysis.tables.reader import (
+    reader_findings,
+    reader_table,
+    reliability_table,
+    who_read,
+)
 from lib.analysis.tables.selection import (
     best_over_random_table,
     correlations_table,
@@ -68,8 +74,9 @@ __all__ = [
     "dpo_paper_table", "family_table", "forecast_findings", "forecast_table", "intervals_table",
     "judge_agreement_table", "judge_pairs_table", "judge_quality_table", "kept_rows_table",
     "length_bias_table", "markdown_table", "overlap_table", "paper_table", "ratings_table",
-    "reference_table", "refits_finding", "resolution_table", "retention_table",
-    "reward_models_table", "rules_table", "sample_sizes_table", "seeds_table", "single_draws_table",
-    "slices_table", "sources_table", "system_order_table", "systems_table", "text_table",
-    "warning_table", "win_rate_table",
+    "reader_findings", "reader_table", "reference_table", "refits_finding", "reliability_table",
+    "resolution_table", "retention_table", "reward_models_table", "rules_table",
+    "sample_sizes_table", "seeds_table", "single_draws_table", "slices_table", "sources_table",
+    "system_order_table", "systems_table", "text_table", "warning_table", "who_read",
+    "win_rate_table",
 ]

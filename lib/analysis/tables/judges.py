@@ -90,17 +90,21 @@ def length_bias_table(rows: Sequence[Row]) -> str:
                                  "prefers the longer [95 %]": interval_of("prefers_longer")})
 
 
-def corrected_table(rows: Sequence[Row], win_rates: Sequence[Row]) -> str:
-    """Win rates corrected for the judge's errors: look at which intervals still exclude .50."""
+def corrected_table(rows: Sequence[Row], win_rates: Sequence[Row],
+                    reader: str = "reader, earlier answers") -> str:
+    """Win rates corrected for the judge's errors: look at which intervals still exclude .50.
+
+    reader: what the reader's own rate is called.
+    """
     raw = {(row["a"], row["b"], row["judge"]): row for row in win_rates}
     return markdown_table(rows, {
         "comparison": versus, "judge": "judge",
         "as judged [95 %]": lambda row: with_n(raw.get((row["a"], row["b"], row["judge"]))),
         "minus the judge's mean error [95 %]": lambda row: interval(row, "win_rate", "low", "high"),
-        "reader, earlier answers [95 %]": interval_of("reader_rate", "reader"),
+        f"{reader} [95 %]": interval_of("reader_rate", "reader"),
         "pooled with the reader [95 %]": interval_of("pooled_rate", "pooled"),
         "judge's weight in pooling": number_of("pooled_weight")},
-        "The blind reader's audit holds no comparison of this run.")
+        "No reader has read two prompts of a comparison of this run.")
 
 
 def reference_table(rows: Sequence[Row]) -> str:

@@ -43,9 +43,10 @@ from lib.runtime.manifest import code_hash, read_manifest
 from lib.study import policies
 from lib.study.policies import load_pools, system_at_main, systems_of
 from lib.study.profiles import Profile
+from lib.study.reader.readings import scores_hash
 from lib.study.run import Study, run_stage
 from lib.study.seeds import known_seeds
-from lib.study.stages.audit import audit_results, reference_results
+from lib.study.stages.audit import Pairs, audit_results, reader_results, reference_results
 from lib.study.stages.data import load_part
 from lib.study.stages.deep_pools import without_deep
 from lib.study.stages.drift import drift_results, measure_drift
@@ -69,6 +70,7 @@ def evaluate_study(study: Study) -> Row:
               outputs=["results.json"],
               work=lambda folder: _evaluate(study, folder, selection, measured),
               inputs={"audit": sha256_of(SAMPLE / "audit.jsonl"),
+                      "reader": scores_hash(study.folder),
                       "code": code_hash("analysis", "inference", "study"),
                       "settings": sha256_of_value([asdict(profile.rewards),
                                                    asdict(profile.sampling)])})
@@ -117,12 +119,24 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row) -> None
         "reward_models": _reward_models(study),
         "judge_pairs": _from_rewards(study, "judge_pairs.json", []),
         "audit": audit_results(scorer, systems, pairs, resamples),
+        "reader": reader_results(study, systems, pairs, judged_rates(study, pools, pairs)),
         "reference_score": reference_results(scorer, systems, heldout),
         "constraints": constraint_accuracy_by_system(systems, heldout),
         "text_metrics": text_metrics_by_system(systems),
         "paper": {"table_1": paper_rows(), "claims": claims(), "dpo_eval": DPO_EVAL,
                   "inconsistencies": INCONSISTENCIES},
         "environment": environment()})
+
+
+def judged_rates(study: Study, pools: policies.Pools, pairs: Pairs) -> dict[str, dict]:
+    """By role and pair, the rate over all pairs of candidates on each prompt."""
+    board = policies.candidates_of_pools(study, pools)
+
+    def rates(role: str, pair: tuple[str, str]) -> dict[str, float]:
+        matches = board.matches(role, *pair)
+        return dict(zip(matches.a.prompts, matches.values.tolist(), strict=True))
+
+    return {role: {pair: rates(role, pair) for pair in pairs} for role in ROLES}
 
 
 def compare_pools(study: Study, pools: policies.Pools) -> Row:
