@@ -5,9 +5,9 @@
 
 Made-up answers, everything that needs scores alone: the round robin of all pairs by all judges
 (win rates, four kinds of interval, tests, Holm, length control), ratings, all pairs of candidates,
-sources, agreement of judges. Each number of prompts runs in its own process, so that its peak of memory is its own.
-`growth` is the exponent of the seconds between the fewest and the most prompts: 1 is linear, 2 is
-square; below 1, what does not depend on the prompts still shows.
+sources, agreement of judges. Each number of prompts runs in its own process, so that its peak of
+memory is its own. `growth` is the exponent of the seconds between the fewest and the most prompts:
+1 is linear, 2 is square; below 1, what does not depend on the prompts still shows.
 """
 
 import argparse
