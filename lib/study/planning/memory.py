@@ -122,8 +122,8 @@ def _layer_bytes(shape: Shape, size: int) -> int:
 def _head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool) -> int:
     """Bytes while the vocabulary head runs, forward or backward, whichever takes more.
 
-    Forward: a chunk's logits, their float32 copy and its exponentials. Backward: logits, their
-    gradient, and the hidden states' gradient. A CPU works on a few rows at a time and writes the
+    Forward: a chunk's logits and their float32 log-softmax. Backward: logits, their gradient, and
+    the hidden states' gradient. A CPU works on a few rows at a time and writes the
     gradient over the logits.
     """
     size = 2 if half else 4
@@ -132,7 +132,7 @@ def _head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool) -> int:
     gradient = tokens * shape.width * size
     if cpu:
         return size * logits + gradient
-    return max(logits * (8 + (size if half else 0)), 2 * size * logits + gradient)
+    return max(logits * (4 + size), 2 * size * logits + gradient)
 
 
 def training_bytes(shape: Shape, settings: TrainingSettings, half: bool, processes: int = 1,

@@ -46,7 +46,11 @@ def test_the_numbers_of_notebook_04_are_those_of_the_results(study: Study) -> No
     selection = read_json(study.path("selection", "selection.json"))
     assert {"best_of_n_curves", "best_of_n_gains", "best_of_n_rules", "best_of_n_costs",
             "best_of_n_deep", "best_over_random", "variance_components"} == set(selection)
-    assert selection.items() <= read_json(study.path("results.json")).items()
+    results = read_json(study.path("results.json"))
+    assert selection.items() <= results.items()
+    assert [row["prompts"] for row in results["audit"]["forecast"]] == [120]
+    assert {row["refits"] for row in results["audit"]["refits"]} == {50}
+    assert len(results["variance"]["parts"]) == len(selection["variance_components"]) > 0
 
 
 def test_a_reading_makes_the_tables_new_and_samples_nothing(study: Study, tmp_path: Path) -> None:
