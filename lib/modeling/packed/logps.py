@@ -85,8 +85,8 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float 
 
 def log_sum_exp(logits: Tensor) -> Tensor:
     """Float32 log-sum-exp of each row; on CPU a few rows at a time, so that they stay in cache."""
-    if logits.is_cuda:
-        return logits.float().logsumexp(-1)
+    if logits.is_cuda:  # one kernel, no float32 copies
+        return logits[:, 0].float() - logits.log_softmax(-1, dtype=torch.float32)[:, 0]
     sums = torch.empty(len(logits), dtype=torch.float32)
     buffer = torch.empty(min(CACHED_ROWS, len(logits)), logits.shape[1], dtype=torch.float32)
     for begin in range(0, len(logits), CACHED_ROWS):
@@ -123,7 +123,10 @@ def _softmax(logits: Tensor, sums: Tensor) -> Tensor:
 
 
 def _add_products(total: Tensor, grad_logits: Tensor, hidden: Tensor) -> None:
-    """total [vocabulary, width] += grad_logits.T @ hidden, a block of the vocabulary at a time."""
+    """total [vocabulary, width] += grad_logits.T @ hidden; on CPU some rows of it at a time."""
+    if total.is_cuda and hidden.dtype != torch.float32:
+        torch.addmm(total, grad_logits.T, hidden, out_dtype=torch.float32, out=total)
+        return
     for begin in range(0, len(total), WEIGHT_ROWS):
         block = slice(begin, begin + WEIGHT_ROWS)
         total[block].add_(grad_logits[:, block].T @ hidden)
@@ -134,7 +137,7 @@ def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Te
     """Log-probability of `targets` [R] under softmax(hidden @ weight.T + bias), float32 [R].
 
     hidden: [R, width]; weight: [vocabulary, width], tied or not. `chunk` tokens at a time; by
-    default a chunk's logits have about 2**24 elements for any vocabulary, on a GPU 2**26.
+    default a chunk's logits have about 2**24 elements for any vocabulary, on a GPU 2**27.
     """
     elements = CUDA_CHUNK_ELEMENTS if hidden.is_cuda else CHUNK_ELEMENTS
     chunk = chunk or max(LEAST_CHUNK, elements // len(weight) // PAD_TO * PAD_TO)

@@ -100,7 +100,8 @@ def activation_parts(shape: Shape, settings: TrainingSettings, half: bool,
     lives from the head's backward pass to the lookup's; with float32 masters there is none.
     """
     tokens, size = settings.token_budget, 2 if half else 4
-    whole, checkpointed = _layer_bytes(shape, size), settings.activation_checkpointing
+    whole = _layer_bytes(shape, size, bool(settings.lora_rank))
+    checkpointed = settings.activation_checkpointing
     kept = shape.layers * (size * shape.width if checkpointed else whole) + 2 * size * shape.width
     layer = (whole if checkpointed else 0) + 2 * size * (shape.intermediate + shape.width)
     embedding = 0 if half else 4 * shape.vocabulary * shape.width
@@ -109,21 +110,22 @@ def activation_parts(shape: Shape, settings: TrainingSettings, half: bool,
                                                      tokens * layer)}
 
 
-def _layer_bytes(shape: Shape, size: int) -> int:
+def _layer_bytes(shape: Shape, size: int, lora: bool) -> int:
     """Bytes that one layer keeps for the backward pass, a token; size: of a number, in bytes.
 
     Two norms and the projections keep their input; attention keeps queries, keys, values and its
     output, but no weights; the gated MLP keeps gate and up, see
-    `lib.modeling.packed.lean_activations`.
+    `lib.modeling.packed.lean_activations`, and with LoRA also the activated gate and the product.
     """
-    return size * (7 * shape.width + 2 * shape.kv_width + 2 * shape.intermediate)
+    attention = 2 * shape.query_width + 2 * shape.kv_width
+    return size * (5 * shape.width + attention + (4 if lora else 2) * shape.intermediate)
 
 
 def _head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool) -> int:
     """Bytes while the vocabulary head runs, forward or backward, whichever takes more.
 
-    Forward: a chunk's logits, their float32 copy and its exponentials. Backward: logits, their
-    gradient, and the hidden states' gradient. A CPU works on a few rows at a time and writes the
+    Forward: a chunk's logits and their float32 log-softmax. Backward: logits, their gradient, and
+    the hidden states' gradient. A CPU works on a few rows at a time and writes the
     gradient over the logits.
     """
     size = 2 if half else 4
@@ -132,7 +134,7 @@ def _head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool) -> int:
     gradient = tokens * shape.width * size
     if cpu:
         return size * logits + gradient
-    return max(logits * (8 + (size if half else 0)), 2 * size * logits + gradient)
+    return max(logits * (4 + size), 2 * size * logits + gradient)
 
 
 def training_bytes(shape: Shape, settings: TrainingSettings, half: bool, processes: int = 1,

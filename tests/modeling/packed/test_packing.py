@@ -239,7 +239,8 @@ def test_a_tree_without_tokens_is_refused() -> None:
 @pytest.mark.parametrize(("device", "expected"), [("cpu", "segments"), ("cuda", "flex")])
 def test_the_attention_method_follows_the_device(device: str, expected: str) -> None:
     chosen: list[str] = []
-    model = SimpleNamespace(device=torch.device(device), set_attn_implementation=chosen.append)
+    model = SimpleNamespace(device=torch.device(device), set_attn_implementation=chosen.append,
+                            modules=list)
     use_packed_attention(model)
     use_packed_attention(model, "masked")
     assert chosen == [f"packed_{expected}", "packed_masked"]
