@@ -12,8 +12,10 @@ from lib.analysis.best_of_n.reader_forecast import read_answers
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import Pair
 from lib.analysis.judges.audit import judge_quality
+from lib.analysis.statistics.clusters import clustered_share_interval
 from lib.analysis.statistics.prediction_powered import nested_win_rate
 from lib.inference.rewards import OWN_READER
+from lib.inference.systems import RANDOM, System
 from lib.runtime.files import Row
 
 FEWEST = 2  # read prompts of a correction
@@ -25,6 +27,8 @@ def read_counts(systems: Mapping[str, Sequence[Row]]) -> Row:
     found: dict[tuple[str, str], float] = {}
     means: dict[str, list[float]] = {}
     for name, rows in systems.items():
+        if System.parse(name).rule == RANDOM:  # read only where its pick is another's answer
+            continue
         for row in rows:
             answer = row["candidates"][row["chosen"]]
             if (score := answer["rewards"].get(OWN_READER)) is not None:
@@ -49,10 +53,10 @@ def own_corrected(systems: Mapping[str, Sequence[Row]], pairs: Iterable[Pair], j
                   judged: Mapping[Pair, Rates]) -> list[Row]:
     """The judge's rates over all prompts and candidates, less its mean error where it was read.
 
-    judged: the judge's rate of each pair on each prompt. Rows {"a", "b", "judge"}, the keys of
-    `nested_win_rate` with weight 1, and "pooled_rate", "pooled_low", "pooled_high",
-    "pooled_weight", those of the shortest interval. A pair with fewer than two read prompts has no
-    row.
+    judged: the judge's rate of each pair on each prompt, of which its verdicts on the read answers
+    are draws. Rows {"a", "b", "judge"}, the keys of `nested_win_rate` with weight 1, "judge_low"
+    and "judge_high", and "pooled_rate", "pooled_low", "pooled_high", "pooled_weight", those of the
+    shortest interval. A pair with fewer than two read prompts has no row.
     """
     rows = []
     for a, b in pairs:
@@ -66,7 +70,9 @@ def own_corrected(systems: Mapping[str, Sequence[Row]], pairs: Iterable[Pair], j
             pooled = nested_win_rate(*columns)
             rows.append({"a": a, "b": b, "judge": judge} | nested_win_rate(*columns, weight=1.0) | {
                 "pooled_rate": pooled["win_rate"], "pooled_low": pooled["low"],
-                "pooled_high": pooled["high"], "pooled_weight": pooled["weight"]})
+                "pooled_high": pooled["high"], "pooled_weight": pooled["weight"]} | dict(
+                    zip(("judge_low", "judge_high"), clustered_share_interval(
+                        [rate for rate in columns[0] if not np.isnan(rate)]), strict=True)))
     return rows
 
 

@@ -29,7 +29,7 @@ def same_answers(systems: Mapping[str, Sequence[Row]], judges: Sequence[str], re
     rows: list[Row] = []
     for a, b in pairs:
         if a in systems and b in systems and _scored(systems, (a, b), reader):
-            board = scoreboard({b: systems[b], a: systems[a]}, [*judges, reader])
+            board = scoreboard({b: systems[b], a: systems[a]}, [reader, *judges])
             rows += _rows(board, a, b, reader)
     return [row | {"holm_p": p} for judge in dict.fromkeys(row["judge"] for row in rows)
             for row, p in _corrected([row for row in rows if row["judge"] == judge])]

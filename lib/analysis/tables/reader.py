@@ -72,9 +72,9 @@ def reliability_table(rows: Sequence[Row]) -> str:
 
 
 def _verdict(row: Row) -> str:
-    verb = "is undecided over" if row["ci_low"] <= 0.5 <= row["ci_high"] else (
-        "beats" if row["ci_low"] > 0.5 else "loses to")
-    doubt = ", but not after Holm's correction" if "undecided" not in verb and (
-        row["holm_p"] >= 0.05) else ""
-    return (f"By the reader {row['a']} {verb} {row['b']}{doubt}: {interval(row, 'win_rate')} of "
-            f"{row['n']:,} prompts, {row['ties']:,} of them ties.")
+    found = f"{interval(row, 'win_rate')} of {row['n']:,} prompts, {row['ties']:,} of them ties"
+    if row["ci_low"] <= 0.5 <= row["ci_high"]:
+        return f"{row['a']} against {row['b']} is undecided by the reader: {found}."
+    verb = "beats" if row["ci_low"] > 0.5 else "loses to"
+    doubt = ", but not after Holm's correction" if row["holm_p"] >= 0.05 else ""
+    return f"{row['a']} {verb} {row['b']} by the reader{doubt}: {found}."

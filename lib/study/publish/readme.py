@@ -23,7 +23,12 @@ from lib.analysis.tables.findings import (
 from lib.analysis.tables.formatting import format_number, interval
 from lib.runtime.files import read_json, write_text
 from lib.runtime.progress import duration, say
-from lib.study.publish.reader_lines import corrected_lines, reader_lines, reading_of
+from lib.study.publish.reader_lines import (
+    corrected_lines,
+    paper_lines,
+    reader_lines,
+    reading_of,
+)
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 FIGURES = ("win_rates.svg", "warning.svg")
@@ -44,7 +49,7 @@ def results_section(results: Mapping[str, Any]) -> str:
         formatting.win_rate_table(by_judge), formatting.DOUBTFUL,
         tables.refits_finding(results["audit"].get("refits", [])), *seed_lines(results),
         "**Beside the paper** (other model, data, judge and base):",
-        formatting.paper_table(results["win_rates"], ["judge", "selector"]),
+        paper_lines(results),
         training_lines(results),
         "**Judges**, against the blind reader:",
         tables.judge_quality_table(reading["judge_quality"]), *corrected_lines(results),

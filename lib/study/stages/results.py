@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lib.analysis.best_of_n.curves import best_over_random
 from lib.analysis.best_of_n.selection_effects import complementarity
 from lib.analysis.comparisons.all_pairs import (
     contrasts,
@@ -36,7 +37,7 @@ from lib.analysis.texts.constraints import constraint_accuracy_by_system
 from lib.analysis.texts.metrics import text_metrics_by_system
 from lib.data.sources import SAMPLE
 from lib.inference.rewards import ROLES
-from lib.inference.systems import RANDOM, System
+from lib.inference.systems import BEST, RANDOM, System
 from lib.runtime.devices import environment
 from lib.runtime.files import Row, read_json, read_jsonl, sha256_of, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash, read_manifest
@@ -129,10 +130,20 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row) -> None
 
 
 def judged_rates(study: Study, pools: policies.Pools, pairs: Pairs) -> dict[str, dict]:
-    """By role and pair, the rate over all pairs of candidates on each prompt."""
-    board = policies.candidates_of_pools(study, pools)
+    """By role and pair, the rate on each prompt over all candidates that might have been read.
+
+    A policy's single answer is one of the N from which its Best-of-N picks, so that these two are
+    compared as they are read: the best of N over a random one of the same N.
+    """
+    board, n = policies.candidates_of_pools(study, pools), study.profile.sampling.samples
+    rows = {(pool.policy, pool.temperature): found for pool, found in pools.items()}
+    main = study.profile.sampling.temperature
 
     def rates(role: str, pair: tuple[str, str]) -> dict[str, float]:
+        best, single = map(System.parse, pair)
+        if (best, single) == (System(single.policy, BEST, n, main), System(single.policy)):
+            return {row["id"]: float(value) for row in rows[single.policy, main]
+                    for value in best_over_random([row], role, n)}
         matches = board.matches(role, *pair)
         return dict(zip(matches.a.prompts, matches.values.tolist(), strict=True))
 

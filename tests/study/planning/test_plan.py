@@ -112,7 +112,7 @@ def test_the_plan_counts_keys_calls_and_their_minutes(tmp_path: Path,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NVIDIA_API_KEY", "nvapi-secret")
     text = plan_text(open_study("paper", str(tmp_path / "run"), {}))
-    assert "NVIDIA_API_KEY (set); 10,560 calls, about 264 min at 40 a minute" in text
+    assert "NVIDIA_API_KEY (set); 10,080 calls, about 252 min at 40 a minute" in text
     assert "nvapi-secret" not in text
 
 
