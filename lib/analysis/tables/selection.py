@@ -52,10 +52,9 @@ def correlations_table(rows: Sequence[Row]) -> str:
 
 
 def judge_pairs_table(rows: Sequence[Row]) -> str:
-    """Pairs of judges, the most alike first: the first one picks, the second and the reader judge.
+    """Pairs of judges, the most alike first: look at what is shared without the reader's part.
 
-    Look at what a pair shares without the reader's part, and how far the judge's rate lies above
-    the reader's.
+    The first one picks; how far the second one's rate lies above the reader's is flattery.
     """
     return markdown_table(sorted(rows, key=lambda row: -(row["partial"] or 0)), {
         "judges": lambda row: f"{row['judge_a']}, {row['judge_b']}",
