@@ -38,6 +38,7 @@ def calibration_figure(rows: Sequence[Row]) -> go.Figure:
 
 def judge_pairs_figure(rows: Sequence[Row]) -> go.Figure:
     """How far one judge's rate for another's picks lies above the reader's, by what they share."""
+    rows = [row for row in rows if row["partial"] is not None]  # not of a judge that says one thing
     figure, roles = go.Figure(), {"selector", "judge"}
     kinds = {"this run's selector and judge": [row for row in rows if _judges(row) == roles],
              "another pair": [row for row in rows if _judges(row) != roles]}
