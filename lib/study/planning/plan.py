@@ -31,7 +31,7 @@ TOKENS = {"sft": {"sample": 154, "hub": requirements.SFT_TOKENS},
           "pairs": {"sample": 100, "hub": requirements.PAIR_TOKENS}, "other_pairs": {"sample": 100},
           "one_a_prompt": {"sample": 190, "hub": requirements.PAIR_TOKENS},
           "answer": {"sample": 80, "hub": requirements.ANSWER_TOKENS}}
-SCORED_ANSWERS = 3160  # answers of the sample on which the embedded heads are fitted and tested
+SCORED_ANSWERS = 5080  # answers of the sample on which the embedded heads are fitted and tested
 AUDIT_ANSWERS = 480  # answers of the audit, which every judge scores once
 
 
