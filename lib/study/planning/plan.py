@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lib.inference.judges.settings import LLM
 from lib.runtime.devices import Device
 from lib.runtime.progress import duration
 from lib.study.planning import requirements
@@ -59,7 +60,8 @@ def plan_text(study: Study, processes: int = 1, sharded: bool = False) -> str:
         f"{'stage':<12}{'time':>14}{'memory':>10}  work",
         *(stage.line() for stage in [*stages, total]), f"rate: {origin}",
         f"downloads: {_downloads(profile)}", f"disk: about {requirements.disk_gb(profile):.1f} GB",
-        f"keys: {_keys(profile)}", *(problems or ["memory, disk and keys: enough for it here"])])
+        f"keys: {_keys(profile)}", *_chat_judge_lines(study),
+        *(problems or ["memory, disk and keys: enough for it here"])])
 
 
 def rate_of(profile: Profile, device: Device) -> tuple[float, str]:
@@ -107,7 +109,7 @@ def _stages(profile: Profile, device: Device, rate: float, processes: int,
 
     yield PlannedStage("data", "read, curate, split", 5 if source == "sample" else 300, 1.0)
     yield training("sft", "sft")
-    if "embedded" in (profile.rewards.selector, profile.rewards.judge):
+    if "embedded" in (profile.rewards.selector, profile.rewards.scoring.judge):
         yield PlannedStage("rewards", f"{SCORED_ANSWERS:,} answers read twice for two heads",
                            2 * shape.parameters * SCORED_ANSWERS * 85 / rate, 2.0)
     yield training("dpo", "pairs", ", and the reference once")
@@ -148,7 +150,8 @@ def _downloads(profile: Profile) -> str:
         parts += [f"{path} {size} GB{how}" for path, size in ((data.sft_path, 2.1),
                                                               (data.preferences_path, 0.65))
                   if not Path(path).exists()]
-    parts += [f"{name} (reward model)" for name in (profile.rewards.selector, profile.rewards.judge)
+    parts += [f"{name} (reward model)" for name in (profile.rewards.selector,
+                                                    profile.rewards.scoring.judge)
               if name not in ("embedded", "nemotron") and not Path(name).exists()]
     return "; ".join(parts)
 
@@ -162,3 +165,17 @@ def _keys(profile: Profile) -> str:
     state = "set" if os.environ.get(variable) else "not set"
     return (f"{variable} ({state}); {calls:,} calls, about {calls / rate:.0f} min at {rate:,.0f} "
             "a minute")
+
+
+def _chat_judge_lines(study: Study) -> list[str]:
+    """The most that a chat model that judges will be asked, and its price; nothing without one."""
+    profile, settings = study.profile, study.profile.llm_judge
+    if profile.rewards.judge != LLM:
+        return []
+    from lib.study.reward_models.chat_judge import planned_costs  # these take seconds to import
+    from lib.study.stages.results import comparisons
+    pairs = [comparison[:2] for comparison in comparisons(study)]
+    answer = min(profile.sampling.max_new_tokens, TOKENS["answer"][_source(profile)])
+    state = "set" if os.environ.get(settings.key_variable) else "not set"
+    return [f"judge: {settings.model} at {settings.base_url} ({settings.style}), at most about "
+            f"{planned_costs(profile, pairs, answer).text()}; {settings.key_variable} ({state})"]

@@ -30,7 +30,7 @@ SCORED = tuple(SAMPLE / f"{name}.jsonl" for name in ("on_policy", "judged", "aud
 
 def fit_rewards(study: Study) -> dict[str, Any]:
     """Fit the embedded heads, unless they are finished; returns reports on unseen pairs."""
-    settings = study.profile.rewards
+    settings = study.profile.rewards.scoring
     if "embedded" not in (settings.selector, settings.judge):
         return {}
     backbone = resolve_model(settings.backbone)
@@ -57,7 +57,7 @@ class Scorer:
     def __init__(self, study: Study, roles: Sequence[str] = ROLES,
                  keep_features: bool = True) -> None:
         fit_rewards(study)
-        names = {role: getattr(study.profile.rewards, role) for role in roles}
+        names = {role: getattr(study.profile.rewards.scoring, role) for role in roles}
         self.embedded = _embedded(study, [r for r, name in names.items() if name == "embedded"],
                                   FEATURES if keep_features else None)
         self.others = {role: remote_reward_model(study, name) for role, name in names.items()
