@@ -1,1 +1,1 @@
-"""Best-of-N: curves over n, other selection rules, what selection alone predicts."""
+"""Best-of-N: curves over n, other selection rules, what selection buys by a judge or a reader."""

@@ -66,16 +66,21 @@ def win_curves(pool: Sequence[Row], opponents: Sequence[Row], judge: str) -> Flo
         for _, proxy, matches in scored_matches(pool, opponents, judge)])
 
 
-def best_over_random(pool: Sequence[Row], judge: str) -> Floats:
-    """Probability that the selector's best beats a random one of the same candidates, [prompts].
+def best_over_random(pool: Sequence[Row], judge: str, n: int) -> Floats:
+    """Probability that the selector's best of n beats a random one of the same n, [prompts].
 
-    Exact: the mean over all candidates, the best itself (a tie) and its duplicates included. By the
-    selector it is 1 - k / (2 N), where k of the N candidates tie with the best. Prompts with an
-    unscored answer are left out.
+    Exact: the mean over all n, the best itself (a tie) and its duplicates included, in each whole
+    block of n candidates. By the selector it is 1 - k / (2 n), where k tie with the best. Prompts
+    with an unscored answer are left out; a pool of fewer than n has none.
     """
-    return np.array([
-        np.mean([best_of_n_curve(proxy, wins)[-1] for _, wins in matches])
-        for _, proxy, matches in scored_matches(pool, pool, judge, leave_out=False)])
+    scores = np.hstack([pool_scores(pool, name) for name in (SELECTOR, judge)])
+    kept = [row for row, known in zip(pool, ~np.isnan(scores).any(axis=1), strict=True) if known]
+    size = min(len(row["candidates"]) for row in pool)
+    blocks = [[{**row, "candidates": row["candidates"][start:start + n]} for row in kept]
+              for start in range(0, size - n + 1, n)]
+    return np.mean([[np.mean([best_of_n_curve(proxy, wins)[-1] for _, wins in matches])
+                     for _, proxy, matches in scored_matches(block, block, judge, leave_out=False)]
+                    for block in blocks], axis=0) if kept and blocks else np.empty(0)
 
 
 def scored_matches(pool: Sequence[Row], opponents: Sequence[Row], judge: str,

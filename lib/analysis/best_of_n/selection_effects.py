@@ -27,8 +27,8 @@ from lib.inference.systems import BEST, System
 from lib.runtime.files import Row
 
 
-def best_over_random_rows(pools: Pools, judges: Sequence[str]) -> list[Row]:
-    """What the best of each pool wins over a random one of its candidates, by each judge.
+def best_over_random_rows(pools: Pools, judges: Sequence[str], n: int) -> list[Row]:
+    """What the best of n of each pool wins over a random one of the same n, by each judge.
 
     Rows {"system", "judge", "n_candidates", "left_out", "prompts", "value", "ci_low", "ci_high",
     "correlation", "arithmetic"}. By the selector, `value` is counting and has no interval.
@@ -36,8 +36,9 @@ def best_over_random_rows(pools: Pools, judges: Sequence[str]) -> list[Row]:
     for it (`selection_law`), not a forecast; both None where a score is flat. A judge that scored
     no prompt's candidates has no row.
     """
-    return [_pool_row(key, pool, judge, values) for key, pool in pools.items() for judge in judges
-            if len(values := best_over_random(pool, judge))]
+    return [_pool_row(key, pool, judge, n, values)
+            for key, pool in pools.items() for judge in judges
+            if len(values := best_over_random(pool, judge, n))]
 
 
 def complementarity(board: Scoreboard, judge: str, both: str, first_only: str, second_only: str,
@@ -61,9 +62,9 @@ def complementarity(board: Scoreboard, judge: str, both: str, first_only: str, s
                 "gain_without": means["mean_second_only"] - means["mean_neither"]}
 
 
-def _pool_row(key: tuple[str, float], pool: Sequence[Row], judge: str, values: np.ndarray) -> Row:
+def _pool_row(key: tuple[str, float], pool: Sequence[Row], judge: str, n: int,
+              values: np.ndarray) -> Row:
     policy, temperature = key
-    n = len(pool[0]["candidates"])
     moments = within_prompt_moments([pool_scores(pool, SELECTOR), pool_scores(pool, judge)])
     found = float(correlations(np.nanmean(moments, axis=0))[0, 1])
     known = not np.isnan(found)

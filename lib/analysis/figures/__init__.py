@@ -10,7 +10,7 @@ from lib.analysis.figures.comparisons import (
 )
 from lib.analysis.figures.costs import memory_figure
 from lib.analysis.figures.files import save_figure
-from lib.analysis.figures.judges import calibration_figure
+from lib.analysis.figures.judges import calibration_figure, judge_pairs_figure
 from lib.analysis.figures.ratings import ratings_figure, round_robin_figure
 from lib.analysis.figures.selection import (
     best_over_random_figure,
@@ -33,7 +33,7 @@ from lib.analysis.figures.training import (
 __all__ = [
     "accuracy_figure", "best_of_n_figure", "best_over_random_figure", "calibration_figure",
     "data_mix_figure", "displacement_figure", "dpo_loss_figure", "gains_figure",
-    "memory_figure", "ratings_figure", "rewards_figure", "round_robin_figure",
+    "judge_pairs_figure", "memory_figure", "ratings_figure", "rewards_figure", "round_robin_figure",
     "sample_quality_figure", "save_figure", "sft_loss_figure", "surface_figure",
     "temperature_figure", "text_metrics_figure", "use_study_renderer", "warning_figure",
     "win_rates_figure", "worlds_figure",

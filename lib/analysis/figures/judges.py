@@ -1,10 +1,20 @@
-"""Calibration of the judges, from the rows of the audit's `calibration` in results.json."""
+"""Calibration of the judges, and what pairs of judges share beyond the reader.
+
+In: rows of the audit's `calibration` and of `judge_pairs` in results.json.
+"""
 
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from lib.analysis.figures.theme import EVEN_LINE, add_marks, columns, looks, style_figure
+from lib.analysis.figures.theme import (
+    EVEN_LINE,
+    add_marks,
+    between,
+    columns,
+    looks,
+    style_figure,
+)
 from lib.runtime.files import Row
 
 
@@ -24,6 +34,37 @@ def calibration_figure(rows: Sequence[Row]) -> go.Figure:
         "confidence: sigmoid of the score gap", "share ordered like the reader")
     figure.update_xaxes(range=[0.5, 1], tickformat=".0%")
     return figure.update_yaxes(tickformat=".0%")
+
+
+def judge_pairs_figure(rows: Sequence[Row]) -> go.Figure:
+    """How far one judge's rate for another's picks lies above the reader's, by what they share."""
+    figure, roles = go.Figure(), {"selector", "judge"}
+    kinds = {"this run's selector and judge": [row for row in rows if _judges(row) == roles],
+             "another pair": [row for row in rows if _judges(row) != roles]}
+    shown = looks(list(kinds))
+    for kind, some in kinds.items():
+        shared, flattery, *ends = columns(some, "partial", "flattery", "flattery_low",
+                                          "flattery_high")
+        add_marks(figure, kind, shown[kind], shared, flattery, ends,
+                  customdata=[f"picked by {row['judge_a']}, judged by {row['judge_b']}"
+                              for row in some],
+                  hovertemplate="%{customdata}: shared %{x:.2f}, above the reader %{y:.2f}")
+    ordered = sorted(rows, key=lambda row: row["partial"])
+    least, most = ordered[0], ordered[-1]
+    style_figure(
+        figure, f"Where two judges share {most['partial']:.2f} beyond the reader, one gives the "
+        f"other's picks {most['flattery']:+.2f}; where they share {least['partial']:.2f}, "
+        f"{least['flattery']:+.2f}",
+        f"n = {between(row['prompts'] for row in rows)} prompts, best of "
+        f"{between(row['n_candidates'] for row in rows)}; 95 % intervals over prompts",
+        "correlation of two judges within a prompt, without the reader's part",
+        "win rate by the judge above that by the reader")
+    figure.add_hline(y=0, line=EVEN_LINE)
+    return figure
+
+
+def _judges(row: Row) -> set[str]:
+    return {row["judge_a"], row["judge_b"]}
 
 
 def _confidence(row: Row) -> str:

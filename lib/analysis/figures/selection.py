@@ -113,12 +113,15 @@ def _bought(rows: Sequence[Row], forecasts: Sequence[Row]) -> str:
         return "No pool was scored by a judge"
     judged = [row for row in rows if row["ci_low"] is not None]
     text = "Selection wins " + " and ".join(
-        f"{min(row['value'] for row in part):.0%} to {max(row['value'] for row in part):.0%} by "
-        f"{name}" for name, part in (
+        f"{_range([row['value'] for row in part])} by {name}" for name, part in (
             ("its own selector", [row for row in rows if row["ci_low"] is None]),
             ("other judges", judged)) if part)
     return text + "".join(f"; {row['value']:.0%} is forecast by the {row['reader']}"
                           for row in forecasts[-1:])
+
+
+def _range(shares: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(f"{end:.0%}" for end in (min(shares), max(shares))))
 
 
 def _cell_text(cell: Row | None) -> str:

@@ -18,6 +18,7 @@ from lib.analysis.tables.comparisons import (
     systems_table,
 )
 from lib.analysis.tables.data import kept_rows_table, overlap_table
+from lib.analysis.tables.design import components_table, refits_finding, sample_sizes_table
 from lib.analysis.tables.findings import (
     analysis_findings,
     best_of_n_findings,
@@ -56,18 +57,19 @@ from lib.analysis.tables.selection import (
     best_over_random_table,
     correlations_table,
     forecast_table,
+    judge_pairs_table,
 )
 
 __all__ = [
-    "analysis_findings", "audit_agreement_table", "best_of_n_findings",
-    "best_over_random_table", "calibration_table", "choices_table", "claims_table",
-    "complementarity_table", "confound", "constraints_table", "contrasts_table",
-    "corrected_table", "correlations_table", "costs_table", "displacement_table",
-    "divergence_table", "dpo_paper_table", "family_table", "forecast_findings",
-    "forecast_table", "intervals_table", "judge_agreement_table", "judge_quality_table",
-    "kept_rows_table", "length_bias_table", "markdown_table", "overlap_table", "paper_table",
-    "ratings_table", "reference_table", "resolution_table", "retention_table",
-    "reward_models_table", "rules_table", "seeds_table", "single_draws_table",
+    "analysis_findings", "audit_agreement_table", "best_of_n_findings", "best_over_random_table",
+    "calibration_table", "choices_table", "claims_table", "complementarity_table",
+    "components_table", "confound", "constraints_table", "contrasts_table", "corrected_table",
+    "correlations_table", "costs_table", "displacement_table", "divergence_table",
+    "dpo_paper_table", "family_table", "forecast_findings", "forecast_table", "intervals_table",
+    "judge_agreement_table", "judge_pairs_table", "judge_quality_table", "kept_rows_table",
+    "length_bias_table", "markdown_table", "overlap_table", "paper_table", "ratings_table",
+    "reference_table", "refits_finding", "resolution_table", "retention_table",
+    "reward_models_table", "rules_table", "sample_sizes_table", "seeds_table", "single_draws_table",
     "slices_table", "sources_table", "system_order_table", "systems_table", "text_table",
     "warning_table", "win_rate_table",
 ]

@@ -43,3 +43,20 @@ def correlations_table(rows: Sequence[Row]) -> str:
         "correlation [95 %]": interval_of("correlation"),
         "without the reader's part [95 %]": lambda row: interval(
             row, "partial", "partial_low", "partial_high")}, NOT_MEASURED)
+
+
+def judge_pairs_table(rows: Sequence[Row]) -> str:
+    """Pairs of judges, the most alike first: the first one picks, the second and the reader judge.
+
+    Look at what a pair shares without the reader's part, and how far the judge's rate lies above
+    the reader's.
+    """
+    return markdown_table(sorted(rows, key=lambda row: -(row["partial"] or 0)), {
+        "judges": lambda row: f"{row['judge_a']}, {row['judge_b']}",
+        "correlation [95 %]": interval_of("correlation"),
+        "without the reader's part [95 %]": interval_of("partial", "partial"),
+        "each with the reader": lambda row: f"{row['reader_a']:.2f}, {row['reader_b']:.2f}",
+        "the first one's best of N wins by the second: forecast": number_of("judge_forecast"),
+        "observed [95 %]": interval_of("judge_value", "judge"),
+        "by the reader: forecast": number_of("reader_forecast"),
+        "seen [95 %]": interval_of("reader_value", "reader")}, NOT_MEASURED)

@@ -49,3 +49,9 @@ def answer_of(conversation: Conversation) -> str:
         raise ValueError(f"the conversation ends with {last!r}; a reward model scores an assistant "
                          "turn, so put the answer last")
     return conversation[-1]["content"]
+
+
+def question_of(conversation: Conversation) -> str:
+    """Text of the user's last message, to which a reference belongs; empty without one."""
+    asked = [message["content"] for message in conversation if message["role"] == "user"]
+    return asked[-1] if asked else ""

@@ -38,7 +38,8 @@ def results_section(results: Mapping[str, Any]) -> str:
         "95 % intervals; Holm's correction is over these rows). *Sees*: a test at .05 finds such "
         "an effect with power .8. *Differ by at most*: two one-sided tests at .05; within "
         f"{format_number(EVEN)} the two are called even:",
-        formatting.win_rate_table(by_judge), formatting.DOUBTFUL, *seed_lines(results),
+        formatting.win_rate_table(by_judge), formatting.DOUBTFUL,
+        tables.refits_finding(results["audit"].get("refits", [])), *seed_lines(results),
         "**Beside the paper** (other model, data, judge and base):",
         formatting.paper_table(results["win_rates"], ["judge", "selector"]),
         training_lines(results),

@@ -1,31 +1,15 @@
 """Fit the selector and the judge, and measure both on unseen answers.
 
 The selector is fitted on `on_policy.jsonl` alone, the judge on `judged.jsonl` alone: other prompts,
-other answers. Each is tested on the other's set, and both on `audit.jsonl`, which no fit uses. The
-command is `python -m lib.study.reward_models.heads`.
-
-Cross-validation over the prompts of each fitting set chose the defaults (five folds, one or two
-draws; accuracy on judged / on_policy):
-
-- layer 19 of 30, mean over response tokens: .749 / .690. Layer 13 .717 / .636, 17 .736 / .664, 18
-  .738 / .680, 20 .737 / .674, 22 .727 / .668; the last token, the maximum, the deviation and halves
-  of the answer are worse.
-- with the second view (`lib.inference.rewards.heads.views`): .767 / .700, and a lower held-out
-  loss on both (.515 / .573 instead of .517 / .587). It costs a second pass over the texts.
-- a margin of half the score gap: .767 / .700; without one .757 / .696.
-
-No gain, or none on both: several layers together (17, 19 and 22: .745 / .686) or heads averaged
-over layers (.743 / .689); deviations, halves or the last token beside the mean (.753 / .691 at
-best); products with the prompt's mean (.754 / .690); the features minus those of the answer
-without its prompt (.769 / .680); log-probabilities of the prompt, and of the answer with and
-without it (.766 / .696, on the second at a higher loss); a question for a verdict (.755 / .684);
-scaling within a prompt (.749 / .687); a head that knows which system wrote the answer (.750 /
-.687); gap weights; regression on scores; kernels; layers 17 to 19 tuned with the head for two
-epochs (three folds: .743 / .679, and .739 / .671 without).
+other answers. The judge also compares each answer with its prompt's written one, which the selector
+never sees; for prompts without one there is a third head. Each is tested on the other's set and on
+`audit.jsonl`, which no fit and no choice uses. The command is `python -m
+lib.study.reward_models.heads`; `lib.study.reward_models.choices` says how the recipe was chosen.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,70 +17,128 @@ import numpy as np
 
 from lib.analysis.judges.reward_models import head_report, summary_line
 from lib.data.sources import SAMPLE
-from lib.inference.rewards.heads.answers import ScoredAnswers, scored_answers
-from lib.inference.rewards.heads.feature_store import FeatureStore, ship_features
+from lib.inference.rewards.heads.answers import scored_answers
+from lib.inference.rewards.heads.feature_store import (
+    FeatureStore,
+    conversation_key,
+    ship_features,
+)
 from lib.inference.rewards.heads.features import POOLING, Backbone, load_backbone
 from lib.inference.rewards.heads.head import Head, HeadOptions, fit_head, save_head
-from lib.inference.rewards.heads.views import VIEWS, seen_as, view_features
+from lib.inference.rewards.heads.views import (
+    OVERLAP,
+    READ,
+    feature_scale,
+    seen_as,
+    view_features,
+)
 from lib.runtime.devices import choose_device
 from lib.runtime.files import Row, read_jsonl, write_json
 from lib.runtime.progress import say
+from lib.study.reward_models.references import sample_references
 
-DEPTH = 19 / 30  # the layer that won the cross-validation of both sets, as a share of all layers
+DEPTH = 19 / 30  # of the layer that is read, as a share of all layers
 SETS = ("on_policy", "judged", "audit")  # the selector's, the judge's, and the test of both
+WITHOUT = "judge_without_reference"
+PLAIN = ("prompt_then_answer",)
+DEFAULTS = HeadOptions()
 
 
-def fit_reward_models(backbone: Backbone, cache_folder: Path | str | None = None,
-                      folder: Path = SAMPLE, layers: Sequence[int] = ()) -> dict[str, Any]:
-    """Fit both heads and test them: {"selector": Head, "judge": Head, "reports"}.
+@dataclass(frozen=True)
+class Recipe:
+    """A head's set, views and depth in the backbone; half: every other prompt, from this one."""
 
-    cache_folder: for the features, so that a second fit takes seconds. folder: of the scored
-    answers. layers: to read; none takes one, 19 of 30 deep. `reports` are
-    {head: {test set: report}}, JSON-ready.
+    fitted_on: str
+    views: tuple[str, ...]
+    depth: float = DEPTH
+    half: int | None = None
+
+    def layer(self, backbone: Backbone) -> int:
+        """The layer at this depth."""
+        return max(1, round(self.depth * backbone.layers))
+
+
+RECIPES = {"selector": Recipe("on_policy", READ), "judge": Recipe("judged", (*PLAIN, OVERLAP)),
+           WITHOUT: Recipe("judged", READ)}
+TESTED_ON = {"on_policy": ("judged", "audit"), "judged": ("on_policy", "audit")}
+
+
+class Sample:
+    """The scored answers of the sample in `folder`, their references, and their features by view.
+
+    cache_folder: for the features, so that a second fit takes seconds.
     """
-    layers = layers or (max(1, round(DEPTH * backbone.layers)),)
-    on_policy, judged, audit = (scored_answers(read_jsonl(folder / f"{name}.jsonl"), name)
-                                for name in SETS)
-    features = {answers.name: view_features(backbone, answers.conversations, layers, VIEWS,
-                                            cache_folder)
-                for answers in (on_policy, judged, audit)}
-    fitted_on = {"selector": on_policy, "judge": judged}
-    heads = {name: _fit(name, answers, features[answers.name], layers, backbone)
-             for name, answers in fitted_on.items()}
-    unseen = {"selector": (judged, audit), "judge": (on_policy, audit)}
-    return heads | {"reports": {name: _reports(name, head, unseen[name], features)
-                                for name, head in heads.items()}}
+
+    def __init__(self, backbone: Backbone, cache_folder: Path | str | None = None,
+                 folder: Path = SAMPLE) -> None:
+        self.backbone, self.cache_folder = backbone, cache_folder
+        self.references = sample_references(folder)
+        self.answers = {name: scored_answers(read_jsonl(folder / f"{name}.jsonl"), name)
+                        for name in SETS}
+        self.known: dict[tuple[str, str, int], np.ndarray] = {}
+
+    def features(self, name: str, recipe: Recipe) -> np.ndarray:
+        """Features of one set's answers, [answers, features]; no view is read twice."""
+        layer = recipe.layer(self.backbone)
+        for view in recipe.views:
+            if (name, view, layer) not in self.known:
+                self.known[name, view, layer] = view_features(
+                    self.backbone, self.answers[name].conversations, (layer,), [view],
+                    self.cache_folder, self.references)
+        return np.hstack([self.known[name, view, layer] for view in recipe.views])
 
 
-def save_reward_models(fitted: dict[str, Any], folder: Path | str) -> None:
-    """Write both heads and `reward_models.json` (the reports) into `folder`."""
-    for name in ("selector", "judge"):
-        save_head(fitted[name], folder, name)
-    write_json(Path(folder) / "reward_models.json", fitted["reports"])
+def fit_reward_models(sample: Sample) -> dict[str, Any]:
+    """Fit the heads of `RECIPES` and test them: {"heads": {name: Head}, "reports"}.
+
+    `reports` are {head: {test set: report}}, JSON-ready.
+    """
+    heads = {name: fit_recipe(sample, recipe, name) for name, recipe in RECIPES.items()}
+    return {"heads": heads, "reports": {name: _reports(sample, name, head)
+                                        for name, head in heads.items()}}
 
 
-def _fit(name: str, answers: ScoredAnswers, features: np.ndarray, layers: Sequence[int],
-         backbone: Backbone) -> Head:
-    head = fit_head(features, answers.pairs, answers.groups, answers.gaps, HeadOptions(),
-                    layers=layers, views=VIEWS, pooling=POOLING, backbone=backbone.digest,
-                    fitted_on=answers.name, data_hash=answers.digest)
-    say(f"{name}: fitted on {head.pairs} pairs of {answers.name}, layer "
-        f"{', '.join(map(str, head.layers))}, ridge {head.ridge:g}; accuracy "
-        f"{head.cv_accuracy:.3f} on prompts left out of the fit")
+def fit_recipe(sample: Sample, recipe: Recipe, name: str) -> Head:
+    """Fit one head and say how accurate it is on prompts left out of the fit."""
+    groups = sample.answers[recipe.fitted_on].groups
+    head = fit_on(sample, recipe, np.full(len(groups), True) if recipe.half is None
+                  else groups % 2 == recipe.half)
+    say(f"{name}: fitted on {head.pairs} pairs of {head.fitted_on}, layer {head.layers[0]}, ridge "
+        f"{head.ridge:g}; accuracy {head.cv_accuracy:.3f} on prompts left out of the fit")
     return head
 
 
-def _reports(name: str, head: Head, unseen: Sequence[ScoredAnswers],
-             features: dict[str, np.ndarray]) -> dict[str, Row]:
-    reports = {answers.name: head_report(head(features[answers.name]), answers)
-               for answers in unseen}
+def fit_on(sample: Sample, recipe: Recipe, kept: np.ndarray,
+           options: HeadOptions = DEFAULTS) -> Head:
+    """Fit a head on the answers marked in `kept`, [answers] of the recipe's set."""
+    answers, layers = sample.answers[recipe.fitted_on], (recipe.layer(sample.backbone),)
+    used = kept[answers.pairs[:, 0]]
+    return fit_head(
+        sample.features(recipe.fitted_on, recipe), answers.pairs[used], answers.groups,
+        answers.gaps[used], options,
+        feature_scale(sample.backbone, layers, recipe.views, options.overlap_scale), layers=layers,
+        views=recipe.views, pooling=POOLING, backbone=sample.backbone.digest,
+        fitted_on=answers.name, data_hash=answers.digest)
+
+
+def save_reward_models(fitted: Mapping[str, Any], folder: Path | str) -> None:
+    """Write the heads and `reward_models.json` (the reports) into `folder`."""
+    for name, head in fitted["heads"].items():
+        save_head(head, folder, name)
+    write_json(Path(folder) / "reward_models.json", fitted["reports"])
+
+
+def _reports(sample: Sample, name: str, head: Head) -> dict[str, Row]:
+    recipe = RECIPES[name]
+    reports = {test: head_report(head(sample.features(test, recipe)), sample.answers[test])
+               for test in TESTED_ON[recipe.fitted_on]}
     for report in reports.values():
         say(summary_line(name, report))
     return reports
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fit both heads, print their accuracies, and save them with --out."""
+    """Fit the heads, print their accuracies, and save them with --out."""
     parser = argparse.ArgumentParser(description="Fit the selector and the judge and test them.")
     parser.add_argument("--backbone", default="packaged", help="packaged, a folder or a hub id")
     parser.add_argument("--cache", type=Path, help="folder for features, so that a refit is quick")
@@ -106,20 +148,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     place = choose_device()
     backbone = load_backbone(given.backbone, place.dtype, place.device)
-    fitted = fit_reward_models(backbone, given.cache)
+    fitted = fit_reward_models(Sample(backbone, given.cache))
     if given.out:
         save_reward_models(fitted, given.out)
     if given.ship:
-        _ship(fitted["selector"], given.cache)
+        ship(backbone, given.cache)
 
 
-def _ship(head: Head, cache_folder: Path | None) -> None:
-    for layer in head.layers:
-        store = FeatureStore(cache_folder, head.backbone, head.pooling, layer)
+def ship(backbone: Backbone, cache_folder: Path | None) -> None:
+    """Write the features of the sample's answers that the cache holds to data/features."""
+    for layer in range(1, backbone.layers + 1):
+        store = FeatureStore(cache_folder, backbone.digest, POOLING, layer)
         for name in SETS:
             answers = scored_answers(read_jsonl(SAMPLE / f"{name}.jsonl"), name).conversations
-            read = [each for view in head.views for each in seen_as(view, answers)]
-            say(f"wrote {ship_features(store, read, name)}")
+            known = [each for view in READ for each in seen_as(view, answers)
+                     if conversation_key(each) in store.features]
+            if known:
+                say(f"wrote {ship_features(store, known, name)}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from lib.data.sources import load_scored
 from lib.inference.rewards import OWN_READER, ROLES, conversation
 from lib.inference.systems import System
 from lib.runtime.files import Row
+from lib.study.reward_models.refits import audit_refits
 from lib.study.stages.rewards import Scorer
 
 Systems = Mapping[str, Sequence[Row]]
@@ -46,6 +47,8 @@ def audit_results(scorer: Scorer, systems: Systems, pairs: Pairs, resamples: int
         "system_order": [audit.system_order(rows, role, scores[role]) for role in ROLES],
         "calibration": [judge_calibration(rows, role, scores[role]) for role in ROLES],
         "length_bias": length_bias(rows, scores),
+        "refits": [row for model in scorer.embedded if model.name == "judge"
+                   for row in audit_refits(model, pairs)],
         "corrected": [row for role in ROLES for row in corrected_win_rates(
             systems, rows, role, scores[role], pairs)]}
 
@@ -69,7 +72,8 @@ def by_reader(answers: str, systems: Systems, reader: str, pairs: Pairs, n: int)
 def reference_results(scorer: Scorer, systems: Systems, heldout: Sequence[Row]) -> list[Row]:
     """Each system's reconstructed leaderboard score: its answers against the references.
 
-    Empty if the held-out prompts have no reference answers.
+    Empty if the held-out prompts have no reference answers. A judge that compares answers with the
+    reference has no row: the reference would win by being compared with itself.
     """
     known = [row for row in heldout if row.get("reference")]
     if not known:
@@ -78,7 +82,8 @@ def reference_results(scorer: Scorer, systems: Systems, heldout: Sequence[Row]) 
     return [{"system": name} | reconstructed_score(
                 rows, {row["id"]: score for row, score in zip(known, scores[role], strict=True)},
                 role)
-            for role in ROLES for name, rows in systems.items()]
+            for role in ROLES if not scorer.reads_reference(role)
+            for name, rows in systems.items()]
 
 
 def _audit_scores(scorer: Scorer, rows: Sequence[Row]) -> dict[str, list[list[float | None]]]:

@@ -9,6 +9,7 @@ environment. Notebooks recompute nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from lib.analysis.best_of_n.selection_effects import complementarity
 from lib.analysis.comparisons.all_pairs import (
@@ -27,6 +28,7 @@ from lib.analysis.comparisons.family import (
 from lib.analysis.comparisons.paper import DPO_EVAL, INCONSISTENCIES, claims, paper_rows
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import ratings_rows, round_robin
+from lib.analysis.design.components import variance_summary
 from lib.analysis.judges.quality import judge_agreement
 from lib.analysis.policies.displacement import displacement, reward_accuracy, reward_intervals
 from lib.analysis.policies.warning import probe_intervals
@@ -74,6 +76,8 @@ def evaluate_study(study: Study) -> Row:
                                                    asdict(profile.sampling)])})
     results = read_json(study.path("results", "results.json")) | {
         "seeds": known_seeds(study), "timings": _timings(study)}
+    results["variance"] = variance_summary(results["variance_components"],
+                                           results["audit"]["refits"], results["seeds"])
     write_json(study.path("results.json"), results)
     return results
 
@@ -114,6 +118,7 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row,
         "warning": warning_results(study),
         "movement": drift_results(study, measured),
         "reward_models": _reward_models(study), "llm_judge": chat_judge,
+        "judge_pairs": _from_rewards(study, "judge_pairs.json", []),
         "audit": audit_results(scorer, systems, pairs, resamples),
         "reference_score": reference_results(scorer, systems, heldout),
         "constraints": constraint_accuracy_by_system(systems, heldout),
@@ -180,10 +185,15 @@ def validation_accuracy(study: Study) -> Row:
 
 
 def _reward_models(study: Study) -> Row:
-    path = study.path("rewards", "reward_models.json")
     rewards = study.profile.rewards.scoring
     return {"selector": rewards.selector, "judge": rewards.judge,
-            "reports": read_json(path) if path.exists() else {}}
+            "reports": _from_rewards(study, "reward_models.json", {})}
+
+
+def _from_rewards(study: Study, name: str, otherwise: Any) -> Any:
+    """A file of stage `rewards`; `otherwise` for a run that fits no head."""
+    path = study.path("rewards", name)
+    return read_json(path) if path.exists() else otherwise
 
 
 def _timings(study: Study) -> list[Row]:

@@ -1,7 +1,8 @@
-"""The reward models of a run: two embedded heads fitted on disjoint data, or those of the profile.
+"""The reward models of a run: embedded heads fitted on disjoint data, or those of the profile.
 
 The first notebook that needs a score runs stage `rewards`, which fits the heads
-(rewards/*.safetensors, reward_models.json). Other kinds (Nemotron, classifiers) need no fit;
+(rewards/*.safetensors, reward_models.json). An embedded judge reads the reference of a prompt that
+has one. Other kinds (Nemotron, classifiers) need no fit;
 rewards/scores.sqlite caches their scores.
 """
 
@@ -13,19 +14,36 @@ from typing import Any
 from lib import ROOT
 from lib.data.schema import is_cut_off
 from lib.data.sources import SAMPLE
-from lib.inference.rewards import ROLES, Conversation, conversation, deciding
+from lib.inference.rewards import (
+    ROLES,
+    Conversation,
+    conversation,
+    deciding,
+    question_of,
+)
 from lib.inference.rewards.heads.embedded import EmbeddedRewardModel, score_with_all
 from lib.inference.rewards.heads.features import load_backbone
 from lib.inference.rewards.heads.head import load_head
-from lib.inference.rewards.heads.views import VIEWS
+from lib.inference.rewards.heads.views import VIEWS, References
 from lib.modeling.loading import model_hash, resolve_model
-from lib.runtime.files import Row, read_json, sha256_of
-from lib.study.reward_models.heads import fit_reward_models, save_reward_models
+from lib.runtime.files import Row, read_json, sha256_of, write_json
+from lib.runtime.progress import say
+from lib.study.reward_models.heads import (
+    RECIPES,
+    SETS,
+    WITHOUT,
+    Sample,
+    fit_reward_models,
+    save_reward_models,
+)
+from lib.study.reward_models.references import WRITTEN, references_of, sample_references
 from lib.study.reward_models.remote import remote_reward_model
+from lib.study.reward_models.rivals import rival_pairs
 from lib.study.run import Study, run_stage
+from lib.study.stages.data import load_part
 
 FEATURES = ROOT / "data" / "cache" / "features"
-SCORED = tuple(SAMPLE / f"{name}.jsonl" for name in ("on_policy", "judged", "audit"))
+SCORED = tuple(SAMPLE / f"{name}.jsonl" for name in sorted({*SETS, *WRITTEN}))
 
 
 def fit_rewards(study: Study) -> dict[str, Any]:
@@ -36,7 +54,8 @@ def fit_rewards(study: Study) -> dict[str, Any]:
     backbone = resolve_model(settings.backbone)
     folder = run_stage(
         study, "rewards", {"backbone": settings.backbone, "views": VIEWS},
-        outputs=["reward_models.json", *(f"{role}.safetensors" for role in ROLES)],
+        outputs=["reward_models.json", "judge_pairs.json",
+                 *(f"{name}.safetensors" for name in RECIPES)],
         work=lambda folder: _fit(study, backbone, folder),
         inputs={"backbone": model_hash(backbone)} | {path.name: sha256_of(path) for path in SCORED})
     return read_json(folder / "reward_models.json")
@@ -45,7 +64,10 @@ def fit_rewards(study: Study) -> dict[str, Any]:
 def _fit(study: Study, backbone: str, folder: Path) -> None:
     device = study.device
     loaded = load_backbone(backbone, device.dtype, device.device)
-    save_reward_models(fit_reward_models(loaded, FEATURES), folder)
+    sample = Sample(loaded, FEATURES)
+    fitted = fit_reward_models(sample)
+    save_reward_models(fitted, folder)
+    write_json(folder / "judge_pairs.json", rival_pairs(sample, fitted["heads"]))
 
 
 class Scorer:
@@ -57,6 +79,7 @@ class Scorer:
     def __init__(self, study: Study, roles: Sequence[str] = ROLES,
                  keep_features: bool = True) -> None:
         fit_rewards(study)
+        self.said = False
         names = {role: getattr(study.profile.rewards.scoring, role) for role in roles}
         self.embedded = _embedded(study, [r for r, name in names.items() if name == "embedded"],
                                   FEATURES if keep_features else None)
@@ -65,8 +88,24 @@ class Scorer:
 
     def score(self, conversations: Sequence[Conversation]) -> dict[str, list[float | None]]:
         """Scores by role, in the order of the conversations; None where one could not be scored."""
+        for model in self.embedded:
+            self._say_lacking(model, conversations)
         scores = score_with_all(self.embedded, conversations) if self.embedded else {}
         return scores | {role: model.score(conversations) for role, model in self.others.items()}
+
+    def reads_reference(self, role: str) -> bool:
+        """Whether this reward model compares answers with references, so it cannot score those."""
+        return any(model.head.reads_reference for model in self.embedded if model.name == role)
+
+    def _say_lacking(self, model: EmbeddedRewardModel,
+                     conversations: Sequence[Conversation]) -> None:
+        """Say once which prompts a judge reads without a reference."""
+        lacking = {question_of(conversations[index]) for index in model.lacking(conversations)}
+        if lacking and not self.said:
+            asked = len({question_of(each) for each in conversations})
+            say(f"{len(lacking)} of {asked} prompts have no reference answer; there the "
+                f"{model.name} is the head fitted without one, which agrees less with a reader")
+            self.said = True
 
     def lacks_all(self, conversations: Sequence[Conversation]) -> bool:
         """Whether no cache has a score of any of these, so that scoring takes its full time."""
@@ -79,9 +118,19 @@ def _embedded(study: Study, roles: Sequence[str],
     if not roles:
         return []
     device, backbone = study.device, resolve_model(study.profile.rewards.backbone)
-    loaded = load_backbone(backbone, device.dtype, device.device)
-    return [EmbeddedRewardModel(role, load_head(study.path("rewards"), role), loaded, cache)
-            for role in roles]
+    loaded, folder = load_backbone(backbone, device.dtype, device.device), study.path("rewards")
+    references, without = written_answers(study), load_head(folder, WITHOUT)
+    heads = {role: load_head(folder, role) for role in roles}
+    return [EmbeddedRewardModel(role, head, loaded, cache,
+                                *((references, without) if head.reads_reference else ()))
+            for role, head in heads.items()]
+
+
+def written_answers(study: Study) -> References:
+    """The references of the sample's prompts and of the run's own held-out prompts."""
+    own = study.path("data", "heldout.parquet")
+    return {**sample_references(),
+            **references_of(load_part(study, "heldout") if own.exists() else ())}
 
 
 def conversations_of(rows: Sequence[Row]) -> list[Conversation]:

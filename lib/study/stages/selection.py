@@ -9,10 +9,11 @@ from pathlib import Path
 from lib.analysis.best_of_n.curves import cost_rows, gain_rows, win_rate_rows
 from lib.analysis.best_of_n.selection_effects import best_over_random_rows
 from lib.analysis.best_of_n.selection_rules import rule_rows
+from lib.analysis.design.components import variance_components
 from lib.inference.rewards import OWN_READER, ROLES
 from lib.runtime.files import Row, read_json, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash
-from lib.study.policies import load_pools, reranked_pools
+from lib.study.policies import load_pools, reranked_pools, system_at_main
 from lib.study.run import Study, run_stage
 from lib.study.stages.deep_pools import deep_curves, load_deep_pools, sample_deep_pools
 
@@ -21,7 +22,8 @@ def measure_selection(study: Study) -> Row:
     """Compute Best-of-N's numbers, unless they are finished, by their names in results.json.
 
     {"best_of_n_curves", "best_of_n_gains", "best_of_n_rules", "best_of_n_costs", "best_of_n_deep",
-    "best_over_random"}: lists of rows; "best_of_n_deep" has lists by kind, from the deep pools.
+    "best_over_random", "variance_components"}: lists of rows; "best_of_n_deep" has lists by kind,
+    from the deep pools.
     """
     sample_deep_pools(study)
     sampling = study.profile.sampling
@@ -45,4 +47,13 @@ def _measure(study: Study, folder: Path) -> None:
         "best_of_n_costs": cost_rows(pools, opponents,
                                      read_json(study.path("responses", "costs.json"))),
         "best_of_n_deep": deep_curves(load_deep_pools(study)),
-        "best_over_random": best_over_random_rows(pools, (*ROLES, OWN_READER))})
+        "best_over_random": best_over_random_rows(pools, (*ROLES, OWN_READER),
+                                                  study.profile.sampling.samples),
+        "variance_components": variance_components(
+            {pool.key: rows for pool, rows in everything.items()}, main, "judge", _pairs(study))})
+
+
+def _pairs(study: Study) -> list[tuple[str, str]]:
+    """Comparisons whose variance is taken apart: of policies, and what Best-of-N adds."""
+    sft, dpo = (system_at_main(study.profile, policy).name for policy in ("sft", "dpo"))
+    return [("sft", "base"), ("dpo", "sft"), (sft, "sft"), (dpo, "dpo"), (dpo, "sft")]

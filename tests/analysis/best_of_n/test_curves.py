@@ -93,14 +93,17 @@ def test_a_sample_that_happens_to_agree_keeps_its_doubt() -> None:
 
 def test_the_best_over_a_random_one_of_the_same_counts_duplicates_and_draws_nothing() -> None:
     def row(*candidates: tuple[str, float]) -> Row:
-        return {"candidates": [{"text": text, "rewards": {"selector": score, "judge": -score}}
-                               for text, score in candidates]}
+        return {"id": str(candidates), "candidates": [
+            {"text": text, "rewards": {"selector": score, "judge": -score}}
+            for text, score in candidates]}
     rows = [row(("a", 4), ("b", 3), ("c", 2), ("d", 1)),
             row(("a", 4), ("a", 4), ("a", 4), ("b", 1))]
-    assert best_over_random(rows, "selector").tolist() == [1 - 1 / 8, 1 - 3 / 8]
-    assert best_over_random(rows, "judge").tolist() == [1 / 8, 3 / 8]
-    chosen, judged = best_over_random_rows({("sft", 0.6): rows}, [*ROLES, "reader"])
+    assert best_over_random(rows, "selector", 4).tolist() == [1 - 1 / 8, 1 - 3 / 8]
+    assert best_over_random(rows, "judge", 4).tolist() == [1 / 8, 3 / 8]
+    chosen, judged = best_over_random_rows({("sft", 0.6): rows}, [*ROLES, "reader"], 4)
     assert (chosen["system"], chosen["value"], chosen["ci_low"]) == ("sft+bon4@0.6", 0.75, None)
+    assert best_over_random(rows, "judge", 2).tolist() == pytest.approx([1 / 4, 3 / 8])
+    assert len(best_over_random(rows, "judge", 5)) == 0
     assert judged["correlation"] == pytest.approx(-1)
     assert judged["ci_low"] <= judged["value"] == 0.25 <= judged["ci_high"]
     assert "by its own selector" in best_over_random_figure([chosen, judged]).layout.title.text
@@ -109,7 +112,7 @@ def test_the_best_over_a_random_one_of_the_same_counts_duplicates_and_draws_noth
 
 def test_the_best_over_a_random_one_is_the_mean_over_all_random_picks() -> None:
     rows = pool(13)
-    values = best_over_random(rows, "judge")
+    values = best_over_random(rows, "judge", 4)
     for row, value in zip(rows, values, strict=True):
         scores = [(c["rewards"]["selector"], c["rewards"]["judge"]) for c in row["candidates"]]
         best = [judge for selector, judge in scores if selector == max(scores)[0]]
@@ -175,9 +178,9 @@ def test_rules_lie_between_random_and_best_and_agreement_breaks_ties() -> None:
 def test_agreement_prefers_the_answer_that_resembles_the_others() -> None:
     texts = ("a river in France", "a river in France ends", "my bus", "a river")
     scores = ((1.0, 0.0), (1.1, 1.0), (1.3, 0.0), (1.0, 0.0))
-    row = {"candidates": [{"text": text, "rewards": {"selector": a, "judge": b}}
-                          for text, (a, b) in zip(texts, scores, strict=True)]}
-    rival = {"candidates": [{"text": "x", "rewards": {"selector": 0.5, "judge": 0.5}}]}
+    row = {"id": "p", "candidates": [{"text": text, "rewards": {"selector": a, "judge": b}}
+                                     for text, (a, b) in zip(texts, scores, strict=True)]}
+    rival = {"id": "p", "candidates": [{"text": "x", "rewards": {"selector": 0.5, "judge": 0.5}}]}
     rates = {found["rule"]: found["value"] for found in pool_rule_rows([row], [rival], "judge")}
     assert rates["best of n"] == 0
     assert rates["MBR best of n, beta = 8"] == 1
@@ -200,8 +203,9 @@ def test_costs_are_a_prompts_and_what_was_not_measured_is_null() -> None:
 
 def test_candidates_with_the_opponents_text_tie_whatever_their_scores_say() -> None:
     def row(*candidates: tuple[str, float]) -> Row:
-        return {"candidates": [{"text": text, "rewards": {"selector": score, "judge": score}}
-                               for text, score in candidates]}
+        return {"id": "p", "candidates": [
+            {"text": text, "rewards": {"selector": score, "judge": score}}
+            for text, score in candidates]}
     ours, theirs = row(("the same", 2.0), ("other", 1.0)), row(("the same ", 5.0))
     assert win_curves([ours], [theirs], "judge").tolist() == [[0.25, 0.5]]
     rates = {found["rule"]: found["value"] for found in pool_rule_rows([ours], [theirs], "judge")}

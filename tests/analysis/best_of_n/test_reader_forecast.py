@@ -54,7 +54,7 @@ def test_selector_and_judge_say_the_same_where_both_see_quality_and_where_both_e
         verdicts = []
         for _ in range(100):
             found = scores(random, world, 64)
-            [row] = best_over_random_rows({("sft", 0.6): rows_of(found)}, ["judge"])
+            [row] = best_over_random_rows({("sft", 0.6): rows_of(found)}, ["judge"], 4)
             verdicts.append(row["ci_low"] <= row["arithmetic"] <= row["ci_high"])
         explained[world] = np.mean(verdicts)
     assert explained["quality"] == pytest.approx(explained["error"], abs=0.09)
@@ -96,7 +96,7 @@ def test_the_forecast_hardly_depends_on_which_of_its_pool_is_the_opponent() -> N
 
 def test_the_best_of_a_pool_over_one_of_the_pool_follows_simulation() -> None:
     found = scores(np.random.default_rng(0), "quality", 4000)
-    simulated = best_over_random(rows_of(found), "judge").mean()
+    simulated = best_over_random(rows_of(found), "judge", 4).mean()
     assert same_pool_win_rate(4, 0.7) == pytest.approx(simulated, abs=0.015)
     assert same_pool_win_rate(4, 0.0) == pytest.approx(0.5)
     assert (same_pool_win_rate(4), same_pool_win_rate(4, -1)) == (0.875, 0.125)
@@ -120,7 +120,7 @@ def test_text_and_figures_say_what_the_forecast_says() -> None:
     assert f"That forecasts {row['value']:.2f}".replace("0.", ".") in forecast_findings(forecast)
     assert "no gain is shown" in forecast_findings([row | {"ci_low": 0.4}])
     assert "| made up | reader | 120 |" in forecast_table(forecast)
-    pools = best_over_random_rows({("sft", 0.6): rows_of(found)}, ["selector", "judge"])
+    pools = best_over_random_rows({("sft", 0.6): rows_of(found)}, ["selector", "judge"], 4)
     figure = best_over_random_figure(pools, forecast)
     assert f"{row['value']:.0%} is forecast by the reader" in figure.layout.title.text.replace(
         "<br>", " ")

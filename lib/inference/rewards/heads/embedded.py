@@ -1,19 +1,26 @@
 """The embedded reward model: a head on the hidden states of a small local language model.
 
-The selector and the judge are two heads on the same features of the same backbone, which one pass
-or a shared cache folder computes once for both.
+Selector and judge read the same features of the same backbone, which one pass or a shared cache
+folder computes once for both; the judge compares each answer with a written reference as well.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from lib.inference.rewards import Conversation
+from lib.inference.rewards import Conversation, question_of
 from lib.inference.rewards.heads.features import POOLING, Backbone
 from lib.inference.rewards.heads.head import Head
-from lib.inference.rewards.heads.views import VIEWS, view_features
+from lib.inference.rewards.heads.views import (
+    OVERLAP,
+    VIEWS,
+    References,
+    overlap_features,
+    view_features,
+)
 from lib.inference.rewards.score_results import ScoreResult, StreamingRewardModel
 
 
@@ -21,56 +28,92 @@ from lib.inference.rewards.score_results import ScoreResult, StreamingRewardMode
 class EmbeddedRewardModel(StreamingRewardModel):
     """Scores answers by `head` on features of `backbone`; none for one beyond its context.
 
-    Raises ValueError when the head was fitted on another backbone, dtype, pooling or view.
+    references: the written answers, by prompt, of a head that reads them. without_reference: the
+    head for prompts that have none; its scores have another scale, and never meet the first ones,
+    because a prompt's answers all have a reference or all have none. Raises ValueError when a head
+    was fitted on another backbone, dtype, pooling or view.
     """
 
     name: str
     head: Head
     backbone: Backbone
     cache_folder: Path | str | None = None
+    references: References = field(default_factory=dict)
+    without_reference: Head | None = None
 
     def __post_init__(self) -> None:
-        fitted, given = self.head.backbone, self.backbone.digest
-        if fitted != given or self.head.pooling != POOLING:
-            raise ValueError(
-                f"the head {self.name!r} was fitted on backbone {fitted} with {self.head.pooling} "
-                f"pooling, and this is {given} with {POOLING}; fit the head again")
-        if unknown := set(self.head.views) - set(VIEWS):
-            raise ValueError(f"the head {self.name!r} was fitted on the views "
-                             f"{', '.join(sorted(unknown))}, and the views are now "
-                             f"{' and '.join(VIEWS)}; fit the head again")
+        for head in self.heads:
+            _check_fitted(self.name, head, self.backbone)
+
+    @property
+    def heads(self) -> list[Head]:
+        """The head, and the one for prompts without a reference if there is one."""
+        return [head for head in (self.head, self.without_reference) if head is not None]
 
     @property
     def identity(self) -> str:
         """Name and weights in one string."""
-        return f"embedded:{self.head.digest}"
+        return "embedded:" + "+".join(head.digest for head in self.heads)
+
+    def lacking(self, conversations: Sequence[Conversation]) -> list[int]:
+        """Indices of the conversations whose reference `head` would need; none if it reads none."""
+        return [index for index, each in enumerate(conversations)
+                if self.head.reads_reference and question_of(each) not in self.references]
 
     def stream(self, conversations: Sequence[Conversation]) -> Iterator[tuple[int, ScoreResult]]:
         """Yield (index, result), in order."""
-        features = view_features(self.backbone, conversations, self.head.layers, self.head.views,
-                                 self.cache_folder)
-        yield from enumerate(_results(self.head, features, self.backbone.context))
+        yield from enumerate(_results([self], conversations)[self.name])
 
 
 def score_with_all(models: Sequence[EmbeddedRewardModel],
                    conversations: Sequence[Conversation]) -> dict[str, list[float | None]]:
-    """Scores by several heads of one backbone: {name: [scores]}.
+    """Scores by several models of one backbone: {name: [scores]}.
 
-    Heads with the same layers and views share one pass. Raises ValueError when the models have
-    different backbones.
+    A view that several heads read costs one pass. Raises ValueError when the models have different
+    backbones.
     """
     if len({model.backbone.digest for model in models}) > 1:
         raise ValueError("the models have different backbones; score them one by one")
-    backbone, cache = models[0].backbone, models[0].cache_folder
-    features = {(layers, views): view_features(backbone, conversations, layers, views, cache)
-                for layers, views in {(model.head.layers, model.head.views) for model in models}}
-    return {model.name: [result.score for result in _results(
-                model.head, features[model.head.layers, model.head.views], backbone.context)]
-            for model in models}
+    return {name: [result.score for result in results]
+            for name, results in _results(models, conversations).items()}
 
 
-def _results(head: Head, features: np.ndarray, context: int) -> list[ScoreResult]:
-    """Rewards of answers; NaN features (of a text that was not read) give None and the reason."""
-    unread = ScoreResult(None, f"longer than the backbone's {context} tokens, or not finite there")
-    return [ScoreResult(float(reward)) if np.isfinite(reward) else unread
-            for reward in head(features)]
+def _results(models: Sequence[EmbeddedRewardModel],
+             conversations: Sequence[Conversation]) -> Mapping[str, list[ScoreResult]]:
+    first = models[0]
+
+    @cache
+    def seen(layers: tuple[int, ...], view: str) -> np.ndarray:
+        """Features of one view that the backbone reads, once for all models."""
+        return view_features(first.backbone, conversations, layers, [view], first.cache_folder)
+
+    results = {}
+    for model in models:
+        features = np.hstack([
+            overlap_features(conversations, model.references) if view == OVERLAP
+            else seen(model.head.layers, view) for view in model.head.views])
+        results[model.name] = _named(model.head(features), model.backbone.context)
+        if (lacking := model.lacking(conversations)) and model.without_reference:
+            other = replace(model, head=model.without_reference, without_reference=None)
+            found = _results([other], [conversations[index] for index in lacking])[model.name]
+            for index, result in zip(lacking, found, strict=True):
+                results[model.name][index] = result
+    return results
+
+
+def _named(rewards: np.ndarray, context: int) -> list[ScoreResult]:
+    """Rewards of answers; NaN (of a text that was not read) gives None and the reason."""
+    unread = ScoreResult(None, f"longer than the backbone's {context} tokens, not finite there, or "
+                               "without the reference that the head needs")
+    return [ScoreResult(float(reward)) if np.isfinite(reward) else unread for reward in rewards]
+
+
+def _check_fitted(name: str, head: Head, backbone: Backbone) -> None:
+    if head.backbone != backbone.digest or head.pooling != POOLING:
+        raise ValueError(
+            f"the head {name!r} was fitted on backbone {head.backbone} with {head.pooling} "
+            f"pooling, and this is {backbone.digest} with {POOLING}; fit the head again")
+    if unknown := set(head.views) - set(VIEWS):
+        raise ValueError(f"the head {name!r} was fitted on the views "
+                         f"{', '.join(sorted(unknown))}, and the views are now "
+                         f"{', '.join(VIEWS)}; fit the head again")

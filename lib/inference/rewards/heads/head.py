@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from lib.inference.rewards.heads.bradley_terry import RIDGES, cross_validated, fit_weights
+from lib.inference.rewards.heads.views import OVERLAP
 from lib.runtime.files import FileError, atomic_write, read_json, sha256_of_value, write_json
 
 ARRAYS = ("weights", "mean", "deviation")
@@ -25,7 +26,7 @@ class HeadOptions:
 
     ridges: tuple[float, ...] = RIDGES  # candidates; the lowest held-out loss wins
     margin: float = 0.5  # the target reward difference is margin * score gap (Llama 2)
-    gap_weight: float = 0.0  # a pair has the weight gap ** gap_weight
+    overlap_scale: float = 3.0  # deviation of an overlap beside the many hidden states' 1
     folds: int = 5
     seed: int = 0
 
@@ -50,6 +51,11 @@ class Head:
     cv_accuracy: float  # on pairs of prompts outside the fit
     cv_loss: float
 
+    @property
+    def reads_reference(self) -> bool:
+        """Whether it compares answers with a reference; a prompt without one has no score."""
+        return OVERLAP in self.views
+
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Rewards of answers: [answers, features] -> [answers]; NaN features give NaN."""
         return ((features - self.mean) / self.deviation) @ self.weights
@@ -62,22 +68,24 @@ class Head:
 
 
 def fit_head(features: np.ndarray, pairs: np.ndarray, groups: np.ndarray, gaps: np.ndarray,
-             options: HeadOptions = HeadOptions(), *, layers: Sequence[int], views: Sequence[str],
-             pooling: str, backbone: str, fitted_on: str, data_hash: str) -> Head:
+             options: HeadOptions = HeadOptions(), scale: float | np.ndarray = 1.0, *,
+             layers: Sequence[int], views: Sequence[str], pooling: str, backbone: str,
+             fitted_on: str, data_hash: str) -> Head:
     """Fit a head on pairs of answers to the same prompt.
 
     features: [answers, width]; pairs: [pairs, 2], better answer first; groups: prompt of each
-    answer, [answers]; gaps: score difference of each pair, [pairs], above 0. Cross-validation over
-    prompts chooses the ridge. Pairs with NaN features (an answer beyond the context) do not count.
-    Raises ValueError without any pair.
+    answer, [answers]; gaps: score difference of each pair, [pairs], above 0; scale: deviation of
+    the standardised features, [width] (a larger one is shrunk less). Cross-validation over prompts
+    chooses the ridge. Pairs with NaN features (an answer beyond the context) do not count. Raises
+    ValueError without any pair.
     """
     read = np.isfinite(features).all(1)
     usable = read[pairs].all(1)
     pairs, gaps = pairs[usable], gaps[usable]
-    mean, deviation = features[read].mean(0), features[read].std(0) + 1e-6
+    mean, deviation = features[read].mean(0), (features[read].std(0) + 1e-6) / scale
     standard = ((features - mean) / deviation).astype(np.float64)
     differences = standard[pairs[:, 0]] - standard[pairs[:, 1]]  # [pairs, width]
-    margins, importance = options.margin * gaps, gaps ** options.gap_weight
+    margins, importance = options.margin * gaps, np.ones(len(gaps))
     held_out = cross_validated(differences, groups[pairs[:, 0]], options.ridges, margins,
                                importance, options.folds, options.seed)
     losses = {ridge: float(np.logaddexp(0, -won).mean()) for ridge, won in held_out.items()}

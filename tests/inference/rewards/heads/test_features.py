@@ -9,20 +9,16 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from lib.data.chat import encode_prompt, encode_response
+from lib.data.sources import SAMPLE
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.heads import feature_store, features
 from lib.inference.rewards.heads.answers import scored_answers
 from lib.inference.rewards.heads.embedded import EmbeddedRewardModel, score_with_all
 from lib.inference.rewards.heads.features import POOLING, Backbone, answer_features, load_backbone
-from lib.inference.rewards.heads.head import Head, fit_head, load_head
-from lib.inference.rewards.heads.views import VIEWS, seen_as, view_features
+from lib.inference.rewards.heads.head import Head, fit_head
+from lib.inference.rewards.heads.views import READ, seen_as, view_features
 from lib.modeling.smoke import smoke_model
-from lib.runtime.files import read_jsonl, write_jsonl
-from lib.study.reward_models.heads import (
-    SAMPLE,
-    fit_reward_models,
-    save_reward_models,
-)
+from lib.runtime.files import read_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +172,7 @@ def test_the_sample_corpus_comes_with_features_of_all_its_scored_answers() -> No
     shipped = {key for part in parts for key in np.load(part)["keys"].astype(str)}
     for name in ("on_policy", "judged", "audit"):
         answers = scored_answers(read_jsonl(SAMPLE / f"{name}.jsonl"), name)
-        for view in VIEWS:
+        for view in READ:
             read = seen_as(view, answers.conversations)
             assert {feature_store.conversation_key(each) for each in read} <= shipped
 
@@ -200,7 +196,7 @@ def head_for(backbone: Backbone, seed: int = 0) -> Head:
         for n in range(6)]
     answers = scored_answers(rows, "rows")
     return fit_head(view_features(backbone, answers.conversations, (2,)), answers.pairs,
-                    answers.groups, answers.gaps, layers=(2,), views=VIEWS, pooling=POOLING,
+                    answers.groups, answers.gaps, layers=(2,), views=READ, pooling=POOLING,
                     backbone=backbone.digest, fitted_on="rows", data_hash=answers.digest)
 
 
@@ -250,22 +246,5 @@ def test_a_head_refuses_another_backbone(backbone: Backbone, tmp_path: Path) -> 
 def test_a_head_refuses_views_that_are_no_longer_known(backbone: Backbone) -> None:
     old = replace(head_for(backbone), views=("answered", "asked"))
     with pytest.raises(ValueError, match="fitted on the views answered, asked, and the views are "
-                                         "now prompt_then_answer and .*; fit the head again"):
+                                         "now prompt_then_answer, .*; fit the head again"):
         EmbeddedRewardModel("judge", old, backbone)
-
-
-def test_one_call_fits_both_heads_on_disjoint_sets_and_tests_them_on_the_rest(
-        backbone: Backbone, tmp_path: Path) -> None:
-    draw = np.random.default_rng(0)
-    for name in ("on_policy", "judged", "audit"):
-        write_jsonl(tmp_path / f"{name}.jsonl", [
-            {"prompt": f"{name} {n}", "source": "s", "answers": [
-                {"text": f"{'good ' * score}{draw.integers(9)}", "score": float(score)}
-                for score in draw.permutation(9)[:4]]} for n in range(12)])
-    fitted = fit_reward_models(backbone, tmp_path / "cache", tmp_path, layers=(1,))
-    assert (fitted["selector"].fitted_on, fitted["judge"].fitted_on) == ("on_policy", "judged")
-    assert list(fitted["reports"]["selector"]) == ["judged", "audit"]
-    assert list(fitted["reports"]["judge"]) == ["on_policy", "audit"]
-    assert fitted["reports"]["judge"]["audit"]["all"]["value"] > 0.8
-    save_reward_models(fitted, tmp_path / "heads")
-    assert load_head(tmp_path / "heads", "judge").digest == fitted["judge"].digest

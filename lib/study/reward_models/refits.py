@@ -1,0 +1,37 @@
+"""How far the verdicts of an embedded judge hang on the prompts that its head was fitted on.
+
+The head is fitted again on resampled prompts of its own set, and scores the audit's answers: what
+then moves is the judge alone, for the answers stay. Features come from the cache; seconds.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from lib.analysis.comparisons.win_rates import Pair
+from lib.analysis.design.components import refit_rows
+from lib.data.sources import load_scored
+from lib.inference.rewards import Conversation
+from lib.inference.rewards.heads.answers import scored_answers
+from lib.inference.rewards.heads.embedded import EmbeddedRewardModel
+from lib.inference.rewards.heads.refits import refit
+from lib.inference.rewards.heads.views import view_features
+from lib.runtime.files import Row
+
+
+def audit_refits(model: EmbeddedRewardModel, pairs: Iterable[Pair], number: int = 50,
+                 seed: int = 0) -> list[Row]:
+    """`refit_rows` of one embedded model on the audit's answers."""
+    fitted_on = scored_answers(load_scored(model.head.fitted_on), model.head.fitted_on)
+    rows = load_scored("audit")
+    audit = scored_answers(rows, "audit")
+    heads = refit(model.head, _features(model, fitted_on.conversations), fitted_on.pairs,
+                  fitted_on.groups, fitted_on.gaps, number, seed)
+    features = _features(model, audit.conversations)
+    ends = np.cumsum([len(row["answers"]) for row in rows])[:-1]
+    return refit_rows(rows, [np.split(head(features), ends) for head in heads], model.name, pairs)
+
+
+def _features(model: EmbeddedRewardModel, conversations: Sequence[Conversation]) -> np.ndarray:
+    return view_features(model.backbone, conversations, model.head.layers, model.head.views,
+                         model.cache_folder)
