@@ -11,6 +11,7 @@ from typing import NamedTuple
 from lib.inference.judges.styles import Style
 from lib.runtime.files import sha256_of_value
 
+EMPTY = "(no text)"
 VERDICT_LIKE = re.compile(r"\[(?=\[[A-Za-z<>= ]{1,8}\]\])")
 TASK = """\
 Two assistants answered the same request. Say which answer serves the person who asked better.
@@ -43,8 +44,8 @@ def message_of(question: Question, style: Style, reminder: bool = False) -> str:
     mark = sha256_of_value(list(question))[:12]
     parts = {"REQUEST": question.prompt, "REFERENCE": question.reference,
              "ANSWER A": question.first, "ANSWER B": question.second}
-    shown = [f"<<{name} {mark}>>\n{harmless(text)}\n<<END {name} {mark}>>"
-             for name, text in parts.items() if text]
+    shown = [f"<<{name} {mark}>>\n{harmless(text) or EMPTY}\n<<END {name} {mark}>>"
+             for name, text in parts.items() if text is not None]
     task = TASK.format(mark=mark, reference=REFERENCE if question.reference else "")
     again = "Your last reply held no verdict that can be read. " if reminder else ""
     return "\n\n".join([task, *shown, again + style.request])
