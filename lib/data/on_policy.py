@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import permutations
 from typing import Literal
 
-from lib.data.schema import PreferenceRow, ScoredAnswer, ScoredRow, is_cut_off
+from lib.data.schema import PreferenceRow, ScoredAnswer, ScoredRow, is_cut_off, prompt_of
 
 
 def pairs_from_scored(rows: Sequence[ScoredRow], min_gap: float,
@@ -49,7 +49,7 @@ def _far_enough(chosen: ScoredAnswer, rejected: ScoredAnswer, min_gap: float) ->
 def _pair(row: ScoredRow, chosen: int, rejected: int) -> PreferenceRow:
     answers = row["answers"]
     return {"id": f"{row['id']}/{chosen}>{rejected}",
-            "prompt": [{"role": "user", "content": row["prompt"]}],
+            "prompt": prompt_of(row),
             "chosen": answers[chosen]["text"], "rejected": answers[rejected]["text"],
             "score_chosen": answers[chosen]["score"],
             "score_rejected": answers[rejected]["score"],

@@ -68,10 +68,10 @@ class ScoredAnswer(TypedDict):
 
 
 class ScoredRow(TypedDict):
-    """A prompt and its scored answers."""
+    """A prompt (a text, or its messages) and its scored answers."""
 
     id: str
-    prompt: str
+    prompt: str | list[Message]
     source: str
     answers: list[ScoredAnswer]
 

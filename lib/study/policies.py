@@ -16,6 +16,7 @@ from lib.inference.systems import BEST, RANDOM, System
 from lib.runtime.files import Row, read_json, read_jsonl
 from lib.study.pools.pool import Pool
 from lib.study.profiles import Profile
+from lib.study.reader.readings import with_readings
 from lib.study.run import Study
 
 if TYPE_CHECKING:
@@ -116,8 +117,9 @@ def _unscored(row: Row) -> Row:
 
 
 def load_pools(study: Study) -> Pools:
-    """Every pool's candidates with their scores, from the run's files."""
-    return {pool: read_jsonl(pool.file(study.path("responses", "pools")))
+    """Every pool's candidates with their scores, a reader's included, from the run's files."""
+    return {pool: with_readings(study.folder, read_jsonl(
+                pool.file(study.path("responses", "pools"))))
             for pool in planned_pools(study.profile)}
 
 

@@ -1,8 +1,9 @@
-"""The four presets, as differences from the defaults of `lib.study.profiles`.
+"""The presets, as differences from the defaults of `lib.study.profiles`.
 
 smoke: every step of the study in minutes, on a random model; its numbers mean nothing.
 laptop: a small but real study on two CPU cores. Validation prompts of the sample chose its training
 values (README, "How the recipe was chosen"), never the held-out prompts or the audit.
+gemma: the whole chain from a plain base on two CPU cores, with pairs that the run makes itself.
 paper: the values of Qin & Garcia (CS224R 2025), also those that equal a default. What they do not
 state is assumed: no warm-up (the default of transformers), top-k 50, 200 held-out prompts, random
 seeds. The judge, the validation rows beside theirs and the intervals are ours.
@@ -54,6 +55,25 @@ LAPTOP: dict[str, Any] = {
                  "max_prompt_tokens": 512},
 }
 
+# LoRA: with all weights the head over 262,144 words would make a step several times dearer.
+GEMMA_DPO: dict[str, Any] = {
+    "learning_rate": 1e-4, "batch_size": 16, "token_budget": 1024, "lora_rank": 32,
+    "checkpoint_every": 6, "keep_checkpoints": 1, "evaluate_every": 0}
+
+GEMMA: dict[str, Any] = {
+    "model": {"name": "gemma"},
+    "data": {"pairs": "self_generated", "pairs_per_prompt": "best_worst"},
+    "sft": {"learning_rate": 5e-4, "epochs": 2.0, "batch_size": 16, "token_budget": 1024,
+            "lora_rank": 32, "checkpoint_every": 8, "keep_checkpoints": 1, "evaluate_every": 16},
+    "dpo": GEMMA_DPO,
+    # its runs at DPO's own rate set pairs that the run made beside written ones
+    "warning": GEMMA_DPO | {"learning_rate": 5e-4, "batch_size": 8, "checkpoint_every": 0},
+    "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_new_tokens": 128,
+                 "max_prompt_tokens": 512},
+    "evaluation": {"temperatures": [0.25, 0.6, 1.0], "candidates": 5, "base_candidates": 2,
+                   "warning_pairs": 96},
+}
+
 PAPER: dict[str, Any] = {
     "model": {"name": "Qwen/Qwen2.5-0.5B", "revision": "060db6499f32faf8b98477b0a26969ef7d8b9987"},
     "data": PAPER_DATA,
@@ -83,4 +103,5 @@ T4: dict[str, Any] = PAPER | {
                                              "activation_checkpointing": True},
 }
 
-PRESETS: dict[str, dict[str, Any]] = {"smoke": SMOKE, "laptop": LAPTOP, "paper": PAPER, "t4": T4}
+PRESETS: dict[str, dict[str, Any]] = {"smoke": SMOKE, "laptop": LAPTOP, "gemma": GEMMA,
+                                      "paper": PAPER, "t4": T4}

@@ -18,9 +18,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.data.parquet import ParquetRows, read_parquet
-from lib.modeling.loading import cast_parameters, load_model, load_tokenizer
+from lib.modeling.loading import cast_parameters, load_model, load_tokenizer, resolve_model
 from lib.modeling.lora import merge_lora, with_lora
-from lib.modeling.saving import save_model
+from lib.modeling.saving import keep_terms, save_model
 from lib.runtime.devices import Device, choose_device
 from lib.runtime.files import FileError, write_json
 from lib.runtime.progress import say
@@ -176,4 +176,6 @@ def save_trained(setup: Setup, model: PreTrainedModel, state: Mapping[str, Tenso
     """Write the model with its trained parameters in float32, LoRA merged."""
     model.float()
     model.load_state_dict(state, strict=False)
-    save_model(merge_lora(model), setup.tokenizer, Path(setup.job.folder) / "model")
+    folder = Path(setup.job.folder) / "model"
+    save_model(merge_lora(model), setup.tokenizer, folder)
+    keep_terms(Path(resolve_model(setup.job.model)), folder)

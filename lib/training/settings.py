@@ -82,7 +82,7 @@ class RewardModelSettings(TrainingSettings):
 
 @checked
 class DPOSettings(TrainingSettings):
-    """Preference optimisation; the defaults are the paper's (batch 4 x 8).
+    """Preference optimisation; rate, beta, epochs and batch (4 x 8) are the paper's, warm-up ours.
 
     A loss's own settings are null until the loss is known: then those that it reads take its
     defaults (`LOSS_SETTINGS`), and the others stay null. Build settings anew for another loss;

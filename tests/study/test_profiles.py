@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT
+from lib.modeling.packaged import PACKAGED
 from lib.runtime.settings import build
 from lib.study.planning.requirements import answers_of
 from lib.study.presets import PRESETS
@@ -35,6 +36,20 @@ def test_the_paper_selects_with_the_reward_model_that_it_names_and_trains_all_we
     assert api_settings(paper.rewards).model == "nvidia/llama-3.1-nemotron-70b-reward"
     assert paper.sft.lora_rank == paper.dpo.lora_rank == 0
     assert (paper.data.pairs, paper.dpo.loss) == ("written", "dpo")
+
+
+def test_only_the_profile_gemma_starts_from_a_model_under_terms_of_its_own() -> None:
+    assert [name for name, model in PACKAGED.items() if model.terms] == ["gemma"]
+    assert [name for name in PRESETS if load_profile(name).model.name == "gemma"] == ["gemma"]
+    assert {load_profile(name).rewards.backbone for name in ("laptop", "gemma")} == {"packaged"}
+
+
+def test_gemma_trains_small_matrices_on_pairs_that_the_run_makes_itself() -> None:
+    gemma = load_profile("gemma")
+    assert gemma.data.pairs == "self_generated"
+    for stage in (gemma.sft, gemma.dpo, gemma.warning):
+        assert stage.lora_rank == 32
+        assert stage.token_budget >= 2 * gemma.data.max_length  # a pair of long answers fits a row
 
 
 @pytest.mark.parametrize("name", ["paper", "t4"])
@@ -107,7 +122,7 @@ def test_a_preset_leaves_beta_to_the_loss(name: str) -> None:
 
 
 def test_an_unknown_profile_names_the_presets() -> None:
-    with pytest.raises(ProfileError, match="'desktop'; use smoke, laptop, paper, t4 or a YAML"):
+    with pytest.raises(ProfileError, match="'desktop'; use smoke, laptop, gemma, paper, t4 or"):
         load_profile("desktop")
 
 

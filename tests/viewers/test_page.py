@@ -99,6 +99,17 @@ def test_one_system_has_candidates_and_nothing_to_compare() -> None:
     assert (data["modes"], data["opened"]["mode"]) == (["candidates"], "candidates")
 
 
+def test_a_reader_of_some_answers_leaves_the_curves_of_the_others() -> None:
+    pool = [candidate("One.", judge=1.0, selector=0.0, reader=2.5),
+            candidate("Two.", judge=2.0, selector=1.0, reader=None)]
+    data = data_of(page_html(join({"sft+bon2@0.6": [response("p0", pool, 1)]},
+                                  judges=["judge", "reader"])))
+    assert data["models"] == ["judge", "reader", "selector"]
+    [[_, _, _, _, [[answers, _, _, curve]]]] = data["prompts"]
+    assert [answer[3] for answer in answers] == [[1.0, 2.5, 0.0], [2.0, None, 1.0]]
+    assert curve == [[1.5, 2.0], None, [0.5, 1.0]]
+
+
 def test_a_pool_is_carried_once_however_many_systems_chose_from_it() -> None:
     page = page_html(join(small_systems(), judges=["judge"]))
     assert page.count("Blue it is.") == 1

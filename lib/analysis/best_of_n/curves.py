@@ -88,11 +88,13 @@ def scored_matches(pool: Sequence[Row], opponents: Sequence[Row], judge: str,
     """Yield the texts [N], the selector's scores [N] and the matches of each prompt.
 
     A match with an opponent says which candidates play, [N], and for each of these 1, 0.5 or 0 by
-    `judge`. leave_out: in its own pool no candidate plays itself. Prompts with an unscored answer
-    are left out.
+    `judge`. leave_out: in its own pool no candidate plays itself. The pool may hold some of the
+    opponents' prompts. Prompts with an unscored answer are left out.
     """
-    same, by_id = leave_out and pool is opponents, {row["id"]: row for row in opponents}
-    opponents = [by_id[row["id"]] for row in pool]  # a pool may hold fewer prompts
+    same = leave_out and pool is opponents
+    if len(pool) < len(opponents):
+        by_id = {row["id"]: row for row in opponents}
+        opponents = [by_id[row["id"]] for row in pool]
     scores = zip(pool, opponents, pool_scores(pool, SELECTOR), pool_scores(pool, judge),
                  pool_scores(opponents, judge), strict=True)
     for row, rivals, proxy, gold, against in scores:

@@ -147,16 +147,9 @@ def win_rates(board: CandidateBoard, pairs: Iterable[Pair]) -> list[Row]:
     """
     pairs, rows = list(pairs), []
     for judge in board.judges:
-        family = [{"a": a, "b": b, "judge": judge} | _row(board.matches(judge, a, b))
-                  for a, b in pairs]
-        rows += corrected(family)
+        rows += with_holm([{"a": a, "b": b, "judge": judge} | _row(board.matches(judge, a, b))
+                           for a, b in pairs])
     return rows
-
-
-def corrected(family: Sequence[Row], key: str = "p_value") -> list[Row]:
-    """The rows with `holm_p`, corrected over all of them that have a p-value."""
-    adjusted = iter(holm([row[key] for row in family if row[key] is not None]))
-    return [row | {"holm_p": None if row[key] is None else next(adjusted)} for row in family]
 
 
 def win_rate_matrix(board: CandidateBoard, systems: Sequence[str]) -> list[Row]:
@@ -201,11 +194,18 @@ def contrasts(board: CandidateBoard, triples: Iterable[tuple[str, str, str]]) ->
     """
     triples, rows = list(triples), []
     for judge in board.judges:
-        rows += corrected([{"first": first, "second": second, "opponent": opponent, "judge": judge}
-                           | _difference(*(board.matches(judge, system, opponent)
-                                           for system in (first, second)))
-                           for first, second, opponent in triples])
+        rows += with_holm([
+            {"first": first, "second": second, "opponent": opponent, "judge": judge}
+            | _difference(*(board.matches(judge, one, opponent) for one in (first, second)))
+            for first, second, opponent in triples])
     return rows
+
+
+def with_holm(family: Sequence[Row]) -> list[Row]:
+    """The rows with `holm_p`, corrected over all of them that have a p-value."""
+    adjusted = iter(holm([row["p_value"] for row in family if row["p_value"] is not None]))
+    return [row | {"holm_p": None if row["p_value"] is None else next(adjusted)}
+            for row in family]
 
 
 def _difference(first: Matches, second: Matches) -> Row:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lib.analysis.statistics.outcomes import Floats, compare_scores
+from lib.inference.rewards import OWN_READER
 from lib.runtime.files import Row
 
 
@@ -47,11 +48,12 @@ class Scoreboard:
     def outcomes(self, judge: str, first: str, second: str) -> Floats:
         """`outcome` of system `first` against `second`, [prompts].
 
+        A reader reads some prompts only: what it did not read is missing, equal texts included.
         Raises ValueError for a system that is not on the board.
         """
         scores = self.scores[self.judges.index(judge)]
         i, j = self.place(first), self.place(second)
-        same = [text is not None and text == other
+        same = [judge != OWN_READER and text is not None and text == other
                 for text, other in zip(self.texts[i], self.texts[j], strict=True)]
         return outcome(scores[i], scores[j], same)
 

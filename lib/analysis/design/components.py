@@ -55,7 +55,8 @@ def replicates(pools: Pools, main: float, judge: str, a: System,
     Also the candidates of a half, and the n that a half allows; no prompts where it allows none.
     Prompts with too few scored candidates in a half are left out.
     """
-    keys = [(system.policy, system.temperature or main) for system in (a, b)]
+    keys = [(system.policy, main if system.temperature is None else system.temperature)
+            for system in (a, b)]
     if not all(key in pools for key in keys):
         return np.empty((0, 2)), 0, 0
     half = min(len(row["candidates"]) for key in keys for row in pools[key]) // 2

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.analysis.comparisons.all_pairs import corrected
+from lib.analysis.comparisons.all_pairs import with_holm
 from lib.analysis.statistics.clusters import clustered_share_interval
 from lib.analysis.statistics.length_control import length_controlled_win_rate
 from lib.analysis.statistics.outcomes import Floats
@@ -30,7 +30,7 @@ def verdict_win_rates(rows: Sequence[Row], style: Style, judge: str) -> list[Row
     "ci_low", "ci_high", "p_value", "holm_p", "smallest_effect", "equivalent_within",
     "length_controlled", ...}. The style says how two orders become an outcome.
     """
-    return corrected([{"a": a, "b": b, "judge": judge} | _rate_row(group, style)
+    return with_holm([{"a": a, "b": b, "judge": judge} | _rate_row(group, style)
                       for (a, b), group in _by_pair(rows).items()])
 
 

@@ -90,17 +90,48 @@ def length_bias_table(rows: Sequence[Row]) -> str:
                                  "prefers the longer [95 %]": interval_of("prefers_longer")})
 
 
-def corrected_table(rows: Sequence[Row], win_rates: Sequence[Row]) -> str:
-    """Win rates corrected for the judge's errors: look at which intervals still exclude .50."""
+def corrected_table(rows: Sequence[Row], win_rates: Sequence[Row],
+                    reader: str = "reader, earlier answers") -> str:
+    """Win rates corrected for the judge's errors: look at which intervals still exclude .50.
+
+    reader: what the reader's own rate is called.
+    """
     raw = {(row["a"], row["b"], row["judge"]): row for row in win_rates}
     return markdown_table(rows, {
         "comparison": versus, "judge": "judge",
         "as judged [95 %]": lambda row: with_n(raw.get((row["a"], row["b"], row["judge"]))),
         "minus the judge's mean error [95 %]": lambda row: interval(row, "win_rate", "low", "high"),
-        "reader, earlier answers [95 %]": interval_of("reader_rate", "reader"),
+        f"{reader} [95 %]": interval_of("reader_rate", "reader"),
         "pooled with the reader [95 %]": interval_of("pooled_rate", "pooled"),
         "judge's weight in pooling": number_of("pooled_weight")},
-        "The blind reader's audit holds no comparison of this run.")
+        "No reader has read two prompts of a comparison of this run.")
+
+
+def position_bias_table(rows: Sequence[Row]) -> str:
+    """What the order of two answers does to a chat model: look for a share off .50 in column 3.
+
+    Then at a rate whose two orders differ: the corrected one counts wins that both orders name.
+    """
+    return markdown_table(rows, {
+        "comparison": lambda row: "all" if row["a"] is None else versus(row), "judge": "judge",
+        "pairs of different answers": "n",
+        "the answer shown first wins [95 %]": interval_of("first_share", "first"),
+        "winner changes with the order": number_of("inconsistent"),
+        "rate, shown first [95 %]": interval_of("shown_first", "shown_first"),
+        "rate, shown second [95 %]": interval_of("shown_second", "shown_second")},
+        "No chat model judged this run (rewards.judge=llm).")
+
+
+def chat_judge_sentence(costs: Row) -> str:
+    """Which chat model judged, how its verdicts were read, what is missing, what it cost."""
+    price = f", for {costs['price']:,.2f} by the prices given" if costs["price"] else ""
+    how = f"{costs['by_logprobs']:,} of them from log-probabilities" if costs["by_logprobs"] else \
+        "all of them hard"
+    return (f"{costs['model']} judged by the {costs['style']} setting: "
+            f"{costs['questions'] - costs['missing']:,} verdicts of {costs['questions']:,} asked, "
+            f"{how}; {costs['missing']:,} missing (never ties), {costs['equal_texts']:,} pairs of "
+            f"equal text tied without a question. {costs['calls']:,} calls, "
+            f"{costs['tokens_read']:,} tokens read, {costs['tokens_written']:,} written{price}.")
 
 
 def reference_table(rows: Sequence[Row]) -> str:

@@ -63,9 +63,9 @@ def choices_table(rows: Sequence[Row]) -> str:
 
 
 def divergence_table(movement: Row) -> str:
-    """KL of DPO from SFT on DPO's own answers, as policies and as samplers of the run.
+    """KL of DPO from SFT on DPO's own answers: look at the samplers' beside Best-of-N's bound.
 
-    Look at the samplers' beside the upper bound of Best-of-N, which is relative to a sampler too.
+    Both are relative to a sampler; the KL of whole policies is not.
     """
     rows = [{"compared": "whole vocabulary, T = 1"} | movement["kl"]]
     if sampler := movement.get("sampler_kl"):

@@ -11,7 +11,7 @@ streams of their own answer independently.
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from lib.inference.engine.cuda_graph import RecordedPass
 from lib.inference.engine.distributions import draw, penalised, policy_logps
-from lib.inference.engine.kv_cache import SlotCache
+from lib.inference.engine.kv_cache import PromptCache, SlotCache
 from lib.inference.engine.slot_attention import slot_masks
 from lib.inference.sampling_settings import SamplingSettings
 from lib.modeling.packed.logps import decoder_of
@@ -28,6 +28,7 @@ from lib.runtime.devices import cpu_has_amx, keep_freed_memory
 
 CPU_ROW_MULTIPLE = 8  # see `rows_in_pass`
 AMX_ROWS = 40  # the fewest rows with AMX, see there too
+CUDA_PROMPTS, CUDA_PROMPT_MULTIPLE = 8, 64  # see `prompts_together`
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,22 @@ def rows_in_pass(rows: int, slots: int, device: torch.device, dtype: torch.dtype
     return max(least, -(-rows // CPU_ROW_MULTIPLE) * CPU_ROW_MULTIPLE)
 
 
+def prompts_together(requests: Sequence[SampleRequest],
+                     device: torch.device) -> Iterator[tuple[list[SampleRequest], int, int]]:
+    """The requests that pass through the model together, and the pass's rows and tokens.
+
+    On a GPU a pass always has as many rows, and a prompt's length alone decides its tokens: so a
+    result depends on no other prompt, though a pass of one prompt would take as long.
+    """
+    if device.type == "cpu":
+        yield from (([request], 1, len(request.tokens)) for request in requests)
+        return
+    multiple = CUDA_PROMPT_MULTIPLE
+    for tokens, group in groupby(requests, lambda one: -(-len(one.tokens) // multiple) * multiple):
+        while together := list(islice(group, CUDA_PROMPTS)):
+            yield together, CUDA_PROMPTS, tokens
+
+
 class Engine:
     """Samples `settings.samples` answers to each request; call `step` until `idle`.
 
@@ -92,16 +109,17 @@ class Engine:
         self.capacity = max(len(request.tokens) for request in requests) + settings.max_new_tokens
         self.waiting = self._samples_of(requests)
         self.left = len(requests) * settings.samples  # samples that wait for a slot
-        self.prompt: DynamicCache | None = None  # of the request whose samples are being admitted
+        self.prompt: PromptCache | None = None  # of the request whose samples are being admitted
         self.running: list[Sample | None] = []  # one a slot in use; None is a hole
         self.cache: SlotCache | None = None
         self.recorded = RecordedPass(lambda: self._pass(self.slots, self.slots))  # CUDA only
 
     def _samples_of(self, requests: Sequence[SampleRequest]) -> Iterator[Sample]:
-        for request in requests:
-            self.prompt = self._prefill(request)
-            for number in range(self.settings.samples):
-                yield Sample(request, number)
+        for together, rows, tokens in prompts_together(requests, self.device):
+            prompts = self._prefill(together, rows, tokens)
+            for request, self.prompt in zip(together, prompts, strict=True):
+                for number in range(self.settings.samples):
+                    yield Sample(request, number)
 
     @property
     def idle(self) -> bool:
@@ -124,37 +142,48 @@ class Engine:
         """Fill holes and free slots with waiting samples, then close the other holes."""
         holes = [slot for slot, sample in enumerate(self.running) if sample is None]
         free = len(holes) + (self.slots - len(self.running) if self.cache else self.left)
+        prompt, placed = None, []  # slots that wait for the keys and values of this prompt
         for sample in islice(self.waiting, min(free, self.left)):
             if self.cache is None:
                 self._allocate()
-            slot = holes.pop(0) if holes else len(self.running)
+            if self.prompt is not prompt and placed:
+                self.cache.insert(prompt, placed)
+                placed = []
+            prompt, slot = self.prompt, holes.pop(0) if holes else len(self.running)
             self.running[slot:slot + 1] = [sample]
             self._place(sample, slot)
+            placed.append(slot)
             self.left -= 1
             if not holes and len(self.running) == self.slots:
                 break
+        if placed:
+            self.cache.insert(prompt, placed)
         for hole in reversed(holes):
             self._close(hole)
         self.positions[len(self.running):] = 0  # idle rows must stay within the cache
 
-    def _prefill(self, request: SampleRequest) -> DynamicCache:
-        """One pass over the prompt, without the vocabulary head.
+    def _prefill(self, requests: Sequence[SampleRequest], rows: int,
+                 tokens: int) -> Iterator[PromptCache]:
+        """One pass over the prompts, without the vocabulary head; what it caches of each of them.
 
         Each sample begins with the last prompt token once more, which writes the same keys and
         values again, so that one path gives all logits.
         """
-        prompt = DynamicCache()
-        tokens = torch.tensor([request.tokens], device=self.device)
-        positions = torch.arange(tokens.shape[1], device=self.device)[None]
-        decoder_of(self.model)(input_ids=tokens, position_ids=positions, past_key_values=prompt,
-                               use_cache=True)
-        return prompt
+        cache = DynamicCache()
+        padded = [(*request.tokens, *[0] * (tokens - len(request.tokens))) for request in requests]
+        padded += [(0,) * tokens] * (rows - len(requests))  # causality hides the padding
+        positions = torch.arange(tokens, device=self.device)[None]
+        decoder_of(self.model)(input_ids=torch.tensor(padded, device=self.device),
+                               position_ids=positions, past_key_values=cache, use_cache=True)
+        for row, request in enumerate(requests):
+            yield [(layer.keys[row, :, :len(request.tokens)],
+                    layer.values[row, :, :len(request.tokens)]) for layer in cache.layers]
 
     def _allocate(self) -> None:
         """Make the state of the slots: `settings.rows`, fewer if samples or memory are fewer."""
         settings = self.settings
         slot_bytes = self.capacity * sum(  # a token's keys and values over all layers
-            x[0, :, 0].nbytes for layer in self.prompt.layers for x in (layer.keys, layer.values))
+            x[:, 0].nbytes for layer in self.prompt for x in layer)
         slots = min(settings.rows, self.left)
         if settings.memory_gb is not None:
             slots = min(slots, int(settings.memory_gb * 1e9 // slot_bytes))
@@ -172,7 +201,6 @@ class Engine:
 
     def _place(self, sample: Sample, slot: int) -> None:
         prompt, settings = sample.request.tokens, self.settings
-        self.cache.insert(self.prompt, slot)
         self.history[slot] = prompt[0]  # beyond the end the penalty then sees a prompt token
         self.history[slot, :len(prompt)] = torch.tensor(prompt)
         self.positions[slot] = len(prompt) - 1

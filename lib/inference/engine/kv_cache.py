@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from lib.runtime.devices import release_memory
 
 BLOCKS = {"cpu": 32, "cuda": 256}  # columns by which the width grows
+PromptCache = list[tuple[Tensor, Tensor]]  # keys and values of a layer, [kv_heads, tokens, dim]
 
 
 class SlotCache:
@@ -49,18 +49,19 @@ class SlotCache:
         self.rows, self.width, self.version = rows, width, self.version + 1
         release_memory()  # tensors of the new width fit none of the old ones' memory
 
-    def insert(self, prompt: DynamicCache, slot: int) -> None:
-        """Copy a prompt's keys and values into a slot."""
-        keys, values = zip(*((layer.keys, layer.values) for layer in prompt.layers), strict=True)
+    def insert(self, prompt: PromptCache, slots: Sequence[int]) -> None:
+        """Copy a prompt's keys and values into slots."""
+        keys, values = zip(*prompt, strict=True)
         if not self.keys:
             self.keys, self.values = self._empty(keys), self._empty(values)
-        tokens = keys[0].shape[2]
+        tokens = keys[0].shape[1]
         self.fit(max(tokens, self.width), self.rows)
+        where = torch.tensor(slots, device=keys[0].device)
         for target, source in zip((*self.keys, *self.values), (*keys, *values), strict=True):
-            target[slot, :, :tokens] = source[0]
+            target[where, :, :tokens] = source
 
     def _empty(self, like: Sequence[Tensor]) -> list[Tensor]:
-        return [x.new_zeros(self.rows, x.shape[1], self.width, x.shape[3]) for x in like]
+        return [x.new_zeros(self.rows, x.shape[0], self.width, x.shape[2]) for x in like]
 
     def move(self, source: int, target: int) -> None:
         """Copy one slot over another."""

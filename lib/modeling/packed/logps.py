@@ -2,7 +2,9 @@
 
 The vocabulary head runs only where it predicts a response token, a chunk of tokens at a time, and
 nothing of size [tokens, vocabulary] outlives its chunk: the forward keeps one log-probability a
-token, the backward computes the chunk's logits again. Log-sum-exps are in float32. With p the
+token, the backward computes the chunk's logits again. With a frozen head (LoRA) the forward also
+keeps the hidden state's gradient of each log-probability, so that the head's largest product, of
+three, is not repeated. Log-sum-exps are in float32. With p the
 softmax and g the gradient of log p[y], the gradients are g (e_y - p) W for the hidden state and
 the sum of (e_y - p) outer (g h) for W: g never touches an array of vocabulary size.
 """
@@ -10,7 +12,7 @@ the sum of (e_y - p) outer (g h) for W: g never touches an array of vocabulary s
 import torch
 from torch import Tensor, nn
 
-from lib.modeling.packed import CHUNK_ELEMENTS, CUDA_CHUNK_ELEMENTS
+from lib.modeling.packed import CHUNK_ELEMENTS, CUDA_CHUNK_ELEMENTS, LEAST_CHUNK
 from lib.modeling.packed.gradients import direct_gradient, embed, master_of
 from lib.modeling.packed.packing import PackedBatch
 
@@ -26,19 +28,29 @@ class _TokenLogps(torch.autograd.Function):
     def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor | None,  # noqa: ANN001
                 targets: Tensor, chunk: int, softcap: float | None) -> Tensor:
         """Float32 log-probabilities [R]; shapes as in `token_logps`."""
+        ctx.frozen_head = ctx.needs_input_grad[0] and not any(ctx.needs_input_grad[1:3])
         logps = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
+        slopes = torch.empty_like(hidden) if ctx.frozen_head else None  # of -log p
         for begin in range(0, len(hidden), chunk):
             piece = slice(begin, begin + chunk)
             logits = _logits(hidden[piece], weight, bias, softcap)
             target_logits = logits.gather(1, targets[piece, None])[:, 0].float()
             logps[piece] = target_logits - log_sum_exp(logits)
-        ctx.save_for_backward(hidden, weight, bias, targets, logps)
+            if slopes is not None:
+                slopes[piece] = _grad_logits(logits, targets[piece], logps[piece],
+                                             softcap).to(hidden.dtype) @ weight
+            del logits  # before the next chunk's are made
+        ctx.save_for_backward(*((slopes,) if ctx.frozen_head else
+                                (hidden, weight, bias, targets, logps)))
         ctx.chunk, ctx.softcap, ctx.master = chunk, softcap, master_of(weight)
         return logps
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:  # noqa: ANN001
         """Gradients of hidden, weight and bias from grad [R]; logits are computed again."""
+        if ctx.frozen_head:
+            slopes, = ctx.saved_tensors
+            return (slopes * -grad[:, None]).to(slopes.dtype), None, None, None, None, None
         hidden, weight, bias, targets, logps = ctx.saved_tensors
         needs_weight, neg_grad = ctx.needs_input_grad[1], -grad[:, None]
         direct = direct_gradient(ctx.master) if needs_weight else None
@@ -73,8 +85,8 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float 
 
 def log_sum_exp(logits: Tensor) -> Tensor:
     """Float32 log-sum-exp of each row; on CPU a few rows at a time, so that they stay in cache."""
-    if logits.is_cuda:
-        return logits.float().logsumexp(-1)
+    if logits.is_cuda:  # one kernel, no float32 copies
+        return logits[:, 0].float() - logits.log_softmax(-1, dtype=torch.float32)[:, 0]
     sums = torch.empty(len(logits), dtype=torch.float32)
     buffer = torch.empty(min(CACHED_ROWS, len(logits)), logits.shape[1], dtype=torch.float32)
     for begin in range(0, len(logits), CACHED_ROWS):
@@ -111,7 +123,10 @@ def _softmax(logits: Tensor, sums: Tensor) -> Tensor:
 
 
 def _add_products(total: Tensor, grad_logits: Tensor, hidden: Tensor) -> None:
-    """total [vocabulary, width] += grad_logits.T @ hidden, a block of the vocabulary at a time."""
+    """total [vocabulary, width] += grad_logits.T @ hidden; on CPU some rows of it at a time."""
+    if total.is_cuda and hidden.dtype != torch.float32:
+        torch.addmm(total, grad_logits.T, hidden, out_dtype=torch.float32, out=total)
+        return
     for begin in range(0, len(total), WEIGHT_ROWS):
         block = slice(begin, begin + WEIGHT_ROWS)
         total[block].add_(grad_logits[:, block].T @ hidden)
@@ -122,10 +137,10 @@ def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Te
     """Log-probability of `targets` [R] under softmax(hidden @ weight.T + bias), float32 [R].
 
     hidden: [R, width]; weight: [vocabulary, width], tied or not. `chunk` tokens at a time; by
-    default a chunk's logits have about 2**24 elements for any vocabulary, on a GPU 2**26.
+    default a chunk's logits have about 2**24 elements for any vocabulary, on a GPU 2**27.
     """
     elements = CUDA_CHUNK_ELEMENTS if hidden.is_cuda else CHUNK_ELEMENTS
-    chunk = chunk or max(64, elements // len(weight) // PAD_TO * PAD_TO)
+    chunk = chunk or max(LEAST_CHUNK, elements // len(weight) // PAD_TO * PAD_TO)
     spare = -len(targets) % PAD_TO
     logps = _TokenLogps.apply(nn.functional.pad(hidden, (0, 0, 0, spare)), weight, bias,
                               nn.functional.pad(targets, (0, spare)), chunk, softcap)

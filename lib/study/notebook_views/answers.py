@@ -1,13 +1,15 @@
 """The run's answers in the viewers, as live panels or as a page: compare, candidates, blind vote.
 
 Every viewer reads one collection of all systems. The judge decides who wins; viewers also show the
-selector's scores.
+selector's scores, and a reader's where the run was read.
 """
 
 from pathlib import Path
 
+from lib.inference.rewards import OWN_READER
 from lib.runtime.progress import say
 from lib.study.policies import load_systems, system_at_main
+from lib.study.reader.readings import read_readings
 from lib.study.run import Study
 from lib.study.stages.data import load_part
 from lib.viewers.live import is_live
@@ -21,7 +23,8 @@ JUDGES = ("judge",)
 
 def read_answers(study: Study) -> Collection:
     """All systems' answers to the held-out prompts; the judge's scores come first."""
-    return join(load_systems(study), load_part(study, "heldout"), JUDGES)
+    read = (OWN_READER,) if read_readings(study.folder) else ()
+    return join(load_systems(study), load_part(study, "heldout"), (*JUDGES, *read))
 
 
 def main_pair(study: Study) -> tuple[str, str]:

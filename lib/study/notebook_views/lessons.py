@@ -4,6 +4,7 @@ A `check_...` function calls a student's function on real numbers, compares the 
 study's function, and says in a sentence whether it is right or which mistake it shows.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -20,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lib.analysis.statistics import cohen_kappa, win_rate
 from lib.data.chat import encode_conversation
 from lib.inference.best_of_n import best_of_n_curve
+from lib.modeling.lora import with_lora
 from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.logps import response_logps
 from lib.modeling.packed.packing import SharedPrompt, collate
@@ -31,7 +33,7 @@ from lib.study.stages.data import load_part
 from lib.training.losses import dpo_loss, sft_loss
 from lib.training.objective import step_batches
 from lib.training.plain import Tokens, answer_logps
-from lib.training.settings import REFERENCE_FREE, DPOSettings
+from lib.training.settings import REFERENCE_FREE, DPOSettings, TrainingSettings
 
 Pieces = list[tuple[str, list[int]]]  # ("prompt" | "answer" | "end of turn", token ids)
 UNANSWERED = Markdown("*Yours to write: put code in place of the three dots, run that cell, then "
@@ -52,6 +54,13 @@ def load_plain_model(study: Study, policy: str) -> tuple[PreTrainedModel, PreTra
         replace(study, profile=replace(study.profile, model=exact)), policy)
     model.set_attn_implementation("eager")
     return model, tokenizer
+
+
+def learner_of(model: PreTrainedModel, settings: TrainingSettings) -> nn.Module:
+    """A copy of the model whose weights, or LoRA matrices, train as the stage's settings say."""
+    learner = copy.deepcopy(model)
+    return (with_lora(learner, settings.lora_rank, settings.lora_alpha) if settings.lora_rank
+            else learner)
 
 
 def packed_answer_logps(model: PreTrainedModel, sequences: Sequence[Tokens]) -> Tensor:

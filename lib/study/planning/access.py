@@ -18,6 +18,7 @@ from lib.inference.api.transport import ApiStoppedError, EndpointGoneError
 from lib.inference.judges.settings import LLM
 from lib.inference.rewards.remote.nemotron import NemotronRewardModel
 from lib.modeling.loading import ModelError, check_model, named_revision
+from lib.modeling.packaged import PACKAGED
 from lib.runtime.files import FileError
 from lib.runtime.progress import say
 from lib.study.planning.preflight import uses_api
@@ -27,7 +28,7 @@ from lib.study.reward_models.chat_judge import chat_judge
 from lib.study.run import Study
 
 PATIENCE = 20.0  # seconds for the call to the API, and as many for all questions to the hub
-MADE_HERE = ("packaged", "smoke", "embedded", "nemotron")  # models that the hub does not have
+MADE_HERE = (*PACKAGED, "smoke", "embedded", "nemotron")  # models that the hub does not have
 
 Check = tuple[str, Callable[[], None]]
 

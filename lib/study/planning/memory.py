@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.modeling.packed import CHUNK_ELEMENTS, CUDA_CHUNK_ELEMENTS
+from lib.modeling.packed import CHUNK_ELEMENTS, CUDA_CHUNK_ELEMENTS, LEAST_CHUNK
 from lib.training.settings import TrainingSettings
 
 RUNTIME_GB = {"cuda": 0.7, "cpu": 0.8}  # CUDA context and libraries; Python with PyTorch
@@ -29,16 +29,23 @@ class Shape:
     kv_heads: int
     vocabulary: int
     tied: bool = True
+    head_width: int | None = None  # None: the width is divided among the heads
+
+    @property
+    def query_width(self) -> int:
+        """Width of the queries of one layer."""
+        return (self.head_width or self.width // self.heads) * self.heads
 
     @property
     def kv_width(self) -> int:
         """Width of the keys, and of the values, of one layer."""
-        return self.width // self.heads * self.kv_heads
+        return self.query_width // self.heads * self.kv_heads
 
     @property
     def layer_parameters(self) -> int:
         """Weights of one layer, without its few biases and norms."""
-        return 2 * self.width * (self.width + self.kv_width) + 3 * self.width * self.intermediate
+        return (2 * self.width * (self.query_width + self.kv_width)
+                + 3 * self.width * self.intermediate)
 
     @property
     def parameters(self) -> int:
@@ -50,6 +57,7 @@ class Shape:
 SHAPES = {
     "smoke": Shape(2, 64, 128, 4, 2, 1024),
     "packaged": Shape(30, 576, 1536, 9, 3, 49152),
+    "gemma": Shape(18, 640, 2048, 4, 1, 262144, head_width=256),
     "Qwen/Qwen2.5-0.5B": Shape(24, 896, 4864, 14, 2, 151936),
     "Qwen/Qwen2.5-1.5B": Shape(28, 1536, 8960, 12, 2, 151936),
     "Qwen/Qwen2.5-7B": Shape(28, 3584, 18944, 28, 4, 152064, tied=False),
@@ -66,7 +74,13 @@ def shape_of(name: str) -> Shape | None:
     heads = found["num_attention_heads"]
     return Shape(found["num_hidden_layers"], found["hidden_size"], found["intermediate_size"],
                  heads, found.get("num_key_value_heads", heads), found["vocab_size"],
-                 found.get("tie_word_embeddings", False))
+                 found.get("tie_word_embeddings", False), found.get("head_dim"))
+
+
+def trained_parameters(shape: Shape, settings: TrainingSettings) -> int:
+    """Parameters that have gradients: all, or about LoRA's of seven matrices a layer."""
+    lora = settings.lora_rank * 2 * 7 * shape.layers * shape.width
+    return lora if settings.lora_rank else shape.parameters
 
 
 def state_bytes(shape: Shape, half: bool, trained: float | None = None) -> float:
@@ -108,24 +122,23 @@ def _layer_bytes(shape: Shape, size: int) -> int:
 def _head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool) -> int:
     """Bytes while the vocabulary head runs, forward or backward, whichever takes more.
 
-    Forward: a chunk's logits, their float32 copy and its exponentials. Backward: logits, their
-    gradient, and the hidden states' gradient. A CPU works on a few rows at a time and writes the
+    Forward: a chunk's logits and their float32 log-softmax. Backward: logits, their gradient, and
+    the hidden states' gradient. A CPU works on a few rows at a time and writes the
     gradient over the logits.
     """
     size = 2 if half else 4
     elements = CHUNK_ELEMENTS if cpu else CUDA_CHUNK_ELEMENTS
-    logits = min(tokens, max(64, elements // shape.vocabulary)) * shape.vocabulary
+    logits = min(tokens, max(LEAST_CHUNK, elements // shape.vocabulary)) * shape.vocabulary
     gradient = tokens * shape.width * size
     if cpu:
         return size * logits + gradient
-    return max(logits * (8 + (size if half else 0)), 2 * size * logits + gradient)
+    return max(logits * (4 + size), 2 * size * logits + gradient)
 
 
 def training_bytes(shape: Shape, settings: TrainingSettings, half: bool, processes: int = 1,
                    sharded: bool = False, cpu: bool = False) -> float:
     """Peak bytes of one process that trains, without Python, PyTorch and CUDA themselves."""
-    lora = settings.lora_rank * 2 * 7 * shape.layers * shape.width  # about: seven matrices a layer
-    state = state_bytes(shape, half, lora if settings.lora_rank else None)
+    state = state_bytes(shape, half, trained_parameters(shape, settings))
     if sharded:  # FSDP gathers a layer and the embedding while it uses them
         state = state / processes + 4 * (shape.layer_parameters + shape.vocabulary * shape.width)
     return state + sum(activation_parts(shape, settings, half, cpu).values())

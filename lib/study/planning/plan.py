@@ -6,11 +6,12 @@ sheet's (`costs`). The plan loads no model.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib.inference.judges.settings import LLM
+from lib.modeling.packaged import PACKAGED
 from lib.runtime.devices import Device
 from lib.runtime.progress import duration
 from lib.study.planning import requirements
@@ -23,10 +24,13 @@ from lib.study.profiles import Profile
 from lib.study.reward_models.api import api_settings
 from lib.study.run import Study
 
-DOWNLOADS_GB = {"packaged": 0.09, "smoke": 0.0, "Qwen/Qwen2.5-0.5B": 1.0}
+DOWNLOADS_GB = {"smoke": 0.0, "Qwen/Qwen2.5-0.5B": 1.0} | {
+    name: model.megabytes / 1000 for name, model in PACKAGED.items()}
+TERMS = {name: model.terms for name, model in PACKAGED.items()}
 SAMPLING_TOKENS = 600.0  # new tokens a second of the packaged model on two CPU cores, measured
 TOKENS = {"sft": {"sample": 154, "hub": requirements.SFT_TOKENS},
           "pairs": {"sample": 100, "hub": requirements.PAIR_TOKENS}, "other_pairs": {"sample": 100},
+          "one_a_prompt": {"sample": 190, "hub": requirements.PAIR_TOKENS},
           "answer": {"sample": 80, "hub": requirements.ANSWER_TOKENS}}
 SCORED_ANSWERS = 3160  # answers of the sample on which the embedded heads are fitted and tested
 AUDIT_ANSWERS = 480  # answers of the audit, which every judge scores once
@@ -97,7 +101,8 @@ def _stages(profile: Profile, device: Device, rate: float, processes: int,
         settings = getattr(profile, name)
         tokens = (requirements.training_rows(profile.data, rows) * TOKENS[rows][source]
                   * settings.epochs)
-        operations = (8 if settings.activation_checkpointing else 6) + 2 * (name != "sft")
+        operations = (4 if settings.lora_rank else 6) + 2 * (name != "sft")  # frozen: no gradient
+        operations += 2 * settings.activation_checkpointing
         return PlannedStage(name, f"{tokens:,.0f} tokens{note}",
                             operations * shape.parameters * tokens / rate,
                             requirements.training_gb(profile, device, name, processes, sharded))
@@ -112,18 +117,22 @@ def _stages(profile: Profile, device: Device, rate: float, processes: int,
     if "embedded" in (profile.rewards.selector, profile.rewards.scoring.judge):
         yield PlannedStage("rewards", f"{SCORED_ANSWERS:,} answers read twice for two heads",
                            2 * shape.parameters * SCORED_ANSWERS * 85 / rate, 2.0)
-    yield training("dpo", "pairs", ", and the reference once")
-    if source == "sample" and profile.evaluation.warning_run:
-        yield _warning(profile, training("warning", "other_pairs"))
+    if own := requirements.pair_answers(profile):
+        yield sampled("pairs", own, "of the SFT model, from which its pairs are made")
+    yield training("dpo", "one_a_prompt" if own else "pairs", ", and the reference once")
+    if (source == "sample" or own) and profile.evaluation.warning_run:
+        yield _warning(profile, "one_a_prompt" if own else "other_pairs", training)
     yield sampled("responses", requirements.answers_of(profile), f"of about {answer} tokens")
     if deep := requirements.deep_answers(profile):
         yield sampled("deep", deep, "for a long Best-of-N curve")
     yield PlannedStage("results", "statistics, figures, viewers", 60, 1.5)
 
 
-def _warning(profile: Profile, once: PlannedStage) -> PlannedStage:
+def _warning(profile: Profile, rows: str,
+             training: Callable[[str, str], PlannedStage]) -> PlannedStage:
     """The warning's four runs, from one pass over all of the sample's other pairs."""
-    share = profile.evaluation.warning_pairs / requirements.SAMPLE_ROWS["other_pairs"]
+    once = training("warning", rows)
+    share = profile.evaluation.warning_pairs / requirements.SAMPLE_ROWS[rows]
     return replace(once, work=f"4 runs on {profile.evaluation.warning_pairs} pairs each",
                    seconds=4 * min(1.0, share) * once.seconds)
 
@@ -144,7 +153,12 @@ def _sampling_rate(shape: Shape, profile: Profile, device: Device) -> float:
 def _downloads(profile: Profile) -> str:
     model, data = profile.model.name, profile.data
     size = 0.0 if Path(model).exists() else DOWNLOADS_GB.get(model, 1.0)
-    parts = [f"{model} {size:.2f} GB"]
+    parts = [f"{model} {size:.2f} GB" + (f" ({TERMS[model]})" if TERMS.get(model) else "")]
+    backbone = profile.rewards.backbone
+    if backbone != model and "embedded" in (profile.rewards.selector,
+                                            profile.rewards.scoring.judge):
+        parts.append(f"{backbone} {DOWNLOADS_GB.get(backbone, 1.0):.2f} GB (reads answers for the "
+                     "reward heads)")
     if data.source == "hub":
         how = ", parts with a number of rows as a stream" if data.streaming else ""
         parts += [f"{path} {size} GB{how}" for path, size in ((data.sft_path, 2.1),

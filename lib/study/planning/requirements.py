@@ -13,7 +13,7 @@ from lib.training.settings import TrainingSettings
 SFT_TOKENS = 420  # mean of SmolTalk, cut at 512
 DPO_PAIRS, PAIR_TOKENS = 61_135, 640  # of UltraFeedback; the prompt once, both answers
 ANSWER_TOKENS = 300  # of an answer to one of its prompts
-SAMPLE_ROWS = {"sft": 256, "pairs": 526, "other_pairs": 170}
+SAMPLE_ROWS = {"sft": 256, "pairs": 526, "other_pairs": 170, "prompts": 320, "one_a_prompt": 256}
 HUB_GB = {"sft": 4.6, "preferences": 1.4}  # download and the Arrow files that datasets makes of it
 
 
@@ -45,6 +45,14 @@ def answers_of(profile: Profile) -> int:
     return sum(pool.prompts * pool.samples for pool in planned_pools(profile))
 
 
+def pair_answers(profile: Profile) -> int:
+    """Answers that the run samples to make its own pairs; none for other kinds of pairs."""
+    data = profile.data
+    prompts = SAMPLE_ROWS["prompts"] if data.source == "sample" else DPO_PAIRS
+    return data.pair_samples * min(data.preference_rows or prompts, prompts) * (
+        data.pairs == "self_generated")
+
+
 def deep_answers(profile: Profile) -> int:
     """The most answers that the deep pools can take."""
     return sum(min(pool.prompts, profile.evaluation.prompts) * pool.samples
@@ -52,7 +60,7 @@ def deep_answers(profile: Profile) -> int:
 
 
 def training_rows(data: DataSettings, kind: str) -> int:
-    """Training rows of a kind: sft, pairs, or the sample's other_pairs."""
+    """Training rows of a kind: sft, pairs, one pair a prompt, or the sample's other_pairs."""
     wanted = data.sft_rows if kind == "sft" else data.preference_rows
     if data.source == "sample":
         return min(wanted or SAMPLE_ROWS[kind], SAMPLE_ROWS[kind])
@@ -64,9 +72,10 @@ def disk_gb(profile: Profile) -> float:
 
     A stream or a local file takes little, a hub's data set its download and its Arrow files.
     """
-    parameters, data = shape_for(profile).parameters, profile.data
+    shape, data = shape_for(profile), profile.data
     kept = max(stage.keep_checkpoints for stage in (profile.sft, profile.dpo))
-    models, checkpoints = 3 * parameters * 4, parameters * 12 * (kept + 1 + 2)
+    trained = memory.trained_parameters(shape, profile.sft)
+    models, checkpoints = 3 * shape.parameters * 4, trained * 12 * (kept + 1 + 2)
     streamed = {"sft": data.sft_rows, "preferences": data.preference_rows} if data.streaming else {}
     downloads = sum(size for part, size in HUB_GB.items()
                     if data.source == "hub" and streamed.get(part) is None

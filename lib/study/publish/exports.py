@@ -24,7 +24,8 @@ from lib.study.run import Study
 from lib.study.stages.data import load_part
 
 TRAINED = ("sft", "dpo")
-HUB_NAMES = {"packaged": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+HUB_NAMES = {"packaged": "HuggingFaceTB/SmolLM2-135M-Instruct", "gemma": "google/gemma-3-270m"}
+LICENSES = {"gemma": "gemma"}  # of what is trained from a model; others: that of this project
 
 
 def write_exports(study: Study, results: Mapping[str, Any]) -> list[Path]:
@@ -53,7 +54,8 @@ def write_model_cards(study: Study, results: Mapping[str, Any]) -> list[Path]:
         write_text(paths[-1], model_card(
             f"{profile.name} study: {stage.upper()}", stage,
             HUB_NAMES.get(profile.model.name, profile.model.name), read_manifest(study.path(stage)),
-            by_judge, results["text_metrics"], _data_name(study, stage)))
+            by_judge, results["text_metrics"], _data_name(study, stage),
+            LICENSES.get(profile.model.name, "apache-2.0")))
     return paths
 
 

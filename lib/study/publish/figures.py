@@ -5,17 +5,25 @@ from pathlib import Path
 from typing import Any
 
 from lib.analysis import figures
+from lib.analysis.judges.audit import READER
+from lib.inference.rewards import OWN_READER
 from lib.runtime.files import Row, read_jsonl
 from lib.study.run import Study
 from lib.study.stages.results import validation_accuracy
 
 
 def readers_rows(results: Mapping[str, Any]) -> list[Row]:
-    """Win rates of the run by judge and selector, and the blind reader's on the same pairs."""
+    """Win rates of the run by judge and selector, a chat model's, and the blind reader's on them.
+
+    The reader's are of this run's answers where someone read them, else of the audit's.
+    """
     rows = list(results["win_rates"])
     pairs = {(row["a"], row["b"]) for row in rows}
-    return rows + [row for row in results["audit"]["win_rates"]
-                   if row["judge"] == "blind reader" and (row["a"], row["b"]) in pairs]
+    reading = results.get("reader")
+    read = reading["same_answers"] if reading else results["audit"]["win_rates"]
+    asked = [row for row in results.get("llm_judge", {}).get("win_rates", []) if row["n"]]
+    return rows + asked + [row | {"judge": READER} for row in read
+                   if row["judge"] in (READER, OWN_READER) and (row["a"], row["b"]) in pairs]
 
 
 def save_figures(study: Study, results: Mapping[str, Any]) -> list[Path]:

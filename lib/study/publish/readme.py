@@ -23,6 +23,12 @@ from lib.analysis.tables.findings import (
 from lib.analysis.tables.formatting import format_number, interval
 from lib.runtime.files import read_json, write_text
 from lib.runtime.progress import duration, say
+from lib.study.publish.reader_lines import (
+    corrected_lines,
+    paper_lines,
+    reader_lines,
+    reading_of,
+)
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 FIGURES = ("win_rates.svg", "warning.svg")
@@ -31,8 +37,10 @@ FIGURES = ("win_rates.svg", "warning.svg")
 def results_section(results: Mapping[str, Any]) -> str:
     """The README's results as Markdown, from results.json alone."""
     by_judge = [row for row in results["win_rates"] if row["judge"] == "judge"]
+    reading = reading_of(results)
     return "\n\n".join([
-        *trap_lines(results["audit"], results["confounds"]), *selection_lines(results),
+        *reader_lines(results), *trap_lines(reading, results["confounds"]),
+        *selection_lines(reading),
         "**The comparisons that were decided on beforehand**, by the judge, over all pairs of "
         "answers to the held-out prompts (shares of wins, ties and losses; ties are half a win; "
         "95 % intervals; Holm's correction is over these rows). *Sees*: a test at .05 finds such "
@@ -41,19 +49,16 @@ def results_section(results: Mapping[str, Any]) -> str:
         formatting.win_rate_table(by_judge), formatting.DOUBTFUL,
         tables.refits_finding(results["audit"].get("refits", [])), *seed_lines(results),
         "**Beside the paper** (other model, data, judge and base):",
-        formatting.paper_table(results["win_rates"], ["judge", "selector"]),
+        paper_lines(results),
         training_lines(results),
         "**Judges**, against the blind reader:",
-        tables.judge_quality_table(results["audit"]["judge_quality"]),
-        "**The same rates with the judge's mean error taken off** (wider, because the error is "
-        "known from few prompts; the reader's verdicts are of earlier answers):",
-        tables.corrected_table(_of_confounds(results), results["win_rates"]),
+        tables.judge_quality_table(reading["judge_quality"]), *corrected_lines(results),
         "**Time and memory**, two CPU cores:", timings_table(results)])
 
 
-def trap_lines(audit: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> list[str]:
+def trap_lines(reading: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> list[str]:
     """The confounded comparisons by selector, judge and reader, on the same answers and prompts."""
-    rows = audit.get("same_answers", audit["win_rates"])  # earlier results have rates alone
+    rows = reading.get("same_answers") or reading["win_rates"]  # earlier results have rates alone
     shown = "\n".join(f"- {line}" for a, b in pairs if (line := confound(rows, a, b)))
     return ["**The trap, in our own numbers.** The same answers by the selector, by another head "
             "that was fitted on other prompts (the judge), and by the blind reader; ties are half "
@@ -61,16 +66,15 @@ def trap_lines(audit: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> li
             "to .50:", shown]
 
 
-def selection_lines(results: Mapping[str, Any]) -> list[str]:
+def selection_lines(reading: Mapping[str, Any]) -> list[str]:
     """What Best-of-N buys by the reader, and what selector and judge share; none in old results."""
-    audit = results["audit"]
-    if "forecast" not in audit:
+    if "forecast" not in reading:
         return []
     return ["**What Best-of-N buys, by the reader**: a forecast from how often it orders two "
-            "answers as the selector does.", forecast_findings(audit["forecast"]),
+            "answers as the selector does.", forecast_findings(reading["forecast"]),
             "**What the judges share** within a prompt; judges whose errors have nothing in common "
             "would keep 0 without the reader's part:",
-            tables.correlations_table(audit["correlations"])]
+            tables.correlations_table(reading["correlations"])]
 
 
 def seed_lines(results: Mapping[str, Any]) -> list[str]:
@@ -78,12 +82,6 @@ def seed_lines(results: Mapping[str, Any]) -> list[str]:
     rows = [row for row in results["seeds"] if row["judge"] == "judge"]
     return ["**Over seeds** (training and sampling again, the same prompts):",
             tables.seeds_table(rows)] if rows else []
-
-
-def _of_confounds(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    pairs = [tuple(pair) for pair in results["confounds"]]
-    return [row for row in results["audit"]["corrected"]
-            if (row["a"], row["b"]) in pairs and row["judge"] == "judge"]
 
 
 def training_lines(results: Mapping[str, Any]) -> str:

@@ -34,4 +34,4 @@ def audit_refits(model: EmbeddedRewardModel, pairs: Iterable[Pair], number: int 
 
 def _features(model: EmbeddedRewardModel, conversations: Sequence[Conversation]) -> np.ndarray:
     return view_features(model.backbone, conversations, model.head.layers, model.head.views,
-                         model.cache_folder)
+                         model.cache_folder, model.references)

@@ -17,13 +17,22 @@ from lib.analysis.judges import audit
 from lib.analysis.judges.audit import READER
 from lib.analysis.judges.correlations import correlation_rows
 from lib.analysis.judges.errors import corrected_win_rates, judge_calibration, length_bias
+from lib.analysis.judges.own_reader import (
+    Rates,
+    own_corrected,
+    own_judge_quality,
+    read_counts,
+)
 from lib.analysis.judges.same_answers import same_answers
 from lib.data.schema import is_cut_off
 from lib.data.sources import load_scored
 from lib.inference.rewards import OWN_READER, ROLES, conversation
 from lib.inference.systems import System
 from lib.runtime.files import Row
+from lib.study.reader.agreement import reliability_rows
+from lib.study.reader.readings import readers_of
 from lib.study.reward_models.refits import audit_refits
+from lib.study.run import Study
 from lib.study.stages.rewards import Scorer
 
 Systems = Mapping[str, Sequence[Row]]
@@ -35,10 +44,8 @@ def audit_results(scorer: Scorer, systems: Systems, pairs: Pairs, resamples: int
     rows = load_scored("audit")
     scores = _audit_scores(scorer, rows)
     board = scoreboard(audit.audit_systems(rows), [READER])
-    n = max(System.parse(name).n for name in systems)
-    read = (by_reader("earlier answers", audit.audit_systems(rows, scores), READER, pairs, n),
-            by_reader("this run's answers", systems, OWN_READER, pairs, n))
-    return {key: [row for part in read for row in part[key]] for key in read[0]} | {
+    read = audit.audit_systems(rows, scores)
+    return by_reader("earlier answers", read, READER, pairs, _most_candidates(systems)) | {
         "win_rates": audit.reader_win_rates(rows, scores, resamples=resamples),
         "ratings": ratings_rows(rate_systems(board, READER), READER),
         "judge_quality": [row for role in ROLES
@@ -51,6 +58,23 @@ def audit_results(scorer: Scorer, systems: Systems, pairs: Pairs, resamples: int
                    for row in audit_refits(model, pairs)],
         "corrected": [row for role in ROLES for row in corrected_win_rates(
             systems, rows, role, scores[role], pairs)]}
+
+
+def reader_results(study: Study, systems: Systems, pairs: Pairs,
+                   judged: Mapping[str, Mapping[tuple[str, str], Rates]]) -> Row:
+    """What this run's own reader says: `audit_results` for the very answers that are compared.
+
+    judged: by role, the rates of each pair on every prompt. {} for a run that no one has read.
+    """
+    counts = read_counts(systems)
+    if not counts["answers"]:
+        return {}
+    return counts | by_reader("this run's answers", systems, OWN_READER, pairs,
+                              _most_candidates(systems)) | {
+        "readers": readers_of(study.folder), "reliability": reliability_rows(study.folder),
+        "judge_quality": own_judge_quality(systems, ROLES),
+        "corrected": [row for role in ROLES
+                      for row in own_corrected(systems, pairs, role, judged[role])]}
 
 
 def by_reader(answers: str, systems: Systems, reader: str, pairs: Pairs, n: int) -> Row:
@@ -84,6 +108,11 @@ def reference_results(scorer: Scorer, systems: Systems, heldout: Sequence[Row]) 
                 role)
             for role in ROLES if not scorer.reads_reference(role)
             for name, rows in systems.items()]
+
+
+def _most_candidates(systems: Systems) -> int:
+    """N of the run's Best-of-N."""
+    return max(System.parse(name).n for name in systems)
 
 
 def _audit_scores(scorer: Scorer, rows: Sequence[Row]) -> dict[str, list[list[float | None]]]:

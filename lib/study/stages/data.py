@@ -2,7 +2,8 @@
 
 It writes data/sft.parquet, preferences.parquet and heldout.parquet, the validation rows
 (`*_validation.parquet`), the pairs of the other kind on the same prompts (`other_*.parquet`, sample
-only), and report.json with the counts of dropped rows.
+only), and report.json with the counts of dropped rows. With `data.pairs=self_generated` the written
+pairs give their prompts and are the other kind; `lib.study.pools.self_generated` makes DPO's pairs.
 """
 
 from collections.abc import Mapping
@@ -51,7 +52,14 @@ def _tokenizer(study: Study) -> str:
 
 def load_part(study: Study, part: str) -> list[Row]:
     """Rows of one of the run's `PARTS`."""
-    return read_parquet(study.path("data", f"{part}.parquet"))
+    return read_parquet(part_file(study, part))
+
+
+def part_file(study: Study, part: str) -> Path:
+    """Where one of the run's `PARTS` is: self-generated pairs, once made, are the preferences."""
+    made = study.path("pairs", f"{part}.parquet")
+    generated = study.profile.data.pairs == "self_generated" and made.exists()
+    return made if generated else study.path("data", f"{part}.parquet")
 
 
 def _source_hashes(study: Study) -> dict[str, str]:
@@ -150,7 +158,9 @@ def read_share(study: Study, options: Mapping[str, Any], processes: Processes) -
 
 
 def _of_other_kind(settings: DataSettings) -> DataSettings | None:
-    """The settings of the sample's other pairs, on which DPO does not train."""
+    """The settings of the other pairs, on which DPO does not train; None without any."""
+    if settings.pairs == "self_generated":
+        return replace(settings, preference_rows=None)
     if settings.source != "sample":
         return None
     other = "written" if settings.pairs == "on_policy" else "on_policy"

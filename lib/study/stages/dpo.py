@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.runtime.files import Row, read_jsonl
+from lib.study.pools.self_generated import generate_pairs
 from lib.study.run import Study, run_stage
 from lib.study.stages.probe import probe_of_run
 from lib.study.stages.rewards import fit_rewards
@@ -19,6 +20,7 @@ from lib.training.job import Job, ProbeMaker
 
 def train_dpo(study: Study) -> list[Row]:
     """Train dpo/model on the profile's pairs, unless it is finished; dpo/metrics.jsonl's rows."""
+    generate_pairs(study)
     fit_rewards(study)  # the judge scores the probe's answers
     probe = ProbeMaker(probe_of_run, {"profile": asdict(study.profile),
                                       "folder": str(study.folder)})

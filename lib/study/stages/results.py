@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lib.analysis.best_of_n.curves import best_over_random
 from lib.analysis.best_of_n.selection_effects import complementarity
 from lib.analysis.comparisons.all_pairs import (
     contrasts,
@@ -36,17 +37,18 @@ from lib.analysis.texts.constraints import constraint_accuracy_by_system
 from lib.analysis.texts.metrics import text_metrics_by_system
 from lib.data.sources import SAMPLE
 from lib.inference.rewards import ROLES
-from lib.inference.systems import RANDOM, System
+from lib.inference.systems import BEST, RANDOM, System
 from lib.runtime.devices import environment
 from lib.runtime.files import Row, read_json, read_jsonl, sha256_of, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash, read_manifest
 from lib.study import policies
 from lib.study.policies import load_pools, system_at_main, systems_of
 from lib.study.profiles import Profile
+from lib.study.reader.readings import scores_hash
 from lib.study.reward_models.chat_judge import chat_judge_results
 from lib.study.run import Study, run_stage
 from lib.study.seeds import known_seeds
-from lib.study.stages.audit import audit_results, reference_results
+from lib.study.stages.audit import Pairs, audit_results, reader_results, reference_results
 from lib.study.stages.data import load_part
 from lib.study.stages.deep_pools import without_deep
 from lib.study.stages.drift import drift_results, measure_drift
@@ -71,6 +73,7 @@ def evaluate_study(study: Study) -> Row:
               outputs=["results.json"],
               work=lambda folder: _evaluate(study, folder, selection, measured, chat_judge),
               inputs={"audit": sha256_of(SAMPLE / "audit.jsonl"),
+                      "reader": scores_hash(study.folder),
                       "code": code_hash("analysis", "inference", "study"),
                       "settings": sha256_of_value([asdict(profile.rewards),
                                                    asdict(profile.sampling)])})
@@ -120,12 +123,34 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row,
         "reward_models": _reward_models(study), "llm_judge": chat_judge,
         "judge_pairs": _from_rewards(study, "judge_pairs.json", []),
         "audit": audit_results(scorer, systems, pairs, resamples),
+        "reader": reader_results(study, systems, pairs, judged_rates(study, pools, pairs)),
         "reference_score": reference_results(scorer, systems, heldout),
         "constraints": constraint_accuracy_by_system(systems, heldout),
         "text_metrics": text_metrics_by_system(systems),
         "paper": {"table_1": paper_rows(), "claims": claims(), "dpo_eval": DPO_EVAL,
                   "inconsistencies": INCONSISTENCIES},
         "environment": environment()})
+
+
+def judged_rates(study: Study, pools: policies.Pools, pairs: Pairs) -> dict[str, dict]:
+    """By role and pair, the rate on each prompt over all candidates that might have been read.
+
+    A policy's single answer is one of the N from which its Best-of-N picks, so that these two are
+    compared as they are read: the best of N over a random one of the same N.
+    """
+    board, n = policies.candidates_of_pools(study, pools), study.profile.sampling.samples
+    rows = {(pool.policy, pool.temperature): found for pool, found in pools.items()}
+    main = study.profile.sampling.temperature
+
+    def rates(role: str, pair: tuple[str, str]) -> dict[str, float]:
+        best, single = map(System.parse, pair)
+        if (best, single) == (System(single.policy, BEST, n, main), System(single.policy)):
+            return {row["id"]: float(value) for row in rows[single.policy, main]
+                    for value in best_over_random([row], role, n)}
+        matches = board.matches(role, *pair)
+        return dict(zip(matches.a.prompts, matches.values.tolist(), strict=True))
+
+    return {role: {pair: rates(role, pair) for pair in pairs} for role in ROLES}
 
 
 def compare_pools(study: Study, pools: policies.Pools) -> Row:

@@ -10,7 +10,7 @@ from lib.analysis.best_of_n.curves import cost_rows, gain_rows, win_rate_rows
 from lib.analysis.best_of_n.selection_effects import best_over_random_rows
 from lib.analysis.best_of_n.selection_rules import rule_rows
 from lib.analysis.design.components import variance_components
-from lib.inference.rewards import OWN_READER, ROLES
+from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_json, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash
 from lib.study.policies import load_pools, reranked_pools, system_at_main
@@ -47,7 +47,7 @@ def _measure(study: Study, folder: Path) -> None:
         "best_of_n_costs": cost_rows(pools, opponents,
                                      read_json(study.path("responses", "costs.json"))),
         "best_of_n_deep": deep_curves(load_deep_pools(study)),
-        "best_over_random": best_over_random_rows(pools, (*ROLES, OWN_READER),
+        "best_over_random": best_over_random_rows(pools, ROLES,
                                                   study.profile.sampling.samples),
         "variance_components": variance_components(
             {pool.key: rows for pool, rows in everything.items()}, main, "judge", _pairs(study))})

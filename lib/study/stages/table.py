@@ -23,8 +23,9 @@ class Stage:
 STAGES = {stage.name: stage for stage in (
     Stage("data", "01_data"),
     Stage("sft", "02_sft", ("data",)),
-    Stage("dpo", "03_dpo", ("data", "sft"), ("rewards",)),
-    Stage("warning", "03_dpo", ("data", "sft"), ("rewards",)),
+    Stage("pairs", "03_dpo", ("data", "sft"), ("rewards",)),
+    Stage("dpo", "03_dpo", ("data", "sft"), ("rewards", "pairs")),
+    Stage("warning", "03_dpo", ("data", "sft"), ("rewards", "pairs")),
     Stage("rewards", "04_best_of_n"),
     Stage("responses", "04_best_of_n", ("data", "sft", "dpo"), ("rewards",)),
     Stage("deep", "04_best_of_n", ("data", "sft", "dpo"), ("rewards",)),

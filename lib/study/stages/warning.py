@@ -99,8 +99,8 @@ def _gap(row: Row) -> float:
 
 def _kinds(study: Study) -> tuple[str, str]:
     """The kind of the profile's pairs, and the other one."""
-    own = study.profile.data.pairs
-    return own, "written" if own == "on_policy" else "on_policy"
+    kinds = "on_policy", "written"
+    return kinds[::-1] if study.profile.data.pairs == "written" else kinds
 
 
 def _train_cells(study: Study, folder: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.study.run import Study
+from lib.study.stages.data import part_file
 from lib.study.workers.processes import config_file, process_count, sharded
 from lib.training.job import Job, ProbeMaker
 from lib.training.parallel.launch import launch_job
@@ -26,7 +27,7 @@ def train_job(train: Callable[..., None], job: Job, make_probe: ProbeMaker | Non
 def training_job(study: Study, method: str, folder: Path, parts: tuple[str, str],
                  **fields: Any) -> Job:
     """A job on the run's data; parts: to train on and to validate on, fields: of `Job`."""
-    rows, validation = (str(study.path("data", f"{part}.parquet")) for part in parts)
+    rows, validation = (str(part_file(study, part)) for part in parts)
     model = study.profile.model
     return Job(method=method, rows=rows, validation=validation, folder=str(folder),
                seed=study.profile.seed, device=model.device, precision=model.precision,

@@ -145,6 +145,12 @@ def test_rows_hold_the_bound_on_kl_and_count_prompts_that_were_left_out() -> Non
     assert left_out["dpo", "selector"] == (0, PROMPTS)
 
 
+def test_a_pool_of_fewer_prompts_meets_the_opponents_of_the_same_prompts() -> None:
+    dpo, sft = pool(2), pool(3)
+    assert win_curves(dpo[5:9], sft, "judge").tolist() == win_curves(
+        dpo, sft, "judge")[5:9].tolist()
+
+
 def test_a_gain_is_in_the_judges_own_spread_and_zero_for_one_candidate() -> None:
     rows = pool(4, agreement=1.0)
     scaled = [{**row, "candidates": [

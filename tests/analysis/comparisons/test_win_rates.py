@@ -56,6 +56,15 @@ def test_scores_are_compared_exactly_and_a_missing_one_is_missing_beside_another
     assert found[4] == 0.5
 
 
+def test_what_a_reader_did_not_read_is_missing_even_where_the_texts_are_equal() -> None:
+    read = [1.0, None, 3.0, None]
+    a = [response(n, "the same" if n < 2 else f"a{n}", 1.0, reader=read[n]) for n in range(4)]
+    b = [response(n, "the same" if n < 2 else f"b{n}", 2.0, reader=read[n]) for n in range(4)]
+    row = compare(a, b, "reader")
+    assert (row["n"], row["ties"], row["missing"]) == (2, 2, 2)
+    assert compare(a, b, "judge")["n"] == 4
+
+
 def test_an_answer_that_was_never_picked_is_missing_even_beside_the_same_text() -> None:
     plain = [response(0, "First.", 3.0), response(1, "One.", 3.0)]
     pools = [response(0, "First.", None), response(1, "One.", 3.0)]

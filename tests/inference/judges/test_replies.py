@@ -62,7 +62,7 @@ def test_without_log_probabilities_alpaca_evals_verdict_is_hard(text: str,
     "", "<html>busy</html>", "[]", "{}", '{"choices": []}', '{"choices": [{}]}',
     '{"choices": [{"message": {"content": 7}}]}', '{"choices": [{"message": {"conte'])
 def test_a_body_that_is_no_completion_is_an_error_so_that_it_is_asked_for_again(body: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"\w"):
         read_reply(body)
 
 

@@ -15,6 +15,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from lib.modeling.packed import logps
 from lib.modeling.packed.attention import (
     QUERY_BLOCK,
     block_mask,
@@ -175,6 +176,24 @@ def test_chunk_sizes_agree_and_gradients_equal_autograds(softcap: float | None, 
             torch.testing.assert_close(ours, autograds, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("softcap", [None, 3.0])
+def test_a_frozen_head_gives_the_same_gradients_and_computes_its_logits_once(
+        softcap: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    hidden, weight = torch.randn(70, 16, requires_grad=True), torch.randn(53, 16)
+    targets, grad = torch.randint(0, 53, (70,)), torch.randn(70)
+    trained = token_logps(hidden, weight.clone().requires_grad_(), None, targets, softcap, 32)
+    expected, = torch.autograd.grad(trained, [hidden], grad)
+    heads: list[int] = []
+    compute = logps._logits
+    monkeypatch.setattr(logps, "_logits", lambda *given: heads.append(1) or compute(*given))
+    frozen = token_logps(hidden, weight, None, targets, softcap, 32)
+    found, = torch.autograd.grad(frozen, [hidden], grad)
+    assert len(heads) == 3  # 96 padded tokens in chunks of 32
+    assert frozen.equal(trained)
+    assert found.equal(expected)
+
+
 def test_hidden_states_are_those_of_the_model_and_stop_at_the_highest_layer(
         model: PreTrainedModel, prompts: list[SharedPrompt]) -> None:
     use_packed_attention(model, "segments")
@@ -220,7 +239,8 @@ def test_a_tree_without_tokens_is_refused() -> None:
 @pytest.mark.parametrize(("device", "expected"), [("cpu", "segments"), ("cuda", "flex")])
 def test_the_attention_method_follows_the_device(device: str, expected: str) -> None:
     chosen: list[str] = []
-    model = SimpleNamespace(device=torch.device(device), set_attn_implementation=chosen.append)
+    model = SimpleNamespace(device=torch.device(device), set_attn_implementation=chosen.append,
+                            modules=list)
     use_packed_attention(model)
     use_packed_attention(model, "masked")
     assert chosen == [f"packed_{expected}", "packed_masked"]

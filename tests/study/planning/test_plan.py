@@ -40,8 +40,8 @@ def test_memory_parts_add_up_to_the_stage() -> None:
 
 
 @pytest.mark.parametrize(("name", "billions"), [
-    ("packaged", 0.1345), ("Qwen/Qwen2.5-0.5B", 0.494), ("Qwen/Qwen2.5-1.5B", 1.544),
-    ("Qwen/Qwen2.5-7B", 7.616), ("Qwen/Qwen2.5-72B", 72.7)])
+    ("packaged", 0.1345), ("gemma", 0.2681), ("Qwen/Qwen2.5-0.5B", 0.494),
+    ("Qwen/Qwen2.5-1.5B", 1.544), ("Qwen/Qwen2.5-7B", 7.616), ("Qwen/Qwen2.5-72B", 72.7)])
 def test_shapes_have_the_parameters_of_their_model_cards(name: str, billions: float) -> None:
     assert SHAPES[name].parameters / 1e9 == pytest.approx(billions, rel=0.005)
 
@@ -112,7 +112,7 @@ def test_the_plan_counts_keys_calls_and_their_minutes(tmp_path: Path,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NVIDIA_API_KEY", "nvapi-secret")
     text = plan_text(open_study("paper", str(tmp_path / "run"), {}))
-    assert "NVIDIA_API_KEY (set); 10,560 calls, about 264 min at 40 a minute" in text
+    assert "NVIDIA_API_KEY (set); 10,080 calls, about 252 min at 40 a minute" in text
     assert "nvapi-secret" not in text
 
 
@@ -149,6 +149,26 @@ def test_the_smoke_plan_measures_its_rate_and_finds_nothing_against_it(tmp_path:
 def test_the_plan_has_the_warning_run_where_there_is_one(wanted: bool, tmp_path: Path) -> None:
     study = open_study("smoke", str(tmp_path), {"evaluation.warning_run": wanted})
     assert any(line.startswith("warning") for line in plan_text(study).splitlines()) == wanted
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_plan_of_a_plain_base_says_its_download_its_terms_and_the_pairs_that_it_makes(
+        tmp_path: Path) -> None:
+    text = plan_text(open_study("gemma", str(tmp_path / "run"), {}))
+    downloads, = (line for line in text.splitlines() if line.startswith("downloads"))
+    assert "gemma 0.24 GB (Gemma is provided under and subject to the Gemma Terms" in downloads
+    assert "packaged 0.09 GB (reads answers for the reward heads)" in downloads
+    pairs, = (line for line in text.splitlines() if line.startswith("pairs"))
+    assert "answers of the SFT model, from which its pairs are made" in pairs
+    assert not any(line.startswith("pairs") for line in
+                   plan_text(open_study("laptop", str(tmp_path / "other"), {})).splitlines())
+
+
+def test_frozen_weights_have_no_checkpoints_on_disk() -> None:
+    lora, all_weights = (load_profile("gemma", {f"{stage}.lora_rank": rank
+                                                for stage in ("sft", "dpo", "warning")})
+                         for rank in (32, 0))
+    assert disk_gb(lora) < disk_gb(all_weights) / 3
 
 
 def test_costs_are_marked_computed_and_grow_with_model_pairs_and_n() -> None:

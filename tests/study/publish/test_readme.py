@@ -13,10 +13,13 @@ import pytest
 
 from lib import ROOT
 from lib.analysis.comparisons.all_pairs import CandidateBoard, Candidates
+from lib.analysis.judges.own_reader import own_corrected, own_judge_quality, read_counts
 from lib.analysis.tables.formatting import format_number
-from lib.inference.rewards import ROLES
+from lib.inference.rewards import OWN_READER, ROLES
 from lib.runtime.files import read_json
 from lib.study.publish.readme import BEGIN, END, results_section
+from lib.study.stages.audit import by_reader
+from tests.analysis.analysis_rows import read_systems
 from tests.bench import readme as speeds
 
 RECORDED = ROOT / "figures" / "results.json"
@@ -41,6 +44,23 @@ def test_the_readmes_results_are_those_of_the_recorded_run() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = readme.split(BEGIN)[1].split(END)[0].strip()
     assert shown == results_section(read_json(RECORDED)).strip()
+
+
+def test_the_readme_says_this_runs_own_reader_first_and_earlier_answers_nowhere() -> None:
+    results = read_json(RECORDED)
+    a, b = results["confounds"][0]
+    systems = read_systems(names=(b, a))
+    reading = read_counts(systems) | by_reader("this run's answers", systems, OWN_READER, [(a, b)],
+                                               4) | {
+        "readers": [{"reader": "Ada", "kind": "person", "blind": True, "n": 43}],
+        "judge_quality": own_judge_quality(systems, ROLES), "reliability": [],
+        "corrected": own_corrected(systems, [(a, b)], "judge", {(a, b): {}})}
+    section = results_section(results | {"reader": reading})
+    assert section.startswith("**By the blind reader.** 43 different answers to 24 prompts were "
+                              "read, by Ada (a person), 43 answers.")
+    assert "this run's answers, 24 prompts" in section
+    assert "earlier answers" not in section
+    assert "No one has read" in results_section(results | {"reader": {}})
 
 
 def test_the_readmes_speeds_are_those_of_the_recorded_benchmarks() -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from lib.runtime.files import Row, read_json, read_jsonl, write_json, write_jsonl
+from lib.study.reader.batches import export_batches
+from lib.study.reader.readings import import_scores
 from lib.study.run import Study, open_study
 from lib.study.stages.results import evaluate_study
+from tests.study.reader.reader_runs import filled as scored
 
 pytestmark = pytest.mark.slow
 
@@ -43,4 +46,23 @@ def test_the_numbers_of_notebook_04_are_those_of_the_results(study: Study) -> No
     selection = read_json(study.path("selection", "selection.json"))
     assert {"best_of_n_curves", "best_of_n_gains", "best_of_n_rules", "best_of_n_costs",
             "best_of_n_deep", "best_over_random", "variance_components"} == set(selection)
-    assert selection.items() <= read_json(study.path("results.json")).items()
+    results = read_json(study.path("results.json"))
+    assert selection.items() <= results.items()
+    assert [row["prompts"] for row in results["audit"]["forecast"]] == [120]
+    assert {row["refits"] for row in results["audit"]["refits"]} == {50}
+    assert len(results["variance"]["parts"]) == len(selection["variance_components"]) > 0
+
+
+def test_a_reading_makes_the_tables_new_and_samples_nothing(study: Study, tmp_path: Path) -> None:
+    before = evaluate_study(study)
+    export_batches(study.folder, prompts=8, twice=0)
+    import_scores(study.folder, [scored(study.folder, "batch_01", "Ada", tmp_path / "a.jsonl")],
+                  "model")
+    after = evaluate_study(study)
+    assert before["reader"] == {}
+    assert after["reader"]["prompts"] == 8
+    assert {row["n"] for row in after["reader"]["same_answers"]} == {8}
+    changed = {old["stage"] for old, new in zip(before["timings"], after["timings"], strict=True)
+               if old["seconds"] != new["seconds"]}
+    assert changed <= {"results"}
+    assert after["win_rates"] == before["win_rates"]

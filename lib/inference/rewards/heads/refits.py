@@ -23,14 +23,13 @@ def refit(head: Head, features: np.ndarray, pairs: np.ndarray, groups: np.ndarra
     standard = ((features - head.mean) / head.deviation).astype(np.float64)
     differences = standard[pairs[:, 0]] - standard[pairs[:, 1]]  # [pairs, width]
     prompts, place = np.unique(groups[pairs[:, 0]], return_inverse=True)
-    margins, importance = head.options.margin * gaps, gaps ** head.options.gap_weight
-    random = np.random.default_rng(seed)
+    margins, random = head.options.margin * gaps, np.random.default_rng(seed)
     heads = []
     for _ in range(number):
         drawn = np.bincount(random.integers(len(prompts), size=len(prompts)),
                             minlength=len(prompts))[place]
         kept = drawn > 0
         weights = fit_weights(differences[kept], head.ridge, margins[kept],
-                              (importance * drawn)[kept], head.weights.astype(np.float64))
+                              drawn[kept].astype(np.float64), head.weights.astype(np.float64))
         heads.append(replace(head, weights=weights.astype(np.float32)))
     return heads

@@ -2,7 +2,8 @@
 
 const FLAGS = {
   "judge and selector disagree": (pair, data) => {
-    const winners = data.models.map((model) => winnerOf(pair, model));
+    const models = [...data.models.slice(0, 1), ...selectorsOf(data)];
+    const winners = models.map((model) => winnerOf(pair, model));
     return winners.includes("a") && winners.includes("b");
   },
   "won but shorter": (pair, data) => {

@@ -61,10 +61,11 @@ function gapOf(pair, model) {
 }
 
 // The rule of lib/analysis/comparisons/scoreboard.py, which results.json is counted by: equal texts
-// tie whatever the scores say, unless one was never picked; scores are compared exactly.
+// tie whatever the scores say, unless one was never picked; scores are compared exactly. What a
+// reader did not read is no tie.
 function winnerOf(pair, model) {
-  if (pair.identical && pair.picked) return "tie";
   const gap = gapOf(pair, model);
+  if (pair.identical && pair.picked && (gap != null || model !== "reader")) return "tie";
   if (gap == null) return null;
   return gap === 0 ? "tie" : gap > 0 ? "a" : "b";
 }

@@ -111,7 +111,7 @@ function sizesOf(n) {
 
 // Each model's curve as numbers, and as a line through the same numbers.
 function drawCurve(curve, rankedBy, data) {
-  const sizes = sizesOf(curve[0].length);
+  const sizes = sizesOf(curve.find(Boolean).length);
   const row = (head, cells, last) =>
     h(
       "tr",
@@ -129,6 +129,7 @@ function drawCurve(curve, rankedBy, data) {
       {},
       row("n", sizes, null),
       curve.map((values, model) => {
+        if (!values) return null;
         const told = sizes.map((n) => values[n - 1]);
         return row(data.models[model], told.map((value) => number(value)), drawLine(told));
       }),

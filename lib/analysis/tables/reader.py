@@ -1,0 +1,80 @@
+"""Tables of a run's own reader: who wins, and what the judges say of the same answers.
+
+Rows of `results.json` in, Markdown out; the statistics are computed elsewhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lib.analysis.tables.formatting import (
+    bullets,
+    interval,
+    interval_of,
+    markdown_table,
+    p_value,
+    versus,
+)
+from lib.inference.rewards import OWN_READER
+from lib.runtime.files import Row
+
+UNREAD = ("No one has read this run's answers; `python -m lib.study.reader export` writes batches "
+          "for a reader.")
+NOT_TWICE = ("No answer has two readers; give second_*.md of the batches to another reader and "
+             "import the scores.")
+
+
+def reader_table(rows: Sequence[Row]) -> str:
+    """Who wins by the reader: look at where the judges' rates on the same answers lie elsewhere.
+
+    rows: of `judges.same_answers`. The reader's ties are half a win and pull its rate to .50, so
+    that the rate of the prompts that it decides stands beside it.
+    """
+    found = {(row["a"], row["b"], row["judge"]): row for row in rows}
+    others = [judge for judge in dict.fromkeys(row["judge"] for row in rows) if judge != OWN_READER]
+    return markdown_table([row for row in rows if row["judge"] == OWN_READER], {
+        "comparison": versus, "n": "n", "ties": "ties", "reader [95 %]": interval_of("win_rate"),
+        "where the reader decides [95 %]": interval_of("decided_rate", "decided"),
+        "Holm p": lambda row: p_value(row["holm_p"]),
+        **{f"{judge}, same answers [95 %]": lambda row, judge=judge: interval(
+            found[row["a"], row["b"], judge], "win_rate") for judge in others}}, UNREAD)
+
+
+def reader_findings(reading: Mapping[str, Any]) -> str:
+    """Who read, and every comparison by the reader in a sentence, null results included.
+
+    reading: `reader` of results.json, {} for a run that no one has read.
+    """
+    if not reading:
+        return UNREAD
+    return bullets([who_read(reading), *(
+        _verdict(row) for row in reading["same_answers"] if row["judge"] == OWN_READER)])
+
+
+def who_read(reading: Mapping[str, Any]) -> str:
+    """Who read how much, and whether blind, in one sentence."""
+    readers = "; ".join(
+        f"{row['reader']} (a {row['kind']}{'' if row['blind'] else ', not blind'}), "
+        f"{row['n']:,} answers" for row in reading["readers"])
+    return (f"{reading['answers']:,} different answers to {reading['prompts']:,} prompts were "
+            f"read, by {readers}.")
+
+
+def reliability_table(rows: Sequence[Row]) -> str:
+    """Two readings of the same answers: look at how alike they are within prompts."""
+    return markdown_table(rows, {
+        "first": lambda row: ", ".join(row["first"]),
+        "second": lambda row: ", ".join(row["second"]), "answers": "n", "prompts": "prompts",
+        **{heading: interval_of(key, key) for heading, key in (
+            ("correlation [95 %]", "pearson"), ("within prompts", "within"),
+            ("weighted kappa", "kappa"), ("second less first", "difference"))},
+        "pairs that both order": "pairs",
+        "same order": interval_of("same_order", "same_order")}, NOT_TWICE)
+
+
+def _verdict(row: Row) -> str:
+    found = f"{interval(row, 'win_rate')} of {row['n']:,} prompts, {row['ties']:,} of them ties"
+    if row["ci_low"] <= 0.5 <= row["ci_high"]:
+        return f"{row['a']} against {row['b']} is undecided by the reader: {found}."
+    verb = "beats" if row["ci_low"] > 0.5 else "loses to"
+    doubt = ", but not after Holm's correction" if row["holm_p"] >= 0.05 else ""
+    return f"{row['a']} {verb} {row['b']} by the reader{doubt}: {found}."

@@ -1,0 +1,86 @@
+"""`python -m lib.study.reader export|import|reliability|ship RUN`: a blind reader of a run.
+
+    export runs/laptop --prompts 64 --batch 150 --twice 60
+    import runs/laptop first.csv second.jsonl --kind person --reader Ada
+    reliability runs/laptop
+    ship runs/laptop
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lib.analysis.tables.reader import reliability_table
+from lib.runtime.files import shown
+from lib.runtime.progress import say
+from lib.study.reader.agreement import reliability_rows
+from lib.study.reader.batches import export_batches
+from lib.study.reader.readings import import_scores
+from lib.study.reader.ship import ship_readings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export batches, import scores, or compare two readers; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lib.study.reader", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, metavar="export|import|reliability|ship")
+    export = _command(commands, "export", _export, "write the batches of unread answers")
+    export.add_argument("--prompts", type=int, default=64, help="held-out prompts")
+    export.add_argument("--batch", type=int, default=150, help="answers a batch")
+    export.add_argument("--twice", type=int, default=60, help="answers for a second reader too")
+    scores = _command(commands, "import", _import, "take scores in")
+    scores.add_argument("files", type=Path, nargs="+", help="CSV, JSON or JSON Lines")
+    scores.add_argument("--kind", choices=("person", "model"), required=True, help="who read")
+    scores.add_argument("--reader", default="", help="the reader of lines that name none")
+    scores.add_argument("--partial", action="store_true", help="some answers are still unread")
+    scores.add_argument("--not-blind", action="store_true", help="more was seen than the batches")
+    _command(commands, "reliability", _reliability, "compare two readers of the same answers")
+    _command(commands, "ship", _ship, "write the readings of a recorded run into data/sample")
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str,
+             work: Callable[[argparse.Namespace], None], words: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=words)
+    command.add_argument("run", type=Path, help="a run folder, for example runs/laptop")
+    command.set_defaults(command=work)
+    return command
+
+
+def _export(options: argparse.Namespace) -> None:
+    plan = export_batches(options.run, options.prompts, options.batch, options.twice)
+    say(f"{plan['answers']} different answers to {plan['prompts']} prompts; "
+        + ("all are read" if not plan["batches"] else "to read: " + ", ".join(
+            f"{name} ({len(keys)})" for name, keys in plan["batches"].items())
+            + f", in {shown(options.run / 'reader' / 'batches')}"))
+
+
+def _import(options: argparse.Namespace) -> None:
+    found = import_scores(options.run, options.files, options.kind, options.reader,
+                          options.partial, not options.not_blind)
+    say(f"{found['read']} of {found['answers']} answers are read, {found['missing']} readings are "
+        "missing; notebook 05 makes the tables new (python -m lib.study --only 05, with this run "
+        "and its profile)")
+
+
+def _reliability(options: argparse.Namespace) -> None:
+    print(reliability_table(reliability_rows(options.run)))
+
+
+def _ship(options: argparse.Namespace) -> None:
+    say(f"the readings are in {shown(ship_readings(options.run))}, and who read in readings.json")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
