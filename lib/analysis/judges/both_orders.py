@@ -34,17 +34,20 @@ def verdict_win_rates(rows: Sequence[Row], style: Style, judge: str) -> list[Row
                       for (a, b), group in _by_pair(rows).items()])
 
 
-def position_bias(rows: Sequence[Row], judge: str) -> list[Row]:
+def position_bias(rows: Sequence[Row], style: Style, judge: str) -> list[Row]:
     """How far the place of an answer decides, for all pairs together (a, b None) and for each.
 
     {"n" pairs of different answers, "first_share": how often the answer shown first wins, over both
     orders (one half without bias), "first_low", "first_high", "inconsistent": the share of pairs
-    whose winner changes with the order, "shown_first", "shown_second": a's win rate in one order
-    alone, with "_low" and "_high"}. Ties are half a win; intervals count prompts.
+    whose winner changes with the order}, and for each pair a's win rate in one order alone,
+    "shown_first" and "shown_second" with "_low" and "_high", beside the "win_rate" that counts.
+    Ties are half a win; intervals count prompts.
     """
     groups = {(None, None): list(rows)} | _by_pair(rows)
-    return [{"a": a, "b": b, "judge": judge} | found for (a, b), group in groups.items()
-            if (found := _bias_row(group))]
+    return [{"a": a, "b": b, "judge": judge} | _place_row(asked)
+            | ({} if a is None else _rates_by_order(group, style))
+            for (a, b), group in groups.items()
+            if (asked := [row for row in _judged(group) if not row["same_text"]])]
 
 
 def outcomes_by_game(rows: Group, style: Style) -> tuple[Floats, NDArray[np.str_]]:
@@ -91,18 +94,19 @@ _EMPTY = dict.fromkeys(("win_rate", "ci_low", "ci_high", "p_value", "smallest_ef
                         "equivalent_within")) | {"n": 0, "wins": 0, "ties": 0, "losses": 0}
 
 
-def _bias_row(rows: Group) -> Row:
-    judged = _judged(rows)
-    asked = [row for row in judged if not row["same_text"]]
-    if not asked:
-        return {}
+def _place_row(asked: Group) -> Row:
     preferences, names = _preferences(asked), [row["id"] for row in asked]
     sides = np.sign(preferences - 0.5)
     first = (preferences[:, 0] + 1 - preferences[:, 1]) / 2
-    found = {"n": len(asked), "inconsistent": float(np.mean(sides[:, 0] != sides[:, 1])),
-             **_share("first", first, names), "first_share": float(first.mean())}
-    every, names = _preferences(judged), [row["id"] for row in judged]
-    for order, values in zip(ORDERS, every.T, strict=True):
+    return {"n": len(asked), "inconsistent": float(np.mean(sides[:, 0] != sides[:, 1])),
+            **_share("first", first, names), "first_share": float(first.mean())}
+
+
+def _rates_by_order(rows: Group, style: Style) -> Row:
+    judged = _judged(rows)
+    names, (values, games) = [row["id"] for row in judged], outcomes_by_game(rows, style)
+    found = {"win_rate": float(values.mean()), **_share("ci", values, games)}
+    for order, values in zip(ORDERS, _preferences(judged).T, strict=True):
         found |= {order: float(values.mean()), **_share(order, values, names)}
     return found
 

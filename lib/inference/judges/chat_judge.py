@@ -47,8 +47,8 @@ class Costs:
     price: float
 
     def text(self) -> str:
-        """`3,200 calls, 1,200,000 tokens read and 384,000 written, price 1.23`."""
-        price = f", price {self.price:,.2f}" if self.price else ""
+        """`3,200 calls, 1,200,000 tokens read and 384,000 written, price 1.2300`."""
+        price = f", price {self.price:,.4f}" if self.price else ""
         return (f"{self.calls:,} calls, {self.tokens_read:,} tokens read and "
                 f"{self.tokens_written:,} written{price}")
 

@@ -56,7 +56,7 @@ def chat_judge_results(study: Study, pairs: Pairs) -> Row:
                                "comparisons": sha256_of_value([list(pair) for pair in pairs])})
     rows, style = read_jsonl(folder / "verdicts.jsonl"), STYLES[settings.style]
     return {"win_rates": verdict_win_rates(rows, style, LLM),
-            "position_bias": position_bias(rows, LLM),
+            "position_bias": position_bias(rows, style, LLM),
             "costs": read_json(folder / "costs.json")}
 
 

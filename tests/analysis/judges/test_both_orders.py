@@ -66,12 +66,14 @@ def test_a_pair_without_any_verdict_has_no_rate_and_no_place_in_holms_family() -
 
 def test_equal_texts_say_nothing_of_position() -> None:
     (overall, pair) = position_bias([verdict_row(1, 0, "p"), verdict_row(0.5, 0.5, "q", same=True)],
-                                    LLM)
+                                    PAIRWISE, LLM)
     assert (overall["a"], pair["a"]) == (None, "dpo")
     assert pair["n"] == 1
     assert pair["first_share"] == pair["inconsistent"] == 1
     assert (pair["shown_first"], pair["shown_second"]) == (0.75, 0.25)  # the tie is in the rates
-    assert position_bias([verdict_row(0.5, 0.5, same=True)], LLM) == []
+    assert pair["win_rate"] == 0.5
+    assert "shown_first" not in overall  # of other systems, so no rate
+    assert position_bias([verdict_row(0.5, 0.5, same=True)], PAIRWISE, LLM) == []
 
 
 def simulated(rng: np.random.Generator, bias: float, quality: float, prompts: int = 200,
@@ -88,7 +90,7 @@ def simulated(rng: np.random.Generator, bias: float, quality: float, prompts: in
 @pytest.mark.parametrize("style", STYLES.values(), ids=list(STYLES))
 def test_a_bias_to_the_first_place_shows_and_does_not_move_equal_systems(style: Style) -> None:
     rows = simulated(np.random.default_rng(1), 0.4, 0.5, style=style)
-    (rate,), bias = verdict_win_rates(rows, style, LLM), position_bias(rows, LLM)[1]
+    (rate,), bias = verdict_win_rates(rows, style, LLM), position_bias(rows, style, LLM)[1]
     assert rate["ci_low"] < 0.5 < rate["ci_high"]
     assert bias["shown_first_low"] > 0.5 > bias["shown_second_high"]
     assert bias["first_low"] < 0.7 < bias["first_high"]  # .4 + .6 / 2
@@ -105,7 +107,7 @@ def test_the_interval_covers_an_even_rate_at_its_level_under_bias(style: Style) 
 
 
 def test_a_judge_without_bias_shows_none() -> None:
-    bias = position_bias(simulated(np.random.default_rng(2), 0.0, 0.6), LLM)[0]
+    bias = position_bias(simulated(np.random.default_rng(2), 0.0, 0.6), PAIRWISE, LLM)[1]
     assert bias["first_share"] == 0.5
     assert bias["inconsistent"] == 0
     assert bias["shown_first"] == bias["shown_second"]

@@ -188,7 +188,7 @@ def test_the_plan_says_calls_tokens_and_price(tmp_path: Path) -> None:
         "llm_judge.prompts": 8})
     line = next(line for line in plan_text(study).splitlines() if line.startswith("judge: "))
     assert re.search(r"m at http://localhost:8000/v1 \(pairwise\), at most about \d+ calls, "
-                     r"[\d,]+ tokens read and [\d,]+ written, price \d+\.\d\d; OPENAI_API_KEY",
+                     r"[\d,]+ tokens read and [\d,]+ written, price \d+\.\d+; OPENAI_API_KEY",
                      line)
     assert "judge: " not in plan_text(open_study("smoke", str(tmp_path / "other")))
 
