@@ -4,10 +4,10 @@
         --resamples 10000 --json
 
 Made-up answers, everything that needs scores alone: the round robin of all pairs by all judges
-(win rates, four kinds of interval, tests, Holm, length control), ratings, sources, agreement of
-judges. Each number of prompts runs in its own process, so that its peak of memory is its own.
-`growth` is the exponent of the seconds between the fewest and the most prompts: 1 is linear, 2 is
-square; below 1, what does not depend on the prompts still shows.
+(win rates, four kinds of interval, tests, Holm, length control), ratings, all pairs of candidates,
+sources, agreement of judges. Each number of prompts runs in its own process, so that its peak of
+memory is its own. `growth` is the exponent of the seconds between the fewest and the most prompts:
+1 is linear, 2 is square; below 1, what does not depend on the prompts still shows.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def _in_own_process(size: int, threads: int) -> dict[str, Any]:
 
 def _measure(options: argparse.Namespace, prompts: int) -> dict[str, Any]:
     """Seconds of each part, their sum, and the process's peak memory in GB."""
-    from lib.analysis.comparisons import win_rates
+    from lib.analysis.comparisons import all_pairs, win_rates
     from lib.analysis.comparisons.scoreboard import scoreboard
     from lib.analysis.judges import quality as judges
 
@@ -74,11 +74,14 @@ def _measure(options: argparse.Namespace, prompts: int) -> dict[str, Any]:
     systems = _answers(prompts, options.systems, names)
     board = scoreboard(systems, names)
     pairs = list(zip(list(systems)[1:], systems, strict=False))
+    pools = all_pairs.candidate_board({(name, 0.6): rows for name, rows in systems.items()}, names,
+                                      0.6)
     parts: dict[str, Callable[[], object]] = {
         "round_robin": lambda: win_rates.round_robin(board, resamples=options.resamples),
         "ratings": lambda: [win_rates.rate_systems(board, name, resamples=options.resamples)
                             for name in names],
-        "by_source": lambda: win_rates.win_rates_by_source(board, pairs),
+        "all_pairs": lambda: all_pairs.win_rates(pools, pairs),
+        "by_source": lambda: all_pairs.win_rates_by_source(pools, pairs),
         "agreement": lambda: judges.judge_agreement(board, pairs)}
     seconds = {name: _seconds(part) for name, part in parts.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -22,7 +22,8 @@ from lib.study.profiles import load_profile
 from lib.study.run import Study
 from lib.study.stages.data import load_part, prepare_data
 from lib.training.losses import dpo_loss
-from lib.training.plain import answer_logps, token_logps
+from lib.training.plain import answer_logps, sft_batch_loss, sft_step, token_logps
+from lib.training.settings import SFTSettings
 
 NOTEBOOKS = ROOT / "notebooks"
 SOLUTION = re.compile(r"<summary>Solution</summary>\n\n```python\n(.*?)```", re.DOTALL)
@@ -131,6 +132,21 @@ def test_a_policy_has_gained_nothing_over_its_own_copy(study: Study) -> None:
     assert rows[0]["answer"] == "chosen"
     assert rows[0]["gained"] == 0
     assert rows[0]["policy"] == rows[0]["reference"] < 0
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_the_lessons_learner_trains_what_the_profile_trains_and_leaves_the_model_alone(
+        study: Study, rank: int) -> None:
+    model, tokenizer = lessons.load_plain_model(study, "base")
+    ids = tokenizer.encode("Name a prime number.")
+    sequence = (ids, [1] * len(ids))
+    weights = copy.deepcopy(model.state_dict())
+    learner = lessons.learner_of(model, SFTSettings(lora_rank=rank))
+    trained = sum(p.numel() for p in learner.parameters() if p.requires_grad)
+    assert (trained < 0.2 * sum(p.numel() for p in model.parameters())) == bool(rank)
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-3)
+    assert sft_step(learner, optimizer, [sequence]) > sft_batch_loss(learner, [sequence]).item()
+    assert all(weights[name].equal(weight) for name, weight in model.state_dict().items())
 
 
 def test_a_token_table_has_a_row_a_token_with_its_columns(study: Study) -> None:

@@ -25,10 +25,14 @@ class RewardModel(Protocol):
         ...
 
 
-def conversation(prompt: str, answer: str, cut_off: bool = False) -> Conversation:
-    """A prompt and its answer as reward models read them; cut_off: it has no end of turn."""
+def conversation(prompt: str | Conversation, answer: str, cut_off: bool = False) -> Conversation:
+    """A prompt (its text or messages) and its answer as reward models read them.
+
+    cut_off: the answer has no end of turn.
+    """
+    before = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     end = {"finish": CUT} if cut_off else {}
-    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer} | end]
+    return [*before, {"role": "assistant", "content": answer} | end]
 
 
 def ends_cut_off(conversation: Conversation) -> bool:

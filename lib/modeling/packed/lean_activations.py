@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers.activations import SiLUActivation
 
 NORMS = ("LlamaRMSNorm", "Qwen2RMSNorm")  # weight * x / rms(x), float32 inside
+SHIFTED_NORMS = ("Gemma3RMSNorm",)  # x / rms(x) * (1 + weight), all in float32
 GATED = ("LlamaMLP", "Qwen2MLP")  # down(act(gate(x)) * up(x))
 
 
@@ -37,6 +38,32 @@ class _RMSNorm(torch.autograd.Function):
             products = grad.flatten(0, -2).float() * normed.flatten(0, -2)
             grad_weight = products.sum(0).to(weight.dtype)
         inner = (grad * weight).float()
+        along = (inner * normed).mean(-1, keepdim=True)
+        grad_hidden = inner.addcmul_(normed, along, value=-1).mul_(scale)
+        return grad_hidden.to(hidden.dtype), grad_weight, None
+
+
+class _ShiftedRMSNorm(torch.autograd.Function):
+    """x / rms(x) * (1 + weight) in float32, rounded once: Gemma's norm; shapes as above."""
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:  # noqa: ANN001
+        """The normalised input times 1 + weight, in the input's dtype: [..., width]."""
+        exact = hidden.float()
+        scale = torch.rsqrt(exact.pow(2).mean(-1, keepdim=True) + epsilon)  # [..., 1]
+        ctx.save_for_backward(hidden, weight, scale)
+        return (exact * scale).mul_(1.0 + weight.float()).to(hidden.dtype)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # noqa: ANN001
+        """Gradients of the input and of the weight."""
+        hidden, weight, scale = ctx.saved_tensors
+        normed = hidden.float().mul_(scale)  # [..., width]
+        grad_weight = None
+        if ctx.needs_input_grad[1]:
+            products = grad.flatten(0, -2).float() * normed.flatten(0, -2)
+            grad_weight = products.sum(0).to(weight.dtype)
+        inner = grad.float() * (1.0 + weight.float())
         along = (inner * normed).mean(-1, keepdim=True)
         grad_hidden = inner.addcmul_(normed, along, value=-1).mul_(scale)
         return grad_hidden.to(hidden.dtype), grad_weight, None
@@ -71,6 +98,8 @@ def recompute_norms_and_mlps(model: nn.Module) -> None:
         name = type(module).__name__
         if name in NORMS:
             module.forward = MethodType(_norm_forward, module)
+        elif name in SHIFTED_NORMS:
+            module.forward = MethodType(_shifted_norm_forward, module)
         elif name in GATED and _is_plain(module):
             module.forward = MethodType(_gated_forward, module)
 
@@ -84,6 +113,10 @@ def _is_plain(gated: nn.Module) -> bool:
 
 def _norm_forward(norm: nn.Module, hidden: Tensor) -> Tensor:
     return _RMSNorm.apply(hidden, norm.weight, norm.variance_epsilon)
+
+
+def _shifted_norm_forward(norm: nn.Module, hidden: Tensor) -> Tensor:
+    return _ShiftedRMSNorm.apply(hidden, norm.weight, norm.eps)
 
 
 def _gated_forward(layer: nn.Module, hidden: Tensor) -> Tensor:

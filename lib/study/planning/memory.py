@@ -100,7 +100,8 @@ def activation_parts(shape: Shape, settings: TrainingSettings, half: bool,
     lives from the head's backward pass to the lookup's; with float32 masters there is none.
     """
     tokens, size = settings.token_budget, 2 if half else 4
-    whole, checkpointed = _layer_bytes(shape, size), settings.activation_checkpointing
+    whole = _layer_bytes(shape, size, bool(settings.lora_rank))
+    checkpointed = settings.activation_checkpointing
     kept = shape.layers * (size * shape.width if checkpointed else whole) + 2 * size * shape.width
     layer = (whole if checkpointed else 0) + 2 * size * (shape.intermediate + shape.width)
     embedding = 0 if half else 4 * shape.vocabulary * shape.width
@@ -109,14 +110,15 @@ def activation_parts(shape: Shape, settings: TrainingSettings, half: bool,
                                                      tokens * layer)}
 
 
-def _layer_bytes(shape: Shape, size: int) -> int:
+def _layer_bytes(shape: Shape, size: int, lora: bool) -> int:
     """Bytes that one layer keeps for the backward pass, a token; size: of a number, in bytes.
 
     Two norms and the projections keep their input; attention keeps queries, keys, values and its
     output, but no weights; the gated MLP keeps gate and up, see
-    `lib.modeling.packed.lean_activations`.
+    `lib.modeling.packed.lean_activations`, and with LoRA also the activated gate and the product.
     """
-    return size * (7 * shape.width + 2 * shape.kv_width + 2 * shape.intermediate)
+    attention = 2 * shape.query_width + 2 * shape.kv_width
+    return size * (5 * shape.width + attention + (4 if lora else 2) * shape.intermediate)
 
 
 def _head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool) -> int:

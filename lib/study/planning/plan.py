@@ -17,7 +17,7 @@ from lib.runtime.progress import duration
 from lib.study.planning import requirements
 from lib.study.planning.benchmark import training_rate
 from lib.study.planning.costs import BANDWIDTH_SHARE, GPUS, Gpu
-from lib.study.planning.memory import SHAPES, Shape, sampling_bytes
+from lib.study.planning.memory import SHAPES, Shape, sampling_bytes, shape_of
 from lib.study.planning.preflight import blockers, uses_api
 from lib.study.planning.requirements import shape_for
 from lib.study.profiles import Profile
@@ -115,8 +115,7 @@ def _stages(profile: Profile, device: Device, rate: float, processes: int,
     yield PlannedStage("data", "read, curate, split", 5 if source == "sample" else 300, 1.0)
     yield training("sft", "sft")
     if "embedded" in (profile.rewards.selector, profile.rewards.scoring.judge):
-        yield PlannedStage("rewards", f"{SCORED_ANSWERS:,} answers read twice for two heads",
-                           2 * shape.parameters * SCORED_ANSWERS * 85 / rate, 2.0)
+        yield _rewards(profile.rewards.backbone, rate)
     if own := requirements.pair_answers(profile):
         yield sampled("pairs", own, "of the SFT model, from which its pairs are made")
     yield training("dpo", "one_a_prompt" if own else "pairs", ", and the reference once")
@@ -126,6 +125,15 @@ def _stages(profile: Profile, device: Device, rate: float, processes: int,
     if deep := requirements.deep_answers(profile):
         yield sampled("deep", deep, "for a long Best-of-N curve")
     yield PlannedStage("results", "statistics, figures, viewers", 60, 1.5)
+
+
+def _rewards(backbone: str, rate: float) -> PlannedStage:
+    """The heads' fit; the sample's features of the packaged model are shipped (data/features)."""
+    if backbone == "packaged":
+        return PlannedStage("rewards", "heads fitted on shipped features", 30, 2.0)
+    shape = shape_of(backbone) or SHAPES["Qwen/Qwen2.5-0.5B"]
+    return PlannedStage("rewards", f"{SCORED_ANSWERS:,} answers read twice for the heads",
+                        4 * shape.parameters * SCORED_ANSWERS * 85 / rate, 2.0)
 
 
 def _warning(profile: Profile, rows: str,

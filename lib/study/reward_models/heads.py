@@ -1,10 +1,11 @@
 """Fit the selector and the judge, and measure both on unseen answers.
 
-The selector is fitted on `on_policy.jsonl` alone, the judge on `judged.jsonl` alone: other prompts,
-other answers. The judge also compares each answer with its prompt's written one, which the selector
-never sees; for prompts without one there is a third head. Each is tested on the other's set and on
-`audit.jsonl`, which no fit and no choice uses. The command is `python -m
-lib.study.reward_models.heads`; `lib.study.reward_models.choices` says how the recipe was chosen.
+The selector is fitted on `on_policy.jsonl` alone, the judge on `judged.jsonl` and
+`judged_fresh.jsonl` alone: other prompts, other answers. The judge also compares each answer with
+its prompt's written one, which the selector never sees; for prompts without one there is a third
+head. Each is tested on a set of the other and on `audit.jsonl`, which no fit and no choice uses.
+`python -m lib.study.reward_models.heads` fits; `lib.study.reward_models.choices` says how the
+recipes were chosen, each within its own set.
 """
 
 import argparse
@@ -38,7 +39,10 @@ from lib.runtime.progress import say
 from lib.study.reward_models.references import sample_references
 
 DEPTH = 19 / 30  # of the layer that is read, as a share of all layers
-SETS = ("on_policy", "judged", "audit")  # the selector's, the judge's, and the test of both
+FRESH = "judged_fresh"  # further answers to the prompts of judged.jsonl
+SETS = {"on_policy": ("on_policy",), "judged": ("judged",), "judged and fresh": ("judged", FRESH),
+        "audit": ("audit",)}  # files of the selector's set, of two for the judge, of the test
+FILES = tuple(dict.fromkeys(name for files in SETS.values() for name in files))
 WITHOUT = "judge_without_reference"
 PLAIN = ("prompt_then_answer",)
 DEFAULTS = HeadOptions()
@@ -58,9 +62,10 @@ class Recipe:
         return max(1, round(self.depth * backbone.layers))
 
 
-RECIPES = {"selector": Recipe("on_policy", READ), "judge": Recipe("judged", (*PLAIN, OVERLAP)),
-           WITHOUT: Recipe("judged", READ)}
-TESTED_ON = {"on_policy": ("judged", "audit"), "judged": ("on_policy", "audit")}
+RECIPES = {"selector": Recipe("on_policy", READ),
+           "judge": Recipe("judged and fresh", (*PLAIN, OVERLAP)),
+           WITHOUT: Recipe("judged and fresh", PLAIN)}
+TESTED_ON = {"on_policy": ("judged", "audit"), "judged and fresh": ("on_policy", "audit")}
 
 
 class Sample:
@@ -73,8 +78,8 @@ class Sample:
                  folder: Path = SAMPLE) -> None:
         self.backbone, self.cache_folder = backbone, cache_folder
         self.references = sample_references(folder)
-        self.answers = {name: scored_answers(read_jsonl(folder / f"{name}.jsonl"), name)
-                        for name in SETS}
+        self.answers = {name: scored_answers(rows_of(folder, files), name)
+                        for name, files in SETS.items()}
         self.known: dict[tuple[str, str, int], np.ndarray] = {}
 
     def features(self, name: str, recipe: Recipe) -> np.ndarray:
@@ -86,6 +91,11 @@ class Sample:
                     self.backbone, self.answers[name].conversations, (layer,), [view],
                     self.cache_folder, self.references)
         return np.hstack([self.known[name, view, layer] for view in recipe.views])
+
+
+def rows_of(folder: Path, files: Sequence[str]) -> list[Row]:
+    """The rows of all these files; a prompt has one in each reading of its answers."""
+    return [row for name in files for row in read_jsonl(folder / f"{name}.jsonl")]
 
 
 def fit_reward_models(sample: Sample) -> dict[str, Any]:
@@ -159,7 +169,7 @@ def ship(backbone: Backbone, cache_folder: Path | None) -> None:
     """Write the features of the sample's answers that the cache holds to data/features."""
     for layer in range(1, backbone.layers + 1):
         store = FeatureStore(cache_folder, backbone.digest, POOLING, layer)
-        for name in SETS:
+        for name in FILES:
             answers = scored_answers(read_jsonl(SAMPLE / f"{name}.jsonl"), name).conversations
             known = [each for view in READ for each in seen_as(view, answers)
                      if conversation_key(each) in store.features]

@@ -10,19 +10,21 @@ import numpy as np
 
 from lib.analysis.comparisons.win_rates import Pair
 from lib.analysis.design.components import refit_rows
-from lib.data.sources import load_scored
+from lib.data.sources import SAMPLE, load_scored
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.heads.answers import scored_answers
 from lib.inference.rewards.heads.embedded import EmbeddedRewardModel
 from lib.inference.rewards.heads.refits import refit
 from lib.inference.rewards.heads.views import view_features
 from lib.runtime.files import Row
+from lib.study.reward_models.heads import SETS, rows_of
 
 
 def audit_refits(model: EmbeddedRewardModel, pairs: Iterable[Pair], number: int = 50,
                  seed: int = 0) -> list[Row]:
     """`refit_rows` of one embedded model on the audit's answers."""
-    fitted_on = scored_answers(load_scored(model.head.fitted_on), model.head.fitted_on)
+    name = model.head.fitted_on
+    fitted_on = scored_answers(rows_of(SAMPLE, SETS[name]), name)
     rows = load_scored("audit")
     audit = scored_answers(rows, "audit")
     heads = refit(model.head, _features(model, fitted_on.conversations), fitted_on.pairs,

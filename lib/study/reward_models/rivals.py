@@ -49,11 +49,11 @@ def rival_pairs(sample: Sample, heads: Mapping[str, Head],
 
 
 def by_prompt(scores: np.ndarray, answers: ScoredAnswers) -> np.ndarray:
-    """Scores [answers] as [prompts, answers a prompt], NaN where a prompt has fewer."""
-    sizes = np.bincount(answers.groups)
+    """Scores [answers] as [rows, answers a row], NaN where a row has fewer."""
+    sizes = np.bincount(answers.rows)
     table = np.full((len(sizes), sizes.max()), np.nan)
-    place = np.arange(len(scores)) - (np.cumsum(sizes) - sizes)[answers.groups]
-    table[answers.groups, place] = scores
+    place = np.arange(len(scores)) - (np.cumsum(sizes) - sizes)[answers.rows]
+    table[answers.rows, place] = scores
     return table
 
 

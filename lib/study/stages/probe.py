@@ -15,6 +15,7 @@ from torch import nn
 
 from lib.analysis.texts.metrics import text_metrics
 from lib.analysis.texts.repetition import seq_rep
+from lib.data.parquet import read_parquet
 from lib.data.schema import prompt_text
 from lib.data.splits import held_out_subset
 from lib.inference.sampling import sample
@@ -22,7 +23,6 @@ from lib.runtime.files import Row
 from lib.runtime.settings import build
 from lib.study.profiles import Profile
 from lib.study.run import Study
-from lib.study.stages.data import load_part
 from lib.study.stages.rewards import Scorer, score_rows
 
 Probe = Callable[[nn.Module, int], Row]
@@ -63,7 +63,7 @@ def validation_probe(study: Study, tokenizer: Any, start: Row | None = None) -> 
 
 def probe_prompts(study: Study) -> list[dict[str, Any]]:
     """A seeded choice of distinct validation prompts, balanced by source."""
-    rows = load_part(study, "preferences_validation")
+    rows = read_parquet(study.path("data", "preferences_validation.parquet"))  # before any pairing
     distinct = {prompt_text(row): row for row in rows}
     prompts = [{"id": row["id"], "prompt": text, "source": row["source"]}
                for text, row in distinct.items()]

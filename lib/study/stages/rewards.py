@@ -29,8 +29,8 @@ from lib.modeling.loading import model_hash, resolve_model
 from lib.runtime.files import Row, read_json, sha256_of, write_json
 from lib.runtime.progress import say
 from lib.study.reward_models.heads import (
+    FILES,
     RECIPES,
-    SETS,
     WITHOUT,
     Sample,
     fit_reward_models,
@@ -43,7 +43,7 @@ from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
 
 FEATURES = ROOT / "data" / "cache" / "features"
-SCORED = tuple(SAMPLE / f"{name}.jsonl" for name in sorted({*SETS, *WRITTEN}))
+SCORED = tuple(SAMPLE / f"{name}.jsonl" for name in sorted({*FILES, *WRITTEN}))
 
 
 def fit_rewards(study: Study) -> dict[str, Any]:

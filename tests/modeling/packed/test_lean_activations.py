@@ -5,6 +5,8 @@ import copy
 import pytest
 import torch
 from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
@@ -17,7 +19,8 @@ from lib.modeling.packed.lean_activations import recompute_norms_and_mlps
 SIZES = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2}
 MADE = {"llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
-        "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES))}
+        "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES)),
+        "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SIZES, head_dim=16))}
 
 
 def both(family: str) -> tuple[PreTrainedModel, PreTrainedModel]:
@@ -63,8 +66,9 @@ def test_every_gradient_is_that_of_transformers(family: str) -> None:
         assert other.grad == pytest.approx(one.grad, rel=1e-4, abs=1e-7), name
 
 
-def test_autograd_keeps_a_fifth_less_or_better() -> None:
-    plain, lean = (model.to(torch.bfloat16) for model in both("llama"))
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_autograd_keeps_a_fifth_less_or_better(family: str) -> None:
+    plain, lean = (model.to(torch.bfloat16) for model in both(family))
     tokens = torch.randint(0, 64, (4, 64))
     assert kept_bytes(lean, tokens) < 0.8 * kept_bytes(plain, tokens)
 

@@ -12,6 +12,7 @@ from lib.study.pools.self_generated import generate_pairs, prompts_of
 from lib.study.run import Study, StudyError, open_study
 from lib.study.stages.data import load_part, part_file, prepare_data
 from lib.study.stages.dpo import dpo_job
+from lib.study.stages.probe import probe_prompts
 from lib.study.stages.rewards import conversations_of
 from tests.inference.fake_server import FakeServer, choice
 
@@ -26,6 +27,7 @@ class ByText:
         assert roles == ["selector"]
 
     def score(self, conversations: list) -> dict[str, list[float]]:
+        assert all(isinstance(turn["content"], str) for turns in conversations for turn in turns)
         return {"selector": [SCORES[turns[-1]["content"]] for turns in conversations]}
 
 
@@ -77,6 +79,13 @@ def test_dpo_trains_on_them_and_the_warning_run_on_the_written_pairs_of_the_same
     assert part_file(study, "other_pairs") == study.path("data", "other_pairs.parquet")
     own = load_part(study, "preferences")
     assert [pair["prompt"] for pair in own] == [row["prompt"] for row in prompts_of(written)]
+
+
+def test_the_probe_asks_the_same_validation_prompts_before_and_after(study: Study) -> None:
+    before = probe_prompts(study)
+    generate_pairs(study)
+    study.path("pairs", "preferences_validation.parquet").unlink()  # as if no prompt had a pair
+    assert probe_prompts(study) == before
 
 
 def test_they_are_made_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

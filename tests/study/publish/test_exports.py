@@ -94,6 +94,13 @@ def test_a_card_beside_a_model_leaves_the_stages_hash_as_it_was(study: Study) ->
     assert "dpo over sft" in card
 
 
+def test_a_card_of_what_was_trained_from_gemma_names_its_terms(tmp_path: Path) -> None:
+    for name, terms in (("gemma", "license: gemma"), ("smoke", "license: apache-2.0")):
+        study = filled(open_study("smoke", str(tmp_path / name), {"model.name": name}))
+        write_exports(study, results_of(study))
+        assert terms in study.path("sft", "model", "README.md").read_text(encoding="utf-8")
+
+
 def test_nothing_is_pushed_unless_a_finished_model_is_named(
         study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pushed = []

@@ -17,8 +17,10 @@ from lib.runtime.files import write_jsonl
 from lib.study.reward_models import choices
 from lib.study.reward_models.heads import (
     DEFAULTS,
+    PLAIN,
     RECIPES,
     WITHOUT,
+    Recipe,
     Sample,
     fit_recipe,
     fit_reward_models,
@@ -48,6 +50,10 @@ def sample(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Samp
             {"text": " ".join([*draw.permutation(WORDS)[:score], *["some"] * (9 - score)]),
              "score": float(score)} for score in draw.permutation(np.arange(1, 10))[:4]]}
             for n in range(24)]
+        if name == "judged":
+            write_jsonl(folder / "judged_fresh.jsonl", [
+                {"id": "j", "prompt": rows[0]["prompt"], "source": "s", "answers": [
+                    {"text": "some", "score": 1.0}, {"text": "grove heron", "score": 2.0}]}])
         known = {"judged": {"reference": reference}}.get(name, {})
         write_jsonl(folder / f"{name}.jsonl", [row | known for row in rows])
         written = {"audit": ("heldout", {"reference": reference}), "on_policy": (
@@ -67,7 +73,7 @@ def test_one_call_fits_the_heads_on_disjoint_sets_and_tests_them_on_the_rest(
         fitted: dict, tmp_path: Path) -> None:
     heads, reports = fitted["heads"], fitted["reports"]
     assert {name: head.fitted_on for name, head in heads.items()} == {
-        "selector": "on_policy", "judge": "judged", WITHOUT: "judged"}
+        "selector": "on_policy", "judge": "judged and fresh", WITHOUT: "judged and fresh"}
     assert {name: list(tested) for name, tested in reports.items()} == {
         "selector": ["judged", "audit"], "judge": ["on_policy", "audit"],
         WITHOUT: ["on_policy", "audit"]}
@@ -127,15 +133,15 @@ def test_rivals_are_compared_pair_by_pair_on_the_audit(sample: Sample, fitted: d
     assert next(row["reader_a"] for row in rows if row["judge_a"] == "judge") > 0.9
 
 
-def test_halves_of_a_set_share_no_prompt(sample: Sample, fitted: dict) -> None:
-    whole = fitted["heads"]["judge"]
+def test_halves_of_a_set_share_no_prompt(sample: Sample) -> None:
+    whole = fit_recipe(sample, Recipe("judged", PLAIN), "whole")
     halves = [fit_recipe(sample, RIVALS[name], name) for name in ("first half", "second half")]
     assert sum(half.prompts for half in halves) == whole.prompts
     assert sum(half.pairs for half in halves) == whole.pairs
 
 
 def test_scores_by_prompt_are_missing_where_a_prompt_has_fewer_answers(sample: Sample) -> None:
-    answers = replace(sample.answers["audit"], groups=np.array([0, 0, 1, 1, 1]))
+    answers = replace(sample.answers["audit"], rows=np.array([0, 0, 1, 1, 1]))
     assert np.array_equal(by_prompt(np.arange(5.0), answers),
                           [[0, 1, np.nan], [2, 3, 4]], equal_nan=True)
 
@@ -190,7 +196,7 @@ def test_choices_are_measured_on_prompts_that_no_fit_saw(
     monkeypatch.setattr(choices, "fit_on", lambda sample, recipe, kept, options: (
         fits.append(kept), lambda features: np.zeros(len(features)))[1])
     rewards = choices.held_out_rewards(sample, RECIPES["judge"], DEFAULTS)
-    groups = sample.answers["judged"].groups
+    groups = sample.answers["judged and fresh"].groups
     assert not np.isnan(rewards).any()
     assert len(fits) == choices.FOLDS
     assert np.array_equal(sum(~kept for kept in fits), np.ones(len(groups)))
@@ -204,3 +210,11 @@ def test_the_selector_is_never_tried_with_a_reference(sample: Sample) -> None:
     assert not any("overlap" in row["variant"] for row in rows if row["head"] == "selector")
     table = choices.choices_table(rows)
     assert "| judge | as it is | " in table
+
+
+def test_fresh_answers_are_compared_with_each_other_and_left_out_with_their_prompt(
+        sample: Sample) -> None:
+    first, joined = (sample.answers[name] for name in ("judged", "judged and fresh"))
+    assert len(joined.pairs) == len(first.pairs) + 1  # no pair across two readings
+    assert (joined.rows[joined.pairs[:, 0]] == joined.rows[joined.pairs[:, 1]]).all()
+    assert joined.groups.tolist() == [*first.groups, 0, 0]

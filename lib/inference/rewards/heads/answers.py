@@ -21,20 +21,25 @@ from lib.runtime.files import sha256_of_value
 class ScoredAnswers:
     """Answers with their scores; every array has one entry an answer, [answers].
 
-    groups: number of the answer's prompt; lengths: characters, as in length-controlled win rates.
+    rows: number of the answer's row, of which a prompt that was read twice has two; groups: number
+    of its prompt; lengths: characters, as in length-controlled win rates.
     """
 
     name: str
     conversations: list[Conversation]
     scores: np.ndarray
+    rows: np.ndarray
     groups: np.ndarray
     sources: np.ndarray
     lengths: np.ndarray
 
     @cached_property
     def pairs(self) -> np.ndarray:
-        """Indices (better, worse) of all answers to one prompt that differ in score; [pairs, 2]."""
-        return ranked_pairs(self.scores, self.groups)
+        """Indices (better, worse) of all answers of one row that differ in score; [pairs, 2].
+
+        Scores of two readings of a prompt are not compared: a reader's scale drifts.
+        """
+        return ranked_pairs(self.scores, self.rows)
 
     @property
     def gaps(self) -> np.ndarray:
@@ -54,12 +59,16 @@ def scored_answers(rows: Sequence[dict[str, Any]], name: str) -> ScoredAnswers:
     """
     flat = [(number, row, answer) for number, row in enumerate(rows)
             for answer in _answers_of(row, number, name)]
+    prompts: dict[str, int] = {}
+    for _, row, _ in flat:
+        prompts.setdefault(row["prompt"], len(prompts))
     return ScoredAnswers(
         name,
         [conversation(row["prompt"], answer["text"], is_cut_off(answer))
          for _, row, answer in flat],
         np.array([answer["score"] for _, _, answer in flat], dtype=np.float64),
         np.array([number for number, _, _ in flat], dtype=np.int64),
+        np.array([prompts[row["prompt"]] for _, row, _ in flat], dtype=np.int64),
         np.array([row.get("source", "") for _, row, _ in flat], dtype=str),
         np.array([len(answer["text"]) for _, _, answer in flat], dtype=np.float64))
 

@@ -177,7 +177,7 @@ def test_the_table_of_slices_has_every_gap_and_source_and_the_calibration_of_eve
     labels = [line.split(" | ")[0].removeprefix("| ") for line in lines]
     assert labels == ["a gap of 0.5 or more", "a gap of 1 or more", "a gap of 2 or more",
                       "a gap of 3 or more", "a", "b", "by length alone",
-                      "calibration error", "temperature"]
+                      "calibration error", "a perfect model's", "temperature"]
     value, n = report["by_source"][0]["value"], report["by_source"][0]["n"]
     assert f"{value:.2f}".lstrip("0") in lines[4]
     assert f"n = {n}" in lines[4]
