@@ -127,7 +127,7 @@ class Profile:
         if not model:
             raise ValueError(f"llm_judge.model is ''; name the chat model that judges, as the "
                              f"server at {self.llm_judge.base_url} serves it")
-        if model in (rewards.selector, rewards.api_model * (rewards.selector == "nemotron")):
+        if model == (rewards.api_model if rewards.selector == "nemotron" else rewards.selector):
             raise ValueError(f"llm_judge.model is {model!r}, which is the selector; the judge must "
                              "not be the selector")
 
