@@ -59,7 +59,7 @@ def best_over_random_figure(rows: Sequence[Row], forecasts: Sequence[Row] = ()) 
     figure.add_vline(x=0.5, line=EVEN_LINE)
     counts = "n = " + between(row["prompts"] for row in lines) if lines else "no"
     style_figure(figure, _bought(rows, forecasts), f"{counts} prompts, ties half, 95 % intervals; "
-                 "the selector's own rate is arithmetic and has none", "share won", "",
+                 "the selector's own rate is arithmetic, without an interval", "share won", "",
                  plot_height=40 + 40 * len({row["line"] for row in lines}))
     figure.update_xaxes(tickformat=".0%")
     return figure.update_yaxes(autorange="reversed")
@@ -112,7 +112,7 @@ def _bought(rows: Sequence[Row], forecasts: Sequence[Row]) -> str:
     if not rows:
         return "No pool was scored by a judge"
     judged = [row for row in rows if row["ci_low"] is not None]
-    text = "Selection wins " + " and ".join(
+    text = "Best-of-N wins " + " and ".join(
         f"{_range([row['value'] for row in part])} by {name}" for name, part in (
             ("its own selector", [row for row in rows if row["ci_low"] is None]),
             ("other judges", judged)) if part)

@@ -104,7 +104,7 @@ def best_of_n_findings(curves: Sequence[Row], costs: Sequence[Row] = ()) -> str:
         n = next(iter(ends.values()))["n"]
         lines.append(f"The best of {n} answers of {policy} at T = {heat:g} beats one SFT answer in "
                      f"{shown}; by its own scores a selector gives {format_number(n / (n + 1))} to "
-                     "answers that are all alike.")
+                     "answers of equal worth.")
     return bullets([*lines, *_cost_lines(costs)])
 
 

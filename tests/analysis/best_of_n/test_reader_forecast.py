@@ -52,12 +52,12 @@ def test_selector_and_judge_say_the_same_where_both_see_quality_and_where_both_e
     random, explained = np.random.default_rng(0), {}
     for world in WORLDS[:2]:
         verdicts = []
-        for _ in range(100):
+        for _ in range(60):
             found = scores(random, world, 64)
             [row] = best_over_random_rows({("sft", 0.6): rows_of(found)}, ["judge"], 4)
             verdicts.append(row["ci_low"] <= row["arithmetic"] <= row["ci_high"])
         explained[world] = np.mean(verdicts)
-    assert explained["quality"] == pytest.approx(explained["error"], abs=0.09)
+    assert explained["quality"] == pytest.approx(explained["error"], abs=0.12)
     assert min(explained.values()) > 0.9  # "selection explains it", also where quality does
 
 
@@ -65,11 +65,11 @@ def test_selector_and_judge_say_the_same_where_both_see_quality_and_where_both_e
 def test_the_forecast_from_120_read_prompts_covers_and_separates_the_worlds(world: str) -> None:
     random, held, gains = np.random.default_rng(0), [], []
     target = truth(world)
-    for _ in range(400):
+    for _ in range(250):
         [row] = reader_forecast(rows_of(scores(random, world, 120)), 4, "reader", "made up")
         held.append(row["ci_low"] <= target <= row["ci_high"])
         gains.append(row["ci_low"] > 0.5)
-    assert 0.91 <= np.mean(held) <= 0.985  # three standard errors of 400 draws are .035
+    assert 0.9 <= np.mean(held) <= 0.99  # three standard errors of 250 draws are .04
     assert np.mean(gains) > 0.95 if world == "quality" else np.mean(gains) < 0.05
 
 
@@ -95,9 +95,9 @@ def test_the_forecast_hardly_depends_on_which_of_its_pool_is_the_opponent() -> N
 
 
 def test_the_best_of_a_pool_over_one_of_the_pool_follows_simulation() -> None:
-    found = scores(np.random.default_rng(0), "quality", 4000)
+    found = scores(np.random.default_rng(0), "quality", 2000)
     simulated = best_over_random(rows_of(found), "judge", 4).mean()
-    assert same_pool_win_rate(4, 0.7) == pytest.approx(simulated, abs=0.015)
+    assert same_pool_win_rate(4, 0.7) == pytest.approx(simulated, abs=0.02)
     assert same_pool_win_rate(4, 0.0) == pytest.approx(0.5)
     assert (same_pool_win_rate(4), same_pool_win_rate(4, -1)) == (0.875, 0.125)
 
