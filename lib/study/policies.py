@@ -86,13 +86,17 @@ def system_names(profile: Profile) -> list[str]:
 
 
 def picks_of(system: System, rows: Sequence[Row], seed: int) -> Picks:
-    """The index of the candidate with which the system answers each prompt."""
+    """The index of the candidate with which the system answers each prompt.
+
+    A policy's single answer is its pool's last, so that in a pool of more than N candidates it is
+    none of the first N, from which Best-of-N picks.
+    """
     return {row["id"]: _pick(system, row, seed) for row in rows}
 
 
 def _pick(system: System, row: Row, seed: int) -> int | None:
     if system.rule is None:
-        return 0
+        return len(row["candidates"]) - 1
     if system.rule == RANDOM:
         return random_of_n(system.n, row["id"], seed)
     return best_of_n([candidate["rewards"]["selector"]
@@ -105,6 +109,9 @@ def picked_rows(system: System, rows: Sequence[Row], picks: Picks) -> list[Row]:
     Without any score of the selector, readers see the first candidate, and its scores are removed
     so that no judge counts it: see `lib.analysis.comparisons.scoreboard`.
     """
+    if system.rule is None:
+        return [{**row, "candidates": [row["candidates"][picks[row["id"]]]], "chosen": 0}
+                for row in rows]
     offered = [{**row, "candidates": row["candidates"][:system.n]} for row in rows]
     return [_unscored(row) if picks[row["id"]] is None else {**row, "chosen": picks[row["id"]]}
             for row in offered]

@@ -49,14 +49,16 @@ def test_a_prompt_without_any_score_has_no_pick_and_is_counted_by_no_judge() -> 
     assert board.texts[0].tolist() == [None, "b 1"]
 
 
-def test_systems_of_one_pool_share_its_candidates(tmp_path: Path) -> None:
+def test_best_of_n_picks_among_a_pools_first_n_and_a_single_answer_is_none_of_them(
+        tmp_path: Path) -> None:
     study = filled(open_study("smoke", str(tmp_path)))
     systems = load_systems(study)
     assert list(systems) == system_names(study.profile)
     best, control = systems["dpo+bon4@0.6"], systems["dpo+random4@0.6"]
     for picked, other, plain in zip(best, control, systems["dpo"], strict=True):
-        assert picked["candidates"][0] is other["candidates"][0] is plain["candidates"][0]
+        assert picked["candidates"][0] is other["candidates"][0]
         assert len(plain["candidates"]) == 1
+        assert plain["candidates"][0] not in picked["candidates"]
 
 
 def test_lines_for_other_readers_leave_token_ids_to_the_pool(tmp_path: Path) -> None:
