@@ -6,7 +6,7 @@ with its key, its value and what is allowed.
 """
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field
 
 from lib.data.settings import DataSettings
+from lib.inference.judges.settings import LLM, ChatJudgeSettings
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.settings import build, checked
 from lib.study.presets import PRESETS
@@ -40,7 +41,8 @@ class RewardSettings:
     """The reward model that selects among candidates, and another one that judges."""
 
     selector: str = "embedded"  # embedded, nemotron, or a classifier: a folder, hub id, id@commit
-    judge: str = "embedded"  # embedded heads are fitted on disjoint data for the two roles
+    judge: str = "embedded"  # or llm, the chat model of section llm_judge; embedded heads of the
+    # two roles are fitted on disjoint data
     backbone: str = "packaged"  # model whose hidden states the embedded heads read
     base_url: str = "https://integrate.api.nvidia.com/v1"  # nemotron: hosted, or your own NIM
     api_model: str = "nvidia/llama-3.1-nemotron-70b-reward"  # nemotron: the name it is served by
@@ -53,6 +55,14 @@ class RewardSettings:
             other = "fallback" if self.judge == self.fallback else "selector"
             raise ValueError(f"rewards.judge and rewards.{other} are both {self.judge!r}; the "
                              "judge must not be the selector")
+        if self.selector == LLM:
+            raise ValueError(f"rewards.selector is {LLM!r}, which compares two answers and scores "
+                             "none; use embedded, nemotron, or a classifier")
+
+    @property
+    def scoring(self) -> "RewardSettings":
+        """The same with a judge that scores: beside a chat model the embedded one does."""
+        return replace(self, judge="embedded") if self.judge == LLM else self
 
 
 @checked
@@ -96,6 +106,7 @@ class Profile:
     rewards: RewardSettings = field(default_factory=RewardSettings)
     reward_model: RewardModelSettings = field(default_factory=RewardModelSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    llm_judge: ChatJudgeSettings = field(default_factory=ChatJudgeSettings)
 
     def __post_init__(self) -> None:
         if self.sampling.seed:
@@ -104,9 +115,21 @@ class Profile:
         if self.sampling.stream:
             raise ValueError(f"sampling.stream is {self.sampling.stream!r}; leave it out, because "
                              "each pool has its own")
+        self._check_chat_judge()
         self._check_candidates("candidates")
         if self.evaluation.rerank_base:
             self._check_candidates("base_candidates")
+
+    def _check_chat_judge(self) -> None:
+        rewards, model = self.rewards, self.llm_judge.model
+        if rewards.judge != LLM:
+            return
+        if not model:
+            raise ValueError(f"llm_judge.model is ''; name the chat model that judges, as the "
+                             f"server at {self.llm_judge.base_url} serves it")
+        if model == (rewards.api_model if rewards.selector == "nemotron" else rewards.selector):
+            raise ValueError(f"llm_judge.model is {model!r}, which is the selector; the judge must "
+                             "not be the selector")
 
     def _check_candidates(self, key: str) -> None:
         """The best of N against a single answer of its own pool leaves that answer out."""
