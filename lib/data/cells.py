@@ -7,6 +7,7 @@ page can hold, become U+FFFD, the visible replacement character.
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
@@ -14,6 +15,7 @@ from lib.data.chat import MESSAGE_ROLES, Message
 from lib.runtime.files import Row, sha256_of_value
 
 UNENCODABLE = re.compile("[\0\ud800-\udfff]")
+LARGEST = 1e30  # beyond, a difference of two scores is no number
 MESSAGE = "a list of {role, content} messages"
 
 
@@ -42,10 +44,12 @@ class Cells:
     def score(self, column: str) -> float | None:
         """A number, or None for a missing column, null or NaN: unknown is not zero."""
         value = self.row.get(column)
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise self.error(column, f"is {_shown(value)}", "a number or null")
+        if not math.isfinite(value) or abs(value) > LARGEST:
+            raise self.error(column, f"is {_shown(value)}", "a finite number or null")
         return float(value)
 
     def list_of(self, column: str, kind: type, required: bool = False) -> list[Any]:
@@ -81,6 +85,19 @@ class Cells:
             return [{"role": "user", "content": self.text("prompt")}]
         return self.messages("prompt")
 
+    def question(self) -> str:
+        """Column `prompt` as one text: a system message stands before the user's.
+
+        Raises SchemaError for a prompt of several turns, which has no one text.
+        """
+        messages = self.prompt_messages()
+        roles = [message["role"] for message in messages]
+        if roles not in (["user"], ["system", "user"]):
+            raise self.error("prompt", f"has turns of {', '.join(roles) or 'nobody'}",
+                             "one question, with or without a system message")
+        return "\n\n".join(filter(None, (message["content"] for message in messages))) if len(
+            messages) > 1 else messages[0]["content"]
+
     def flag(self, column: str) -> bool:
         """An optional column of true and false; missing or null: false."""
         value = self.row.get(column)
@@ -101,7 +118,7 @@ class Cells:
 
     def _present(self, column: str, expected: str) -> Any:
         if column not in self.row:
-            columns = ", ".join(self.row) or "none"
+            columns = ", ".join(map(str, self.row)) or "none"
             raise self.error(column, f"is missing (columns: {columns})", expected)
         return self.row[column]
 

@@ -6,10 +6,13 @@ column and its content. `curation` drops well-formed rows that training cannot u
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NotRequired, TypedDict, TypeVar
 
 from lib.data.cells import Cells, SchemaError
 from lib.data.chat import Message
+from lib.data.layouts.reading import Reading
+from lib.data.layouts.recognise import NAMES, Format, layout_of, own_columns
 from lib.runtime.files import Row
 
 Out = TypeVar("Out")
@@ -77,23 +80,47 @@ class ScoredRow(TypedDict):
 
 
 def convert(rows: Sequence[Row], to_row: Callable[[Cells], Out], name: str,
-            places: Sequence[int] = ()) -> list[Out]:
+            places: Sequence[int] = (), reading: Reading | None = None,
+            layout: Format = "auto", score: str = "") -> list[Out]:
     """Convert rows of the file or data set `name`; repeated ids get `~2`, `~3`, ...
 
     to_row: one of the four functions below. places: the rows' indices in `name`, for errors, if
-    they are a choice from it. Raises SchemaError, also without rows.
+    they are a choice from it. reading: counts the rows that cannot be used; without it, and if
+    there are no others, the first one raises SchemaError. layout, score: as in `DataSettings`.
     """
     if not rows:
         raise SchemaError(f"{name} has no rows; expected at least one")
-    places = places or range(len(rows))
-    converted = [to_row(Cells(row, name, place + 1))
-                 for row, place in zip(rows, places, strict=True)]
+    places, counts, converted = places or range(len(rows)), reading or Reading(), []
+    for row, place in zip(rows, places, strict=True):
+        try:
+            converted.append(to_row(_standard(row, name, place + 1, counts, layout, score)))
+        except SchemaError as error:
+            if reading is None:
+                raise
+            reading.drop("unusable", str(error))
+    if not converted:
+        raise SchemaError(f"none of the {len(rows):,} rows can be used; the first: "
+                          f"{counts.dropped['unusable'][-len(rows)]}")
     seen: dict[str, int] = {}
     for row in converted:
         count = seen[row["id"]] = seen.get(row["id"], 0) + 1
         if count > 1:
             row["id"] = f"{row['id']}~{count}"
     return converted
+
+
+def _standard(row: Row, name: str, number: int, reading: Reading, layout: Format,
+              score: str) -> Cells:
+    """The row's cells in our own columns; raises SchemaError for a row of another layout."""
+    kind = layout_of(row) if layout == "auto" else layout
+    try:
+        made = own_columns(row, kind, score)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        columns = ", ".join(map(str, row)) or "none"
+        raise SchemaError(f"{name}, row {number}: cannot be read as {NAMES.get(kind, 'a row')} "
+                          f"(columns: {columns})") from error
+    reading.saw(kind)
+    return Cells(made, name, number)
 
 
 def sft_row(cells: Cells) -> SftRow:
@@ -104,6 +131,9 @@ def sft_row(cells: Cells) -> SftRow:
 
 def preference_row(cells: Cells) -> PreferenceRow:
     """From ultrafeedback_binarized (message lists that start with the prompt), TRL, or strings."""
+    if "chosen" not in cells.row and "answers" in cells.row:
+        raise cells.error("answers", "is a list of scored answers", "pairs; set "
+                          "data.pairs=on_policy to make pairs of the scores")
     contexts, answers = zip(cells.answer("chosen"), cells.answer("rejected"), strict=True)
     if contexts[0] != contexts[1]:
         raise cells.error("rejected", "answers another prompt than chosen", "the same messages")
@@ -118,7 +148,9 @@ def preference_row(cells: Cells) -> PreferenceRow:
 
 def heldout_row(cells: Cells) -> HeldoutRow:
     """From the sample's held-out prompts, or from a preference row: its chosen is the reference."""
-    prompt = cells.text("prompt")
+    if "prompt" not in cells.row and "chosen" in cells.row:
+        cells = replace(cells, row={**cells.row, "prompt": cells.answer("chosen")[0]})
+    prompt = cells.question()
     if "reference" in cells.row or "chosen" not in cells.row:
         reference = cells.text("reference") if cells.row.get("reference") is not None else None
     else:
@@ -134,7 +166,10 @@ def heldout_row(cells: Cells) -> HeldoutRow:
 
 def scored_row(cells: Cells) -> ScoredRow:
     """From the sample's scored answers: id or prompt_id, prompt, source, answers."""
-    prompt = cells.text("prompt")
+    if "answers" not in cells.row and "chosen" in cells.row:
+        raise cells.error("chosen", "is one side of a pair", "a list of scored answers; set "
+                          "data.pairs=written to train on pairs")
+    prompt = cells.question()
     answers = cells.list_of("answers", dict, required=True)
     return {"id": cells.identity(prompt), "prompt": prompt, "source": cells.source(),
             "answers": [_answer(Cells(answer, cells.name, cells.number, f"answers[{index}]."))

@@ -12,9 +12,12 @@ from typing import Any, Literal, TypeVar, get_args
 
 from lib import ROOT
 from lib.data import schema
-from lib.data.cells import Cells
+from lib.data.cells import Cells, SchemaError
+from lib.data.duplicates import normalised
 from lib.data.formats import files_of, read_rows
 from lib.data.hub import Place, first_row, open_hub, stream_choice
+from lib.data.layouts.reading import Reading
+from lib.data.layouts.unpaired import desirable, is_unpaired, paired
 from lib.data.on_policy import pairs_from_scored
 from lib.data.schema import HeldoutRow, PreferenceRow, ScoredRow, SftRow, convert
 from lib.data.settings import DataSettings
@@ -28,16 +31,21 @@ Reader = Callable[[Place, int, str], Keyed]  # as `lib.data.hub.stream_choice` f
 SAMPLE = ROOT / "data" / "sample"
 
 
-def load_sft(settings: DataSettings, seed: int, read: Reader = stream_choice) -> list[SftRow]:
+def load_sft(settings: DataSettings, seed: int, read: Reader = stream_choice,
+             reading: Reading | None = None) -> list[SftRow]:
     """Conversations for fine-tuning: a seeded choice of `sft_rows`.
+
+    reading, here and below: counts layouts, and rows that cannot be used.
 
     Raises FileError, HubError or SchemaError.
     """
-    return _load(settings, "sft", schema.sft_row, settings.sft_rows, f"{seed}/sft", read)
+    return _load(settings, "sft", schema.sft_row, settings.sft_rows, f"{seed}/sft", read,
+                 reading)
 
 
 def load_preferences(settings: DataSettings, seed: int,
-                     read: Reader = stream_choice) -> list[PreferenceRow]:
+                     read: Reader = stream_choice,
+                     reading: Reading | None = None) -> list[PreferenceRow]:
     """Pairs for DPO, from scored answers (on_policy) or as written: a seeded choice.
 
     self_generated takes the written pairs, for their prompts.
@@ -46,18 +54,39 @@ def load_preferences(settings: DataSettings, seed: int,
     """
     rows, seed_text = settings.preference_rows, f"{seed}/preferences"
     if settings.pairs != "on_policy":
-        return _load(settings, "preferences", schema.preference_row, rows, seed_text, read)
-    scored = _load(settings, "preferences", schema.scored_row, None, seed_text)
+        return _load(settings, "preferences", schema.preference_row, rows, seed_text, read, reading)
+    scored = _load(settings, "preferences", schema.scored_row, None, seed_text, reading=reading)
     pairs = pairs_from_scored(scored, settings.min_gap, settings.pairs_per_prompt)
+    _count_close(scored, pairs, settings, reading or Reading())
     return [pairs[index] for index in _choose(len(pairs), rows, seed_text)]
 
 
-def load_heldout(settings: DataSettings) -> list[HeldoutRow]:
+def load_heldout(settings: DataSettings, reading: Reading | None = None) -> list[HeldoutRow]:
     """All prompts for evaluation; `splits.held_out_subset` takes fewer.
 
     Raises FileError, HubError or SchemaError.
     """
-    return _load(settings, "heldout", schema.heldout_row, None, "heldout")
+    rows = _load(settings, "heldout", schema.heldout_row, None, "heldout", reading=reading)
+    return with_references(rows, settings.references_path) if settings.references_path else rows
+
+
+def with_references(rows: list[HeldoutRow], path: str) -> list[HeldoutRow]:
+    """The prompts with another model's answers as references, by prompt, otherwise by id.
+
+    The file holds prompts with answers under any of the names that are known (the leaderboard's and
+    AlpacaEval's outputs among them). A prompt without an answer has no reference. Raises FileError
+    or SchemaError, also for answers to other prompts.
+    """
+    answers = convert(read_rows(path), schema.heldout_row, path, reading=Reading())
+    by_prompt = {normalised(row["prompt"]): row["reference"] for row in answers}
+    by_id = {row["id"]: row["reference"] for row in answers}
+    found = [by_prompt.get(normalised(row["prompt"]), by_id.get(row["id"])) for row in rows]
+    known = sum(answer is not None for answer in found)
+    if not known:
+        raise SchemaError(f"{path} answers none of the {len(rows):,} held-out prompts; "
+                          "data.references_path needs rows with their prompts or ids")
+    say(f"references: {known:,} of {len(rows):,} held-out prompts have one from {path}")
+    return [{**row, "reference": answer} for row, answer in zip(rows, found, strict=True)]
 
 
 def load_scored(name: Literal["on_policy", "judged", "audit"]) -> list[ScoredRow]:
@@ -71,13 +100,16 @@ def source_hashes(settings: DataSettings) -> dict[str, str]:
 
     Raises FileError for a missing path.
     """
-    return {part: sha256_of_value(_place(settings, part) if _on_hub(settings, part) else
-                                  [sha256_of(file) for file in files_of(_path(settings, part))])
-            for part in get_args(Part)}
+    hashes = {part: sha256_of_value(_place(settings, part) if _on_hub(settings, part) else
+                                    [sha256_of(file) for file in _files(settings, part)])
+              for part in get_args(Part)}
+    if settings.references_path:
+        hashes["references"] = sha256_of(Path(settings.references_path).expanduser())
+    return hashes
 
 
 def check_sources(settings: DataSettings) -> None:
-    """Read the first row of each part, before any work.
+    """Read the first row of each part that can be used, before any work.
 
     Raises FileError, HubError or SchemaError.
     """
@@ -87,9 +119,13 @@ def check_sources(settings: DataSettings) -> None:
     for part, to_row in checks.items():
         path = getattr(settings, f"{part}_path")
         if _on_hub(settings, part):
-            convert([first_row(_place(settings, part))], to_row, path)
+            convert([first_row(_place(settings, part))], to_row, path, layout=settings.format,
+                    score=settings.score_column)
         elif settings.source == "local" and path:
-            convert(read_rows(path)[:1], to_row, path)
+            _load(settings, part, to_row, None, "", reading=Reading())
+    if settings.references_path:
+        convert(read_rows(settings.references_path), schema.heldout_row, settings.references_path,
+                reading=Reading())
 
 
 def _place(settings: DataSettings, part: Part) -> Place:
@@ -109,19 +145,64 @@ def _path(settings: DataSettings, part: Part) -> Path:
     return Path(path).expanduser()
 
 
+def _files(settings: DataSettings, part: Part) -> list[Path]:
+    return files_of(_path(settings, part), *_split(settings, part))
+
+
+def _split(settings: DataSettings, part: Part) -> tuple[str, str]:
+    return getattr(settings, f"{part}_split"), getattr(settings, f"{part}_config")
+
+
 def _load(settings: DataSettings, part: Part, to_row: Callable[[Cells], Out], rows: int | None,
-          seed: str, read: Reader = stream_choice) -> list[Out]:
-    if not _on_hub(settings, part):
-        path = _path(settings, part)
-        raw = read_rows(path)
-        chosen = _choose(len(raw), rows, seed)
-        return convert([raw[index] for index in chosen], to_row, shown(path), chosen)
-    place = _place(settings, part)
-    if settings.streaming and rows is not None:
-        return convert([row for _, row in read(place, rows, seed)], to_row, place.path)
-    dataset = open_hub(place)
-    chosen = _choose(len(dataset), rows, seed)
-    return convert(dataset.select(chosen).to_list(), to_row, place.path, chosen)
+          seed: str, read: Reader = stream_choice, reading: Reading | None = None) -> list[Out]:
+    layout, score, place = settings.format, settings.score_column, _place(settings, part)
+    if not getattr(settings, f"{part}_path") or settings.source == "sample":
+        layout, score = "auto", ""  # the sample has its own columns
+    if _on_hub(settings, part) and settings.streaming and rows is not None:
+        return convert([row for _, row in read(place, rows, seed)], to_row, place.path, (),
+                       reading, layout, score)
+    if _on_hub(settings, part):
+        name, raw = place.path, open_hub(place)
+        if is_unpaired(raw.select(range(min(20, len(raw)))).to_list(), layout):
+            raw = raw.to_list()
+    else:
+        name = shown(_path(settings, part))
+        raw = read_rows(_path(settings, part), *_split(settings, part))
+    places, kind = range(len(raw)), layout
+    if isinstance(raw, list) and part != "heldout" and is_unpaired(raw, layout):
+        kind = "auto" if part == "preferences" else layout
+        places, raw = _from_unpaired(part, raw, name, reading or Reading())
+    chosen = _choose(len(raw), rows, seed)
+    taken = ([raw[index] for index in chosen] if isinstance(raw, list) else
+             raw.select(chosen).to_list())
+    return convert(taken, to_row, name, [places[index] for index in chosen], reading, kind, score)
+
+
+def _from_unpaired(part: Part, raw: list[Row], name: str,
+                   reading: Reading) -> tuple[list[int], list[Row]]:
+    """Places and rows of KTO's rows that this part can use; raises SchemaError for none."""
+    kept = (desirable if part == "sft" else paired)(raw, name, reading)
+    if not kept:
+        raise SchemaError(f"{name} has KTO's labelled completions, and " + (
+            "none is desirable" if part == "sft" else
+            "no prompt has one of each label, so there are no pairs; the desirable ones can train "
+            "SFT (data.sft_path)"))
+    return [index for index, _ in kept], [row for _, row in kept]
+
+
+def _count_close(scored: list[ScoredRow], pairs: list[PreferenceRow], settings: DataSettings,
+                 reading: Reading) -> None:
+    """Count prompts without a pair; raises SchemaError if no prompt has one."""
+    paired_ids = {pair["id"].rpartition("/")[0] for pair in pairs}
+    without = [row for row in scored if row["id"] not in paired_ids]
+    scores = [answer["score"] for row in scored for answer in row["answers"]]
+    if not pairs:
+        span = f"{min(scores):g} to {max(scores):g}" if scores else "none"
+        raise SchemaError(f"no two answers to a prompt differ by data.min_gap={settings.min_gap:g} "
+                          f"in their scores ({span}); set a smaller data.min_gap")
+    if without:
+        reading.drop("no_gap", f"prompt {without[0]['id']}: no two scores differ by "
+                               f"data.min_gap={settings.min_gap:g}", len(without))
 
 
 def _sample_file(settings: DataSettings, part: Part) -> str:

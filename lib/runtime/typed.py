@@ -88,7 +88,8 @@ def _as(value: Any, kinds: set[str]) -> Any:
         return _number(text.strip()) if plain or kinds else known
     if "boolean" in kinds and isinstance(text, str) and text.strip().lower() in FLAGS:
         return FLAGS[text.strip().lower()]
-    return known if isinstance(known, bool | int | float) or not plain else text
+    is_value = isinstance(known, bool | int | float) and ":" not in str(text)  # 1:30 is not 90
+    return known if is_value or not plain else text
 
 
 def _is_whole(value: Any) -> bool:

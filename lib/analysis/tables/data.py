@@ -17,7 +17,7 @@ def kept_rows_table(report: Mapping[str, Any]) -> str:
     rows = [{"part": name, "used": _used(report["rows"], part)} | report[part]
             for part, name in PARTS.items()]
     return markdown_table(rows, {
-        "part": "part", "rows read": "rows", "kept": "kept",
+        "part": "part", "read as": _layouts, "rows read": "rows", "kept": "kept",
         "dropped, and why": _dropped, "cut at the limit": "truncated",
         "without their end-of-turn token": "lost_end", "used by this run": "used"})
 
@@ -29,6 +29,14 @@ def overlap_table(overlap: Mapping[str, Any]) -> str:
         "near": len(overlap["near"])}], {
             "training prompts": "train", "held-out prompts": "heldout",
             "the same": "exact", "nearly the same": "near"})
+
+
+def _layouts(row: Mapping[str, Any]) -> str:
+    """`ShareGPT`, or `3 ShareGPT, 1 messages`; the run's own pairs have no file's layout."""
+    layouts = row.get("read_as", {})
+    if len(layouts) < 2:
+        return "".join(layouts)
+    return ", ".join(f"{count:,} {name}" for name, count in layouts.items())
 
 
 def _dropped(row: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from lib.data import sources
 from lib.data.curation import curate
 from lib.data.duplicates import normalised, overlap
 from lib.data.hub import Place, merge_choices, stream_choice
+from lib.data.layouts.reading import Reading
 from lib.data.parquet import read_parquet, write_parquet
 from lib.data.schema import prompt_text
 from lib.data.settings import DataSettings
@@ -74,15 +75,17 @@ def _prepare(study: Study, folder: Path) -> None:
     settings, seed = study.profile.data, study.profile.data.seed
     tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
     near = settings.drop_near_duplicates
-    read = _reader(study)
+    read, readings = _reader(study), {part: Reading() for part in ("sft", "preferences", "heldout")}
     sft_rows, sft_share = rows_to_read(settings.sft_rows, settings.validation_share)
-    sft, sft_report = curate(sources.load_sft(replace(settings, sft_rows=sft_rows), seed, read),
-                             tokenizer, settings.max_length, near)
+    sft, sft_report = curate(
+        sources.load_sft(replace(settings, sft_rows=sft_rows), seed, read, readings["sft"]),
+        tokenizer, settings.max_length, near)
     pair_rows, pair_share = rows_to_read(settings.preference_rows, _share_of_pairs(settings))
     pairs, pairs_report = curate(
-        sources.load_preferences(replace(settings, preference_rows=pair_rows), seed, read),
+        sources.load_preferences(replace(settings, preference_rows=pair_rows), seed, read,
+                                 readings["preferences"]),
         tokenizer, settings.max_pair_length, near)
-    heldout, heldout_report = curate(sources.load_heldout(settings), tokenizer,
+    heldout, heldout_report = curate(sources.load_heldout(settings, readings["heldout"]), tokenizer,
                                      study.profile.sampling.max_prompt_tokens, near)
     parts = {"heldout": held_out_subset(heldout, _prompts(study, len(heldout)), seed)}
     parts["sft"], parts["sft_validation"] = split_by_prompt(sft, sft_share, seed)
@@ -96,9 +99,9 @@ def _prepare(study: Study, folder: Path) -> None:
     for part, rows in parts.items():
         write_parquet(rows, folder / f"{part}.parquet", like=parts[_kind(part)])
     trained = [prompt_text(row) for part in ("sft", "preferences") for row in parts[part]]
+    reports = {"sft": sft_report, "preferences": pairs_report, "heldout": heldout_report}
     write_json(folder / "report.json", {
-        "sft": sft_report.to_dict(), "preferences": pairs_report.to_dict(),
-        "heldout": heldout_report.to_dict(),
+        **{part: readings[part].added_to(report.to_dict()) for part, report in reports.items()},
         "rows": {part: len(rows) for part, rows in parts.items()},
         "overlap": overlap(trained, [row["prompt"] for row in heldout]).to_dict()})
 
@@ -115,7 +118,8 @@ def _prompts(study: Study, there: int) -> int:
 def _own_validation(settings: DataSettings) -> bool:
     """Whether validation pairs come from a split of their own."""
     return bool(settings.validation_split and settings.validation_share) and (
-        settings.source == "hub" and bool(settings.preferences_path))
+        bool(settings.preferences_path) and (settings.source == "hub" or settings.source == "local"
+                                             and Path(settings.preferences_path).is_dir()))
 
 
 def _share_of_pairs(settings: DataSettings) -> float:
