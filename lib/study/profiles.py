@@ -7,16 +7,18 @@ with its key, its value and what is allowed.
 
 from collections.abc import Mapping
 from dataclasses import field, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from lib.data.settings import DataSettings
 from lib.inference.judges.settings import LLM, ChatJudgeSettings
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.settings import build, checked
+from lib.runtime.typed import load_yaml, typed
 from lib.study.presets import PRESETS
 from lib.training.settings import DPOSettings, RewardModelSettings, SFTSettings
 
@@ -155,15 +157,15 @@ def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profil
     for layer in [*layers, settings or {}]:
         values = _overlaid(values, layer)
     try:
-        return build(Profile, values)
+        return build(Profile, typed(values, _schema()))
     except ValueError as error:
         raise ProfileError(str(error)) from None
 
 
 def _yaml_layers(path: Path) -> list[Mapping[str, Any]]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
+        content = load_yaml(path.read_text(encoding="utf-8-sig")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ProfileError(f"cannot read profile {path}: {reason}") from error
     if not isinstance(content, dict):
@@ -172,7 +174,7 @@ def _yaml_layers(path: Path) -> list[Mapping[str, Any]]:
     base = content.pop("base", "laptop")
     if base not in PRESETS:
         raise ProfileError(f"{path}: base is {base!r}; use one of {', '.join(PRESETS)}")
-    return [PRESETS[base], _numbers(content)]
+    return [PRESETS[base], content]
 
 
 def _overlaid(values: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,19 +196,13 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise ProfileError(f"--set {text}: write it as key=value, for example dpo.beta=0.2")
     try:
-        parsed = yaml.safe_load(value)
+        parsed = load_yaml(value)
     except yaml.YAMLError as error:
         raise ProfileError(f"--set {text}: the value is not valid YAML") from error
-    return key, _numbers(parsed)
+    return key, typed(parsed, _schema(), tuple(key.split(".")))
 
 
-def _numbers(value: Any) -> Any:
-    """Text such as 1e-5 as a number: YAML 1.1 reads it as text, because it wants 1.0e-5."""
-    if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+@cache
+def _schema() -> Mapping[str, Any]:
+    """The JSON schema of a profile, which knows the type of each setting."""
+    return TypeAdapter(Profile).json_schema()
