@@ -29,7 +29,8 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from lib.modeling.packaged import PACKAGED, packaged_model
+from lib.modeling.packaged import packaged_model
+from lib.modeling.packages import PACKAGED
 from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.saving import ModelError
 from lib.modeling.smoke import smoke_model

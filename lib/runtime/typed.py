@@ -88,8 +88,8 @@ def _as(value: Any, kinds: set[str]) -> Any:
         return _number(text.strip()) if plain or kinds else known
     if "boolean" in kinds and isinstance(text, str) and text.strip().lower() in FLAGS:
         return FLAGS[text.strip().lower()]
-    is_value = isinstance(known, bool | int | float) and ":" not in str(text)  # 1:30 is not 90
-    return known if is_value or not plain else text
+    sixties = plain and ":" in text  # YAML 1.1 reads 1:30 as 90
+    return text if sixties or plain and not isinstance(known, bool | int | float) else known
 
 
 def _is_whole(value: Any) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT
-from lib.modeling.packaged import PACKAGED
+from lib.modeling.packages import PACKAGED
 from lib.runtime.settings import build
 from lib.study.planning.requirements import answers_of
 from lib.study.presets import PRESETS

@@ -18,7 +18,7 @@ from lib.inference.api.transport import ApiStoppedError, EndpointGoneError
 from lib.inference.judges.settings import LLM
 from lib.inference.rewards.remote.nemotron import NemotronRewardModel
 from lib.modeling.loading import ModelError, check_model, named_revision
-from lib.modeling.packaged import PACKAGED
+from lib.modeling.packages import PACKAGED
 from lib.runtime.files import FileError
 from lib.runtime.progress import say
 from lib.study.planning.preflight import uses_api

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib.inference.judges.settings import LLM
-from lib.modeling.packaged import PACKAGED
+from lib.modeling.packages import PACKAGED
 from lib.runtime.devices import Device
 from lib.runtime.progress import duration
 from lib.study.planning import requirements
