@@ -200,9 +200,10 @@ def _count_close(scored: list[ScoredRow], pairs: list[PreferenceRow], settings: 
         span = f"{min(scores):g} to {max(scores):g}" if scores else "none"
         raise SchemaError(f"no two answers to a prompt differ by data.min_gap={settings.min_gap:g} "
                           f"in their scores ({span}); set a smaller data.min_gap")
+    reading.without_pair = len(without)
     if without:
-        reading.drop("no_gap", f"prompt {without[0]['id']}: no two scores differ by "
-                               f"data.min_gap={settings.min_gap:g}", len(without))
+        say(f"{len(without):,} of {len(scored):,} prompts give no pair: no two scores differ by "
+            f"data.min_gap={settings.min_gap:g}")
 
 
 def _sample_file(settings: DataSettings, part: Part) -> str:

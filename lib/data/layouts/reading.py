@@ -14,6 +14,8 @@ class Reading:
     layouts: Counter[str] = field(default_factory=Counter)  # by name: "ShareGPT"
     dropped: dict[str, list[str]] = field(default_factory=dict)  # reason -> sentences, with place
 
+    without_pair: int = 0  # prompts whose scored answers are too close to each other
+
     def drop(self, reason: str, sentence: str, rows: int = 1) -> None:
         """Count rows that cannot be used; the sentence names file and row of the first."""
         self.dropped.setdefault(reason, []).extend([sentence] * rows)
@@ -29,5 +31,5 @@ class Reading:
         counts = {reason: len(sentences) for reason, sentences in self.dropped.items()}
         return report | {
             "rows": report["rows"] + sum(counts.values()), "dropped": counts | report["dropped"],
-            "read_as": dict(self.layouts),
+            "read_as": dict(self.layouts), "prompts_without_pair": self.without_pair,
             "examples": {reason: sentences[0] for reason, sentences in self.dropped.items()}}
