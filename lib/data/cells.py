@@ -16,11 +16,16 @@ from lib.runtime.files import Row, sha256_of_value
 
 UNENCODABLE = re.compile("[\0\ud800-\udfff]")
 LARGEST = 1e30  # beyond, a difference of two scores is no number
+IDS = ("id", "prompt_id", "question_id", "key", "uid", "uuid", "_id")
 MESSAGE = "a list of {role, content} messages"
 
 
 class SchemaError(ValueError):
-    """A row that does not fit its schema; the text is one sentence."""
+    """A row that does not fit its schema; the text is one sentence, the reason one word."""
+
+    def __init__(self, sentence: str, reason: str = "unusable") -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,8 @@ class Cells:
         if roles not in (["user"], ["system", "user"]):
             raise self.error("prompt", f"has turns of {', '.join(roles) or 'nobody'}",
                              "one question, with or without a system message")
-        return "\n\n".join(filter(None, (message["content"] for message in messages))) if len(
-            messages) > 1 else messages[0]["content"]
+        *system, question = [message["content"] for message in messages]
+        return "\n\n".join([*filter(None, system), question])
 
     def flag(self, column: str) -> bool:
         """An optional column of true and false; missing or null: false."""
@@ -110,9 +115,9 @@ class Cells:
         return self.text("source") if self.row.get("source") else PurePath(self.name).name
 
     def identity(self, content: object) -> str:
-        """Column `id` or `prompt_id`, otherwise a hash of the row's content."""
-        for column in ("id", "prompt_id"):
-            if self.row.get(column) is not None:
+        """The row's own id under one of its usual names, otherwise a hash of the row's content."""
+        for column in IDS:
+            if isinstance(self.row.get(column), str | int | float):
                 return self._clean(column, str(self.row[column]))
         return sha256_of_value(content)[:16]
 

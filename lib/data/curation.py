@@ -115,8 +115,8 @@ def _checks(rows: Sequence[SomeRow], tokenizer: PreTrainedTokenizerBase,
         raise refusals[0]
     if refusals:
         row = rows[[check.reason for check in checks].index("refused_by_template")]
-        say(f"{len(refusals)} rows are left out; the first, of {row['source']} with the id "
-            f"{row['id']}: {refusals[0]}")
+        say(f"{len(refusals):,} rows are left out; the first, of {row['source']} with the id "
+            f"{row['id']} ({prompt_text(row)[:40]!r}): {refusals[0]}")
     return checks
 
 

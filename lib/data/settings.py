@@ -36,7 +36,7 @@ class DataSettings:
     preferences_revision: str = ""
     heldout_revision: str = ""
     format: Format = "auto"  # of the rows; auto: as their columns say, which notebook 01 prints
-    score_column: str = ""  # of scored rows, dotted: annotations.honesty.Rating, scores.{side}
+    score_column: str = ""  # dotted: annotations.honesty.Rating; of written pairs: scores.{side}
     references_path: str = ""  # another model's answers to the held-out prompts, the references
     streaming: bool = False  # for data larger than the disk: see README, Past one machine
     seed: int = 0  # of row choices and splits; --seeds repeats training, not this
@@ -59,6 +59,10 @@ class DataSettings:
         if self.source != "sample" and not any(named):
             raise ValueError(f"data.source is {self.source!r} and no place is named; use sample, "
                              "or give one of data.sft_path, preferences_path and heldout_path")
+        if self.score_column and ("{side}" in self.score_column) == (self.pairs == "on_policy"):
+            raise ValueError(f"data.score_column is {self.score_column!r} with data.pairs="
+                             f"{self.pairs}; scored answers (on_policy) need a plain dotted name, "
+                             "pairs one with {side} for chosen and rejected: scores.{side}")
 
 
 PAPER: dict[str, Any] = {

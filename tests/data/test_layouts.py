@@ -58,6 +58,26 @@ def share(*texts: str, names: tuple[str, str] = ("human", "gpt")) -> list[dict[s
     ({"prompt": "q", "response": "a", "id": "0", "model": "m"}, "prompt_completion", TALK),
     ({"prompt": "q", "completion": "a", "label": True}, "kto", TALK),
     ({"prompt": "q", "chosen": "a", "rejected": "b"}, "pairs", TALK),
+    ({"messages": [{"role": "Human", "content": "q"}, {"role": "model", "content": "a"}]},
+     "messages", TALK),
+    ({"conversations": share("q", "a", names=("prompter", "AI"))}, "sharegpt", TALK),
+    ({"system_prompt": "s", "question": "q", "response": "a", "id": "t0.1"}, "prompt_completion",
+     turns("q", "a", system="s")),
+    ({"instruction": "q", "input": "<noinput>", "output": "a"}, "alpaca", TALK),
+    ({"question": "q", "context": "more", "answer": "a"}, "prompt_completion",
+     turns("q\n\nmore", "a")),
+    ({"text": "### Human: q### Assistant: a"}, "hh", TALK),
+    ({"text": "Human: q\nAssistant: a"}, "hh", TALK),
+    ({"text": "\n\nHuman: q\nHuman: b\n\nAssistant: a"}, "hh", turns("q\nHuman: b", "a")),
+    ({"messages": TALK, "text": "### Human: x\n### Assistant: y"}, "messages", TALK),
+    ({"messages": None, "prompt": "q", "completion": "a"}, "prompt_completion", TALK),
+    ({"conversations": share("q", "a"), "kto_tag": True}, "kto", TALK),
+    ({"messages": TALK, "label": "desirable"}, "kto", TALK),
+    ({"instruction": "q", "output": "a", "label": 1.0}, "kto", TALK),
+    ({"prompt": "q", "completion": "a", "label": None, "chosen": None, "rejected": None,
+      "kto_tag": 1}, "kto", TALK),
+    ({"system": "s", "question": "q", "chosen": "a", "rejected": "b"}, "pairs",
+     turns("q", "a", system="s")),
     ({"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]}, TALK[1]]},
      "messages", TALK),
 ])
@@ -76,6 +96,12 @@ def test_a_conversation_is_read_from_every_layout(row: dict[str, Any], layout: s
     {"conversations": share("q"), "chosen": share("", "good")[1],
      "rejected": share("", "bad")[1]},
     {"instruction": "q", "chosen": "good", "rejected": "bad"},
+    {"prompt": HH, "chosen": "good", "rejected": "bad", "response": "good"},
+    {"instruction": "q", "chosen_response": "good", "rejected_response": "bad"},
+    {"question": "q", "response_j": "good", "response_k": "bad"},
+    {"messages": TALK[:1], "chosen": turns("", "good")[1:], "rejected": turns("", "bad")[1:]},
+    {"input": "q", "chosen": "good", "rejected": "bad", "generations": ["good", "bad"],
+     "rating": [9.0, 8.0]},
     {"question": "q", "chosen": "good", "rejected": "bad"},
     {"prompt": share("q"), "chosen": "good", "rejected": "bad"},
     {"prompt": "q", "chosen": TALK[:1] + turns("", "good")[1:],
@@ -108,12 +134,13 @@ def test_the_scores_of_a_pair_are_found_by_their_usual_names(scores: dict) -> No
 def test_a_dotted_name_finds_nested_scores() -> None:
     pair = {"prompt": "q", "chosen": "a", "rejected": "b",
             "judge": {"a.b": 0, "chosen": {"mean": "8"}, "rejected": {"mean": "3.5"}}}
-    row = convert([pair], preference_row, "f", score="judge.{side}.mean")[0]
+    row = convert([pair], preference_row, "f", reading=Reading(score="judge.{side}.mean"))[0]
     assert (row["score_chosen"], row["score_rejected"]) == (8, 3.5)
     answers = {"instruction": "q", "completions": [
         {"response": "a", "model": "m", "annotations": {"honesty": {"Rating": "5"}}},
         {"response": "b", "model": "n", "annotations": {"honesty": {"Rating": "2"}}}]}
-    scored = convert([answers], scored_row, "f", score="annotations.honesty.Rating")[0]
+    reading = Reading(score="annotations.honesty.Rating")
+    scored = convert([answers], scored_row, "f", reading=reading)[0]
     assert [(one["text"], one["score"], one["system"]) for one in scored["answers"]] == [
         ("a", 5, "m"), ("b", 2, "n")]
 
@@ -122,6 +149,7 @@ def test_a_dotted_name_finds_nested_scores() -> None:
     {"prompt": "q", "answers": [{"text": "a", "score": 2}]},
     {"instruction": "q", "completions": [{"response": "a", "overall_score": 2}]},
     {"prompt": "q", "responses": ["a"], "scores": [2]},
+    {"prompt": "q", "generations": ["a"], "rating": [2]},
     {"prompt": "q", "completions": ["a"], "rewards": [2.0]},
     {"question": "q", "candidates": [{"content": "a", "rating": Decimal(2)}]}])
 def test_scored_answers_are_found_by_their_usual_names(row: dict[str, Any]) -> None:
@@ -133,6 +161,8 @@ def test_scored_answers_are_found_by_their_usual_names(row: dict[str, Any]) -> N
 @pytest.mark.parametrize(("row", "prompt", "reference"), [
     ({"prompt": TALK[:1]}, "q", None), ({"prompt": share("q")}, "q", None),
     ({"prompt": turns("q", system="s")}, "s\n\nq", None),
+    ({"turns": [{"content": "q"}], "question_id": "7"}, "q", None), ({"turns": ["q"]}, "q", None),
+    ({"prompt": HH}, "q", None), ({"prompt": "q", "completion": "a", "label": False}, "q", None),
     ({"messages": TALK[:1]}, "q", None), ({"instruction": "q", "output": "a"}, "q", "a"),
     ({"conversations": share("q", "a")}, "q", "a"), ({"question": "q", "answer": "a"}, "q", "a"),
     ({"chosen": HH + "a", "rejected": HH + "b"}, "q", "a"),
@@ -153,7 +183,7 @@ def test_one_bad_row_is_counted_with_file_and_row_and_ends_no_run(row: dict[str,
     rows = convert([{"messages": TALK}, row], sft_row, "my.jsonl", reading=reading)
     assert len(rows) == 1
     assert list(reading.dropped) == ["unusable"]
-    assert reading.dropped["unusable"][0].startswith("my.jsonl, row 2")
+    assert reading.examples["unusable"].startswith("my.jsonl, row 2")
 
 
 def test_only_bad_rows_are_one_sentence_that_names_the_first() -> None:
@@ -185,12 +215,54 @@ def test_ktos_desirable_completions_train_sft_and_two_labels_of_a_prompt_make_a_
     reading = Reading()
     sft = load_sft(local(tmp_path, "sft", rows), 0, reading=reading)
     assert [row["messages"][-1]["content"] for row in sft] == ["good", "fine"]
-    assert {reason: len(found) for reason, found in reading.dropped.items()} == {"undesirable": 3}
+    assert (reading.dropped, reading.layouts) == ({"undesirable": 3}, {"KTO (unpaired)": 2})
     reading = Reading()
     pairs = load_preferences(local(tmp_path, "preferences", rows, pairs="written"), 0,
                              reading=reading)
     assert [(pair["chosen"], pair["rejected"]) for pair in pairs] == [("good", "bad")]
-    assert {reason: len(found) for reason, found in reading.dropped.items()} == {"unpaired": 3}
+    assert (reading.dropped, reading.layouts) == ({"unpaired": 3}, {"KTO (unpaired)": 1})
+
+
+UNLIKE = [kto("a", "no", False), kto("b", "no", None), kto("c", "no", "unsure"),
+          {"messages": turns("d", "no"), "label": False}, {"messages": turns("e", "yes")},
+          {"conversations": share("f", "no"), "kto_tag": False},
+          {"instruction": "g", "output": "no", "kto_tag": "0"}, kto("h", "no", -1),
+          kto("i", "yes", "1.0"), {"question": "j", "response": "no", "label": 0.0}]
+
+
+def test_an_undesirable_completion_trains_nothing_whatever_stands_around_it(
+        tmp_path: Path) -> None:
+    reading = Reading()
+    sft = load_sft(local(tmp_path, "sft", UNLIKE), 0, reading=reading)
+    assert [row["messages"][-1]["content"] for row in sft] == ["yes", "yes"]
+    assert reading.dropped == {"undesirable": 6, "unusable": 2}
+    assert "expected true or false" in reading.examples["unusable"]
+
+
+def test_labelled_conversations_make_pairs_too(tmp_path: Path) -> None:
+    rows = [{"id": "7", "messages": turns("p", "good"), "label": True},
+            {"messages": turns("p", "bad"), "label": False}, {"messages": 3, "label": True},
+            {"prompt": "q", "chosen": "a", "rejected": "b"}]
+    reading = Reading()
+    pairs = load_preferences(local(tmp_path, "preferences", rows, pairs="written"), 0,
+                             reading=reading)
+    assert [(pair["id"], pair["chosen"], pair["rejected"]) for pair in pairs][0] == (
+        "7", "good", "bad")
+    assert (len(pairs), reading.dropped) == (2, {"unusable": 1})
+
+
+def test_a_stream_of_ktos_rows_trains_sft_on_desirable_ones_and_makes_no_pairs() -> None:
+    rows = [kto("p", "bad", False), kto("p", "good", True), kto("q", "bad", False)]
+    hub = DataSettings(source="hub", sft_path="o/kto", preferences_path="o/kto", sft_rows=3,
+                       preference_rows=3, streaming=True, pairs="written")
+
+    def read(*_: object) -> list[tuple[str, dict]]:
+        return [(str(number), row) for number, row in enumerate(rows)]
+    reading = Reading()
+    assert [row["messages"][-1]["content"] for row in load_sft(hub, 0, read, reading)] == ["good"]
+    assert reading.dropped == {"undesirable": 2}
+    with pytest.raises(SchemaError, match=r"data\.streaming=false"):
+        load_preferences(hub, 0, read, Reading())
 
 
 def test_kto_without_two_labels_of_a_prompt_says_what_can_be_done_with_it(tmp_path: Path) -> None:
@@ -231,13 +303,15 @@ def test_a_format_that_is_told_is_kept_to(tmp_path: Path) -> None:
 
 def test_another_models_answers_are_the_references(tmp_path: Path) -> None:
     answers = tmp_path / "answers.json"
-    answers.write_text(json.dumps([{"instruction": "One?", "output": "first"},
-                                   {"id": "b", "prompt": "?", "response": "second"}]), "utf-8")
+    answers.write_text(json.dumps([
+        {"id": "c", "instruction": "One?", "output": "first"},
+        {"id": "b", "response": "second"}, {"id": "a"}]), "utf-8")
     rows = [{"id": "a", "prompt": "one?", "reference": "old"}, {"id": "b", "prompt": "two"},
             {"id": "c", "prompt": "three", "reference": "old"}]
     found = load_heldout(local(tmp_path, "heldout", rows, references_path=str(answers)))
     assert [(row["id"], row["reference"]) for row in found] == [
         ("a", "first"), ("b", "second"), ("c", None)]
+    assert found[2]["prompt"] == "three", "an id alone is no match where the prompts differ"
     with pytest.raises(SchemaError, match="answers none of the 1 held-out prompts"):
         load_heldout(local(tmp_path, "heldout", [{"prompt": "z"}], references_path=str(answers)))
 
@@ -265,4 +339,24 @@ def test_hostile_rows_are_used_or_counted_and_never_lost(to_row: Any, rows: list
     good = {"prompt": "q", "messages": TALK, "chosen": "a", "rejected": "b",
             "answers": [{"text": "t", "score": 1}]}
     kept = convert([good, *rows], to_row, "f", reading=reading)
-    assert len(kept) + sum(map(len, reading.dropped.values())) == len(rows) + 1
+    assert len(kept) + reading.dropped.total() == len(rows) + 1
+
+
+def test_a_score_column_that_names_nothing_is_refused(tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "chosen": "a", "rejected": "b", "scores": {"chosen": 2}}]
+    given = local(tmp_path, "preferences", rows, pairs="written", score_column="score.{side}")
+    with pytest.raises(SchemaError, match=r"no row .* has a score under data.score_column="):
+        load_preferences(given, 0)
+
+
+@pytest.mark.parametrize(("column", "pairs"), [("a.b", "written"), ("a.{side}", "on_policy")])
+def test_a_score_column_of_the_other_kind_of_rows_is_refused(column: str, pairs: str) -> None:
+    with pytest.raises(ValueError, match=r"data.score_column is .* with data.pairs="):
+        DataSettings(score_column=column, pairs=pairs)
+
+
+@pytest.mark.parametrize("name", ["id", "prompt_id", "question_id", "key", "uid"])
+def test_a_rows_own_id_is_kept_under_its_usual_names(name: str) -> None:
+    found = convert([{name: value, "prompt": f"{value}?"} for value in (7, "a", "a", "a~2")],
+                    heldout_row, "f")
+    assert [row["id"] for row in found] == ["7", "a", "a~2", "a~2~2"]

@@ -1,35 +1,45 @@
-"""What reading a file found: the layouts of its rows, and every row that could not be used."""
+"""How a part's rows are read, and what came of it: their layouts, and rows that cannot be used."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from lib.data.layouts.recognise import NAMES
+from lib.data.layouts.recognise import NAMES, Format
+from lib.runtime.files import Row
 from lib.runtime.progress import say
 
 
 @dataclass
 class Reading:
-    """Counts of one part's rows as they were read; the readers fill it."""
+    """What the settings say of a part's columns, and counts that the readers fill."""
 
+    layout: Format = "auto"
+    score: str = ""  # dotted name of the score
+    strict: bool = False  # the first row that cannot be used raises SchemaError
     layouts: Counter[str] = field(default_factory=Counter)  # by name: "ShareGPT"
-    dropped: dict[str, list[str]] = field(default_factory=dict)  # reason -> sentences, with place
-
+    columns: dict[str, list[str]] = field(default_factory=dict)  # of the first row of a layout
+    dropped: Counter[str] = field(default_factory=Counter)  # by reason
+    examples: dict[str, str] = field(default_factory=dict)  # reason -> the first, with its place
     without_pair: int = 0  # prompts whose scored answers are too close to each other
 
-    def drop(self, reason: str, sentence: str, rows: int = 1) -> None:
-        """Count rows that cannot be used; the sentence names file and row of the first."""
-        self.dropped.setdefault(reason, []).extend([sentence] * rows)
+    def drop(self, reason: str, sentence: str) -> None:
+        """Count a row that cannot be used; the sentence names its file and row."""
+        self.dropped[reason] += 1
+        self.examples.setdefault(reason, sentence)
 
-    def saw(self, layout: str) -> None:
+    def saw(self, layout: Format, row: Row) -> None:
         """Count a row of a layout."""
-        self.layouts[NAMES.get(layout, "unknown columns")] += 1
+        self.layouts[NAMES[layout]] += 1
+        self.columns.setdefault(NAMES[layout], list(map(str, row)))
+
+    def say_dropped(self) -> None:
+        """Print how many rows are left out, by reason, and the first of each."""
+        for reason, count in self.dropped.items():
+            say(f"{count:,} rows are left out ({reason}); the first: {self.examples[reason]}")
 
     def added_to(self, report: dict) -> dict:
-        """A part's report with the rows that curation never saw, which it prints by reason."""
-        for reason, sentences in self.dropped.items():
-            say(f"{len(sentences):,} rows are left out ({reason}); the first: {sentences[0]}")
-        counts = {reason: len(sentences) for reason, sentences in self.dropped.items()}
+        """A part's report with what curation never saw."""
         return report | {
-            "rows": report["rows"] + sum(counts.values()), "dropped": counts | report["dropped"],
-            "read_as": dict(self.layouts), "prompts_without_pair": self.without_pair,
-            "examples": {reason: sentences[0] for reason, sentences in self.dropped.items()}}
+            "rows": report["rows"] + self.dropped.total(),
+            "dropped": dict(self.dropped) | report["dropped"], "read_as": dict(self.layouts),
+            "columns": self.columns, "examples": self.examples,
+            "prompts_without_pair": self.without_pair}

@@ -87,6 +87,8 @@ def _prepare(study: Study, folder: Path) -> None:
         tokenizer, settings.max_pair_length, near)
     heldout, heldout_report = curate(sources.load_heldout(settings, readings["heldout"]), tokenizer,
                                      study.profile.sampling.max_prompt_tokens, near)
+    for reading in readings.values():
+        reading.say_dropped()
     parts = {"heldout": held_out_subset(heldout, _prompts(study, len(heldout)), seed)}
     parts["sft"], parts["sft_validation"] = split_by_prompt(sft, sft_share, seed)
     parts["preferences"], parts["preferences_validation"] = split_by_prompt(pairs, pair_share, seed)
@@ -131,8 +133,10 @@ def _validation_pairs(settings: DataSettings, tokenizer: Any, pairs: int,
     """Pairs of the validation split without held-out prompts: as many as the share of `pairs`."""
     own = replace(settings, preferences_split=settings.validation_split, preference_rows=None)
     used = {normalised(row["prompt"]) for row in heldout}
-    rows = [row for row in sources.load_preferences(own, own.seed)
+    reading = Reading()
+    rows = [row for row in sources.load_preferences(own, own.seed, reading=reading)
             if normalised(prompt_text(row)) not in used]
+    reading.say_dropped()
     rows, _ = curate(rows, tokenizer, own.max_pair_length, own.drop_near_duplicates)
     if not rows:
         raise StudyError(f"every pair of {own.preferences_split} has a held-out prompt; lower "
@@ -178,7 +182,7 @@ def _other_pairs(study: Study, tokenizer: Any, *likes: list[Row]) -> list[list[R
         return [[] for _ in likes]
     wanted = [{prompt_text(row) for row in like} for like in likes]
     either = set().union(*wanted)
-    rows = [row for row in sources.load_preferences(settings, settings.seed)
+    rows = [row for row in sources.load_preferences(settings, settings.seed, reading=Reading())
             if prompt_text(row) in either]
     rows, _ = curate(rows, tokenizer, settings.max_pair_length)
     return [[row for row in rows if prompt_text(row) in prompts] for prompts in wanted]
