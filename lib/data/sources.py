@@ -115,7 +115,8 @@ def source_hashes(settings: DataSettings) -> dict[str, str]:
                                     [sha256_of(file) for file in _files(settings, part)])
               for part in get_args(Part)}
     if settings.references_path:
-        hashes["references"] = sha256_of(Path(settings.references_path).expanduser())
+        hashes["references"] = sha256_of_value(
+            [sha256_of(file) for file in files_of(settings.references_path)])
     return hashes
 
 

@@ -1,14 +1,11 @@
 """Rows as people have them become ours; what cannot be used is counted with its place."""
 
 import json
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from lib.data.cells import SchemaError
 from lib.data.layouts.reading import Reading
@@ -314,32 +311,6 @@ def test_another_models_answers_are_the_references(tmp_path: Path) -> None:
     assert found[2]["prompt"] == "three", "an id alone is no match where the prompts differ"
     with pytest.raises(SchemaError, match="answers none of the 1 held-out prompts"):
         load_heldout(local(tmp_path, "heldout", [{"prompt": "z"}], references_path=str(answers)))
-
-
-ROUNDS = int(os.environ.get("HOSTILE_ROUNDS", "12"))  # of up to 7 rows each, for each reader
-NAMES = ("messages", "conversations", "prompt", "chosen", "rejected", "instruction", "input",
-         "output", "completion", "label", "answers", "scores", "score_chosen", "id", "system",
-         "history", "text", "role", "content", "from", "value", "score", "kwargs", "reference")
-LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12),
-                   st.sampled_from(["user", "assistant", "human", "gpt", HH + "a", "\ud83d", "\0"]))
-VALUES = st.recursive(LEAVES, lambda inner: st.one_of(
-    st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(NAMES), inner, max_size=4)),
-    max_leaves=8)
-ROWS = st.lists(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6), min_size=1,
-                max_size=6)
-
-
-@pytest.mark.parametrize("to_row", [sft_row, preference_row, heldout_row, scored_row],
-                         ids=lambda function: function.__name__)
-@settings(max_examples=ROUNDS, deadline=None, suppress_health_check=list(HealthCheck),
-          database=None, derandomize=True)
-@given(rows=ROWS)
-def test_hostile_rows_are_used_or_counted_and_never_lost(to_row: Any, rows: list) -> None:
-    reading = Reading()
-    good = {"prompt": "q", "messages": TALK, "chosen": "a", "rejected": "b",
-            "answers": [{"text": "t", "score": 1}]}
-    kept = convert([good, *rows], to_row, "f", reading=reading)
-    assert len(kept) + reading.dropped.total() == len(rows) + 1
 
 
 def test_a_score_column_that_names_nothing_is_refused(tmp_path: Path) -> None:

@@ -17,9 +17,28 @@ def kept_rows_table(report: Mapping[str, Any]) -> str:
     rows = [{"part": name, "used": _used(report["rows"], part)} | report[part]
             for part, name in PARTS.items()]
     return markdown_table(rows, {
-        "part": "part", "read as": _layouts, "rows read": "rows", "kept": "kept",
+        "part": "part", "rows read": "rows", "kept": "kept",
         "dropped, and why": _dropped, "cut at the limit": "truncated",
         "without their end-of-turn token": "lost_end", "used by this run": "used"})
+
+
+def layouts_table(report: Mapping[str, Any]) -> str:
+    """What the rows of each part were read as, by their columns: look for an unexpected name."""
+    rows = [{"part": name, "layout": layout, "rows": count,
+             "columns": ", ".join(report[part]["columns"][layout])}
+            for part, name in PARTS.items()
+            for layout, count in report[part].get("read_as", {}).items()]
+    return markdown_table(rows, {"part": "part", "read as": "layout", "rows": "rows",
+                                 "columns of the first": "columns"}, "No file was read.")
+
+
+def left_out_table(report: Mapping[str, Any]) -> str:
+    """Rows that could not be read: look at the first of each reason, with its file and number."""
+    rows = [{"part": name, "reason": reason, "rows": report[part]["dropped"][reason],
+             "first": sentence} for part, name in PARTS.items()
+            for reason, sentence in report[part].get("examples", {}).items()]
+    return markdown_table(rows, {"part": "part", "left out as": "reason", "rows": "rows",
+                                 "the first": "first"}, "Every row could be read.")
 
 
 def overlap_table(overlap: Mapping[str, Any]) -> str:
@@ -29,14 +48,6 @@ def overlap_table(overlap: Mapping[str, Any]) -> str:
         "near": len(overlap["near"])}], {
             "training prompts": "train", "held-out prompts": "heldout",
             "the same": "exact", "nearly the same": "near"})
-
-
-def _layouts(row: Mapping[str, Any]) -> str:
-    """`ShareGPT`, or `3 ShareGPT, 1 messages`; the run's own pairs have no file's layout."""
-    layouts = row.get("read_as", {})
-    if len(layouts) < 2:
-        return "".join(layouts)
-    return ", ".join(f"{count:,} {name}" for name, count in layouts.items())
 
 
 def _dropped(row: Mapping[str, Any]) -> str:

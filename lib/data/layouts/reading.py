@@ -19,6 +19,7 @@ class Reading:
     columns: dict[str, list[str]] = field(default_factory=dict)  # of the first row of a layout
     dropped: Counter[str] = field(default_factory=Counter)  # by reason
     examples: dict[str, str] = field(default_factory=dict)  # reason -> the first, with its place
+    joined: int = 0  # rows that became the second answer of another row's pair
     without_pair: int = 0  # prompts whose scored answers are too close to each other
 
     def drop(self, reason: str, sentence: str) -> None:
@@ -39,7 +40,7 @@ class Reading:
     def added_to(self, report: dict) -> dict:
         """A part's report with what curation never saw."""
         return report | {
-            "rows": report["rows"] + self.dropped.total(),
+            "rows": report["rows"] + self.joined + self.dropped.total(),
             "dropped": dict(self.dropped) | report["dropped"], "read_as": dict(self.layouts),
             "columns": self.columns, "examples": self.examples,
             "prompts_without_pair": self.without_pair}

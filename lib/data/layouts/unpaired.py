@@ -50,6 +50,7 @@ def paired(rows: Numbered, name: str, reading: Reading) -> Numbered:
     for good, bad in sides.values():
         kept += [(first[0], _pair(*first[1:], second[-1]))
                  for first, second in zip(good, bad, strict=False)]
+        reading.joined += min(len(good), len(bad))
         for index, *_ in _rest(good, bad):
             reading.drop("unpaired", f"{name}, row {index + 1}: no completion with the other "
                                      "label to this prompt, so it makes no pair")
