@@ -36,6 +36,7 @@ class Cells:
     name: str  # the file or data set, for errors
     number: int  # the row's number from 1, for errors
     within: str = ""  # where in the row, for errors: "answers[2]."
+    columns: tuple[str, ...] = ()  # as the file has them, for errors; empty: those of the row
 
     def error(self, column: str, found: str, expected: str) -> SchemaError:
         """An error with file, row and column, what the column is, and what it should be."""
@@ -123,7 +124,7 @@ class Cells:
 
     def _present(self, column: str, expected: str) -> Any:
         if column not in self.row:
-            columns = ", ".join(map(str, self.row)) or "none"
+            columns = ", ".join(self.columns or map(str, self.row)) or "none"
             raise self.error(column, f"is missing (columns: {columns})", expected)
         return self.row[column]
 

@@ -114,12 +114,12 @@ def _standard(row: Row, name: str, number: int, reading: Reading) -> Cells:
     shown = layout_of(row)
     kind = shown if reading.layout == "auto" or shown == "prompts" else reading.layout
     reading.saw(kind, row)
+    columns = tuple(map(str, row))
     try:
-        return Cells(own_columns(row, kind, reading.score), name, number)
+        return Cells(own_columns(row, kind, reading.score), name, number, columns=columns)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        columns = ", ".join(map(str, row)) or "none"
         raise SchemaError(f"{name}, row {number}: cannot be read as {NAMES[kind]} "
-                          f"(columns: {columns})") from error
+                          f"(columns: {', '.join(columns) or 'none'})") from error
 
 
 def _number_repeated(rows: Sequence[Row]) -> None:

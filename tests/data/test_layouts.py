@@ -66,6 +66,13 @@ def share(*texts: str, names: tuple[str, str] = ("human", "gpt")) -> list[dict[s
     ({"text": "### Human: q### Assistant: a"}, "hh", TALK),
     ({"text": "Human: q\nAssistant: a"}, "hh", TALK),
     ({"text": "\n\nHuman: q\nHuman: b\n\nAssistant: a"}, "hh", turns("q\nHuman: b", "a")),
+    ({"prompt": "Write a dialogue.", "completion": "\n\nHuman: x\n\nAssistant: y"},
+     "prompt_completion", turns("Write a dialogue.", "\n\nHuman: x\n\nAssistant: y")),
+    ({"prompt": "Human: x\nAssistant: y\nGo on.", "completion": "a"}, "prompt_completion",
+     turns("Human: x\nAssistant: y\nGo on.", "a")),
+    ({"prompt": "Write a dialogue.", "chosen": "Human: x\n\nAssistant: y", "rejected": "No."},
+     "pairs", turns("Write a dialogue.", "Human: x\n\nAssistant: y")),
+    ({"chosen": "Human: q\n\nAssistant: a", "rejected": "Human: q\n\nAssistant: b"}, "hh", TALK),
     ({"messages": TALK, "text": "### Human: x\n### Assistant: y"}, "messages", TALK),
     ({"messages": None, "prompt": "q", "completion": "a"}, "prompt_completion", TALK),
     ({"conversations": share("q", "a"), "kto_tag": True}, "kto", TALK),
@@ -186,6 +193,11 @@ def test_one_bad_row_is_counted_with_file_and_row_and_ends_no_run(row: dict[str,
 def test_only_bad_rows_are_one_sentence_that_names_the_first() -> None:
     with pytest.raises(SchemaError, match=r"none of the 2 rows can be used; the first: f, row 1"):
         convert([{"x": 1}, {"y": 2}], sft_row, "f", reading=Reading())
+
+
+def test_a_missing_column_is_named_beside_those_of_the_file() -> None:
+    with pytest.raises(SchemaError, match=r"chosen: is missing \(columns: instruction, output\)"):
+        convert([{"instruction": "q", "output": "a"}], preference_row, "f")
 
 
 @pytest.mark.parametrize("score", [float("inf"), float("-inf"), 1e300, Decimal("Infinity")])

@@ -77,7 +77,7 @@ def _conversation(row: Row, layout: Format) -> Row:
 
     A file of plain messages is one to learn from, so only those without an answer are prompts.
     """
-    turns = (transcript(row[first_of(row, TRANSCRIPT)]) if layout == "hh" else
+    turns = (transcript(row[first_of(row, TRANSCRIPT)], loose=True) if layout == "hh" else
              _with_system(row, asked(row[first_of(row, CONVERSATION)])))
     made: Row = {"messages": turns}
     roles = [turn.get("role") for turn in turns] if is_turns(turns) else []
@@ -98,9 +98,9 @@ def _prompt_and_answer(row: Row) -> Row:
     made: Row = {"prompt": prompt}
     if (name := first_of(row, COMPLETION)) is None:
         return made
-    said = messages(row[name])
+    said = row[name] if isinstance(row[name], str) else messages(row[name])
     if not is_turns(said):
-        said = [{"role": "assistant", "content": row[name]}]
+        said = [{"role": "assistant", "content": said}]
     return made | {"messages": [*_as_turns(prompt), *said], "reference": said[-1]["content"]}
 
 
@@ -134,7 +134,8 @@ def _as_turns(prompt: Any) -> Any:
 
 def _pair(row: Row, sides: tuple[str, str], score: str) -> Row:
     """Both answers as messages or texts, their prompt, their scores, and what SFT can learn."""
-    made: Row = {ours: _side(row, messages(row[theirs]))
+    loose = first_of(row, PROMPT) is None
+    made: Row = {ours: _side(row, messages(row[theirs], loose))
                  for ours, theirs in zip(("chosen", "rejected"), sides, strict=True)}
     talk = first_of(row, CONVERSATION)
     turns = messages(row[talk]) if talk else None

@@ -59,7 +59,7 @@ def _is_sharegpt(row: Row) -> bool:
     found = [row.get(name) for name in ("messages", *(sides_of(row) or ()))]
     found = [turn for value in found for turn in (value if is_turns(value) else [value])]
     other = row.get(first_of(row, CONVERSATION[1:]))
-    return isinstance(other, list) or bool(transcript(other)) or any(
+    return isinstance(other, list) or bool(transcript(other, loose=True)) or any(
         isinstance(turn, dict) and "from" in turn for turn in found)
 
 
@@ -71,7 +71,8 @@ def _has_answers(row: Row) -> bool:
 
 def _is_hh(row: Row) -> bool:
     sides = sides_of(row)
-    return any(transcript(row.get(name)) for name in (sides or TRANSCRIPT))
+    loose = not sides or first_of(row, PROMPT) is None
+    return any(transcript(row.get(name), loose) for name in sides or TRANSCRIPT)
 
 
 RULES: dict[Format, Callable[[Row], Any]] = {

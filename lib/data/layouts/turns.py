@@ -15,7 +15,8 @@ WHO = ("from", "role", "speaker")
 WHAT = ("value", "content", "text")
 # Anthropic's hh-rlhf: "\n\nHuman: ...\n\nAssistant: ..."; OpenAssistant's "### Human: ..."
 SPEAKER = "(Human|User|Assistant|System):"
-HASHED = re.compile(rf"\s*### {SPEAKER}")
+START = re.compile(rf"\s*(?:### )?{SPEAKER}")
+HASHED = re.compile(rf"### {SPEAKER}")
 SPACED = re.compile(rf"(?:\A\s*|\n\n){SPEAKER}")
 LINES = re.compile(rf"(?:\A\s*|\n){SPEAKER}")
 
@@ -31,12 +32,12 @@ def is_turns(value: Any) -> bool:
         isinstance(entry, Mapping) and first_of(entry, WHO) for entry in value)
 
 
-def messages(value: Any) -> Any:
+def messages(value: Any, loose: bool = False) -> Any:
     """A list of turns, a transcript, or one turn, as messages; other values stay."""
     if isinstance(value, Mapping):
         value = [value]
     if isinstance(value, str):
-        return transcript(value) or value
+        return transcript(value, loose) or value
     return [_message(entry) for entry in value] if is_turns(value) else value
 
 
@@ -55,16 +56,21 @@ def asked(value: Any) -> Any:
     return turns[:-1] if opened else turns
 
 
-def transcript(text: Any) -> list[Message]:
+def transcript(text: Any, loose: bool = False) -> list[Message]:
     """The turns of a transcript that starts with one; otherwise none.
+
+    loose: also without hh-rlhf's empty line before its first speaker; a prompt or an answer that
+    begins so may be a dialogue that someone asked for.
 
     Speakers stand after `###`, an empty line, or (if none does) at the beginning of a line: a text
     of one style may quote the others. One turn alone counts in hh-rlhf's own style.
     """
-    if not isinstance(text, str):
+    if not isinstance(text, str) or not START.match(text):
+        return []
+    if not loose and not text.startswith("\n\n") and not text.lstrip().startswith("#"):
         return []
     parts = HASHED.split(text)
-    if parts[0] or len(parts) < 3:
+    if parts[0].strip() or len(parts) < 3:
         parts = SPACED.split(text)
     own = text.startswith("\n\n") and len(parts) == 3
     if len(parts) < 5 and not own:
