@@ -54,7 +54,7 @@ class Cells:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise self.error(column, f"is {_shown(value)}", "a number or null")
-        if not math.isfinite(value) or abs(value) > LARGEST:
+        if abs(value) > LARGEST:
             raise self.error(column, f"is {_shown(value)}", "a finite number or null")
         return float(value)
 

@@ -96,8 +96,9 @@ def parse_jsonl(lines: Iterable[str], name: Path | str) -> list[Row]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise FileError(f"{name}, line {number}: not valid JSON ({error.msg})") from error
+        except (ValueError, RecursionError) as error:  # a number of 5,000 digits; endless brackets
+            reason = getattr(error, "msg", error)
+            raise FileError(f"{name}, line {number}: not valid JSON ({reason})") from error
         if not isinstance(row, dict):
             raise FileError(f"{name}, line {number}: {type(row).__name__}, expected an object")
         rows.append(row)

@@ -200,7 +200,8 @@ def test_a_missing_column_is_named_beside_those_of_the_file() -> None:
         convert([{"instruction": "q", "output": "a"}], preference_row, "f")
 
 
-@pytest.mark.parametrize("score", [float("inf"), float("-inf"), 1e300, Decimal("Infinity")])
+@pytest.mark.parametrize("score", [float("inf"), float("-inf"), 1e300, 10**400,
+                                   Decimal("Infinity")])
 def test_a_score_that_is_not_finite_is_refused(score: object) -> None:
     with pytest.raises(SchemaError, match="a finite number"):
         convert([{"prompt": "q", "chosen": "a", "rejected": "b", "score_chosen": score}],
@@ -258,6 +259,12 @@ def test_labelled_conversations_make_pairs_too(tmp_path: Path) -> None:
     assert [(pair["id"], pair["chosen"], pair["rejected"]) for pair in pairs][0] == (
         "7", "good", "bad")
     assert (len(pairs), reading.dropped) == (2, {"unusable": 1})
+
+
+def test_half_an_emoji_in_a_labelled_prompt_makes_a_pair(tmp_path: Path) -> None:
+    rows = [kto("\ud83d", "good", True), kto("\ud83d", "bad", False)]
+    pairs = load_preferences(local(tmp_path, "preferences", rows, pairs="written"), 0)
+    assert [pair["prompt"][0]["content"] for pair in pairs] == ["\ufffd"]
 
 
 def test_a_stream_of_ktos_rows_trains_sft_on_desirable_ones_and_makes_no_pairs() -> None:

@@ -51,7 +51,7 @@ TEXTS = st.one_of(st.text(max_size=20), st.sampled_from(
         HH, HH + "a", "### Human: q### Assistant: a", "Human: q\nAssistant: a", "<|im_end|>",
         "<|im_start|>assistant\n", "\ue000", "\ue000\ue000<|im_end|>", "\r", "\x85", "\ufeff"]))
 LEAVES = st.one_of(TEXTS, st.none(), st.booleans(), st.integers(), st.floats(),
-                   st.sampled_from([0, 1, 1.0, "true", "-1", 10**40, "NaN"]))
+                   st.sampled_from([0, 1, 1.0, "true", "-1", 10**400, "NaN"]))
 TURNS = st.lists(st.fixed_dictionaries({}, optional={
     "role": st.sampled_from(["user", "assistant", "system", "tool", None, "model"]),
     "from": st.sampled_from(["human", "gpt", "system", 3]), "content": LEAVES, "value": TEXTS}),
@@ -68,7 +68,7 @@ LIKELY = st.one_of(  # rows that most often can be used
     st.fixed_dictionaries({"messages": TALKS}, optional={"label": LEAVES, "id": LEAVES}),
     st.fixed_dictionaries({"prompt": st.one_of(TEXTS, TALKS), "chosen": TEXTS, "rejected": TEXTS},
                           optional={"score_chosen": LEAVES, "system": TEXTS}),
-    st.fixed_dictionaries({"prompt": st.sampled_from(["a", "b"]), "completion": TEXTS,
+    st.fixed_dictionaries({"prompt": st.sampled_from(["a", "\ud83d"]), "completion": TEXTS,
                            "label": st.booleans()}),
     st.fixed_dictionaries({"prompt": TEXTS, "answers": ANSWERS}),
     st.fixed_dictionaries({"instruction": TEXTS, "output": TEXTS}, optional={"input": TEXTS}))

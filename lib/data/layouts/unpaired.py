@@ -4,13 +4,14 @@ The desirable completions are conversations to learn from. A pair needs one comp
 to one prompt; other rows cannot train DPO and are counted.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from lib.data.layouts.columns import own_columns
 from lib.data.layouts.reading import Reading
 from lib.data.layouts.recognise import DESIRABLE, LABEL, label_of, layout_of
-from lib.runtime.files import Row, sha256_of_value
+from lib.runtime.files import Row
 
 Numbered = list[tuple[int, Row]]  # index in the file, row
 UNDESIRABLE = "labelled undesirable, which no model should learn to write"
@@ -45,7 +46,7 @@ def paired(rows: Numbered, name: str, reading: Reading) -> Numbered:
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             reading.drop("unusable", f"{name}, row {index + 1}: has no prompt with a completion")
             continue
-        both = sides.setdefault(sha256_of_value(prompt), ([], []))
+        both = sides.setdefault(json.dumps(prompt, sort_keys=True, default=str), ([], []))
         both[not label_of(row)].append((index, row, prompt, completion))
     for good, bad in sides.values():
         kept += [(first[0], _pair(*first[1:], second[-1]))
