@@ -93,10 +93,11 @@ def convert(rows: Sequence[Row], to_row: Callable[[Cells], Out], name: str,
     reading = reading or Reading(strict=True)
     if not rows:
         raise SchemaError(f"{name} has no rows; expected at least one")
-    converted, first = [], None
+    converted, numbers, first = [], [], None
     for row, place in zip(rows, places or range(len(rows)), strict=True):
         try:
             converted.append(to_row(_standard(row, name, place + 1, reading)))
+            numbers.append(place + 1)
         except SchemaError as error:
             if reading.strict:
                 raise
@@ -106,6 +107,9 @@ def convert(rows: Sequence[Row], to_row: Callable[[Cells], Out], name: str,
         raise SchemaError(f"none of the {len(rows):,} rows can be used; the first: {first}",
                           first.reason)
     _number_repeated(converted)
+    reading.name = name
+    reading.numbers |= {row["id"]: number
+                        for row, number in zip(converted, numbers, strict=True)}
     return converted
 
 

@@ -33,12 +33,12 @@ def layouts_table(report: Mapping[str, Any]) -> str:
 
 
 def left_out_table(report: Mapping[str, Any]) -> str:
-    """Rows that could not be read: look at the first of each reason, with its file and number."""
+    """Rows that are not used: look at the first of each reason, with its file and number."""
     rows = [{"part": name, "reason": reason, "rows": report[part]["dropped"][reason],
              "first": sentence} for part, name in PARTS.items()
             for reason, sentence in report[part].get("examples", {}).items()]
     return markdown_table(rows, {"part": "part", "left out as": "reason", "rows": "rows",
-                                 "the first": "first"}, "Every row could be read.")
+                                 "the first": "first"}, "No row is left out.")
 
 
 def overlap_table(overlap: Mapping[str, Any]) -> str:

@@ -19,6 +19,8 @@ class Reading:
     columns: dict[str, list[str]] = field(default_factory=dict)  # of the first row of a layout
     dropped: Counter[str] = field(default_factory=Counter)  # by reason
     examples: dict[str, str] = field(default_factory=dict)  # reason -> the first, with its place
+    name: str = ""  # of the file or data set
+    numbers: dict[str, int] = field(default_factory=dict)  # id of a row -> its number in the file
     joined: int = 0  # rows that became the second answer of another row's pair
     without_pair: int = 0  # prompts whose scored answers are too close to each other
 
@@ -31,6 +33,11 @@ class Reading:
         """Count a row of a layout."""
         self.layouts[NAMES[layout]] += 1
         self.columns.setdefault(NAMES[layout], list(map(str, row)))
+
+    def place_of(self, name: str) -> str:
+        """File and row of an id; the id of a pair of scored answers begins with its row's."""
+        number = self.numbers.get(name) or self.numbers.get(name.rpartition("/")[0])
+        return f"{self.name}, row {number}" if number else f"id {name}"
 
     def say_dropped(self) -> None:
         """Print how many rows are left out, by reason, and the first of each."""

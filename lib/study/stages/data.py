@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.data import sources
-from lib.data.curation import curate
+from lib.data.curation import REASONS, Report, curate
 from lib.data.duplicates import normalised, overlap
 from lib.data.hub import Place, merge_choices, stream_choice
 from lib.data.layouts.reading import Reading
@@ -103,9 +103,16 @@ def _prepare(study: Study, folder: Path) -> None:
     trained = [prompt_text(row) for part in ("sft", "preferences") for row in parts[part]]
     reports = {"sft": sft_report, "preferences": pairs_report, "heldout": heldout_report}
     write_json(folder / "report.json", {
-        **{part: readings[part].added_to(report.to_dict()) for part, report in reports.items()},
+        **{part: _part_report(readings[part], report) for part, report in reports.items()},
         "rows": {part: len(rows) for part, rows in parts.items()},
         "overlap": overlap(trained, [row["prompt"] for row in heldout]).to_dict()})
+
+
+def _part_report(reading: Reading, report: Report) -> dict[str, Any]:
+    """Counts of reading and curation, and the first row of each reason with its file and number."""
+    for reason, ids in report.dropped.items():
+        reading.examples[reason] = f"{reading.place_of(ids[0])}: {REASONS[reason]}"
+    return reading.added_to(report.to_dict())
 
 
 def _prompts(study: Study, there: int) -> int:
@@ -172,7 +179,7 @@ def _of_other_kind(settings: DataSettings) -> DataSettings | None:
     if settings.source != "sample":
         return None
     other = "written" if settings.pairs == "on_policy" else "on_policy"
-    return replace(settings, pairs=other, preference_rows=None)
+    return replace(settings, pairs=other, preference_rows=None, score_column="")
 
 
 def _other_pairs(study: Study, tokenizer: Any, *likes: list[Row]) -> list[list[Row]]:

@@ -106,7 +106,7 @@ def test_the_rows_that_were_kept_and_the_overlap_are_tables() -> None:
 def test_the_layouts_of_files_and_the_first_row_left_out_are_shown() -> None:
     assert "| SFT conversations | ShareGPT | 1,300 | conversations, id |" in \
         tables.layouts_table(REPORT)
-    assert tables.left_out_table(REPORT) == "Every row could be read."
+    assert tables.left_out_table(REPORT) == "No row is left out."
     left = REPORT["sft"] | {"dropped": {"unusable": 2}, "examples": {"unusable": "a.jsonl, row 3"}}
     assert "| SFT conversations | unusable | 2 | a.jsonl, row 3 |" in tables.left_out_table(
         REPORT | {"sft": left})
@@ -115,7 +115,7 @@ def test_the_layouts_of_files_and_the_first_row_left_out_are_shown() -> None:
 def test_the_report_of_an_earlier_version_has_no_layouts() -> None:
     old = {part: {"dropped": {}} for part in ("sft", "preferences", "heldout")}
     assert tables.layouts_table(old) == "No file was read."
-    assert tables.left_out_table(old) == "Every row could be read."
+    assert tables.left_out_table(old) == "No row is left out."
 
 
 def test_the_table_of_systems_says_whose_answer_it_is_and_who_picked_it() -> None:
