@@ -189,7 +189,7 @@ def reference_row(cells: Cells) -> Row:
     if row.get("prompt") is None and is_turns(row.get("messages")):
         *asked, last = row["messages"]
         row = {**row, "prompt": asked, "reference": last.get("content")}
-    elif row.get("prompt") is None and name:
+    elif name:  # beside it may stand the data set's own reference
         row = {**row, "reference": row[name]}
     cells = replace(cells, row=row)
     prompt = cells.question() if row.get("prompt") is not None else ""

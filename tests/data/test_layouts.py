@@ -47,6 +47,7 @@ def share(*texts: str, names: tuple[str, str] = ("human", "gpt")) -> list[dict[s
      turns("q", "a", system="s")),
     ({"instruction": "q2", "output": "a2", "history": [["q", "a"]]}, "alpaca",
      turns("q", "a", "q2", "a2")),
+    ({"instruction": "q2", "output": "a2", "history": TALK}, "alpaca", turns("q", "a", "q2", "a2")),
     ({"text": HH + "a"}, "hh", TALK), ({"text": "### Human: q\n### Assistant: a"}, "hh", TALK),
     ({"chosen": HH + "a", "rejected": HH + "b"}, "hh", TALK),
     ({"prompt": "q", "completion": "a"}, "prompt_completion", TALK),
@@ -170,7 +171,9 @@ def test_scored_answers_are_found_by_their_usual_names(row: dict[str, Any]) -> N
     ({"messages": TALK[:1]}, "q", None), ({"instruction": "q", "output": "a"}, "q", "a"),
     ({"conversations": share("q", "a")}, "q", "a"), ({"question": "q", "answer": "a"}, "q", "a"),
     ({"chosen": HH + "a", "rejected": HH + "b"}, "q", "a"),
-    ({"prompt": "q", "response": "a"}, "q", "a"), ({"prompt": "q", "reference": "r"}, "q", "r")])
+    ({"prompt": "q", "response": "a"}, "q", "a"), ({"prompt": "q", "reference": "r"}, "q", "r"),
+    ({"prompt": "q", "response": "a", "reference": "r"}, "q", "r"),
+    ({"question": "q", "output": "a", "reference": None}, "q", "a")])
 def test_a_held_out_prompt_is_read_from_every_layout(row: dict, prompt: str,
                                                      reference: str | None) -> None:
     found = convert([{"id": "7", **row}], heldout_row, "f")[0]
@@ -181,7 +184,9 @@ def test_a_held_out_prompt_is_read_from_every_layout(row: dict, prompt: str,
     {"messages": TALK[:1] + [{"role": "tool", "content": "x"}]}, {"conversations": "none"},
     {"conversations": share("q", "a", names=("observation", "gpt"))}, {"instruction": None},
     {"text": "no turns"}, {}, {"messages": []} | {"messages": None}, {"messages": [1]},
-    {"prompt": "q", "completion": {"a": 1}}, {"instruction": "q", "output": "a", "history": [1]}])
+    {"prompt": "q", "completion": {"a": 1}}, {"instruction": "q", "output": "a", "history": [1]},
+    {"instruction": "q", "output": "a", "history": [{"question": "b", "answer": "c"}]},
+    {"instruction": "q", "output": "a", "history": ["ab", "cd"]}])
 def test_one_bad_row_is_counted_with_file_and_row_and_ends_no_run(row: dict[str, Any]) -> None:
     reading = Reading()
     rows = convert([{"messages": TALK}, row], sft_row, "my.jsonl", reading=reading)
@@ -320,7 +325,7 @@ def test_a_format_that_is_told_is_kept_to(tmp_path: Path) -> None:
 def test_another_models_answers_are_the_references(tmp_path: Path) -> None:
     answers = tmp_path / "answers.json"
     answers.write_text(json.dumps([
-        {"id": "c", "instruction": "One?", "output": "first"},
+        {"id": "c", "instruction": "One?", "output": "first", "reference": "gold"},
         {"id": "b", "response": "second"}, {"id": "a"}]), "utf-8")
     rows = [{"id": "a", "prompt": "one?", "reference": "old"}, {"id": "b", "prompt": "two"},
             {"id": "c", "prompt": "three", "reference": "old"}]

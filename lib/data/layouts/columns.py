@@ -53,7 +53,7 @@ def own_columns(row: Row, layout: Format, score: str = "") -> Row:
         made |= _prompt_and_answer(row)
     if layout == "answers":
         made["answers"] = _answers(row, score)
-    if made.get("reference") is None and (name := first_of(row, REFERENCE)):
+    if name := first_of(row, REFERENCE):
         made["reference"] = row[name]
     return made
 
@@ -111,9 +111,18 @@ def _prompt(row: Row) -> Any:
     if more and isinstance(prompt, str) and more[0].strip().lower() != NO_INPUT:
         prompt = f"{prompt}\n\n{more[0]}"
     prompt = asked(prompt)
-    before = [turn for question, answer in row.get("history") or ()
-              for turn in (*_as_turns(question), {"role": "assistant", "content": answer})]
+    before = _history(row.get("history") or [])
     return _with_system(row, [*before, *_as_turns(prompt)] if before else prompt)
+
+
+def _history(earlier: Any) -> list[Row]:
+    """Earlier turns: messages, or [question, answer] pairs. Raises TypeError or ValueError."""
+    if is_turns(earlier):
+        return messages(earlier)
+    if any(not isinstance(pair, list | tuple) for pair in earlier):
+        raise TypeError("history is no list of [question, answer]")
+    return [turn for question, answer in earlier for turn in (
+        {"role": "user", "content": question}, {"role": "assistant", "content": answer})]
 
 
 def _with_system(row: Row, prompt: Any) -> Any:
