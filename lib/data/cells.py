@@ -117,9 +117,11 @@ class Cells:
 
     def identity(self, content: object) -> str:
         """The row's own id under one of its usual names, otherwise a hash of the row's content."""
-        for column in IDS:
-            if isinstance(self.row.get(column), str | int | float):
-                return self._clean(column, str(self.row[column]))
+        for value in map(self.row.get, IDS):
+            if isinstance(value, float) and value.is_integer():
+                value = int(value)  # a column of whole numbers and nulls
+            if isinstance(value, str | int | float) and value != "" and value == value:
+                return self._clean("id", str(value))
         return sha256_of_value(content)[:16]
 
     def _present(self, column: str, expected: str) -> Any:

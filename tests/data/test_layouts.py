@@ -355,3 +355,11 @@ def test_a_rows_own_id_is_kept_under_its_usual_names(name: str) -> None:
     found = convert([{name: value, "prompt": f"{value}?"} for value in (7, "a", "a", "a~2")],
                     heldout_row, "f")
     assert [row["id"] for row in found] == ["7", "a", "a~2", "a~2~2"]
+
+
+@pytest.mark.parametrize(("given", "kept"), [
+    ({"id": 7.0}, "7"), ({"id": None, "key": 3}, "3"), ({"id": "", "uid": "u"}, "u"),
+    ({"id": float("nan"), "prompt_id": "p"}, "p"), ({"id": 0}, "0"),
+    ({"id": ["x"], "key": 1}, "1")])
+def test_an_id_without_a_value_gives_way_to_the_next_name(given: dict, kept: str) -> None:
+    assert convert([{"prompt": "q", **given}], heldout_row, "f")[0]["id"] == kept
