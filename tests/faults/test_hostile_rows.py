@@ -90,12 +90,7 @@ def read(file: Path, part: str, pairs: str, rows: int) -> tuple[list[Row], Readi
     arguments, reading = () if part == "heldout" else (0,), Reading()
     try:
         found = load(given, *arguments, reading=reading)
-    except SchemaError as error:
-        sentence = str(error)
-    else:
-        sentence = ""
-    if sentence:
-        assert "\n" not in sentence
+    except SchemaError:  # none can be used
         return [], reading
     if pairs == "on_policy":
         prompts = {row["id"].rpartition("/")[0] for row in found}
