@@ -6,7 +6,7 @@ only), and report.json with the counts of dropped rows. With `data.pairs=self_ge
 pairs give their prompts and are the other kind; `lib.study.pools.self_generated` makes DPO's pairs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,17 @@ PARTS = ("sft", "sft_validation", "preferences", "preferences_validation", "othe
          "other_validation", "heldout")
 
 
-def prepare_data(study: Study) -> dict[str, Any]:
+def prepare_data(study: Study, work: Callable[[Path], None] | None = None) -> dict[str, Any]:
     """Prepare the run's data, unless they are finished; returns counts of kept and dropped rows.
 
-    Raises FileError, SchemaError or HubError for rows that cannot be read.
+    work: writes them into the stage's folder in another way than from their source. Raises FileError, SchemaError or HubError for rows that cannot be read.
     """
     settings = study.profile.data
     folder = run_stage(study, "data", {"data": settings, "tokenizer": _tokenizer(study),
                                        "prompts": study.profile.evaluation.prompts,
                                        "longest_prompt": study.profile.sampling.max_prompt_tokens},
                        outputs=[*(f"{part}.parquet" for part in PARTS), "report.json"],
-                       work=lambda folder: _prepare(study, folder), inputs=_source_hashes(study))
+                       work=work or (lambda folder: _prepare(study, folder)), inputs=_source_hashes(study))
     return read_json(folder / "report.json")
 
 
@@ -93,14 +93,19 @@ def _prepare(study: Study, folder: Path) -> None:
     parts["other_pairs"], parts["other_validation"] = _other_pairs(
         study, tokenizer, parts["preferences"], parts["preferences_validation"])
     _refuse_empty(parts)
-    for part, rows in parts.items():
-        write_parquet(rows, folder / f"{part}.parquet", like=parts[_kind(part)])
     trained = [prompt_text(row) for part in ("sft", "preferences") for row in parts[part]]
-    write_json(folder / "report.json", {
+    write_parts(folder, parts, {
         "sft": sft_report.to_dict(), "preferences": pairs_report.to_dict(),
         "heldout": heldout_report.to_dict(),
         "rows": {part: len(rows) for part, rows in parts.items()},
         "overlap": overlap(trained, [row["prompt"] for row in heldout]).to_dict()})
+
+
+def write_parts(folder: Path, parts: Mapping[str, list[Row]], report: Row) -> None:
+    """Write every one of `PARTS`, and the report of what was kept."""
+    for part, rows in parts.items():
+        write_parquet(rows, folder / f"{part}.parquet", like=parts[_kind(part)])
+    write_json(folder / "report.json", report)
 
 
 def _prompts(study: Study, there: int) -> int:
