@@ -4,7 +4,6 @@ A notebook is skipped if it, its parameters, the code in lib and the results of 
 have not changed since its last run.
 """
 
-import os
 import re
 import sys
 import time

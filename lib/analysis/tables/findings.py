@@ -29,7 +29,11 @@ def dpo_findings(metrics: Sequence[Row], accuracy: Row | None = None) -> str:
 
     accuracy: of `policies.displacement.reward_accuracy`.
     """
-    first, *_, last = [row for row in metrics if row["split"] == "validation"] * 2
+    validated = [row for row in metrics if row["split"] == "validation"]
+    if not validated:
+        return bullets(["No validation pairs were set aside, so there is no margin and no accuracy "
+                        "to report.", *_sample_lines(metrics)])
+    first, last = validated[0], validated[-1]
     loss, margin, chosen, rejected = (format_number(last[key], 3) for key in (
         "loss", "rewards/margins", "rewards/chosen", "rewards/rejected"))
     lines = [f"On {last['n']:,} validation pairs the loss ends at {loss} (it starts at "

@@ -39,7 +39,8 @@ STAND_INS: dict[str, Any] = {
     "model.name": "smoke", "model.revision": None, "model.device": "cpu",
     "model.precision": "float32", "rewards.selector": "embedded", "rewards.judge": "embedded",
     "rewards.backbone": "smoke", "sampling.server": None, "sampling.max_new_tokens": 8,
-    "sampling.max_prompt_tokens": 1024, "data.max_length": 1024, "data.max_pair_length": 1024}
+    "sampling.max_prompt_tokens": 1024, "data.max_length": 1024, "data.max_pair_length": 1024,
+    "data.min_gap": 0.0}
 PAIRED = {"preferences": "other_pairs", "preferences_validation": "other_validation"}
 LARGEST = {"evaluation.prompts": ROWS, "evaluation.temperature_prompts": ROWS,
            "evaluation.deep_prompts": ROWS, "evaluation.deep_samples": 16,
@@ -63,7 +64,8 @@ def dry_run(study: Study, keep_data: bool) -> None:
     say(f"dry run: every notebook on {ROWS} rows, with a small random model")
     with tempfile.TemporaryDirectory() as temporary:
         folder = study.folder if keep_data else Path(temporary) / "whole"
-        options = {"profile": asdict(study.profile), "folder": str(folder)}
+        options = {"profile": asdict(study.profile), "folder": str(folder),
+                   "from_run": study.from_run and str(study.from_run)}
         write_json(Path(temporary) / "options.json", options)
         _run_apart(Path(temporary) / "options.json")
     if keep_data:
@@ -111,7 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the notebooks' cells as an options file says; the exit status."""
     path, = sys.argv[1:] if arguments is None else arguments
     options = read_json(path)
-    whole = Study(build(Profile, options["profile"]), Path(options["folder"]))
+    source = options["from_run"]
+    whole = Study(build(Profile, options["profile"]), Path(options["folder"]),
+                  from_run=Path(source) if source else None)
     try:
         prepare_data(whole)
         parts = few_rows({part: load_part(whole, part) for part in PARTS})

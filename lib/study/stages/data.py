@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lib.analysis.texts.constraints import unchecked_constraints
 from lib.data import sources
 from lib.data.curation import curate
 from lib.data.duplicates import normalised, overlap
@@ -22,6 +23,7 @@ from lib.data.sources import Keyed, Reader
 from lib.data.splits import held_out_subset, rows_to_read, split_by_prompt
 from lib.modeling.loading import load_tokenizer
 from lib.runtime.files import Row, read_json, write_json
+from lib.runtime.progress import say
 from lib.study.run import Study, StudyError, run_stage
 from lib.study.workers.processes import share_count
 from lib.study.workers.worker import run_on_workers
@@ -34,14 +36,16 @@ PARTS = ("sft", "sft_validation", "preferences", "preferences_validation", "othe
 def prepare_data(study: Study, work: Callable[[Path], None] | None = None) -> dict[str, Any]:
     """Prepare the run's data, unless they are finished; returns counts of kept and dropped rows.
 
-    work: writes them into the stage's folder in another way than from their source. Raises FileError, SchemaError or HubError for rows that cannot be read.
+    work: writes them into the stage's folder in another way than from their source. Raises
+    FileError, SchemaError or HubError for rows that cannot be read.
     """
     settings = study.profile.data
     folder = run_stage(study, "data", {"data": settings, "tokenizer": _tokenizer(study),
                                        "prompts": study.profile.evaluation.prompts,
                                        "longest_prompt": study.profile.sampling.max_prompt_tokens},
                        outputs=[*(f"{part}.parquet" for part in PARTS), "report.json"],
-                       work=work or (lambda folder: _prepare(study, folder)), inputs=_source_hashes(study))
+                       work=work or (lambda folder: _prepare(study, folder)),
+                       inputs=_source_hashes(study))
     return read_json(folder / "report.json")
 
 
@@ -85,6 +89,7 @@ def _prepare(study: Study, folder: Path) -> None:
     heldout, heldout_report = curate(sources.load_heldout(settings), tokenizer,
                                      study.profile.sampling.max_prompt_tokens, near)
     parts = {"heldout": held_out_subset(heldout, _prompts(study, len(heldout)), seed)}
+    _check_constraints(parts["heldout"])
     parts["sft"], parts["sft_validation"] = split_by_prompt(sft, sft_share, seed)
     parts["preferences"], parts["preferences_validation"] = split_by_prompt(pairs, pair_share, seed)
     if _own_validation(settings):
@@ -99,6 +104,18 @@ def _prepare(study: Study, folder: Path) -> None:
         "heldout": heldout_report.to_dict(),
         "rows": {part: len(rows) for part, rows in parts.items()},
         "overlap": overlap(trained, [row["prompt"] for row in heldout]).to_dict()})
+
+
+def _check_constraints(heldout: list[Row]) -> None:
+    """Refuse constraints that nothing can check, before any answer; say which are missing here."""
+    try:
+        missing = unchecked_constraints(heldout)
+    except ValueError as error:
+        raise StudyError(str(error)) from error
+    if missing:
+        say(f"{', '.join(missing)}: these constraints cannot be checked on this machine, which "
+            "lacks a checker's data, and will be missing; `python -m nltk.downloader punkt "
+            "punkt_tab` fetches them")
 
 
 def write_parts(folder: Path, parts: Mapping[str, list[Row]], report: Row) -> None:

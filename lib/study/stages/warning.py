@@ -20,7 +20,7 @@ from lib.runtime.manifest import read_manifest
 from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
 from lib.study.stages.dpo import probe_parameters
-from lib.study.stages.probe import probe_of_run
+from lib.study.stages.probe import probe_of_run, probe_prompts
 from lib.study.stages.rewards import fit_rewards
 from lib.study.workers.training import train_job, training_job
 from lib.training import dpo
@@ -33,12 +33,13 @@ FILES = ("metrics.jsonl", "validation_rewards.jsonl")
 def run_warning(study: Study) -> Row:
     """Train the four cells into warning/<cell>/, unless they are finished; `warning_results`.
 
-    Empty if the source has no other pairs, without probe prompts, or if `evaluation.warning_run` is
-    off.
+    Empty if the source has no other pairs, without probe prompts or validation pairs of both kinds,
+    or if `evaluation.warning_run` is off.
     """
     settings, evaluation = study.profile.warning, study.profile.evaluation
-    wanted = evaluation.warning_run and evaluation.probe_prompts
-    if not wanted or not load_part(study, "other_pairs"):
+    parts = ("other_pairs", "other_validation")
+    if not (evaluation.warning_run and probe_prompts(study)
+            and all(load_part(study, part) for part in parts)):
         return {}
     fit_rewards(study)  # the judge scores the probe's answers
     run_stage(study, "warning",
