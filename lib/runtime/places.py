@@ -34,7 +34,8 @@ def begin_at_the_project() -> None:
     A relative path in a notebook then begins where it does on the command line. The runner's
     kernels stay in the folder in which its command was typed.
     """
-    if not os.environ.get(HEADLESS) and Path.cwd() == NOTEBOOKS and _is_checkout():
+    here = Path.cwd()  # compared as a file: some systems do not tell Notebooks from notebooks
+    if not os.environ.get(HEADLESS) and _is_checkout() and here.samefile(NOTEBOOKS):
         os.chdir(ROOT)
 
 

@@ -8,6 +8,8 @@ other reward models, so that nothing is downloaded, asked or paid for: those are
 `lib.study.planning.access`.
 """
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -32,6 +34,7 @@ from lib.study.notebooks import notebook_paths
 from lib.study.profiles import Profile
 from lib.study.run import Study, StudyError
 from lib.study.stages.data import PARTS, load_part, prepare_data, write_parts
+from lib.study.workers.processes import CONFIG, COUNT, SHARDED
 
 ROWS = 8  # of each part
 PASSED = "dry_run.json"  # in the run folder: the settings with which the dry run went well
@@ -74,11 +77,12 @@ def dry_run(study: Study, keep_data: bool) -> None:
 
 
 def _run_apart(options: Path) -> None:
-    """In a process of its own, whose memory is free again before training starts."""
+    """In one process of its own, whose memory is free again before training starts."""
     prepare_children()
+    alone = {HEADLESS: "1", COUNT: "1", SHARDED: "", CONFIG: ""}
     done = subprocess.run([sys.executable, "-m", "lib.study.planning.dry_run", str(options)],
-                          env=os.environ | {HEADLESS: "1"}, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False)
+                          env=os.environ | alone, stderr=subprocess.PIPE, encoding="utf-8",
+                          errors="replace", check=False)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         reason = said[-1].removeprefix("error: ") if said else (
@@ -120,11 +124,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prepare_data(whole)
         parts = few_rows({part: load_part(whole, part) for part in PARTS})
         small = Study(smaller(whole.profile, len(parts["heldout"])), Path(path).parent / "few")
-        prepare_data(small, lambda folder: write_parts(
-            folder, parts, read_json(whole.path("data", "report.json"))))
-        for notebook in notebook_paths():
-            _run_cells(notebook, small)
-    except ValueError as error:
+        with contextlib.redirect_stdout(io.StringIO()):
+            prepare_data(small, lambda folder: write_parts(
+                folder, parts, read_json(whole.path("data", "report.json"))))
+            for notebook in notebook_paths():
+                _run_cells(notebook, small)
+    except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
