@@ -56,6 +56,8 @@ def _sample_lines(metrics: Sequence[Row]) -> list[str]:
     if len(samples) < 2:
         return []
     first, last = samples[0], samples[-1]
+    if not (first["n"] and last["n"]):
+        return ["The judge scored no fresh validation answer, so nothing is known of them."]
     score = _change(first["judge_score"], last["judge_score"])
     repetition = _change(first["repetition"], last["repetition"], 3)
     return [f"The judge's mean score of {last['n']:,} fresh validation answers {score}; the share "

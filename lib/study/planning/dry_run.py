@@ -42,8 +42,7 @@ STAND_INS: dict[str, Any] = {
     "model.name": "smoke", "model.revision": None, "model.device": "cpu",
     "model.precision": "float32", "rewards.selector": "embedded", "rewards.judge": "embedded",
     "rewards.backbone": "smoke", "sampling.server": None, "sampling.max_new_tokens": 8,
-    "sampling.max_prompt_tokens": 1024, "data.max_length": 1024, "data.max_pair_length": 1024,
-    "data.min_gap": 0.0}
+    "sampling.max_prompt_tokens": 1024, "data.max_length": 1024, "data.max_pair_length": 1024}
 PAIRED = {"preferences": "other_pairs", "preferences_validation": "other_validation"}
 LARGEST = {"evaluation.prompts": ROWS, "evaluation.temperature_prompts": ROWS,
            "evaluation.deep_prompts": ROWS, "evaluation.deep_samples": 16,
@@ -96,6 +95,8 @@ def smaller(profile: Profile, prompts: int) -> Profile:
     for key, most in LARGEST.items():
         section, name = key.split(".")
         values[section][name] = min(values[section][name], few.get(name, most), most)
+    if values["data"]["pairs"] == "self_generated":  # eight random tokens end no answer
+        values["data"]["pairs"] = "written"
     for key, value in STAND_INS.items():
         section, name = key.split(".")
         values[section][name] = value

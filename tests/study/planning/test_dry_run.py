@@ -32,6 +32,11 @@ def test_the_profile_is_the_runs_own_but_for_its_size() -> None:
     assert (small.model.name, small.evaluation.prompts, small.sft.batch_size) == ("smoke", 5, 4)
 
 
+def test_pairs_that_a_run_makes_itself_are_written_ones_here() -> None:
+    made = load_profile("laptop", {"data.pairs": "self_generated"})
+    assert smaller(made, prompts=8).data.pairs == "written"  # random answers never end
+
+
 def test_nothing_is_asked_of_a_server_or_paid_for() -> None:
     profile = load_profile("paper", {"sampling.server": "http://localhost:1/v1"})
     small = smaller(profile, prompts=8)
