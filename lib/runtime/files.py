@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lib import ROOT
-
 Row = dict[str, Any]
 
 
@@ -132,8 +130,9 @@ def read_whole_lines(path: Path | str) -> tuple[list[Row], int]:
 
 
 def shown(path: Path) -> str:
-    """A path for messages; one inside the project is relative."""
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    """A path for messages; one inside the working folder is relative."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def sha256_of(path: Path | str) -> str:

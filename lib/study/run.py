@@ -16,13 +16,13 @@ from typing import Any
 
 from yaml import YAMLError
 
-from lib import ROOT
 from lib.runtime.devices import Device, choose_device, release_memory
 from lib.runtime.errors import cells_so_far, show_sentences
 from lib.runtime.files import Row, read_json, shown, write_json
 from lib.runtime.lock import HeldError, held
 from lib.runtime.manifest import dotted, outputs_hash, read_manifest, write_manifest
 from lib.runtime.parameters import misspelt
+from lib.runtime.places import begin_at_the_project, typed_path
 from lib.runtime.progress import say
 from lib.runtime.typed import flag, load_yaml
 from lib.study.profiles import Profile, ProfileError, load_profile, parse_setting
@@ -65,15 +65,17 @@ def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, An
     show_sentences()
     if unknown := misspelt(cells_so_far()):
         raise StudyError(unknown)
+    if cells_so_far():
+        begin_at_the_project()
     given = {key.replace("__", "."): value for key, value in knobs.items() if value is not None}
     chosen = load_profile(str(profile), {**_settings(settings), **given})
     run, from_run, force = _as_text(run), _as_text(from_run), _flag(force)
-    folder = Path(run) if run else Path("runs") / chosen.name
-    source = ROOT / from_run if from_run else None  # an absolute path stays as it is
+    folder = run or str(Path("runs", chosen.name))
+    source = typed_path(from_run) if from_run else None
     if source and not source.is_dir():
         raise StudyError(f"from_run (--from-run) is {from_run!r}, and there is no such run folder; "
                          "give one that a study wrote, for example runs/laptop")
-    study = Study(chosen, ROOT / folder, force, source)
+    study = Study(chosen, typed_path(folder), force, source)
     try:
         say(f"profile {chosen.name}, run folder {folder}, {study.device.reason}")
     except ValueError as error:

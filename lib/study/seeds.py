@@ -32,7 +32,7 @@ def summarise_seeds(study: Study, studies: Sequence[Study]) -> None:
     rows = win_rates_over_seeds([load_candidates(one) for one in studies], pairs)
     single = {(row["a"], row["b"], row["judge"]): row for row in rates}
     rows = [row | _first(single[row["a"], row["b"], row["judge"]]) for row in rows]
-    answers = {str(one.folder.relative_to(study.folder)): stage_hash(one, "responses")
+    answers = {one.folder.relative_to(study.folder).as_posix(): stage_hash(one, "responses")
                for one in studies}
     write_json(study.path(FILE), {"answers": answers, "rows": rows})
     say(f"spread over {len(studies)} seeds: {study.path(FILE)}")

@@ -82,7 +82,7 @@ def rate_of(profile: Profile, device: Device) -> tuple[float, str]:
 def _card(device: Device) -> Gpu | None:
     """The GPU of this machine, a T4 for float16 without one, and None for a CPU."""
     import torch
-    if device.device.type == "cpu":
+    if device.device.type != "cuda":
         return GPUS[0] if device.dtype == torch.float16 else None
     name = torch.cuda.get_device_name(device.device)
     return next((gpu for gpu in GPUS if gpu.name in name), GPUS[0])

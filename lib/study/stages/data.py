@@ -6,11 +6,12 @@ only), and report.json with the counts of dropped rows. With `data.pairs=self_ge
 pairs give their prompts and are the other kind; `lib.study.pools.self_generated` makes DPO's pairs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lib.analysis.texts.constraints import unchecked_constraints
 from lib.data import sources
 from lib.data.curation import REASONS, Report, curate
 from lib.data.duplicates import normalised, overlap
@@ -23,6 +24,7 @@ from lib.data.sources import Keyed, Reader
 from lib.data.splits import held_out_subset, rows_to_read, split_by_prompt
 from lib.modeling.loading import load_tokenizer
 from lib.runtime.files import Row, read_json, write_json
+from lib.runtime.progress import say
 from lib.study.run import Study, StudyError, run_stage
 from lib.study.workers.processes import share_count
 from lib.study.workers.worker import run_on_workers
@@ -32,17 +34,19 @@ PARTS = ("sft", "sft_validation", "preferences", "preferences_validation", "othe
          "other_validation", "heldout")
 
 
-def prepare_data(study: Study) -> dict[str, Any]:
+def prepare_data(study: Study, work: Callable[[Path], None] | None = None) -> dict[str, Any]:
     """Prepare the run's data, unless they are finished; returns counts of kept and dropped rows.
 
-    Raises FileError, SchemaError or HubError for rows that cannot be read.
+    work: writes them into the stage's folder in another way than from their source. Raises
+    FileError, SchemaError or HubError for rows that cannot be read.
     """
     settings = study.profile.data
     folder = run_stage(study, "data", {"data": settings, "tokenizer": _tokenizer(study),
                                        "prompts": study.profile.evaluation.prompts,
                                        "longest_prompt": study.profile.sampling.max_prompt_tokens},
                        outputs=[*(f"{part}.parquet" for part in PARTS), "report.json"],
-                       work=lambda folder: _prepare(study, folder), inputs=_source_hashes(study))
+                       work=work or (lambda folder: _prepare(study, folder)),
+                       inputs=_source_hashes(study))
     return read_json(folder / "report.json")
 
 
@@ -90,6 +94,7 @@ def _prepare(study: Study, folder: Path) -> None:
     for reading in readings.values():
         reading.say_dropped()
     parts = {"heldout": held_out_subset(heldout, _prompts(study, len(heldout)), seed)}
+    _check_constraints(parts["heldout"])
     parts["sft"], parts["sft_validation"] = split_by_prompt(sft, sft_share, seed)
     parts["preferences"], parts["preferences_validation"] = split_by_prompt(pairs, pair_share, seed)
     if _own_validation(settings):
@@ -98,11 +103,9 @@ def _prepare(study: Study, folder: Path) -> None:
     parts["other_pairs"], parts["other_validation"] = _other_pairs(
         study, tokenizer, parts["preferences"], parts["preferences_validation"])
     _refuse_empty(parts)
-    for part, rows in parts.items():
-        write_parquet(rows, folder / f"{part}.parquet", like=parts[_kind(part)])
     trained = [prompt_text(row) for part in ("sft", "preferences") for row in parts[part]]
     reports = {"sft": sft_report, "preferences": pairs_report, "heldout": heldout_report}
-    write_json(folder / "report.json", {
+    write_parts(folder, parts, {
         **{part: _part_report(readings[part], report) for part, report in reports.items()},
         "rows": {part: len(rows) for part, rows in parts.items()},
         "overlap": overlap(trained, [row["prompt"] for row in heldout]).to_dict()})
@@ -113,6 +116,25 @@ def _part_report(reading: Reading, report: Report) -> dict[str, Any]:
     for reason, ids in report.dropped.items():
         reading.examples[reason] = f"{reading.place_of(ids[0])}: {REASONS[reason]}"
     return reading.added_to(report.to_dict())
+
+
+def _check_constraints(heldout: list[Row]) -> None:
+    """Refuse constraints that nothing can check, before any answer; say which are missing here."""
+    try:
+        missing = unchecked_constraints(heldout)
+    except ValueError as error:
+        raise StudyError(str(error)) from error
+    if missing:
+        say(f"{', '.join(missing)}: these constraints cannot be checked on this machine, which "
+            "lacks a checker's data, and will be missing; `python -m nltk.downloader punkt "
+            "punkt_tab` fetches them")
+
+
+def write_parts(folder: Path, parts: Mapping[str, list[Row]], report: Row) -> None:
+    """Write every one of `PARTS`, and the report of what was kept."""
+    for part, rows in parts.items():
+        write_parquet(rows, folder / f"{part}.parquet", like=parts[_kind(part)])
+    write_json(folder / "report.json", report)
 
 
 def _prompts(study: Study, there: int) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lib import ROOT
 from lib.data.schema import is_cut_off
 from lib.data.sources import SAMPLE
 from lib.inference.rewards import (
@@ -27,6 +26,7 @@ from lib.inference.rewards.heads.head import load_head
 from lib.inference.rewards.heads.views import VIEWS, References
 from lib.modeling.loading import model_hash, resolve_model
 from lib.runtime.files import Row, read_json, sha256_of, write_json
+from lib.runtime.places import kept
 from lib.runtime.progress import say
 from lib.study.reward_models.heads import (
     FILES,
@@ -42,7 +42,6 @@ from lib.study.reward_models.rivals import rival_pairs
 from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
 
-FEATURES = ROOT / "data" / "cache" / "features"
 SCORED = tuple(SAMPLE / f"{name}.jsonl" for name in sorted({*FILES, *WRITTEN}))
 
 
@@ -64,10 +63,14 @@ def fit_rewards(study: Study) -> dict[str, Any]:
 def _fit(study: Study, backbone: str, folder: Path) -> None:
     device = study.device
     loaded = load_backbone(backbone, device.dtype, device.device)
-    sample = Sample(loaded, FEATURES)
+    sample = Sample(loaded, _features())
     fitted = fit_reward_models(sample)
     save_reward_models(fitted, folder)
     write_json(folder / "judge_pairs.json", rival_pairs(sample, fitted["heads"]))
+
+
+def _features() -> Path:
+    return kept("cache") / "features"
 
 
 class Scorer:
@@ -82,7 +85,7 @@ class Scorer:
         self.said = False
         names = {role: getattr(study.profile.rewards.scoring, role) for role in roles}
         self.embedded = _embedded(study, [r for r, name in names.items() if name == "embedded"],
-                                  FEATURES if keep_features else None)
+                                  _features() if keep_features else None)
         self.others = {role: remote_reward_model(study, name) for role, name in names.items()
                        if name != "embedded"}
 
