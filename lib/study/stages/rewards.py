@@ -81,8 +81,8 @@ class Scorer:
         fit_rewards(study)
         self.said = False
         names = {role: getattr(study.profile.rewards.scoring, role) for role in roles}
-        self.embedded = _embedded(study, [r for r, name in names.items() if name == "embedded"],
-                                  FEATURES if keep_features else None)
+        heads = [role for role, name in names.items() if name == "embedded"]
+        self.embedded = embedded_models(study, heads, FEATURES if keep_features else None)
         self.others = {role: remote_reward_model(study, name) for role, name in names.items()
                        if name != "embedded"}
 
@@ -113,8 +113,9 @@ class Scorer:
         return all(len(model.lacking(conversations)) == distinct for model in self.others.values())
 
 
-def _embedded(study: Study, roles: Sequence[str],
-              cache: Path | None) -> list[EmbeddedRewardModel]:
+def embedded_models(study: Study, roles: Sequence[str],
+                    cache: Path | None) -> list[EmbeddedRewardModel]:
+    """The run's fitted heads on their backbone; cache: a folder for features, or None."""
     if not roles:
         return []
     device, backbone = study.device, resolve_model(study.profile.rewards.backbone)
