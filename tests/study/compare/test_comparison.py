@@ -12,6 +12,8 @@ from lib.runtime.files import Row, read_json, read_jsonl, write_json, write_json
 from lib.study.compare import sides as sides_module
 from lib.study.compare.__main__ import main
 from lib.study.compare.comparison import compare_runs
+from lib.study.compare.recorded import recorded_study
+from lib.study.notebook_views.two_runs import compared_with
 from lib.study.run import StudyError
 from lib.study.stages.rewards import conversations_of
 from tests.study.compare.recorded_runs import (
@@ -302,3 +304,14 @@ def test_the_command_says_what_it_found_and_passes_or_fails_by_its_status(
 def test_a_line_that_cannot_work_is_refused_at_once(words: list[str]) -> None:
     with pytest.raises(SystemExit):
         main(["one", "two", *words])
+
+
+def test_a_notebook_shows_the_comparison_with_another_run_or_says_why_not(
+        a: Path, tmp_path: Path) -> None:
+    b = recorded_study(better(tmp_path))
+    assert "`other_run` takes a run folder" in compared_with(b, "")
+    shown = compared_with(b, str(a))
+    assert "| b: dpo over a: dpo | judge | 12 |" in shown
+    assert b.path("compared", "first", "compare.html").exists()
+    again = recorded_study(recorded_run(tmp_path / "again", fit=1))
+    assert compared_with(again, str(a)).startswith("Not compared: ")
