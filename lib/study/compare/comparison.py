@@ -46,15 +46,20 @@ def compare_runs(a: Path, b: Path, out: Path, judge: str = "judge", rescore: str
     Raises StudyError where the runs cannot be compared.
     """
     sides, prompts = two_sides(a, b)
+    pairs, main = system_pairs(sides)
+    watched = _watched(systems, pairs, main)
     with tempfile.TemporaryDirectory() as scratch:
         sides, shared = shared_scores(sides, rescore, Path(scratch))
     if shared[judge].why_not:
         raise StudyError(_refusal(judge, shared))
-    pairs, main = system_pairs(sides)
     compared = _by_reader if judge == OWN_READER else _by_all_pairs
     rows, moved, same = compared(sides, pairs, judge)
+    unjudged = watched - {row["a"] for row in rows} - set(same)
+    if margin is not None and unjudged:
+        raise StudyError(f"the {judge} scored no answers of {', '.join(sorted(unjudged))} in both "
+                         "runs, so the gate cannot say anything of it; name the others with "
+                         "--systems")
     texts = {row["id"]: prompt_text(row) for row in sides[0].main_rows}
-    watched = _watched(systems, pairs, main)
     found = {
         "a": sides[0].place, "b": sides[1].place, "prompts": prompts, "judge": judge,
         "scorers": {role: each.scorer or None for role, each in shared.items()},

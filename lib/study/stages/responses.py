@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lib.runtime.files import Row, write_json, write_jsonl
 from lib.study import policies
-from lib.study.pools.sampled import sample_pools, score_pools
+from lib.study.pools.sampled import scored_pools
 from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
 from lib.study.stages.rewards import fit_rewards
@@ -41,9 +41,8 @@ def prompts_of(study: Study) -> list[Row]:
 
 def _answer(study: Study, folder: Path) -> None:
     readers = policies.systems_by_pool(study.profile)
-    sample_pools(study, list(readers), prompts_of(study), folder / "pools")
     picks, costs = {}, []
-    for pool, rows, cost in score_pools(study, list(readers), folder / "pools"):
+    for pool, rows, cost in scored_pools(study, list(readers), prompts_of(study), folder.name):
         costs.append(cost)
         for system in readers[pool]:
             picks[system.name] = policies.picks_of(system, rows, study.profile.seed)

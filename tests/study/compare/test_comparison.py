@@ -203,7 +203,9 @@ def test_one_reader_of_both_runs_is_shown_beside_the_judge(
     rows = {row["a"]: row for row in found["reader"]}
     assert set(rows) == {"b: sft", "b: dpo"}  # nobody read a Best-of-N, and base answers alike
     assert (rows["b: dpo"]["n"], rows["b: dpo"]["wins"]) == (12, 12)
-    by_reader = compare_runs(a, b, out, judge="reader", margin=0.05)
+    with pytest.raises(StudyError, match=r"scored no answers of b: dpo\+bon4@0\.6, b: sft\+bon4"):
+        compare_runs(a, b, out, judge="reader", margin=0.05)
+    by_reader = compare_runs(a, b, out, judge="reader", margin=0.05, systems=["base", "sft", "dpo"])
     assert [row["verdict"] for row in by_reader["gate"]] == ["passes", "passes"]
 
 
