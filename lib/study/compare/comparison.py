@@ -48,7 +48,7 @@ def compare_runs(a: Path, b: Path, out: Path, judge: str = "judge", rescore: str
     sides, prompts = two_sides(a, b)
     pairs, main = system_pairs(sides)
     watched = _watched(systems, pairs, main)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         sides, shared = shared_scores(sides, rescore, Path(scratch))
     if shared[judge].why_not:
         raise StudyError(_refusal(judge, shared))

@@ -20,7 +20,7 @@ from lib.study.policies import Pools, load_pools, picked_rows, systems_by_pool
 from lib.study.reader.readings import Scores, readers_of, scores_of, with_scores
 from lib.study.run import Study, StudyError
 
-LEGIBLE = 40  # characters of a judge's identity in a sentence
+LEGIBLE = 64  # characters of a judge's identity in a sentence
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def two_sides(a: Path, b: Path) -> tuple[Sides, Row]:
     one, other = (Side(name, *rest) for name, *rest in zip(
         (A, B), studies, map(_under_shared_ids, pools, ids), ids, strict=True))
     return (one, other), {"shared": len(texts), "only_a": len(first) - len(texts),
-                                  "only_b": len(second) - len(texts)}
+                          "only_b": len(second) - len(texts)}
 
 
 def _ids_by_text(pools: Pools) -> dict[str, str]:
