@@ -49,8 +49,8 @@ def _made_from(made: Row, pool: Pool) -> Row:
     return {"device": made["device"], "dtype": made["dtype"],
             "sampling": {key: value for key, value in parameters["sampling"].items()
                          if key not in FREE},
-            **{key: parameters.get(key) for key in ("seed", "model", "rewards")},
-            **{key: inputs.get(key) for key in ("data", "rewards", pool.policy)}}
+            "inputs": [inputs.get(key) for key in ("data", "rewards", pool.policy)],
+            **{key: parameters.get(key) for key in ("seed", "model", "rewards")}}
 
 
 def _rows(study: Study, stage: str, there: Row, pool: Pool,

@@ -70,8 +70,9 @@ def take_reference(study: Study, folder: Path) -> None:
 def _reference_made_from(made: Row) -> Row:
     parameters, inputs = made["parameters"], made["inputs"]
     return {"device": made["device"], "dtype": made["dtype"],
-            **{name: inputs.get(name) for name in ("data", "sft", "pairs")},
-            **{name: parameters.get(name) for name in ("seed", "model", "pairs", "max_length")},
+            **{name: inputs.get(name) for name in ("data", "sft")},
+            "pairs": [inputs.get("pairs"), parameters["pairs"]],
+            **{name: parameters.get(name) for name in ("seed", "model", "max_length")},
             **{f"dpo.{name}": parameters["dpo"].get(name) for name in TOGETHER}}
 
 
