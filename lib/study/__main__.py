@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", help="notebook numbers, for example 03,04")
     parser.add_argument("--from", dest="start", default="", help="first notebook, for example 03")
     parser.add_argument("--from-run", default="", metavar="DIR",
-                        help="copy every stage that this other run made with equal settings")
+                        help="copy from this other run whatever it made with equal settings")
     parser.add_argument("--set", dest="settings", action="append", nargs="+", default=[],
                         metavar="KEY=VALUE", help="settings, for example dpo.beta=0.2")
     parser.add_argument("--seeds", type=int, default=1, help="repeat training and sampling")
@@ -145,7 +145,7 @@ def _run_notebooks(study: Study, paths: Sequence[Path], options: argparse.Namesp
     other = {} if study.profile.seed == first else {"seed": study.profile.seed}  # of --seeds
     parameters = {"profile": options.profile, "run": str(study.folder)}
     parameters |= {"force": True} if options.force else {}
-    parameters |= {"from_run": options.from_run} if options.from_run else {}
+    parameters |= {"from_run": shown(study.from_run)} if study.from_run else {}
     parameters |= {"settings": settings | other} if settings or other else {}
     seconds: Counter[str] = Counter()
     for number, path in enumerate(paths, start=1):

@@ -13,6 +13,7 @@ from pathlib import Path
 from lib.inference.judges.settings import LLM
 from lib.modeling.packages import PACKAGED
 from lib.runtime.devices import Device
+from lib.runtime.files import shown
 from lib.runtime.progress import duration
 from lib.study.planning import requirements
 from lib.study.planning.benchmark import training_rate
@@ -65,6 +66,8 @@ def plan_text(study: Study, processes: int = 1, sharded: bool = False) -> str:
         *(stage.line() for stage in [*stages, total]), f"rate: {origin}",
         f"downloads: {_downloads(profile)}", f"disk: about {requirements.disk_gb(profile):.1f} GB",
         f"keys: {_keys(profile)}", *_chat_judge_lines(study),
+        *([f"from {shown(study.from_run)}: what it made with equal settings is copied, so that the "
+           "times above are the most that this takes"] if study.from_run else []),
         *(problems or ["memory, disk and keys: enough for it here"])])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, write_json, write_jsonl
 from lib.study import policies
-from lib.study.pools.sampled import sample_pools, score_pools
+from lib.study.pools.sampled import scored_pools
 from lib.study.run import Study, StudyError, run_stage
 from lib.study.stages.data import load_part
 from lib.study.stages.rewards import fit_rewards
@@ -42,9 +42,8 @@ def prompts_of(study: Study) -> list[Row]:
 
 def _answer(study: Study, folder: Path) -> None:
     readers = policies.systems_by_pool(study.profile)
-    sample_pools(study, list(readers), prompts_of(study), folder / "pools")
     picks, costs, scored = {}, [], set()
-    for pool, rows, cost in score_pools(study, list(readers), folder / "pools"):
+    for pool, rows, cost in scored_pools(study, list(readers), prompts_of(study), folder.name):
         costs.append(cost)
         scored |= scoring_roles(rows)
         for system in readers[pool]:

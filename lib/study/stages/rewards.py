@@ -63,13 +63,14 @@ def fit_rewards(study: Study) -> dict[str, Any]:
 def _fit(study: Study, backbone: str, folder: Path) -> None:
     device = study.device
     loaded = load_backbone(backbone, device.dtype, device.device)
-    sample = Sample(loaded, _features())
+    sample = Sample(loaded, feature_cache())
     fitted = fit_reward_models(sample)
     save_reward_models(fitted, folder)
     write_json(folder / "judge_pairs.json", rival_pairs(sample, fitted["heads"]))
 
 
-def _features() -> Path:
+def feature_cache() -> Path:
+    """The folder of features that all runs share."""
     return kept("cache") / "features"
 
 
@@ -84,8 +85,8 @@ class Scorer:
         fit_rewards(study)
         self.said = False
         names = {role: getattr(study.profile.rewards.scoring, role) for role in roles}
-        self.embedded = _embedded(study, [r for r, name in names.items() if name == "embedded"],
-                                  _features() if keep_features else None)
+        heads = [role for role, name in names.items() if name == "embedded"]
+        self.embedded = embedded_models(study, heads, feature_cache() if keep_features else None)
         self.others = {role: remote_reward_model(study, name) for role, name in names.items()
                        if name != "embedded"}
 
@@ -116,8 +117,9 @@ class Scorer:
         return all(len(model.lacking(conversations)) == distinct for model in self.others.values())
 
 
-def _embedded(study: Study, roles: Sequence[str],
-              cache: Path | None) -> list[EmbeddedRewardModel]:
+def embedded_models(study: Study, roles: Sequence[str],
+                    cache: Path | None) -> list[EmbeddedRewardModel]:
+    """The run's fitted heads on their backbone; cache: a folder for features, or None."""
     if not roles:
         return []
     device, backbone = study.device, resolve_model(study.profile.rewards.backbone)
