@@ -4,7 +4,8 @@ The tokenizer's chat template is the one format from fine-tuning to judging. The
 positions (the rendered prompt must be a prefix of the rendered conversation), not from
 `{% generation %}` markers, which most templates lack, and not from token ids: if padding and end of
 turn share an id, a mask by id unlearns stopping. Only the template opens and closes turns: a
-special token inside a message stays plain text.
+special token inside a message stays plain text. A template that writes the date gets a fixed one:
+a run has the same tokens tomorrow.
 """
 
 import re
@@ -12,12 +13,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
+from os.path import commonprefix
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, str]  # role (system, user or assistant) and content
 MESSAGE_ROLES = ("system", "user", "assistant")
+TODAY = {  # to templates that write the date it is always this one, Llama's own where none is known
+    "%d %b %Y": "26 Jul 2024", "%B %d, %Y": "July 26, 2024", "%Y-%m-%d": "2024-07-26",
+    "%Y": "2024", "%y": "24", "%m": "07", "%d": "26", "%-d": "26", "%e": "26", "%b": "Jul",
+    "%B": "July", "%a": "Fri", "%A": "Friday", "%j": "208", "%F": "2024-07-26", "%H": "00",
+    "%I": "12", "%M": "00", "%S": "00", "%p": "AM", "%T": "00:00:00"}
+FIXED_CLOCK = ("{% macro strftime_now(format) %}{{ format"
+               + "".join(f"|replace('{code}', '{text}')" for code, text in TODAY.items())
+               + " }}{% endmacro %}\n")
 BREAK = "\ue000"  # a private-use character that makes plain text of the special token around it
 
 
@@ -44,9 +54,11 @@ def encode_conversation(tokenizer: PreTrainedTokenizerBase, messages: Sequence[M
     if not any(message.get("role") == "assistant" for message in messages):
         raise ChatError("the conversation has no assistant turn to learn from; "
                         "add one, or use encode_prompt")
-    ids, mask = [], []
-    for text, is_response in _segments(tokenizer, messages, open_ended=False):
-        piece = _encode(tokenizer, text)
+    last = max(i for i, message in enumerate(messages) if message.get("role") == "assistant")
+    ids, mask, before = [], [], ""
+    for text, is_response in _segments(tokenizer, messages[:last + 1], open_ended=False):
+        piece = _encode(tokenizer, text, before)
+        before += text
         ids += piece
         mask += [int(is_response)] * len(piece)
     return truncate(Encoded(ids, mask), max_length)
@@ -63,8 +75,11 @@ def truncate(encoded: Encoded, max_length: int | None) -> Encoded:
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """Token ids of the messages and of the assistant's opening. Raises ChatError."""
-    pieces = _segments(tokenizer, messages, open_ended=True)
-    return list(chain.from_iterable(_encode(tokenizer, text) for text, _ in pieces))
+    ids, before = [], ""
+    for text, _ in _segments(tokenizer, messages, open_ended=True):
+        ids += _encode(tokenizer, text, before)
+        before += text
+    return ids
 
 
 def encode_response(tokenizer: PreTrainedTokenizerBase, prompt_messages: Sequence[Message],
@@ -77,8 +92,8 @@ def encode_response(tokenizer: PreTrainedTokenizerBase, prompt_messages: Sequenc
     token).
     """
     answered = [*prompt_messages, {"role": "assistant", "content": response_text}]
-    *_, (text, _) = _segments(tokenizer, answered, open_ended=False)
-    ids = _encode(tokenizer, text)
+    *before, (text, _) = _segments(tokenizer, answered, open_ended=False)
+    ids = _encode(tokenizer, text, "".join(each for each, _ in before))
     return ids[:-1] if cut_off and len(ids) > 1 else ids
 
 
@@ -121,13 +136,50 @@ def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def stop_token_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids that end a generation: end of turn first, then end of text.
+    """Ids that end a generation: end of turn first, then other ends of turns, then end of text.
 
-    A base model's configuration names only its end of text: it would never stop after a turn.
+    A base model's configuration names only its end of text: it would never stop after a turn. Some
+    templates end inner turns with another token than the last one.
     """
-    ids = [end_of_turn_id(tokenizer), tokenizer.eos_token_id,
+    ids = [end_of_turn_id(tokenizer), *_inner_ends(tokenizer), tokenizer.eos_token_id,
            tokenizer.get_vocab().get("<|endoftext|>")]
     return list(dict.fromkeys(token for token in ids if token is not None))
+
+
+def _inner_ends(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Id of the special token that ends an answer within a conversation, if one does."""
+    turns = [{"role": role, "content": "a"} for role in ("user", "assistant")] * 2
+    try:
+        encoded = encode_conversation(tokenizer, turns, None)
+    except ChatError:  # a template of one turn
+        return []
+    ids, mask = encoded.input_ids, [*encoded.response_mask, 0]
+    ends = [token for place, token in enumerate(ids) if mask[place] and not mask[place + 1]]
+    special = _special_tokens(tokenizer, len(tokenizer))
+    return [end for end in ends if special.fullmatch(tokenizer.convert_ids_to_tokens(end))]
+
+
+def joining_fault(tokenizer: PreTrainedTokenizerBase) -> str:
+    """How pieces of a conversation, tokenised by themselves, differ from the rendered whole, or "".
+
+    Raises ChatError for a template that cannot be used, or whose pieces read as another text.
+    """
+    turns = [{"role": "user", "content": "Name three rivers."},
+             {"role": "assistant", "content": "The Po, the Rhine and the Nile."}]
+    pieces = encode_conversation(tokenizer, turns, None).input_ids
+    text = _render(tokenizer, turns, add_generation_prompt=False)
+    whole = tokenizer.encode(text, add_special_tokens=False)[:len(pieces)]
+    if pieces == whole:
+        return ""
+    read = tokenizer.decode(pieces)
+    if not tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)).startswith(read):
+        raise ChatError("a conversation's pieces, tokenised by themselves, read as another text "
+                        f"than the whole, {read!r}; use a model with another tokenizer")
+    first = next(i for i, (ours, own) in enumerate(zip(pieces, [*whole, None], strict=False))
+                 if ours != own)
+    return (f"the chat template's text is tokenised otherwise where an answer begins or ends "
+            f"({tokenizer.convert_ids_to_tokens(pieces[first])!r} in place of "
+            f"{tokenizer.convert_ids_to_tokens(whole[first])!r}), in training as at generation")
 
 
 def _segments(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
@@ -144,16 +196,54 @@ def _segments(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
         if message["role"] != "assistant":
             continue
         prompt = _render(tokenizer, messages[:index], add_generation_prompt=True)
-        end = special.search(full, len(prompt))
-        if end is None or not full.startswith(prompt):
-            raise ChatError("this chat template cannot be masked, because a conversation does not "
-                            "start with its prompt as rendered, or no special token ends an "
-                            f"answer; use a ChatML-like one, not {tokenizer.chat_template[:60]!r}")
+        if not full.startswith(prompt):
+            raise ChatError(_CANNOT_MASK.format(
+                "a conversation does not start with its prompt as rendered",
+                tokenizer.chat_template[:60]))
+        end = _answer_end(tokenizer, messages[:index + 1], full, len(prompt),
+                          is_last=index == len(messages) - 1)
         yield full[position:len(prompt)], False
-        yield full[len(prompt):end.end()], True
-        position = end.end()
+        yield full[len(prompt):end], True
+        position = end
     if open_ended:
         yield full[position:], False
+
+
+_CANNOT_MASK = ("this chat template cannot be masked, because {}; use a ChatML-like one, "
+                "not {!r}")
+
+
+def _answer_end(tokenizer: PreTrainedTokenizerBase, messages: list[Message], full: str,
+                begin: int, is_last: bool) -> int:
+    """Where the last message's turn ends in `full`: after the special token that closes it.
+
+    An inner turn without one ends with its text; what follows belongs to the next turn.
+    """
+    through = full if is_last else _render(tokenizer, messages, add_generation_prompt=False)
+    turn_end = len(commonprefix((full, through)))
+    content = messages[-1]["content"]
+    content = content if full.find(content, begin, turn_end) >= 0 else content.strip()
+    place = full.find(content, begin, turn_end)
+    if place < 0:
+        raise ChatError(_CANNOT_MASK.format(
+            "it changes or leaves out the text of an answer", tokenizer.chat_template[:60]))
+    place += len(content)
+    token = _special_tokens(tokenizer, len(tokenizer)).search(full, place)
+    if token and token.start() <= turn_end and (
+            through.startswith(full[:token.end()])
+            or token[0] not in _openers(tokenizer, len(tokenizer), tokenizer.chat_template)):
+        return token.end()
+    if is_last:
+        raise ChatError(_CANNOT_MASK.format(
+            "no special token ends an answer", tokenizer.chat_template[:60]))
+    return place
+
+
+@lru_cache(maxsize=8)
+def _openers(tokenizer: PreTrainedTokenizerBase, size: int, template: str) -> set[str]:
+    """The special tokens that stand before the text of a user's turn."""
+    text = _render(tokenizer, [{"role": "user", "content": "text"}], add_generation_prompt=False)
+    return set(_special_tokens(tokenizer, size).findall(text.partition("text")[0]))
 
 
 def _checked(message: Message, special: re.Pattern[str]) -> Message:
@@ -179,27 +269,65 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message],
     if not tokenizer.chat_template:
         raise ChatError(f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no chat "
                         "template; use a model that has one, or set tokenizer.chat_template")
+    template = tokenizer.get_chat_template()
+    if "strftime_now" in template:
+        template = FIXED_CLOCK + template
     try:
         return tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=add_generation_prompt)
+            messages, chat_template=template, tokenize=False, date_string=TODAY["%d %b %Y"],
+            add_generation_prompt=add_generation_prompt)
     except TemplateError as error:
         roles = ", ".join(message["role"] for message in messages)
         raise ChatError(f"the chat template refuses turns in the order {roles or 'none'}: {error}; "
                         "start with system or user, then alternate") from error
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str, before: str) -> list[int]:
+    """Token ids of a piece of the rendered text; `before`: the text that it follows."""
     if BREAK not in text:
-        return tokenizer.encode(text, add_special_tokens=False)
+        return _continued(tokenizer, text, before)
     special = _special_tokens(tokenizer, len(tokenizer))
     ids, position = [], 0
     for token in chain(special.finditer(text), [None]):
-        plain = text[position:token.start() if token else len(text)]
-        ids += tokenizer.encode(_mended(plain), add_special_tokens=False, split_special_tokens=True)
+        plain = _mended(text[position:token.start() if token else len(text)])
+        ids += _continued(tokenizer, plain, before, split_special_tokens=True)
         if token:
             ids.append(tokenizer.convert_tokens_to_ids(token[0]))
-            position = token.end()
+            position, before = token.end(), token[0]
     return ids
+
+
+def _continued(tokenizer: PreTrainedTokenizerBase, text: str, before: str,
+               **options: bool) -> list[int]:
+    """Token ids of a text that follows another: without the space that would open a first one.
+
+    SentencePiece tokenizers put a space before a text, and some one after each special token.
+    """
+    at_start, after_special = _opening_spaces(tokenizer, len(tokenizer))
+    whole = tokenizer.encode(text, add_special_tokens=False, **options)
+    if not text or not before or not at_start or (
+            after_special and _ends_special(tokenizer, before)):
+        return whole
+    anchor = tokenizer.encode("\n", add_special_tokens=False)
+    ids = tokenizer.encode("\n" + text, add_special_tokens=False, **options)
+    return ids[len(anchor):] if ids[:len(anchor)] == anchor else whole
+
+
+@lru_cache(maxsize=8)
+def _opening_spaces(tokenizer: PreTrainedTokenizerBase, size: int) -> tuple[bool, bool]:
+    """Whether the tokenizer opens a text with a space, and what follows a special token too."""
+    alone = tokenizer.encode("a", add_special_tokens=False)
+    anchor = tokenizer.encode("\n", add_special_tokens=False)
+    later = tokenizer.encode("\na", add_special_tokens=False)
+    token = next((token.content for token in tokenizer.added_tokens_decoder.values()
+                  if token.special), "")
+    after = tokenizer.encode(token + "a", add_special_tokens=False)[1:]
+    return later[:len(anchor)] == anchor and later[len(anchor):] != alone, after == alone
+
+
+def _ends_special(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
+    return any(text.endswith(token.content) for token in tokenizer.added_tokens_decoder.values()
+               if token.special)
 
 
 @lru_cache(maxsize=8)

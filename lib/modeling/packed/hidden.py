@@ -1,12 +1,16 @@
 """Hidden states of chosen layers on packed rows; layers above the highest one are not run."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 
 from lib.modeling.packed.logps import decoder_of
+from lib.modeling.packed.own_forward import has_own_forward, sequences
 from lib.modeling.packed.packing import PackedBatch
+
+STACKS = ("layers", "h", "blocks", "block")  # names of the list of layers in decoders
 
 
 class _Reached(Exception):
@@ -19,13 +23,20 @@ def hidden_states(model: nn.Module, batch: PackedBatch, layers: Sequence[int]) -
     Raises ValueError for a layer that the model does not have.
     """
     decoder = decoder_of(model)
-    deepest = len(decoder.layers)
+    stack = next(stack for name in STACKS if (stack := getattr(decoder, name, None)) is not None)
+    deepest = len(stack)
     wrong = [layer for layer in layers if not 1 <= layer <= deepest]
     if wrong or not layers:
         raise ValueError(f"layers are {list(layers)}; use numbers from 1 to {deepest}")
     seen: dict[int, Tensor] = {}
-    hooks = [decoder.layers[layer - 1].register_forward_hook(_keep(seen, layer, max(layers)))
+    hooks = [stack[layer - 1].register_forward_hook(_keep(seen, layer, max(layers)))
              for layer in set(layers)]
+    if has_own_forward(model):
+        try:
+            return _own_states(decoder, batch, seen)
+        finally:
+            for hook in hooks:
+                hook.remove()
     try:
         with torch.no_grad():
             decoder(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False,
@@ -36,6 +47,19 @@ def hidden_states(model: nn.Module, batch: PackedBatch, layers: Sequence[int]) -
         for hook in hooks:
             hook.remove()
     return seen
+
+
+def _own_states(decoder: nn.Module, batch: PackedBatch,
+                seen: dict[int, Tensor]) -> dict[int, Tensor]:
+    """The same by the model's own forward, a sequence at a time; zero where the row is padded."""
+    states: dict[int, Tensor] = {}
+    for index in sequences(batch):
+        with torch.no_grad(), suppress(_Reached):
+            decoder(input_ids=batch.input_ids[:, index], use_cache=False)
+        for layer, state in seen.items():
+            whole = states.setdefault(layer, state.new_zeros(batch.tokens, state.shape[1]))
+            whole[index] = state
+    return states
 
 
 def _keep(seen: dict[int, Tensor], layer: int, last: int):  # noqa: ANN202

@@ -7,6 +7,7 @@ each data set's first row, which must fit the study's schema. Finished stages ne
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from threading import Thread
 from time import monotonic
 
@@ -14,9 +15,17 @@ from lib.data.cells import SchemaError
 from lib.data.hub import HubError
 from lib.data.sources import check_sources
 from lib.inference.api.transport import ApiStoppedError, EndpointGoneError
+from lib.inference.engine.load_check import sampler_of
 from lib.inference.rewards.remote.nemotron import NemotronRewardModel
-from lib.modeling.loading import ModelError, check_model, named_revision
+from lib.modeling.loading import (
+    ModelError,
+    check_model,
+    load_model,
+    load_tokenizer,
+    named_revision,
+)
 from lib.modeling.packaged import PACKAGED
+from lib.modeling.saving import try_saving
 from lib.runtime.files import FileError
 from lib.runtime.progress import say
 from lib.study.planning.preflight import uses_api
@@ -73,11 +82,20 @@ def _checks(study: Study) -> Iterator[Check]:
         yield "the data", lambda: check_sources(profile.data)
     if not study.force and study.path("responses", "manifest.json").exists():
         return
+    if Path(profile.model.name).is_dir():
+        yield profile.model.name, lambda: try_model(profile.model.name)
     models = {profile.model.name: profile.model.revision} | dict(
         named_revision(name) for name in (profile.rewards.selector, profile.rewards.judge))
     for name, revision in models.items():
         if name not in MADE_HERE:
             yield name, lambda name=name, revision=revision: check_model(name, revision)
+
+
+def try_model(name: str) -> None:
+    """Compare every computation with the model's own forward; raises ModelError."""
+    model = load_model(name)
+    sampler_of(model)
+    try_saving(model, load_tokenizer(name))
 
 
 def _begun(check: Callable[[], None]) -> Future[None]:
