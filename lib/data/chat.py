@@ -242,7 +242,11 @@ def _answer_end(tokenizer: PreTrainedTokenizerBase, messages: list[Message], ful
 @lru_cache(maxsize=8)
 def _openers(tokenizer: PreTrainedTokenizerBase, size: int, template: str) -> set[str]:
     """The special tokens that stand before the text of a user's turn."""
-    text = _render(tokenizer, [{"role": "user", "content": "text"}], add_generation_prompt=False)
+    try:
+        text = _render(tokenizer, [{"role": "user", "content": "text"}],
+                       add_generation_prompt=False)
+    except ChatError:  # a template that needs more than one turn
+        return set()
     return set(_special_tokens(tokenizer, size).findall(text.partition("text")[0]))
 
 

@@ -179,7 +179,12 @@ def _padding_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> i
 
 
 def _context(model: PreTrainedModel) -> int | None:
-    """Tokens of the longest conversation; RoBERTa counts positions from behind its padding."""
+    """Tokens of the longest conversation; None where no limit is known.
+
+    RoBERTa counts positions from behind its padding; DeBERTa v3 has no table of them.
+    """
+    if not getattr(model.config, "position_biased_input", True):
+        return None
     table = next((module for name, module in model.named_modules()
                   if name.endswith("position_embeddings") and hasattr(module, "weight")), None)
     if table is not None and (padding := getattr(table, "padding_idx", None)) is not None:
