@@ -8,15 +8,20 @@ special token inside a message stays plain text. A template that writes the date
 a run has the same tokens tomorrow.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from os.path import commonprefix
+from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, str]  # role (system, user or assistant) and content
 MESSAGE_ROLES = ("system", "user", "assistant")

@@ -29,7 +29,7 @@ REASONS = {
     "prompt_too_long": "the prompt alone is longer than the limit",
     "no_response_left": "the prompt fills the limit, without room for the answer",
     "identical_after_truncation": "the answers differ only beyond the limit",
-    "duplicate": "an earlier row has the same text, but for case, spaces and punctuation",
+    "duplicate": "an earlier row has the same text, but for case, spaces and full stops",
     "near_duplicate": "the prompt is a near duplicate of an earlier one",
 }
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
@@ -45,7 +45,7 @@ class Report:
     dropped: dict[str, tuple[str, ...]]  # reason -> ids, in the order of the rows
     truncated: int  # kept rows longer than the limit
     lost_end: int  # kept rows with an answer without its end-of-turn token
-    near_duplicates: int  # pairs of kept prompts that are near duplicates
+    near_duplicates: int  # kept prompts that are near duplicates of an earlier one
     sources: dict[str, int]  # kept rows of each source
     lengths: dict[str, tuple[int, ...]] = field(repr=False)
 
@@ -83,10 +83,9 @@ def curate(rows: Sequence[SomeRow], tokenizer: PreTrainedTokenizerBase, max_leng
     prompts = [normalised(prompt_text(row)) for row in rows]
     repeats = _near_repeats([p for p, reason in zip(prompts, reasons, strict=True) if not reason])
     if drop_near_duplicates:
-        later = {second for _, second in repeats}
-        reasons = [reason or ("near_duplicate" if prompt in later else None)
+        reasons = [reason or ("near_duplicate" if prompt in repeats else None)
                    for reason, prompt in zip(reasons, prompts, strict=True)]
-        repeats = []
+        repeats = set()
     kept = [index for index, reason in enumerate(reasons) if reason is None]
     dropped = {name: tuple(row["id"] for row, reason in zip(rows, reasons, strict=True)
                            if reason == name) for name in REASONS if name in reasons}
@@ -192,8 +191,7 @@ def _with_repetitions(reasons: Sequence[str | None], texts: Iterable[str]) -> li
     return marked
 
 
-def _near_repeats(prompts: Sequence[str]) -> list[tuple[str, str]]:
-    """(earlier, later) prompts that are near duplicates."""
+def _near_repeats(prompts: Sequence[str]) -> set[str]:
+    """Prompts that are near duplicates of an earlier one."""
     different = list(dict.fromkeys(prompts))
-    return [(different[first], different[second])
-            for first, second, _ in near_duplicates(different)]
+    return {different[second] for _, second, _ in near_duplicates(different)}

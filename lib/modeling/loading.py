@@ -32,7 +32,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from lib.data.chat import ChatError, encode_prompt, joining_fault, stop_token_ids
 from lib.modeling.load_check import packed_fault
-from lib.modeling.packaged import PACKAGED, packaged_model
+from lib.modeling.packaged import packaged_model
+from lib.modeling.packages import PACKAGED
 from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.own_forward import use_own_forward
 from lib.modeling.saving import ModelError

@@ -48,7 +48,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 def write_text(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # half an emoji has no UTF-8; its backslash escape is JSON's own
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -58,7 +59,8 @@ def write_json(path: Path | str, value: Any) -> None:
 
 def write_jsonl(path: Path | str, rows: Iterable[Row]) -> None:
     """Write one JSON object a line, atomically."""
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, temporary.open(
+            "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 

@@ -58,7 +58,7 @@ def _sentence(error: Mapping[str, Any], schema: Schema) -> str:
     if error["type"] == "value_error":
         message = str(error["ctx"]["error"])
         return message if not dotted or message.startswith(dotted) else f"{dotted}: {message}"
-    field = _field(schema, keys)
+    field = field_of(schema, keys)
     if "properties" in field:
         return (f"{dotted} is {error['input']!r}; it is a section, set for example "
                 f"{dotted}.{next(iter(field['properties']))}")
@@ -66,8 +66,8 @@ def _sentence(error: Mapping[str, Any], schema: Schema) -> str:
     return f"{dotted} is {error['input']!r}; use {_allowed(field)}{meaning}"
 
 
-def _field(schema: Schema, keys: list[str]) -> Schema:
-    """The JSON schema of one field, references followed."""
+def field_of(schema: Schema, keys: list[str]) -> Schema:
+    """The JSON schema of one field, references followed; raises KeyError for an unknown one."""
     place = schema
     for key in keys:
         place = place["properties"][key]
@@ -78,7 +78,7 @@ def _field(schema: Schema, keys: list[str]) -> Schema:
 
 def _keys(schema: Schema, keys: tuple[str, ...] = ()) -> Iterator[str]:
     """Dotted keys of all fields and sections."""
-    for key in _field(schema, list(keys)).get("properties", ()):
+    for key in field_of(schema, list(keys)).get("properties", ()):
         yield ".".join((*keys, key))
         yield from _keys(schema, (*keys, key))
 

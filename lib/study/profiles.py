@@ -6,16 +6,19 @@ with its key, its value and what is allowed.
 """
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from lib.data.settings import DataSettings
+from lib.inference.judges.settings import LLM, ChatJudgeSettings
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.settings import build, checked
+from lib.runtime.typed import load_yaml, typed
 from lib.study.presets import PRESETS
 from lib.training.settings import DPOSettings, RewardModelSettings, SFTSettings
 
@@ -40,7 +43,8 @@ class RewardSettings:
     """The reward model that selects among candidates, and another one that judges."""
 
     selector: str = "embedded"  # embedded, nemotron, or a classifier: a folder, hub id, id@commit
-    judge: str = "embedded"  # embedded heads are fitted on disjoint data for the two roles
+    judge: str = "embedded"  # or llm, the chat model of section llm_judge; embedded heads of the
+    # two roles are fitted on disjoint data
     backbone: str = "packaged"  # model whose hidden states the embedded heads read
     base_url: str = "https://integrate.api.nvidia.com/v1"  # nemotron: hosted, or your own NIM
     api_model: str = "nvidia/llama-3.1-nemotron-70b-reward"  # nemotron: the name it is served by
@@ -53,6 +57,14 @@ class RewardSettings:
             other = "fallback" if self.judge == self.fallback else "selector"
             raise ValueError(f"rewards.judge and rewards.{other} are both {self.judge!r}; the "
                              "judge must not be the selector")
+        if self.selector == LLM:
+            raise ValueError(f"rewards.selector is {LLM!r}, which compares two answers and scores "
+                             "none; use embedded, nemotron, or a classifier")
+
+    @property
+    def scoring(self) -> "RewardSettings":
+        """The same with a judge that scores: beside a chat model the embedded one does."""
+        return replace(self, judge="embedded") if self.judge == LLM else self
 
 
 @checked
@@ -96,6 +108,7 @@ class Profile:
     rewards: RewardSettings = field(default_factory=RewardSettings)
     reward_model: RewardModelSettings = field(default_factory=RewardModelSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    llm_judge: ChatJudgeSettings = field(default_factory=ChatJudgeSettings)
 
     def __post_init__(self) -> None:
         if self.sampling.seed:
@@ -104,9 +117,21 @@ class Profile:
         if self.sampling.stream:
             raise ValueError(f"sampling.stream is {self.sampling.stream!r}; leave it out, because "
                              "each pool has its own")
+        self._check_chat_judge()
         self._check_candidates("candidates")
         if self.evaluation.rerank_base:
             self._check_candidates("base_candidates")
+
+    def _check_chat_judge(self) -> None:
+        rewards, model = self.rewards, self.llm_judge.model
+        if rewards.judge != LLM:
+            return
+        if not model:
+            raise ValueError(f"llm_judge.model is ''; name the chat model that judges, as the "
+                             f"server at {self.llm_judge.base_url} serves it")
+        if model == (rewards.api_model if rewards.selector == "nemotron" else rewards.selector):
+            raise ValueError(f"llm_judge.model is {model!r}, which is the selector; the judge must "
+                             "not be the selector")
 
     def _check_candidates(self, key: str) -> None:
         """The best of N against a single answer of its own pool leaves that answer out."""
@@ -132,15 +157,15 @@ def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profil
     for layer in [*layers, settings or {}]:
         values = _overlaid(values, layer)
     try:
-        return build(Profile, values)
+        return build(Profile, typed(values, _schema()))
     except ValueError as error:
         raise ProfileError(str(error)) from None
 
 
 def _yaml_layers(path: Path) -> list[Mapping[str, Any]]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
+        content = load_yaml(path.read_text(encoding="utf-8-sig")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ProfileError(f"cannot read profile {path}: {reason}") from error
     if not isinstance(content, dict):
@@ -149,7 +174,7 @@ def _yaml_layers(path: Path) -> list[Mapping[str, Any]]:
     base = content.pop("base", "laptop")
     if base not in PRESETS:
         raise ProfileError(f"{path}: base is {base!r}; use one of {', '.join(PRESETS)}")
-    return [PRESETS[base], _numbers(content)]
+    return [PRESETS[base], content]
 
 
 def _overlaid(values: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,19 +196,13 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise ProfileError(f"--set {text}: write it as key=value, for example dpo.beta=0.2")
     try:
-        parsed = yaml.safe_load(value)
+        parsed = load_yaml(value)
     except yaml.YAMLError as error:
         raise ProfileError(f"--set {text}: the value is not valid YAML") from error
-    return key, _numbers(parsed)
+    return key, typed(parsed, _schema(), tuple(key.split(".")))
 
 
-def _numbers(value: Any) -> Any:
-    """Text such as 1e-5 as a number: YAML 1.1 reads it as text, because it wants 1.0e-5."""
-    if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+@cache
+def _schema() -> Mapping[str, Any]:
+    """The JSON schema of a profile, which knows the type of each setting."""
+    return TypeAdapter(Profile).json_schema()

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from yaml import YAMLError
+
 from lib import ROOT
 from lib.runtime.devices import Device, choose_device, release_memory
 from lib.runtime.errors import cells_so_far, show_sentences
@@ -22,7 +24,8 @@ from lib.runtime.lock import HeldError, held
 from lib.runtime.manifest import dotted, outputs_hash, read_manifest, write_manifest
 from lib.runtime.parameters import misspelt
 from lib.runtime.progress import say
-from lib.study.profiles import Profile, ProfileError, load_profile
+from lib.runtime.typed import flag, load_yaml
+from lib.study.profiles import Profile, ProfileError, load_profile, parse_setting
 from lib.study.stages.table import STAGES
 
 
@@ -63,7 +66,8 @@ def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, An
     if unknown := misspelt(cells_so_far()):
         raise StudyError(unknown)
     given = {key.replace("__", "."): value for key, value in knobs.items() if value is not None}
-    chosen = load_profile(profile, {**(settings or {}), **given})
+    chosen = load_profile(str(profile), {**_settings(settings), **given})
+    run, from_run, force = _as_text(run), _as_text(from_run), _flag(force)
     folder = Path(run) if run else Path("runs") / chosen.name
     source = ROOT / from_run if from_run else None  # an absolute path stays as it is
     if source and not source.is_dir():
@@ -75,6 +79,31 @@ def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, An
     except ValueError as error:
         raise ProfileError(f"model.{error}") from None
     return study
+
+
+def _settings(given: Any) -> dict[str, Any]:
+    """A notebook's settings; papermill's `-p settings` gives a text: JSON, YAML or `key=value`."""
+    if isinstance(given, str) and "=" in given and not given.lstrip().startswith("{"):
+        return dict([parse_setting(given)])
+    try:
+        values = load_yaml(given) if isinstance(given, str) else given
+    except YAMLError:
+        values = given
+    if not isinstance(values or {}, Mapping):
+        raise StudyError(f"settings is {given!r}; write it as {{\"dpo.beta\": 0.2}}")
+    return dict(values or {})
+
+
+def _as_text(value: Any) -> str:
+    """A folder's name, which papermill turns into a number where it looks like one."""
+    return "" if value is None else str(value)
+
+
+def _flag(force: Any) -> bool:
+    try:
+        return flag(force, "force")
+    except ValueError as error:
+        raise StudyError(str(error)) from None
 
 
 def run_stage(study: Study, name: str, parameters: Mapping[str, Any], outputs: Sequence[str],

@@ -61,15 +61,13 @@ def dpo(size: Size) -> Row:
                                reference_seconds=before, **_described(loop, compiling))
 
 
-def row_by_part(size: Size, fused: bool) -> Row:
+def row_by_part(size: Size) -> Row:
     """Seconds of the parts of one full packed row, after a warm-up; prints its kernels."""
     pairs = gpu.pairs(256, size.pair_length)
     settings = _settings(DPOSettings, size, 256)
     objective = DPOObjective(pairs, torch.zeros(len(pairs), 2), settings)
     model, device = gpu.model(size), torch.device(size.device)
     use_packed_attention(model)
-    for layer in [] if fused else model.get_decoder().layers:
-        vars(layer).pop("forward", None)
     model.to(torch.bfloat16)
     rows, packing = gpu.timed(lambda: objective.rows(range(256), device), size)
     batch = rows[0].batch
@@ -143,8 +141,7 @@ def sampling(number: int, size: Size) -> Row:
 
 PARTS = {
     "training": {"sft": sft, "dpo": dpo},
-    "row": {"one row": lambda size: row_by_part(size, fused=True),
-            "one row, layers not fused": lambda size: row_by_part(size, fused=False)},
+    "row": {"one row": row_by_part},
     "sampling": {"sampling small": lambda size: sampling(0, size),
                  "sampling large": lambda size: sampling(1, size)},
 }

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from lib.data.duplicates import near_duplicates, normalised, overlap
+from lib.data.duplicates import MOST, near_duplicates, normalised, overlap
 
 WORDS = ["sun", "moon", "river", "stone", "cloud", "light", "house", "keeper", "garden",
          "window", "silver", "autumn", "letter"]
@@ -22,6 +22,45 @@ def test_case_spaces_punctuation_and_compatibility_forms_do_not_matter(
     first: str, second: str
 ) -> None:
     assert normalised(first) == normalised(second)
+
+
+@pytest.mark.parametrize("texts", [
+    ["in C", "in C++", "in C#", "in .NET", "in NET", "in F#", "in F", "in F*"],
+    ["7 + 8", "7 - 8", "7 * 8", "7 / 8", "7 % 8", "7 ^ 8", "7 = 8", "78", "7.8", "7 8"],
+    ["x < 5", "x > 5", "x <= 5", "x != 5", "x == 5", "x = 5"],
+    ["what is 5!", "what is 5", "what is -5", "what is 5%", "what is $5", "what is €5"],
+    ["what is 10²", "what is 102", "what is 10³", "what is 10₂"],
+    ["ls -l", "ls | l", "ls & l", "ls l", "ls > l", "ls ~l", "ls @l", "ls \\l"],
+    ["cd", "cd .", "cd ..", "cd /", "cd ~", "cd *"],
+    ["f . g", "f g", "f(g)", "f[g]", "f{g}", "f'(g)", "f/g"],
+    ['print("a")', "print(a)", "print('a')"],
+    ["कि", "की", "का", "क", "कु"], ["שָלום", "שלום"], ["كَتَبَ", "كتب", "كُتُب"],
+    ["กา", "กี", "ก", "กุ"], ["😀 mood", "😢 mood", "mood"], ["a → b", "a ← b", "a b", "a ∧ b"],
+    ["♀", "♂"], ["1/2", "½", "1 2", "1½", "11/2"], ["a&b", "a|b", "a b"]])
+def test_symbols_and_the_signs_of_every_script_tell_texts_apart(texts: list[str]) -> None:
+    assert len({normalised(text) for text in texts}) == len(texts)
+
+
+@pytest.mark.parametrize(("first", "second"), [
+    ("Why?", "why"), ("C++.", "c++"), ('Say "hi".', "say hi"), ("¿Qué es?", "qué es"),
+    ("«Oui», dit-il", "oui dit-il"), ("यह क्या है।", "यह क्या है"), ("ما هذا؟", "ما هذا"),
+    ("7+8", "7 + 8"), ("f (x)", "f(x)"), ("a\u200bb", "ab"), ("Wait… what", "wait what"),
+    ("well-known", "well known"), ("snake_case", "snake case"), ("(Really?)", "(really)"),
+    ("cafe\u0301", "café"), ("ＡＢＣ", "abc")])
+def test_the_punctuation_of_sentences_does_not_matter_in_any_language(
+        first: str, second: str) -> None:
+    assert normalised(first) == normalised(second)
+
+
+def test_rows_of_one_template_are_compared_with_few_others_and_still_found() -> None:
+    texts = [f"Translate this sentence into French, please, and keep its style: {number}"
+             for number in range(600)]
+    found = near_duplicates(texts)
+    assert {second for _, second, _ in found} == set(range(1, 600))
+    assert len(found) <= 600 * MOST
+    report = overlap(texts[:400], texts[400:])
+    assert {second for _, second, _ in report.near} == set(range(200))
+    assert len(report.near) <= 200 * MOST
 
 
 def test_texts_of_punctuation_alone_stay_different() -> None:

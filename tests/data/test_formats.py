@@ -80,3 +80,60 @@ def test_a_missing_file_and_a_folder_without_data_are_told_apart(tmp_path: Path)
         read_rows(tmp_path / "none.jsonl")
     with pytest.raises(FileError, match="has no data files"):
         read_rows(tmp_path)
+
+
+def write_rows(path: Path, *names: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist([{"x": name} for name in names])
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(table, path)
+    else:
+        path.write_text("".join(json.dumps({"x": name}) + "\n" for name in names), "utf-8")
+
+
+@pytest.mark.parametrize(("files", "split", "expected"), [
+    (("train-00000-of-00002.parquet", "train-00001-of-00002.parquet",
+      "test-00000-of-00001.parquet"), "train", "train-00000 train-00001"),
+    (("data/train_sft-00000-of-00001-abc12.parquet", "data/test_sft-00000-of-00001-9f.parquet",
+      "README.md"), "test_sft", "test_sft-00000"),
+    (("train.jsonl", "test.jsonl"), "test", "test"),
+    (("train.jsonl.gz.jsonl", "dev.jsonl"), "dev", "dev"),
+    (("train/a.jsonl", "train/b.jsonl", "test/a.jsonl"), "train", "a b"),
+    (("all/train-00000-of-00001.parquet", "all/test-00000-of-00001.parquet",
+      "other/train-00000-of-00001.parquet"), "train", "train-00000"),
+    (("validation.json", "train.json"), "validation", "validation"),
+    (("a.jsonl", "b.jsonl"), "train", "a b"),
+    (("even.jsonl", "training_notes.jsonl"), "train", "even training_notes"),
+])
+def test_a_folder_with_splits_gives_the_rows_of_the_split_that_is_asked_for(
+        tmp_path: Path, files: tuple[str, ...], split: str, expected: str) -> None:
+    for file in files:
+        stem = Path(file).name.split(".")[0].split("-of-")[0]
+        write_rows(tmp_path / file, stem)
+    assert " ".join(row["x"] for row in read_rows(tmp_path, split, "all")) == expected
+
+
+def test_a_split_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    write_rows(tmp_path / "train_prefs-00000-of-00001.parquet", "a")
+    write_rows(tmp_path / "test_prefs-00000-of-00001.parquet", "b")
+    with pytest.raises(FileError, match="has no split 'train', but test_prefs, train_prefs; name"):
+        read_rows(tmp_path, "train")
+
+
+def test_a_saved_dict_of_data_sets_gives_one_split(tmp_path: Path) -> None:
+    from datasets import Dataset, DatasetDict
+    DatasetDict({"train": Dataset.from_list([{"x": 1}]), "test": Dataset.from_list([{"x": 2}])}
+                ).save_to_disk(str(tmp_path / "saved"))
+    assert read_rows(tmp_path / "saved", "test") == [{"x": 2}]
+    assert read_rows(tmp_path / "saved" / "train") == [{"x": 1}]
+    with pytest.raises(FileError, match="has no split '', but test, train"):
+        read_rows(tmp_path / "saved")
+
+
+def test_arrow_is_read_as_a_stream_and_as_a_file(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist(ROWS)
+    with pa.ipc.new_stream(tmp_path / "stream.arrow", table.schema) as writer:
+        writer.write_table(table)
+    with pa.ipc.new_file(tmp_path / "file.arrow", table.schema) as writer:
+        writer.write_table(table)
+    assert read_rows(tmp_path / "stream.arrow") == read_rows(tmp_path / "file.arrow") == ROWS

@@ -15,7 +15,8 @@ from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.prompts import encode_within, messages_of
 from lib.inference.sampling import SamplingSettings, sample
 from lib.modeling.loading import load_model, load_tokenizer
-from lib.modeling.packaged import MODELS, PACKAGED, is_whole
+from lib.modeling.packaged import MODELS, is_whole
+from lib.modeling.packages import PACKAGED
 from lib.runtime.files import Row
 from tests.inference.tiny_models import FAMILIES, PROMPTS, texts, tiny
 

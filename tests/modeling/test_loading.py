@@ -28,7 +28,7 @@ from lib.modeling.loading import (
     named_revision,
 )
 from lib.modeling.lora import merge_lora, with_lora
-from lib.modeling.packaged import GEMMA_TEMPLATE, PACKAGED, PackagedModel, Wheel
+from lib.modeling.packages import GEMMA_TEMPLATE, PACKAGED, PackagedModel, Wheel
 from lib.modeling.saving import keep_terms, save_model
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import read_json, sha256_of, write_json

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from lib.runtime.files import append_jsonl, read_whole_lines
+import pytest
+
+from lib.runtime.files import append_jsonl, read_jsonl, read_whole_lines, write_jsonl
 
 ROWS = [{"text": "a\u2028line\x85separator"}, {"text": "caf\u00e9"}]
 
@@ -18,3 +20,21 @@ def test_whole_lines_are_read_up_to_the_first_damaged_one(tmp_path: Path) -> Non
     with path.open("ab") as file:
         file.write(b'\n{"text": "after the damage"}\n\n')
     assert read_whole_lines(path) == (ROWS[:1], 3)
+
+
+def test_half_an_emoji_is_written_and_read_back(tmp_path: Path) -> None:
+    rows = [{"text": "half \ud83d"}]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    assert read_jsonl(tmp_path / "a.jsonl") == rows
+    assert read_whole_lines(tmp_path / "a.jsonl") == (rows, 1)
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d",
+                                  "\x1e", "\r", "\ufeff"])
+def test_no_sign_inside_a_text_ends_a_line_of_ours(tmp_path: Path, sign: str) -> None:
+    rows = [{"id": "a", "text": f"one{sign}two"}, {"id": "b", "text": sign}]
+    path = tmp_path / "rows.jsonl"
+    write_jsonl(path, rows[:1])
+    append_jsonl(path, rows[1])
+    assert read_jsonl(path) == rows
+    assert read_whole_lines(path) == (rows, 2)

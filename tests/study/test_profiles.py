@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT
-from lib.modeling.packaged import PACKAGED
+from lib.modeling.packages import PACKAGED
 from lib.runtime.settings import build
 from lib.study.planning.requirements import answers_of
 from lib.study.presets import PRESETS
@@ -178,7 +178,7 @@ def test_the_api_of_a_profile_is_the_one_that_its_settings_name() -> None:
 def test_a_setting_by_its_last_word_alone_is_answered_with_where_it_belongs() -> None:
     for values in asdict(load_profile("laptop")).values():
         for name in values if isinstance(values, dict) else ():
-            if name not in ("name", "seed"):  # a profile has its own
+            if name not in ("name", "seed", "model"):  # a profile has its own
                 with pytest.raises(ProfileError, match=rf"did you mean \w+\.{name}\b"):
                     load_profile("laptop", {name: 1})
 
@@ -216,3 +216,49 @@ def test_every_parameter_of_a_notebook_is_a_setting_of_the_profile(path: Path) -
 def test_pools_that_no_comparison_can_use_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ProfileError, match=message):
         load_profile("laptop", settings)
+
+
+@pytest.mark.parametrize(("text", "key", "value"), [
+    ("dpo: {learning_rate: 1e-6}", "dpo.learning_rate", 1e-6),
+    ("dpo: {learning_rate: 5E-7}", "dpo.learning_rate", 5e-7),
+    ("dpo.learning_rate: '2e-6'", "dpo.learning_rate", 2e-6),
+    ("dpo: {beta: .1}", "dpo.beta", 0.1),
+    ("seed: 010", "seed", 10),
+    ("model: {revision: 1234567}", "model.revision", "1234567"),
+    ("model: {revision: 0012345}", "model.revision", "0012345"),
+    ("model: {revision: 12e4567}", "model.revision", "12e4567"),
+    ("model: {revision: 2024-01-31}", "model.revision", "2024-01-31"),
+    ("model: {revision: 1.10}", "model.revision", "1.10"),
+    ("model: {revision: on}", "model.revision", "on"),
+    ("model: {revision: null}", "model.revision", None),
+    ("data.sft_revision: 7_654_321", "data.sft_revision", "7_654_321"),
+    ("name: no", "name", "no"),
+    ("evaluation: {temperatures: [1e-1, 1]}", "evaluation.temperatures", (0.1, 1.0)),
+    ("data: {streaming: yes}", "data.streaming", True),
+    ("sampling: {top_k: 50}", "sampling.top_k", 50),
+])
+def test_a_yaml_value_has_the_type_of_its_setting(tmp_path: Path, text: str, key: str,
+                                                  value: object) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    found: object = load_profile(str(tmp_path / "mine.yaml"))
+    for part in key.split("."):
+        found = getattr(found, part)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("model.revision=1234567", "1234567"), ("model.revision=1e10", "1e10"),
+    ("model.name=123", "123"), ("seed=7", 7), ("dpo.learning_rate=1E-6", 1e-6),
+    ("data.streaming=on", True), ("dpo={learning_rate: 1e-6}", {"learning_rate": 1e-6}),
+    ("sampling.top_k=null", None)])
+def test_a_setting_of_the_command_line_has_its_type_and_can_be_written_as_json(
+        text: str, value: object) -> None:
+    assert json.loads(json.dumps(parse_setting(text)[1])) == value
+
+
+@pytest.mark.parametrize("text", ["dpo: {beta: 1:30}", "dpo: {beta: .inf}", "dpo: {beta: .nan}",
+                                  "dpo: {beta: 2024-01-31}", "dpo: {beta: 0x1F.5}"])
+def test_what_is_no_number_for_a_person_is_refused_for_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ProfileError, match=r"dpo\.beta|beta is"):
+        load_profile(str(tmp_path / "mine.yaml"))

@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from lib.data.chat import encode_conversation
-from lib.modeling.packaged import MODELS, PACKAGED, is_whole, packaged_model
+from lib.modeling.packaged import MODELS, is_whole, packaged_model
+from lib.modeling.packages import PACKAGED
 from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.logps import response_logps, response_token_logps
 from lib.modeling.packed.packing import SharedPrompt, collate

@@ -147,8 +147,8 @@ def win_rates(board: CandidateBoard, pairs: Iterable[Pair]) -> list[Row]:
     """
     pairs, rows = list(pairs), []
     for judge in board.judges:
-        rows += _corrected([{"a": a, "b": b, "judge": judge} | _row(board.matches(judge, a, b))
-                            for a, b in pairs])
+        rows += with_holm([{"a": a, "b": b, "judge": judge} | _row(board.matches(judge, a, b))
+                           for a, b in pairs])
     return rows
 
 
@@ -194,14 +194,14 @@ def contrasts(board: CandidateBoard, triples: Iterable[tuple[str, str, str]]) ->
     """
     triples, rows = list(triples), []
     for judge in board.judges:
-        rows += _corrected([
+        rows += with_holm([
             {"first": first, "second": second, "opponent": opponent, "judge": judge}
             | _difference(*(board.matches(judge, one, opponent) for one in (first, second)))
             for first, second, opponent in triples])
     return rows
 
 
-def _corrected(family: Sequence[Row]) -> list[Row]:
+def with_holm(family: Sequence[Row]) -> list[Row]:
     """The rows with `holm_p`, corrected over all of them that have a p-value."""
     adjusted = iter(holm([row["p_value"] for row in family if row["p_value"] is not None]))
     return [row | {"holm_p": None if row["p_value"] is None else next(adjusted)}

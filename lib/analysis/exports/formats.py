@@ -5,6 +5,7 @@ schema. Pure functions from response rows to plain rows, but for `write_preferen
 `push_to_hub`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,11 +19,17 @@ from lib.analysis.statistics.intervals import wilson_interval
 from lib.data.parquet import to_trl
 from lib.runtime.files import Row, atomic_write
 
+HASH = re.compile("[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
+
 
 def leaderboard_rows(rows: Sequence[Row], model: str, dataset: str = "ultrafeedback",
                      split: str = "test") -> list[Row]:
-    """The paper's class leaderboard: one object a prompt, ids "0", "1", ... in the given order."""
-    return [{"prompt": row["prompt"], "response": chosen(row)["text"], "id": str(number),
+    """The paper's class leaderboard: one object a prompt, with the id that its file gave it.
+
+    An id that is a hash becomes the row's number, as in the leaderboard's own file: "0", "1", ...
+    """
+    return [{"prompt": row["prompt"], "response": chosen(row)["text"],
+             "id": str(number) if HASH.fullmatch(row["id"]) else row["id"],
              "model": model, "dataset": dataset, "split": split}
             for number, row in enumerate(rows)]
 
@@ -99,7 +106,7 @@ def _example(row_a: Row, row_b: Row, judges: Sequence[str], rating: np.ndarray) 
     fields = {"tokens": [answer.get("tokens") for answer in answers]} | {
         f"reward: {judge}": [answer.get("rewards", {}).get(judge) for answer in answers]
         for judge in judges}
-    mean = float(np.mean([rater["score"] for rater in raters])) if raters else 0.0
+    mean = float(np.mean([rater["score"] for rater in raters])) if raters else None  # not a tie
     return {"input_text": row_a["prompt"], "tags": [row_a.get("source", "")],
             "output_text_a": answers[0]["text"], "output_text_b": answers[1]["text"],
             "score": mean, "individual_rater_scores": raters, "custom_fields": fields}

@@ -38,6 +38,7 @@ def calibration_figure(rows: Sequence[Row]) -> go.Figure:
 
 def judge_pairs_figure(rows: Sequence[Row]) -> go.Figure:
     """How far one judge's rate for another's picks lies above the reader's, by what they share."""
+    rows = [row for row in rows if row["partial"] is not None]  # not of a judge that says one thing
     figure, roles = go.Figure(), {"selector", "judge"}
     kinds = {"this run's selector and judge": [row for row in rows if _judges(row) == roles],
              "another pair": [row for row in rows if _judges(row) != roles]}
@@ -53,14 +54,18 @@ def judge_pairs_figure(rows: Sequence[Row]) -> go.Figure:
     least, most = ordered[0], ordered[-1]
     style_figure(
         figure, f"Where two judges share {most['partial']:.2f} beyond the reader, one gives the "
-        f"other's picks {most['flattery']:+.2f}; where they share {least['partial']:.2f}, "
-        f"{least['flattery']:+.2f}",
+        f"other's picks {_signed(most['flattery'])}; where they share {least['partial']:.2f}, "
+        f"{_signed(least['flattery'])}",
         f"n = {between(row['prompts'] for row in rows)} prompts, best of "
         f"{between(row['n_candidates'] for row in rows)}; 95 % intervals over prompts",
         "correlation of two judges within a prompt, without the reader's part",
         "win rate by the judge above that by the reader")
     figure.add_hline(y=0, line=EVEN_LINE)
     return figure
+
+
+def _signed(share: float) -> str:
+    return f"{round(share, 2) or 0:+.2f}"  # never -0.00
 
 
 def _judges(row: Row) -> set[str]:

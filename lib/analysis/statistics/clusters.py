@@ -50,11 +50,13 @@ def clustered_mean_interval(values: ArrayLike, clusters: ArrayLike | None = None
     return Interval(float(mean - reach), float(mean + reach))
 
 
-def effective_number(shares: ArrayLike) -> tuple[float, float, int]:
-    """Mean of values in 0 to 1, one a prompt; the number of yes-or-no values whose mean would vary
-    as much; and the degrees of freedom. Equal values give no spread and count as they are.
+def effective_number(shares: ArrayLike,
+                     clusters: ArrayLike | None = None) -> tuple[float, float, int]:
+    """Mean of values in 0 to 1, one a prompt or several; the number of yes-or-no values whose mean
+    would vary as much; and the degrees of freedom. Equal values give no spread and count as they
+    are. clusters: the prompt of each value.
     """
-    mean, variance, number = _mean_of_clusters(_present(shares), None)
+    mean, variance, number = _mean_of_clusters(_present(shares), clusters)
     spread = mean * (1 - mean)
     known = variance > ROUNDING**2 and spread > ROUNDING
     return mean, spread / variance if known else number, number - 1

@@ -75,17 +75,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
-def share_test(shares: ArrayLike) -> MeanTest:
+def share_test(shares: ArrayLike, clusters: ArrayLike | None = None) -> MeanTest:
     """Is the mean of values in 0 to 1, one a prompt, one half? [prompts], none missing.
 
-    The p-value is that at which `clustered_share_interval` ends at one half: a t test whose spread
-    is scaled to that of a mean of one half. Raises ValueError without a value.
+    clusters: the prompt of each value, where a prompt has several. The p-value is that at which
+    `clustered_share_interval` ends at one half: a t test whose spread is scaled to that of a mean
+    of one half. Raises ValueError without a value.
     """
-    mean, number, freedom = effective_number(shares)
+    mean, number, freedom = effective_number(shares, clusters)
     error = 0.5 / np.sqrt(number)
-    ends = clustered_share_interval(shares, confidence=1 - 2 * LEVEL)
-    return MeanTest(*clustered_share_interval(shares), *_verdicts(mean - 0.5, error, freedom),
-                max(abs(end - 0.5) for end in ends))
+    ends = clustered_share_interval(shares, clusters, confidence=1 - 2 * LEVEL)
+    return MeanTest(*clustered_share_interval(shares, clusters),
+                    *_verdicts(mean - 0.5, error, freedom), max(abs(end - 0.5) for end in ends))
 
 
 def mean_test(values: ArrayLike) -> MeanTest:

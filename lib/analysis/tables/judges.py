@@ -107,6 +107,34 @@ def corrected_table(rows: Sequence[Row], win_rates: Sequence[Row],
         "No reader has read two prompts of a comparison of this run.")
 
 
+def position_bias_table(rows: Sequence[Row]) -> str:
+    """What the order of two answers does to a chat model: look for a first share off .50.
+
+    Then at how far the rate of one order lies from the rate that counts.
+    """
+    return markdown_table(rows, {
+        "comparison": lambda row: "all" if row["a"] is None else versus(row), "judge": "judge",
+        "pairs of different answers": "n",
+        "the answer shown first wins [95 %]": interval_of("first_share", "first"),
+        "winner changes with the order": number_of("inconsistent"),
+        "rate, shown first [95 %]": interval_of("shown_first", "shown_first"),
+        "rate, shown second [95 %]": interval_of("shown_second", "shown_second"),
+        "rate that counts [95 %]": interval_of("win_rate")},
+        "No chat model judged this run (rewards.judge=llm).")
+
+
+def chat_judge_sentence(costs: Row) -> str:
+    """Which chat model judged, how its verdicts were read, what is missing, what it cost."""
+    price = f", for {costs['price']:,.4f} by the prices given" if costs["price"] else ""
+    how = f"{costs['by_logprobs']:,} of them from log-probabilities" if costs["by_logprobs"] else \
+        "all of them hard"
+    return (f"{costs['model']} judged by the {costs['style']} setting: "
+            f"{costs['questions'] - costs['missing']:,} verdicts of {costs['questions']:,} asked, "
+            f"{how}; {costs['missing']:,} missing (never ties), {costs['equal_texts']:,} pairs of "
+            f"equal text tied without a question. {costs['calls']:,} calls, "
+            f"{costs['tokens_read']:,} tokens read, {costs['tokens_written']:,} written{price}.")
+
+
 def reference_table(rows: Sequence[Row]) -> str:
     """Reconstructed leaderboard score: look at how often an answer beats the reference answer."""
     return markdown_table(rows, {

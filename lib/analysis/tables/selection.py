@@ -5,7 +5,13 @@ Rows of `results.json` in, Markdown out; the statistics are computed elsewhere.
 
 from collections.abc import Sequence
 
-from lib.analysis.tables.formatting import interval, interval_of, markdown_table, number_of
+from lib.analysis.tables.formatting import (
+    format_number,
+    interval,
+    interval_of,
+    markdown_table,
+    number_of,
+)
 from lib.runtime.files import Row
 
 NOT_MEASURED = "This run did not measure that."
@@ -46,17 +52,17 @@ def correlations_table(rows: Sequence[Row]) -> str:
 
 
 def judge_pairs_table(rows: Sequence[Row]) -> str:
-    """Pairs of judges, the most alike first: the first one picks, the second and the reader judge.
+    """Pairs of judges, the most alike first: look at what is shared without the reader's part.
 
-    Look at what a pair shares without the reader's part, and how far the judge's rate lies above
-    the reader's.
+    The first one picks; how far the second one's rate lies above the reader's is flattery.
     """
     return markdown_table(sorted(rows, key=lambda row: -(row["partial"] or 0)), {
         "judges": lambda row: f"{row['judge_a']}, {row['judge_b']}",
         "correlation [95 %]": interval_of("correlation"),
         "without the reader's part [95 %]": interval_of("partial", "partial"),
-        "each with the reader": lambda row: f"{row['reader_a']:.2f}, {row['reader_b']:.2f}",
-        "the first one's best of N wins by the second: forecast": number_of("judge_forecast"),
+        "each with the reader": lambda row: ", ".join(
+            format_number(row[key], 2) for key in ("reader_a", "reader_b")),
+        "the first one's best of N wins by the second: forecast": number_of("judge_forecast", 2),
         "observed [95 %]": interval_of("judge_value", "judge"),
-        "by the reader: forecast": number_of("reader_forecast"),
-        "seen [95 %]": interval_of("reader_value", "reader")}, NOT_MEASURED)
+        "by the reader: forecast": number_of("reader_forecast", 2),
+        "observed by the reader [95 %]": interval_of("reader_value", "reader")}, NOT_MEASURED)

@@ -20,7 +20,6 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from lib.modeling.packed.fused_layers import fuse_layers
 from lib.modeling.packed.packing import Layout
 
 METHODS = ("segments", "flex", "masked")
@@ -33,16 +32,13 @@ FLEX_KINDS = 64  # kinds of pass that flex attention may be compiled for; PyTorc
 def use_packed_attention(model: nn.Module, method: str = "auto") -> None:
     """Switch a transformers model to packed attention; its forward then needs `layout=`.
 
-    `auto` chooses by the model's device; with `flex` on CUDA, layers run fused too
-    (`lib.modeling.packed.fused_layers`). Raises ValueError for an unknown method.
+    `auto` chooses by the model's device. Raises ValueError for an unknown method.
     """
     if method == "auto":
         method = "flex" if model.device.type == "cuda" else "segments"
     if method not in METHODS:
         raise ValueError(f"attention is {method!r}; use auto, {', '.join(METHODS)}")
     model.set_attn_implementation(f"packed_{method}")
-    if method == "flex" and model.device.type == "cuda":
-        fuse_layers(model)
 
 
 def dense_mask(layout: Layout, window: int | None, device: torch.device) -> Tensor:

@@ -1,7 +1,8 @@
 """One question to every service of a run, before hours of work depend on the answer.
 
-The reward API gets one call. The hub is asked for each model's configuration and tokenizer and for
-each data set's first row, which must fit the study's schema. Finished stages need nothing more.
+The reward API and the chat model that judges get one call each. The hub is asked for each model's
+configuration and tokenizer and for each data set's first row, which must fit the study's schema.
+Finished stages need nothing more.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from lib.data.hub import HubError
 from lib.data.sources import check_sources
 from lib.inference.api.transport import ApiStoppedError, EndpointGoneError
 from lib.inference.engine.load_check import sampler_of
+from lib.inference.judges.settings import LLM
 from lib.inference.rewards.remote.nemotron import NemotronRewardModel
 from lib.modeling.loading import (
     ModelError,
@@ -24,13 +26,14 @@ from lib.modeling.loading import (
     load_tokenizer,
     named_revision,
 )
-from lib.modeling.packaged import PACKAGED
+from lib.modeling.packages import PACKAGED
 from lib.modeling.saving import try_saving
 from lib.runtime.files import FileError
 from lib.runtime.progress import say
 from lib.study.planning.preflight import uses_api
 from lib.study.profiles import Profile, ProfileError
 from lib.study.reward_models.api import api_settings, cached_api_scores
+from lib.study.reward_models.chat_judge import chat_judge
 from lib.study.run import Study
 
 PATIENCE = 20.0  # seconds for the call to the API, and as many for all questions to the hub
@@ -46,6 +49,7 @@ def check_access(study: Study) -> None:
     that does not exist, a data set with other columns.
     """
     check_api(study.profile, cached_api_scores(study))
+    check_chat_judge(study)
     started, answers = monotonic(), [(name, _begun(check)) for name, check in _checks(study)]
     for name, answer in answers:
         try:
@@ -75,6 +79,24 @@ def check_api(profile: Profile, cached: int = 0) -> None:
         say(f"{error}; the run uses {cached} cached scores")
 
 
+def check_chat_judge(study: Study) -> None:
+    """Ask the chat model that judges one small question, unless its verdicts are there.
+
+    Raises ProfileError for a server that cannot be reached, a missing key, an unknown model, a
+    request that the server refuses. With replies in the cache, the run may need no more.
+    """
+    finished = study.path("verdicts", "manifest.json").exists() and not study.force
+    if study.profile.rewards.judge != LLM or finished:
+        return
+    judge = chat_judge(study)
+    try:
+        judge.probe()
+    except ApiStoppedError as error:
+        if not (kept := judge.cache.count(judge.identity)):
+            raise ProfileError(str(error)) from error
+        say(f"{error}; the run uses {kept} cached replies")
+
+
 def _checks(study: Study) -> Iterator[Check]:
     """What the run still has to fetch, by name."""
     profile = study.profile
@@ -85,7 +107,7 @@ def _checks(study: Study) -> Iterator[Check]:
     if Path(profile.model.name).is_dir():
         yield profile.model.name, lambda: try_model(profile.model.name)
     models = {profile.model.name: profile.model.revision} | dict(
-        named_revision(name) for name in (profile.rewards.selector, profile.rewards.judge))
+        named_revision(name) for name in (profile.rewards.selector, profile.rewards.scoring.judge))
     for name, revision in models.items():
         if name not in MADE_HERE:
             yield name, lambda name=name, revision=revision: check_model(name, revision)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lib.modeling.packaged import PACKAGED
+from lib.inference.judges.settings import LLM
+from lib.modeling.packages import PACKAGED
 from lib.runtime.devices import Device
 from lib.runtime.progress import duration
 from lib.study.planning import requirements
@@ -31,7 +32,7 @@ TOKENS = {"sft": {"sample": 154, "hub": requirements.SFT_TOKENS},
           "pairs": {"sample": 100, "hub": requirements.PAIR_TOKENS}, "other_pairs": {"sample": 100},
           "one_a_prompt": {"sample": 190, "hub": requirements.PAIR_TOKENS},
           "answer": {"sample": 80, "hub": requirements.ANSWER_TOKENS}}
-SCORED_ANSWERS = 3160  # answers of the sample on which the embedded heads are fitted and tested
+SCORED_ANSWERS = 5080  # answers of the sample on which the embedded heads are fitted and tested
 AUDIT_ANSWERS = 480  # answers of the audit, which every judge scores once
 
 
@@ -63,7 +64,8 @@ def plan_text(study: Study, processes: int = 1, sharded: bool = False) -> str:
         f"{'stage':<12}{'time':>14}{'memory':>10}  work",
         *(stage.line() for stage in [*stages, total]), f"rate: {origin}",
         f"downloads: {_downloads(profile)}", f"disk: about {requirements.disk_gb(profile):.1f} GB",
-        f"keys: {_keys(profile)}", *(problems or ["memory, disk and keys: enough for it here"])])
+        f"keys: {_keys(profile)}", *_chat_judge_lines(study),
+        *(problems or ["memory, disk and keys: enough for it here"])])
 
 
 def rate_of(profile: Profile, device: Device) -> tuple[float, str]:
@@ -112,7 +114,7 @@ def _stages(profile: Profile, device: Device, rate: float, processes: int,
 
     yield PlannedStage("data", "read, curate, split", 5 if source == "sample" else 300, 1.0)
     yield training("sft", "sft")
-    if "embedded" in (profile.rewards.selector, profile.rewards.judge):
+    if "embedded" in (profile.rewards.selector, profile.rewards.scoring.judge):
         yield _rewards(profile.rewards.backbone, rate)
     if own := requirements.pair_answers(profile):
         yield sampled("pairs", own, "of the SFT model, from which its pairs are made")
@@ -161,7 +163,8 @@ def _downloads(profile: Profile) -> str:
     size = 0.0 if Path(model).exists() else DOWNLOADS_GB.get(model, 1.0)
     parts = [f"{model} {size:.2f} GB" + (f" ({TERMS[model]})" if TERMS.get(model) else "")]
     backbone = profile.rewards.backbone
-    if backbone != model and "embedded" in (profile.rewards.selector, profile.rewards.judge):
+    if backbone != model and "embedded" in (profile.rewards.selector,
+                                            profile.rewards.scoring.judge):
         parts.append(f"{backbone} {DOWNLOADS_GB.get(backbone, 1.0):.2f} GB (reads answers for the "
                      "reward heads)")
     if data.source == "hub":
@@ -169,7 +172,8 @@ def _downloads(profile: Profile) -> str:
         parts += [f"{path} {size} GB{how}" for path, size in ((data.sft_path, 2.1),
                                                               (data.preferences_path, 0.65))
                   if not Path(path).exists()]
-    parts += [f"{name} (reward model)" for name in (profile.rewards.selector, profile.rewards.judge)
+    parts += [f"{name} (reward model)" for name in (profile.rewards.selector,
+                                                    profile.rewards.scoring.judge)
               if name not in ("embedded", "nemotron") and not Path(name).exists()]
     return "; ".join(parts)
 
@@ -183,3 +187,17 @@ def _keys(profile: Profile) -> str:
     state = "set" if os.environ.get(variable) else "not set"
     return (f"{variable} ({state}); {calls:,} calls, about {calls / rate:.0f} min at {rate:,.0f} "
             "a minute")
+
+
+def _chat_judge_lines(study: Study) -> list[str]:
+    """The most that a chat model that judges will be asked, and its price; nothing without one."""
+    profile, settings = study.profile, study.profile.llm_judge
+    if profile.rewards.judge != LLM:
+        return []
+    from lib.study.reward_models.chat_judge import planned_costs  # these take seconds to import
+    from lib.study.stages.results import comparisons
+    pairs = [comparison[:2] for comparison in comparisons(study)]
+    answer = min(profile.sampling.max_new_tokens, TOKENS["answer"][_source(profile)])
+    state = "set" if os.environ.get(settings.key_variable) else "not set"
+    return [f"judge: {settings.model} at {settings.base_url} ({settings.style}), at most about "
+            f"{planned_costs(profile, pairs, answer).text()}; {settings.key_variable} ({state})"]

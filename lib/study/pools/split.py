@@ -77,7 +77,7 @@ def _key(study: Study, pool: Pool) -> str:
 def score_split(study: Study, pools: Sequence[Pool],
                 folder: Path) -> Iterator[tuple[list[Row], float | None]]:
     """Yield each pool's rows with `rewards`, and the seconds as `timed_scores` gives them."""
-    api = [role for role in ROLES if getattr(study.profile.rewards, role) == "nemotron"]
+    api = [role for role in ROLES if getattr(study.profile.rewards.scoring, role) == "nemotron"]
     local = [role for role in ROLES if role not in api]
     shares = run_on_workers(study, "lib.study.pools.split:score_share",
                             {"folder": str(folder), "pools": [asdict(pool) for pool in pools],

@@ -13,7 +13,7 @@ from lib.study.stages.results import validation_accuracy
 
 
 def readers_rows(results: Mapping[str, Any]) -> list[Row]:
-    """Win rates of the run by judge and selector, and the blind reader's on the same pairs.
+    """Win rates of the run by judge and selector, a chat model's, and the blind reader's on them.
 
     The reader's are of this run's answers where someone read them, else of the audit's.
     """
@@ -21,7 +21,8 @@ def readers_rows(results: Mapping[str, Any]) -> list[Row]:
     pairs = {(row["a"], row["b"]) for row in rows}
     reading = results.get("reader")
     read = reading["same_answers"] if reading else results["audit"]["win_rates"]
-    return rows + [row | {"judge": READER} for row in read
+    asked = [row for row in results.get("llm_judge", {}).get("win_rates", []) if row["n"]]
+    return rows + asked + [row | {"judge": READER} for row in read
                    if row["judge"] in (READER, OWN_READER) and (row["a"], row["b"]) in pairs]
 
 

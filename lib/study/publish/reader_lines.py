@@ -42,8 +42,7 @@ def corrected_lines(results: Mapping[str, Any]) -> list[str]:
     own, pairs = bool(results.get("reader")), [tuple(pair) for pair in results["confounds"]]
     rows: list[Row] = [row for row in reading_of(results)["corrected"]
                        if (row["a"], row["b"]) in pairs and row["judge"] == "judge"]
-    whose = ("the read prompts of this run; Best-of-N stands over a random one of the same N where "
-             "the policy is its own") if own else "earlier answers"
+    whose = "the read prompts of this run" if own else "earlier answers"
     return ["**The judge's rates with its mean error taken off** (the error is known from "
             f"{whose}; *pooled* is the reader's rate, made more exact by the judge's):",
             corrected_rows_table(results, rows)]

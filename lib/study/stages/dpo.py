@@ -36,7 +36,7 @@ def train_dpo(study: Study) -> list[Row]:
 def probe_parameters(study: Study) -> dict[str, Any]:
     """Parameters of the logged samples: their number, their sampling settings, their judge."""
     profile = study.profile
-    return {"prompts": profile.evaluation.probe_prompts, "judge": profile.rewards.judge,
+    return {"prompts": profile.evaluation.probe_prompts, "judge": profile.rewards.scoring.judge,
             "sampling": {key: value for key, value in profile.sampling.deciding().items()
                          if key not in ("samples", "server")}}
 

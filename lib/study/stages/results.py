@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lib.analysis.best_of_n.curves import best_over_random
 from lib.analysis.best_of_n.selection_effects import complementarity
 from lib.analysis.comparisons.all_pairs import (
     contrasts,
@@ -37,7 +36,7 @@ from lib.analysis.texts.constraints import constraint_accuracy_by_system
 from lib.analysis.texts.metrics import text_metrics_by_system
 from lib.data.sources import SAMPLE
 from lib.inference.rewards import ROLES
-from lib.inference.systems import BEST, RANDOM, System
+from lib.inference.systems import RANDOM, System
 from lib.runtime.devices import environment
 from lib.runtime.files import Row, read_json, read_jsonl, sha256_of, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash, read_manifest
@@ -45,6 +44,7 @@ from lib.study import policies
 from lib.study.policies import load_pools, system_at_main, systems_of
 from lib.study.profiles import Profile
 from lib.study.reader.readings import scores_hash
+from lib.study.reward_models.chat_judge import chat_judge_results
 from lib.study.run import Study, run_stage
 from lib.study.seeds import known_seeds
 from lib.study.stages.audit import Pairs, audit_results, reader_results, reference_results
@@ -67,9 +67,10 @@ def evaluate_study(study: Study) -> Row:
     """
     selection = measure_selection(replace(study, force=False))  # only notebook 04 forces it
     measured, profile = measure_drift(study), study.profile
+    chat_judge = chat_judge_results(study, [pair[:2] for pair in comparisons(study)])
     run_stage(study, "results", {"evaluation": without_deep(profile.evaluation)},
               outputs=["results.json"],
-              work=lambda folder: _evaluate(study, folder, selection, measured),
+              work=lambda folder: _evaluate(study, folder, selection, measured, chat_judge),
               inputs={"audit": sha256_of(SAMPLE / "audit.jsonl"),
                       "reader": scores_hash(study.folder),
                       "code": code_hash("analysis", "inference", "study"),
@@ -107,7 +108,8 @@ def _best_of(profile: Profile) -> tuple[int, float, tuple[float, ...]]:
     return sampling.samples, sampling.temperature, profile.evaluation.temperatures
 
 
-def _evaluate(study: Study, folder: Path, selection: Row, measured: Row) -> None:
+def _evaluate(study: Study, folder: Path, selection: Row, measured: Row,
+              chat_judge: Row) -> None:
     pools, heldout, scorer = load_pools(study), load_part(study, "heldout"), Scorer(study)
     systems, resamples = systems_of(study, pools), study.profile.evaluation.resamples
     pairs = [comparison[:2] for comparison in comparisons(study)]
@@ -117,7 +119,7 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row) -> None
         "sft_eval": _losses(study), "dpo_eval": _dpo_eval(study),
         "warning": warning_results(study),
         "movement": drift_results(study, measured),
-        "reward_models": _reward_models(study),
+        "reward_models": _reward_models(study), "llm_judge": chat_judge,
         "judge_pairs": _from_rewards(study, "judge_pairs.json", []),
         "audit": audit_results(scorer, systems, pairs, resamples),
         "reader": reader_results(study, systems, pairs, judged_rates(study, pools, pairs)),
@@ -130,20 +132,10 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row) -> None
 
 
 def judged_rates(study: Study, pools: policies.Pools, pairs: Pairs) -> dict[str, dict]:
-    """By role and pair, the rate on each prompt over all candidates that might have been read.
-
-    A policy's single answer is one of the N from which its Best-of-N picks, so that these two are
-    compared as they are read: the best of N over a random one of the same N.
-    """
-    board, n = policies.candidates_of_pools(study, pools), study.profile.sampling.samples
-    rows = {(pool.policy, pool.temperature): found for pool, found in pools.items()}
-    main = study.profile.sampling.temperature
+    """By role and pair, the rate on each prompt over all candidates that might have been read."""
+    board = policies.candidates_of_pools(study, pools)
 
     def rates(role: str, pair: tuple[str, str]) -> dict[str, float]:
-        best, single = map(System.parse, pair)
-        if (best, single) == (System(single.policy, BEST, n, main), System(single.policy)):
-            return {row["id"]: float(value) for row in rows[single.policy, main]
-                    for value in best_over_random([row], role, n)}
         matches = board.matches(role, *pair)
         return dict(zip(matches.a.prompts, matches.values.tolist(), strict=True))
 
@@ -207,7 +199,7 @@ def validation_accuracy(study: Study) -> Row:
 
 
 def _reward_models(study: Study) -> Row:
-    rewards = study.profile.rewards
+    rewards = study.profile.rewards.scoring
     return {"selector": rewards.selector, "judge": rewards.judge,
             "reports": _from_rewards(study, "reward_models.json", {})}
 

@@ -48,7 +48,7 @@ SCORED = tuple(SAMPLE / f"{name}.jsonl" for name in sorted({*FILES, *WRITTEN}))
 
 def fit_rewards(study: Study) -> dict[str, Any]:
     """Fit the embedded heads, unless they are finished; returns reports on unseen pairs."""
-    settings = study.profile.rewards
+    settings = study.profile.rewards.scoring
     if "embedded" not in (settings.selector, settings.judge):
         return {}
     backbone = resolve_model(settings.backbone)
@@ -80,7 +80,7 @@ class Scorer:
                  keep_features: bool = True) -> None:
         fit_rewards(study)
         self.said = False
-        names = {role: getattr(study.profile.rewards, role) for role in roles}
+        names = {role: getattr(study.profile.rewards.scoring, role) for role in roles}
         self.embedded = _embedded(study, [r for r, name in names.items() if name == "embedded"],
                                   FEATURES if keep_features else None)
         self.others = {role: remote_reward_model(study, name) for role, name in names.items()

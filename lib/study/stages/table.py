@@ -31,8 +31,9 @@ STAGES = {stage.name: stage for stage in (
     Stage("deep", "04_best_of_n", ("data", "sft", "dpo"), ("rewards",)),
     Stage("selection", "04_best_of_n", ("responses",), ("deep",)),
     Stage("movement", "05_analysis", ("data", "sft", "dpo", "responses")),
+    Stage("verdicts", "05_analysis", ("data", "responses")),
     Stage("results", "05_analysis", ("data", "sft", "dpo", "responses", "selection", "movement"),
-          ("warning", "rewards", "deep")))}
+          ("warning", "rewards", "deep", "verdicts")))}
 SHOWN = {"07": ("responses", "results")}  # read by notebooks without a stage
 
 

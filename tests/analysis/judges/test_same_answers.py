@@ -21,12 +21,12 @@ def test_all_judges_are_compared_on_the_prompts_that_all_of_them_scored() -> Non
                "dpo": answers("d", (1, 1, 0), (1, 1, 1), (1, -1, 0), (1, 1, 1), (1, 1, 1))}
     rows = same_answers(systems, JUDGES, "reader", [("dpo", "sft"), ("dpo", "base")])
     assert [(row["judge"], row["n"], row["win_rate"]) for row in rows] == [
-        ("selector", 3, 1.0), ("judge", 3, pytest.approx(2 / 3)),
-        ("reader", 3, pytest.approx(2 / 3))]
+        ("reader", 3, pytest.approx(2 / 3)), ("selector", 3, 1.0),
+        ("judge", 3, pytest.approx(2 / 3))]
     assert [(row["decided"], row["decided_rate"]) for row in rows] == [(1, 1.0)] * 3
     said = confound([{"answers": "made up"} | row for row in rows], "dpo", "sft")
-    assert said.startswith("**dpo over sft** (made up, 3 prompts): selector 1.00 [")
-    assert "On the 1 that the reader decides: selector 1.00" in said
+    assert said.startswith("**dpo over sft** (made up, 3 prompts): reader .67 [")
+    assert "On the 1 that the reader decides: reader 1.00" in said
 
 
 def test_a_reader_who_read_nothing_or_ties_throughout_has_no_rate_of_its_own() -> None:
@@ -36,6 +36,6 @@ def test_a_reader_who_read_nothing_or_ties_throughout_has_no_rate_of_its_own() -
     for rows in systems.values():
         for row in rows:
             row["candidates"][0]["rewards"]["reader"] = 1.0
-    tied = same_answers(systems, JUDGES, "reader", [("dpo", "sft")])[-1]
+    tied = same_answers(systems, JUDGES, "reader", [("dpo", "sft")])[0]
     assert (tied["win_rate"], tied["decided"], tied["decided_rate"]) == (0.5, 0, None)
     assert "decides" not in confound([tied], "dpo", "sft")

@@ -95,10 +95,17 @@ def test_only_comparisons_that_the_paper_made_have_its_rate(
     assert (found and found["win_rate"]) == rate
 
 
-def test_leaderboard_rows_have_the_class_format() -> None:
+def test_leaderboard_rows_have_the_class_format_and_the_ids_of_their_file() -> None:
     rows = formats.leaderboard_rows(system([1, 2]), "ours")
     assert list(rows[1]) == ["prompt", "response", "id", "model", "dataset", "split"]
-    assert (rows[1]["id"], rows[1]["dataset"], rows[1]["split"]) == ("1", "ultrafeedback", "test")
+    assert (rows[1]["id"], rows[1]["dataset"], rows[1]["split"]) == ("p1", "ultrafeedback", "test")
+
+
+@pytest.mark.parametrize("length", [16, 40, 64])
+def test_a_leaderboard_row_without_an_id_of_its_own_gets_its_number(length: int) -> None:
+    rows = [{**row, "id": "0af" * 30} for row in system([1, 2])]
+    rows = [{**row, "id": row["id"][:length]} for row in rows]
+    assert [row["id"] for row in formats.leaderboard_rows(rows, "ours")] == ["0", "1"]
 
 
 def test_the_reconstructed_score_counts_strict_wins_and_leaves_gaps_out() -> None:
@@ -118,7 +125,7 @@ def test_llm_comparator_json_has_every_required_key() -> None:
                            "individual_rater_scores", "custom_fields"}
     assert better["score"] == 1
     assert better["custom_fields"]["reward: judge"] == [2, 1]
-    assert (unscored["score"], unscored["individual_rater_scores"]) == (0, [])
+    assert (unscored["score"], unscored["individual_rater_scores"]) == (None, [])
 
 
 def test_alpaca_eval_outputs_name_their_generator() -> None:

@@ -56,22 +56,6 @@ def test_flex_attention_trains_as_a_dense_mask_does_at_every_length(window: int 
             assert (one - other).norm() <= 2e-3 * other.norm() + 1e-6, (scale, one.shape)
 
 
-def test_fused_layers_train_as_plain_ones_do() -> None:
-    model = qwen()
-    use_packed_attention(model, "flex")
-    batches = [row(scale) for scale in (5, 40, 111)]
-    fused = [logps_and_gradients(model, "flex", batch) for batch in batches]
-    for layer in model.get_decoder().layers:
-        del layer.forward
-    model.set_attn_implementation("packed_masked")
-    for batch, ours in zip(batches, fused, strict=True):
-        model.zero_grad()
-        logps = response_logps(model, batch)
-        logps.sum().backward()
-        for one, other in zip(ours, (logps, *(p.grad for p in model.parameters())), strict=True):
-            assert (one - other).norm() <= 2e-3 * other.norm() + 1e-6, one.shape
-
-
 def test_flex_attention_is_compiled_for_a_few_lengths_and_then_for_all() -> None:
     model = qwen()
     use_packed_attention(model, "flex")
@@ -80,7 +64,7 @@ def test_flex_attention_is_compiled_for_a_few_lengths_and_then_for_all() -> None
     for scale in (30, 31, 47, 64, 80, 99, 120, 133, 150):
         response_logps(model, row(scale)).sum().backward()
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-    assert graphs <= 5, f"{graphs} graphs for 9 lengths"  # attention twice, what is around it
+    assert graphs <= 3, f"{graphs} graphs for 9 lengths"
 
 
 def test_bf16_keeps_the_log_probs_to_its_precision() -> None:
