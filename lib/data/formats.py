@@ -71,6 +71,7 @@ def files_of(path: Path | str, split: str = "", config: str = "") -> list[Path]:
 def _data_files(path: Path) -> list[Path]:
     """A folder's data files, otherwise those in its folders."""
     def found(files: Iterable[Path]) -> list[Path]:
+        """Data files among these, sorted; none that is hidden or holds no rows."""
         return sorted(file for file in files if file.name.endswith(KINDS) and file.is_file()
                       and file.name not in NO_ROWS
                       and not any(part.startswith(".") for part in file.relative_to(path).parts))

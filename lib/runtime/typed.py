@@ -34,6 +34,7 @@ def _scalar(tag: str) -> Any:
     read = yaml.SafeLoader.yaml_constructors[tag]
 
     def construct(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Scalar:
+        """The scalar's text, and the value that YAML 1.1 reads, or its text again."""
         try:
             return Scalar(node.value, read(loader, node))
         except ValueError:  # a date such as 2026-13-45

@@ -9,7 +9,7 @@ control (a random one of the first N).
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lib.analysis.comparisons.all_pairs import CandidateBoard, candidate_board
+from lib.analysis.comparisons.candidates import CandidateBoard, candidate_board
 from lib.inference.best_of_n import best_of_n, random_of_n
 from lib.inference.rewards import ROLES
 from lib.inference.systems import BEST, RANDOM, System

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lib.analysis.comparisons.all_pairs import CandidateBoard
+from lib.analysis.comparisons.candidates import CandidateBoard
 from lib.analysis.statistics.clusters import seed_spread
 from lib.runtime.files import Row
 

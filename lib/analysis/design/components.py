@@ -19,7 +19,8 @@ from math import ceil, sqrt
 import numpy as np
 from scipy.stats import norm
 
-from lib.analysis.comparisons.all_pairs import Pair, Pools, candidate_board
+from lib.analysis.comparisons.all_pairs import Pair
+from lib.analysis.comparisons.candidates import Pools, candidate_board
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.judges.audit import Scores, audit_systems
 from lib.analysis.statistics.outcomes import Floats

@@ -64,23 +64,20 @@ from lib.analysis.tables.reader import (
 from lib.analysis.tables.selection import (
     best_over_random_table,
     correlations_table,
-    forecast_table,
     judge_pairs_table,
 )
 
 __all__ = [
     "analysis_findings", "audit_agreement_table", "best_of_n_findings", "best_over_random_table",
     "calibration_table", "chat_judge_sentence", "choices_table", "claims_table",
-    "complementarity_table",
-    "components_table", "confound", "constraints_table", "contrasts_table", "corrected_table",
-    "correlations_table", "costs_table", "displacement_table", "divergence_table",
-    "dpo_paper_table", "family_table", "forecast_findings", "forecast_table", "intervals_table",
+    "complementarity_table", "components_table", "confound", "constraints_table", "contrasts_table",
+    "corrected_table", "correlations_table", "costs_table", "displacement_table",
+    "divergence_table", "dpo_paper_table", "family_table", "forecast_findings", "intervals_table",
     "judge_agreement_table", "judge_pairs_table", "judge_quality_table", "kept_rows_table",
-    "length_bias_table", "markdown_table", "overlap_table", "paper_table",
-    "position_bias_table", "ratings_table",
-    "reader_findings", "reader_table", "reference_table", "refits_finding", "reliability_table",
-    "resolution_table", "retention_table", "reward_models_table", "rules_table",
-    "sample_sizes_table", "seeds_table", "single_draws_table", "slices_table", "sources_table",
-    "system_order_table", "systems_table", "text_table", "warning_table", "who_read",
-    "win_rate_table",
+    "length_bias_table", "markdown_table", "overlap_table", "paper_table", "position_bias_table",
+    "ratings_table", "reader_findings", "reader_table", "reference_table", "refits_finding",
+    "reliability_table", "resolution_table", "retention_table", "reward_models_table",
+    "rules_table", "sample_sizes_table", "seeds_table", "single_draws_table", "slices_table",
+    "sources_table", "system_order_table", "systems_table", "text_table", "warning_table",
+    "who_read", "win_rate_table",
 ]

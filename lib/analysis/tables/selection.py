@@ -29,15 +29,6 @@ def best_over_random_table(rows: Sequence[Row]) -> str:
         "normal scores so correlated give": number_of("arithmetic")}, NOT_MEASURED)
 
 
-def forecast_table(rows: Sequence[Row]) -> str:
-    """What Best-of-N buys by a reader: look at whether the forecast excludes .50."""
-    return markdown_table(rows, {
-        "answers": "answers", "read by": "reader", "prompts": "prompts",
-        "pairs ordered like the selector [95 %]": interval_of("agreement", "agreement"),
-        "N": "n_candidates", "forecast: Best-of-N over one draw [95 %]": interval_of("value")},
-        NOT_MEASURED)
-
-
 def correlations_table(rows: Sequence[Row]) -> str:
     """What each two judges share: look at how much is left without the reader's part.
 

@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 
 from lib.analysis.comparisons.all_pairs import (
-    CandidateBoard,
-    Pools,
-    candidate_board,
     contrasts,
     rate_systems,
     win_rate_matrix,
     win_rates,
     win_rates_by_source,
 )
+from lib.analysis.comparisons.candidates import CandidateBoard, Pools, candidate_board
 from lib.analysis.comparisons.seeds import win_rates_over_seeds
 from lib.analysis.tables import resolution_table, sources_table
 from lib.analysis.tables.formatting import conclusion

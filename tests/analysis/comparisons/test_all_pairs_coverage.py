@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from lib.analysis.comparisons.all_pairs import CandidateBoard, Candidates
+from lib.analysis.comparisons.candidates import CandidateBoard, Candidates
 from lib.analysis.statistics.significance import share_test
 
 KINDS = {"single": ("dpo", "sft"), "best over single": ("dpo+bon4@0.6", "sft"),

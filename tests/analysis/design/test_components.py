@@ -6,7 +6,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from lib.analysis.comparisons.all_pairs import candidate_board
+from lib.analysis.comparisons.candidates import candidate_board
 from lib.analysis.design.components import (
     SEEN,
     rate_variance,

@@ -75,7 +75,7 @@ def test_every_export_is_written_in_its_tools_format(study: Study) -> None:
     assert all(path.exists() for path in paths)
     exports = study.path("exports")
     leaderboard = read_jsonl(exports / "leaderboard" / "dpo.jsonl")
-    assert [row["id"] for row in leaderboard] == list("012345")
+    assert [row["id"] for row in leaderboard] == [f"p{number}" for number in range(6)]
     assert read_json(exports / "alpaca_eval" / "dpo.json")[0]["generator"] == "dpo"
     comparator = read_json(exports / "llm_comparator" / "dpo+bon4@0.6_over_sft.json")
     assert [model["name"] for model in comparator["models"]] == ["dpo+bon4@0.6", "sft"]

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import pytest
 
 from lib import ROOT
-from lib.analysis.comparisons.all_pairs import CandidateBoard, Candidates
+from lib.analysis.comparisons.candidates import CandidateBoard, Candidates
 from lib.analysis.judges.own_reader import own_corrected, own_judge_quality, read_counts
 from lib.analysis.tables.formatting import format_number
 from lib.inference.rewards import OWN_READER, ROLES
