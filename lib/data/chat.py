@@ -13,27 +13,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from itertools import chain
-from os.path import commonprefix
 from typing import TYPE_CHECKING
-
-from jinja2 import TemplateError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, str]  # role (system, user or assistant) and content
 MESSAGE_ROLES = ("system", "user", "assistant")
-TODAY = {  # to templates that write the date it is always this one, Llama's own where none is known
-    "%d %b %Y": "26 Jul 2024", "%B %d, %Y": "July 26, 2024", "%Y-%m-%d": "2024-07-26",
-    "%Y": "2024", "%y": "24", "%m": "07", "%d": "26", "%-d": "26", "%e": "26", "%b": "Jul",
-    "%B": "July", "%a": "Fri", "%A": "Friday", "%j": "208", "%F": "2024-07-26", "%H": "00",
-    "%I": "12", "%M": "00", "%S": "00", "%p": "AM", "%T": "00:00:00"}
-FIXED_CLOCK = ("{% macro strftime_now(format) %}{{ format"
-               + "".join(f"|replace('{code}', '{text}')" for code, text in TODAY.items())
-               + " }}{% endmacro %}\n")
+TODAY = datetime(2024, 7, 26)  # of templates that write the date: Llama 3's own where it has none
+FIXED_CLOCK = ("{% macro strftime_now(format) %}{{ format|replace('%-', '%')"
+               + "".join(f"|replace('%{code}', '{TODAY.strftime('%' + code)}')"
+                         for code in "aAbBdeDFHIjmMpSTyY") + " }}{% endmacro %}\n")
 BREAK = "\ue000"  # a private-use character that makes plain text of the special token around it
+PLACE = "\ue001"  # another one, in place of a message's text
 
 
 class ChatError(ValueError):
@@ -146,22 +141,9 @@ def stop_token_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     A base model's configuration names only its end of text: it would never stop after a turn. Some
     templates end inner turns with another token than the last one.
     """
-    ids = [end_of_turn_id(tokenizer), *_inner_ends(tokenizer), tokenizer.eos_token_id,
-           tokenizer.get_vocab().get("<|endoftext|>")]
+    ids = [end_of_turn_id(tokenizer), *tokenizer.convert_tokens_to_ids(_answer_ends(tokenizer)),
+           tokenizer.eos_token_id, tokenizer.get_vocab().get("<|endoftext|>")]
     return list(dict.fromkeys(token for token in ids if token is not None))
-
-
-def _inner_ends(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Id of the special token that ends an answer within a conversation, if one does."""
-    turns = [{"role": role, "content": "a"} for role in ("user", "assistant")] * 2
-    try:
-        encoded = encode_conversation(tokenizer, turns, None)
-    except ChatError:  # a template of one turn
-        return []
-    ids, mask = encoded.input_ids, [*encoded.response_mask, 0]
-    ends = [token for place, token in enumerate(ids) if mask[place] and not mask[place + 1]]
-    special = _special_tokens(tokenizer, len(tokenizer))
-    return [end for end in ends if special.fullmatch(tokenizer.convert_ids_to_tokens(end))]
 
 
 def joining_fault(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -191,22 +173,29 @@ def _segments(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
               open_ended: bool) -> Iterator[tuple[str, bool]]:
     """Yield (text, is_response) in order; special tokens inside messages stay broken.
 
-    open_ended: end with the next answer's opening; otherwise with the last answer's end.
+    open_ended: end with the next answer's opening; otherwise with the last answer's end. An answer
+    ends with the special token that closes it, an inner one without such a token with its text.
     """
     special = _special_tokens(tokenizer, len(tokenizer))
     messages = [_checked(message, special) for message in messages]
     full = _render(tokenizer, messages, open_ended)
-    position = 0
+    around = _around_answers(tokenizer, messages, open_ended)
+    position = text_end = 0
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
         prompt = _render(tokenizer, messages[:index], add_generation_prompt=True)
         if not full.startswith(prompt):
-            raise ChatError(_CANNOT_MASK.format(
-                "a conversation does not start with its prompt as rendered",
-                tokenizer.chat_template[:60]))
-        end = _answer_end(tokenizer, messages[:index + 1], full, len(prompt),
-                          is_last=index == len(messages) - 1)
+            raise _cannot_mask(tokenizer,
+                               "a conversation does not start with its prompt as rendered")
+        lead, after = around.pop(0)[len(prompt) - text_end:], around[0]
+        text_end = _text_end(tokenizer, full, len(prompt), lead, message["content"], after)
+        end = text_end
+        close = special.search(after)
+        if close and close[0] in _answer_ends(tokenizer):
+            end += close.end()
+        elif index == len(messages) - 1:
+            raise _cannot_mask(tokenizer, "no special token ends an answer")
         yield full[position:len(prompt)], False
         yield full[len(prompt):end], True
         position = end
@@ -214,45 +203,51 @@ def _segments(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
         yield full[position:], False
 
 
-_CANNOT_MASK = ("this chat template cannot be masked, because {}; use a ChatML-like one, "
-                "not {!r}")
+def _around_answers(tokenizer: PreTrainedTokenizerBase, messages: list[Message],
+                    open_ended: bool) -> list[str]:
+    """The rendered text before, between and after the answers' own texts, one more than answers."""
+    empty = [{**message, "content": PLACE} if message["role"] == "assistant" else message
+             for message in messages]
+    around = _render(tokenizer, empty, open_ended).split(PLACE)
+    if len(around) - 1 != sum(message["role"] == "assistant" for message in messages):
+        raise _cannot_mask(tokenizer, "it leaves out or repeats the text of an answer")
+    return around
 
 
-def _answer_end(tokenizer: PreTrainedTokenizerBase, messages: list[Message], full: str,
-                begin: int, is_last: bool) -> int:
-    """Where the last message's turn ends in `full`: after the special token that closes it.
+def _text_end(tokenizer: PreTrainedTokenizerBase, full: str, begin: int, lead: str, answer: str,
+              after: str) -> int:
+    """Where an answer's text ends in `full`, whose prompt ends at `begin`.
 
-    An inner turn without one ends with its text; what follows belongs to the next turn.
+    lead: what the template writes before it, unless the answer holds that itself (a thought).
     """
-    through = full if is_last else _render(tokenizer, messages, add_generation_prompt=False)
-    turn_end = len(commonprefix((full, through)))
-    content = messages[-1]["content"]
-    content = content if full.find(content, begin, turn_end) >= 0 else content.strip()
-    place = full.find(content, begin, turn_end)
-    if place < 0:
-        raise ChatError(_CANNOT_MASK.format(
-            "it changes or leaves out the text of an answer", tokenizer.chat_template[:60]))
-    place += len(content)
-    token = _special_tokens(tokenizer, len(tokenizer)).search(full, place)
-    if token and token.start() <= turn_end and (
-            through.startswith(full[:token.end()])
-            or token[0] not in _openers(tokenizer, len(tokenizer), tokenizer.chat_template)):
-        return token.end()
-    if is_last:
-        raise ChatError(_CANNOT_MASK.format(
-            "no special token ends an answer", tokenizer.chat_template[:60]))
-    return place
+    for opening in (lead, ""):
+        for text in (answer, answer.rstrip(), answer.lstrip(), answer.strip()):
+            if full.startswith(opening + text + after, begin):
+                return begin + len(opening + text)
+    raise _cannot_mask(tokenizer, "it changes the text of an answer")
+
+
+def _answer_ends(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The special tokens that close an answer: the last one, and one before a user's turn."""
+    return _ends_in(tokenizer, len(tokenizer), tokenizer.get_chat_template())
 
 
 @lru_cache(maxsize=8)
-def _openers(tokenizer: PreTrainedTokenizerBase, size: int, template: str) -> set[str]:
-    """The special tokens that stand before the text of a user's turn."""
+def _ends_in(tokenizer: PreTrainedTokenizerBase, size: int, template: str) -> list[str]:
+    turns = [{"role": role, "content": PLACE} for role in ("user", "assistant")]
     try:
-        text = _render(tokenizer, [{"role": "user", "content": "text"}],
-                       add_generation_prompt=False)
-    except ChatError:  # a template that needs more than one turn
-        return set()
-    return set(_special_tokens(tokenizer, size).findall(text.partition("text")[0]))
+        pieces = _render(tokenizer, turns * 2, add_generation_prompt=False).split(PLACE)
+    except ChatError:  # a template of one turn
+        pieces = _render(tokenizer, turns, add_generation_prompt=False).split(PLACE)
+    special = _special_tokens(tokenizer, size)
+    openers = special.findall(pieces[0])
+    inner = special.findall(pieces[2])[:1] if len(pieces) == 5 else []
+    return special.findall(pieces[-1])[:1] + [token for token in inner if token not in openers]
+
+
+def _cannot_mask(tokenizer: PreTrainedTokenizerBase, reason: str) -> ChatError:
+    return ChatError(f"this chat template cannot be masked, because {reason}; use a ChatML-like "
+                     f"one, not {tokenizer.get_chat_template()[:60]!r}")
 
 
 def _checked(message: Message, special: re.Pattern[str]) -> Message:
@@ -278,14 +273,14 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message],
     if not tokenizer.chat_template:
         raise ChatError(f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no chat "
                         "template; use a model that has one, or set tokenizer.chat_template")
-    template = tokenizer.get_chat_template()
-    if "strftime_now" in template:
-        template = FIXED_CLOCK + template
     try:
+        template = tokenizer.get_chat_template()
+        if "strftime_now" in template:
+            template = FIXED_CLOCK + template
         return tokenizer.apply_chat_template(
-            messages, chat_template=template, tokenize=False, date_string=TODAY["%d %b %Y"],
-            add_generation_prompt=add_generation_prompt)
-    except TemplateError as error:
+            messages, chat_template=template, tokenize=False,
+            date_string=TODAY.strftime("%d %b %Y"), add_generation_prompt=add_generation_prompt)
+    except Exception as error:  # noqa: BLE001 - a template is a program that may raise anything
         roles = ", ".join(message["role"] for message in messages)
         raise ChatError(f"the chat template refuses turns in the order {roles or 'none'}: {error}; "
                         "start with system or user, then alternate") from error

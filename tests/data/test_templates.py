@@ -37,6 +37,13 @@ NO_INNER_END = template("<|user|>{{ m['content'] }}", "<|assistant|>{{ m['conten
 MISTRAL = "<s>" + template("[INST] {{ m['content'] }} [/INST]", " {{ m['content'] }}</s>", "")
 CHANNELS = template("<|user|>{{ m['content'] }}<|end|>",
                     "<|assistant|><|unk2|>{{ m['content'] }}<|end|>", "<|assistant|>")
+THINKS = template("<|user|>{{ m['content'] }}<|end|>", "<|assistant|>"
+                  + LAST.replace("END", "<s></s> {{ m['content'] }}")
+                  .replace("INNER", "{{ m['content'] }}") + "<|end|>", "<|assistant|>")
+TRIMS = template("<|user|>{{ m['content'] | trim }}", "<|assistant|>{{ m['content'] | trim }}"
+                 + " </s>", "<|assistant|>")
+BETWEEN = template("<s>User: {{ m['content'] }}\n", "<s>Assistant: {{ m['content'] }}<s>",
+                   "<s>Assistant: ")
 DROPS = template("<|user|>{{ m['content'] }}<|end|>", "<|assistant|>"
                  + LAST.replace("END", "{{ m['content'] }}").replace("INNER", "...") + "<|end|>",
                  "<|assistant|>")
@@ -83,6 +90,9 @@ def responses(tokenizer: PreTrainedTokenizerFast, *contents: str) -> str:
     (TWO_ENDS, "good day<end>hi<eot>", ["<|eot|>", "<|end|>", "</s>"]),
     (NO_INNER_END, "good dayhi</s>", ["</s>"]),
     (MISTRAL, " good day</s> hi</s>", ["</s>"]),
+    (THINKS, "good day<end><s></s> hi<end>", ["<|end|>", "</s>"]),
+    (TRIMS, "good day </s>hi </s>", ["</s>"]),
+    (BETWEEN, "good day<s>hi<s>", ["<s>", "</s>"]),
     (CHANNELS, "<unk2>good day<end><unk2>hi<end>", ["<|end|>", "</s>"]),
 ])
 def test_answers_alone_are_learned_and_every_end_of_a_turn_stops(
@@ -92,10 +102,23 @@ def test_answers_alone_are_learned_and_every_end_of_a_turn_stops(
     assert tokenizer.convert_ids_to_tokens(stop_token_ids(tokenizer)) == stops
 
 
+@pytest.mark.parametrize("answer", ["good day", " good day", "good day \n", "  good\n\nday  "])
+@pytest.mark.parametrize("chat", [PLAIN, TWO_ENDS, THINKS, TRIMS, MISTRAL])
+def test_answers_that_the_template_trims_end_where_their_text_ends(chat: str, answer: str) -> None:
+    tokenizer = tokenizer_of(chat)
+    conversation = turns("good day", answer, answer.strip(), answer)
+    encoded = encode_conversation(tokenizer, conversation, None)
+    assert not any(encoded.response_mask[:len(encode_prompt(tokenizer, conversation[:1]))])
+    learned = tokenizer.decode([token for token, bit in zip(
+        encoded.input_ids, encoded.response_mask, strict=True) if bit])
+    assert learned.count("day") == 2
+    assert "user" not in learned
+
+
 @pytest.mark.parametrize("chat", [DROPS, SHOUTS])
 def test_a_row_whose_answers_the_template_changes_is_refused(chat: str) -> None:
     tokenizer = tokenizer_of(chat)
-    with pytest.raises(ChatError, match="changes or leaves out the text of an answer"):
+    with pytest.raises(ChatError, match="the text of an answer"):
         encode_conversation(tokenizer, turns("hello", "good day", "to you", "hi"), None)
 
 
@@ -112,6 +135,24 @@ def test_pieces_are_the_tokens_of_the_whole(spaces: str, chat: str,
     assert encode_prompt(tokenizer, conversation[:3]) + encode_response(
         tokenizer, conversation[:3], answers[1]) == ids
     assert joining_fault(tokenizer) == ""
+
+
+@pytest.mark.parametrize("chat", [
+    "{% for tool in tools %}{% endfor %}" + TWO_ENDS, "{{ messages[0].content + 1 }}",
+    "{{ raise_exception('no') }}", "{{ messages[7].role.name }}", "{{ 1 / 0 }}"])
+def test_a_template_that_raises_anything_is_refused_in_one_sentence(chat: str) -> None:
+    with pytest.raises(ChatError, match="the chat template refuses turns in the order user"):
+        encode_prompt(tokenizer_of(chat), turns("hello"))
+
+
+def test_of_several_named_templates_the_default_one_is_used() -> None:
+    tokenizer = tokenizer_of(TWO_ENDS)
+    stops = stop_token_ids(tokenizer)
+    tokenizer.chat_template = {"default": TWO_ENDS, "rag": SHOUTS}
+    assert stop_token_ids(tokenizer) == stops
+    tokenizer.chat_template = {"rag": SHOUTS}
+    with pytest.raises(ChatError):
+        stop_token_ids(tokenizer)
 
 
 def test_a_prompt_that_ends_in_a_space_is_told_because_its_tokens_are_not_the_wholes() -> None:
