@@ -4,18 +4,19 @@ Packed attention and our vocabulary head know what most decoders do; what a mode
 (other positions, other scales of its logits) would be lost without an error. So a few short
 sequences, packed into one row, pass through every computation of training in float32 and are
 compared with the model's own forward, one sequence at a time. Where they differ, the plain path
-(`lib.modeling.packed.own_forward`) takes over. Verdicts are kept by the model's hash, the versions
-of the libraries and our code.
+(`lib.modeling.packed.own_forward`) takes over. One layer of each kind is enough to tell. Verdicts
+are kept by the model's files, the versions of the libraries and our code.
 """
 
 import copy
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from math import inf
 from pathlib import Path
 
 import torch
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from lib import ROOT
@@ -23,6 +24,7 @@ from lib.modeling.context import context_of
 from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.divergence import answer_divergence
 from lib.modeling.packed.gradients import set_master
+from lib.modeling.packed.hidden import layers_of
 from lib.modeling.packed.lean_activations import recompute_norms_and_mlps
 from lib.modeling.packed.logps import (
     decoder_of,
@@ -32,22 +34,22 @@ from lib.modeling.packed.logps import (
 )
 from lib.modeling.packed.own_forward import own_hidden, own_response_logps
 from lib.modeling.packed.packing import PackedBatch, SharedPrompt, collate
-from lib.modeling.saving import ModelError
+from lib.modeling.saving import ModelError, first_line
 from lib.runtime.files import FileError, read_json, sha256_of_value, write_json
 
 VERDICTS = ROOT / "data" / "cache" / "load_checks"
 TOLERANCE = 1e-4  # nats a token
-CHEAP_LOGITS = 2**24  # of the longest sequence that is tried
+LEAST_LAYERS = 3  # beyond the first one, that a trial runs
+BEYOND = 6  # tokens by which a trial goes beyond a window
+CHEAP_PRODUCTS = 2**34  # of the longest sequence that is tried: a second on two cores
 
 
 def packed_fault(model: PreTrainedModel, identity: str) -> str:
     """What packed rows compute wrongly, or "" where they equal the model's own forward.
 
-    The model is on CPU and stays as it is. Raises ModelError for one that sees later tokens.
+    Raises ModelError for a model that sees later tokens.
     """
-    def judged() -> str:
-        return _fault(exact_copy(model))
-    return verdict("packed", identity, judged)
+    return verdict("packed", identity, lambda: _fault(exact_copy(model)))
 
 
 def verdict(kind: str, identity: str, judge: Callable[[], str]) -> str:
@@ -77,107 +79,153 @@ def _versions() -> tuple[str, ...]:
 
 
 def exact_copy(model: PreTrainedModel) -> PreTrainedModel:
-    """The model in float32 on CPU; a copy only where it is not so already."""
-    if model.device.type == "cpu" and all(p.dtype == torch.float32 for p in model.parameters()):
-        return model
-    return copy.deepcopy(model).cpu().float()
+    """The model in float32 on CPU for a trial, with its first layers up to one of each kind.
+
+    It shares what is in float32 on CPU already; the model stays as it is.
+    """
+    layers = layers_of(model)
+    rest = layers[_layers_of_each_kind(layers):]
+    del layers[len(layers) - len(rest):]
+    try:
+        exact = {id(tensor): _exact(tensor) for tensor in (*model.parameters(), *model.buffers())}
+        return copy.deepcopy(model, exact).eval()
+    finally:
+        layers.extend(rest)
 
 
-def window_of(config: PretrainedConfig) -> int:
-    """Tokens of the model's sliding window, by the names that configurations give it; 0: none."""
-    return next((value for name in ("sliding_window", "attention_window_size", "window_size")
-                 if isinstance(value := getattr(config, name, None), int)), 0)
+def _exact(tensor: Tensor) -> Tensor:
+    kept = tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype)
+    return (nn.Parameter(kept, tensor.requires_grad) if isinstance(tensor, nn.Parameter)
+            else kept)
 
 
-def trial_row(model: PreTrainedModel) -> PackedBatch:
-    """Short sequences in one row: prompts with two answers, one alone, one beyond the window."""
-    config = model.config.get_text_config()
+def _layers_of_each_kind(layers: nn.ModuleList) -> int:
+    """How many first layers hold one of each kind (by their parts' classes and numbers)."""
+    first: dict[str, int] = {}
+    for index, layer in enumerate(layers):
+        kind = [(name, type(part).__name__, sorted(
+            (key, value) for key, value in vars(part).items()
+            if isinstance(value, bool | int | float | str) and not key.startswith("layer_i")))
+            for name, part in layer.named_modules()]
+        first.setdefault(repr(kind), index)
+    return max(LEAST_LAYERS, *first.values(), 0) + 1
+
+
+def window_of(config: PretrainedConfig, most: float) -> int:
+    """Tokens of the longest window or chunk of attention, of those up to `most`; 0 without one.
+
+    Configurations have many names for it; a number that means something else does no harm.
+    """
+    most = min(most, (context_of(config) or inf) - BEYOND)
+    return max((value for name, value in config.get_text_config().to_dict().items()
+                if any(word in name for word in ("window", "chunk", "local_attention"))
+                and type(value) is int and 0 < value <= most), default=0)
+
+
+def _random_tokens(model: PreTrainedModel, number: int) -> tuple[int, ...]:
     vocabulary = decoder_of(model).get_input_embeddings().weight.shape[0]
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(number)
+    return tuple(torch.randint(vocabulary, (number,), generator=generator).tolist())
 
-    def tokens(number: int) -> tuple[int, ...]:
-        return tuple(torch.randint(vocabulary, (number,), generator=generator).tolist())
-    rows = [SharedPrompt(tokens(5), (tokens(4), tokens(3))), SharedPrompt((), (tokens(9),))]
-    window = window_of(config)
-    context = context_of(config) or window + 6
-    if 0 < window <= context - 6 and (window + 6) * vocabulary <= CHEAP_LOGITS:
-        rows.append(SharedPrompt(tokens(window + 2), (tokens(4), tokens(2))))
-    return collate(rows)
+
+def _short_row(model: PreTrainedModel) -> PackedBatch:
+    """Short sequences in one row: a prompt with two answers, and one without a prompt."""
+    tokens = partial(_random_tokens, model)
+    return collate([SharedPrompt(tokens(5), (tokens(4), tokens(3))),
+                    SharedPrompt((), (tokens(9),))])
+
+
+def _long_row(model: PreTrainedModel) -> PackedBatch | None:
+    """A prompt beyond the window with two answers; None without a window, or where it is dear."""
+    weights = sum(parameter.numel() for parameter in layers_of(model).parameters())
+    window = window_of(model.config, CHEAP_PRODUCTS / max(weights, 1))
+    if not window:
+        return None
+    prompt, *answers = (_random_tokens(model, number) for number in (window + 2, 4, 2))
+    return collate([SharedPrompt(prompt, tuple(answers))])
 
 
 def _fault(model: PreTrainedModel) -> str:
-    batch, training = trial_row(model), model.training
-    head, attention = model.get_output_embeddings(), model.config._attn_implementation
-    language = head is not None or not hasattr(model, "score")
-    model.eval()
+    """What packed rows compute wrongly, or "", of a model that this may change."""
+    rows = [row for row in (_short_row(model), _long_row(model)) if row is not None]
+    language = model.get_output_embeddings() is not None or not hasattr(model, "score")
+    attention = model.config._attn_implementation
+    states, logps = _own(model, rows, language)
     try:
-        own = _own(model, batch, language)
         use_packed_attention(model, "segments")
-        return _difference(model, batch, own, language)
-    except ModelError:
-        raise
+        with torch.no_grad():
+            apart = max(map(partial(_states_apart, model), rows, states))
+        fault = ("" if apart <= TOLERANCE
+                 else f"its hidden states on packed rows differ by {apart:.2g}")
+        if language and not fault:
+            fault = _logps_fault(model, rows[0], logps)
     except Exception as error:  # noqa: BLE001 - anything that our computation meets in a model
-        return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
-    finally:
+        fault = f"{type(error).__name__}: {first_line(error)}"
+    if language and fault:
         model.set_attn_implementation(attention)
-        model.train(training)
+        _try_to_train(model, rows[0])
+    return fault
+
+
+def _try_to_train(model: PreTrainedModel, row: PackedBatch) -> None:
+    """Raise ModelError for a model whose own forward has no backward (RWKV)."""
+    try:
+        own_response_logps(model, row).sum().backward()
+    except Exception as error:  # noqa: BLE001
+        raise ModelError(f"{type(model).__name__} cannot be trained: its backward ends in "
+                         f"{type(error).__name__}: {first_line(error)}; use a decoder such as "
+                         "Llama, Qwen2 or Gemma 3") from error
 
 
 @torch.no_grad()
-def _own(model: PreTrainedModel, batch: PackedBatch, language: bool) -> tuple[Tensor, Tensor]:
-    """The model's own hidden states and log-probabilities; raises ModelError, see above."""
+def _own(model: PreTrainedModel, rows: Sequence[PackedBatch],
+         language: bool) -> tuple[list[Tensor], Tensor | None]:
+    """The model's own hidden states of rows, and log-probabilities of the first one's responses.
+
+    Raises ModelError for a model without them, or that sees later tokens.
+    """
+    decoder = decoder_of(model)
     try:
-        hidden = own_hidden(decoder_of(model), batch)
-        logps = own_response_logps(model, batch) if language else hidden.new_zeros(0)
-        ids = batch.input_ids[:, :9]
-        decoder = decoder_of(model)
+        states = [own_hidden(decoder, row) for row in rows]
+        logps = own_response_logps(model, rows[0]) if language else None
+        ids = rows[0].input_ids[:, :9]
         whole, prefix = (decoder(input_ids=part, use_cache=False).last_hidden_state[0, :4]
                          for part in (ids, ids[:, :5]))
     except Exception as error:  # noqa: BLE001
         raise ModelError(f"{type(model).__name__} cannot compute hidden states and logits of a "
-                         f"few tokens ({type(error).__name__}: {error}); use a decoder such as "
-                         "Llama, Qwen2 or Gemma 3") from error
-    if _apart(whole, prefix) > 10 * TOLERANCE:
-        raise ModelError(f"{type(model).__name__} predicts a token from later ones, so that it "
-                         "cannot write; use a causal decoder such as Llama, Qwen2 or Gemma 3")
-    return hidden, logps
+                         f"few tokens ({type(error).__name__}: {first_line(error)}); use a "
+                         "decoder such as Llama, Qwen2 or Gemma 3") from error
+    if not _apart(whole, prefix) <= 10 * TOLERANCE:
+        raise ModelError(f"{type(model).__name__} predicts a token from later ones, or no number "
+                         "at all, so that it cannot write; use a causal decoder such as Llama, "
+                         "Qwen2 or Gemma 3")
+    return states, logps
 
 
-def _difference(model: PreTrainedModel, batch: PackedBatch, own: tuple[Tensor, Tensor],
-                language: bool) -> str:
-    """The first computation that is not the model's own, or ""."""
-    own_states, own_logps = own
-    real = own_states.abs().sum(1) > 0
+def _states_apart(model: PreTrainedModel, row: PackedBatch, own: Tensor) -> float:
+    real = own.abs().sum(1) > 0  # the others are padding
+    return _apart(packed_hidden(model, row)[real], own[real])
+
+
+def _logps_fault(model: PreTrainedModel, row: PackedBatch, own: Tensor) -> str:
+    """The first computation of log-probabilities that is not the model's own, or ""."""
     with torch.no_grad():
-        apart = _apart(packed_hidden(model, batch)[real], own_states[real])
-        if not apart <= TOLERANCE:
-            return f"its hidden states on packed rows differ by {apart:.2g}"
-        if not language:
-            return ""
-        apart = _apart(response_token_logps(model, batch), own_logps)
+        apart = _apart(response_token_logps(model, row), own)
         if not apart <= TOLERANCE:
             return f"its log-probabilities from our head differ by {apart:.2g} nats a token"
-        sums = answer_divergence(model, model, batch).logp
-        if not _apart(sums, sequence_sums(own_logps, batch)) <= 10 * TOLERANCE:
+        sums = answer_divergence(model, model, row).logp
+        if not _apart(sums, sequence_sums(own, row)) <= 10 * TOLERANCE:
             return "its divergence on packed rows differs"
-    apart = _apart(_training_logps(model, batch), own_logps)
+    apart = _apart(_training_logps(model, row), own)
     return "" if apart <= TOLERANCE else f"its training differs by {apart:.2g} nats a token"
 
 
 def _training_logps(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     """Log-probabilities as a training step computes them: lean layers, embeddings by a master."""
     table = decoder_of(model).get_input_embeddings().weight
-    before = {module: vars(module).get("forward") for module in model.modules()}
     set_master(table, table.detach())
     recompute_norms_and_mlps(model)
-    try:
-        return response_token_logps(model, batch).detach()
-    finally:
-        set_master(table, None)
-        for module, forward in before.items():
-            vars(module).pop("forward", None)
-            if forward is not None:
-                module.forward = forward
+    return response_token_logps(model, batch).detach()
 
 
 def _apart(ours: Tensor, own: Tensor) -> float:

@@ -13,8 +13,6 @@ from pathlib import Path
 import torch
 from huggingface_hub.errors import (
     GatedRepoError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -36,7 +34,7 @@ from lib.modeling.packaged import packaged_model
 from lib.modeling.packages import PACKAGED
 from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.own_forward import use_own_forward
-from lib.modeling.saving import ModelError
+from lib.modeling.saving import ModelError, first_line
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import sha256_of, sha256_of_value
 from lib.runtime.progress import say
@@ -110,9 +108,16 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
 
 def load_model(name: str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu",
                revision: str | None = None, attention: str = "auto") -> PreTrainedModel:
-    """A decoder in `dtype` on `device`, in evaluation mode, with attention for packed rows."""
+    """A decoder in `dtype` on `device`, in evaluation mode, with attention for packed rows.
+
+    Raises ModelError for a source that cannot be loaded, or lacks weights.
+    """
     source = resolve_model(name)
-    model = _from(AutoModelForCausalLM, source, revision, dtype=dtype, use_safetensors=True)
+    model, loaded = _from(AutoModelForCausalLM, source, revision, dtype=dtype,
+                          use_safetensors=True, output_loading_info=True)
+    if missing := sorted(loaded["missing_keys"]):
+        raise ModelError(f"{name} has no {missing[0]}, one of {len(missing)} weights that would be "
+                         "random; give a whole language model, as save_pretrained writes it")
     return made_ready(model, device, attention, _identity(model, source, revision))
 
 
@@ -134,9 +139,12 @@ def load_scalar_model(name: str, device: torch.device | str = "cpu", revision: s
 
 
 def _identity(model: PreTrainedModel, source: str, revision: str | None) -> str:
-    """What a verdict on the model is kept by."""
-    return sha256_of_value([type(model).__name__, model_hash(source), revision,
-                            model.config.to_json_string()])
+    """What a verdict on the model is kept by: a folder's files as they are on disk."""
+    files = [path.stat() for path in sorted(Path(source).glob("*"))
+             if path.suffix in (".json", ".safetensors")]
+    return sha256_of_value([type(model).__name__, source, revision,
+                            getattr(model.config, "_commit_hash", None),
+                            [[file.st_size, file.st_mtime_ns] for file in files]])
 
 
 def made_ready(model: PreTrainedModel, device: torch.device | str, attention: str,
@@ -163,8 +171,7 @@ def made_ready(model: PreTrainedModel, device: torch.device | str, attention: st
 def _from(loader: type, source: str, revision: str | None, **options: object):  # noqa: ANN202
     try:
         return loader.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
-    except (RepositoryNotFoundError, RevisionNotFoundError, LocalEntryNotFoundError,
-            OfflineModeIsEnabled, OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - what people bring breaks in any way
         raise ModelError(_why_not(source, revision, error)) from error
 
 
@@ -180,11 +187,6 @@ def _why_not(source: str, revision: str | None, error: Exception) -> str:
                 "private")
     return (f"cannot load {source}: {first_line(error)} (give a local folder as model.name if no "
             "hub is reachable)")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or the error's type."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:

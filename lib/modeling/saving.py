@@ -27,6 +27,11 @@ class ModelError(ValueError):
     """A model or tokenizer that cannot be loaded or used, in one sentence."""
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or the error's type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write safetensors, tokenizer and a neutral generation_config that stops at all stop tokens.
 

@@ -94,6 +94,18 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
                                      "num_hidden_layers": 2, "num_heads": 8, "head_dim": 8,
                                      "n_groups": 1, "initializer_range": 0.3}),
     "lfm2, convolutions": ("lfm2", {**SHAPE, "layer_types": ["conv", "full_attention"]}),
+    "llama4, chunks": ("llama4_text", {
+        **SHAPE, "head_dim": 8, "num_local_experts": 2, "intermediate_size_mlp": 48,
+        "attention_chunk_size": 12, "num_experts_per_tok": 1, "no_rope_layers": [1, 0]}),
+    "qwen3 next, linear attention": ("qwen3_next", {
+        **SHAPE, **EXPERTS, "head_dim": 16, "shared_expert_intermediate_size": 16,
+        "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8, "layer_types": ["linear_attention", "full_attention"]}),
+    "jamba, hybrid": ("jamba", {
+        **SHAPE, "attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2,
+        "num_experts": 2, "mamba_d_state": 8, "mamba_dt_rank": 4, "use_mamba_kernels": False}),
+    "granite moe": ("granitemoe", {**SHAPE, "num_local_experts": 4, "num_experts_per_tok": 2,
+                                   "logits_scaling": 6.0}),
     "recurrent gemma": ("recurrent_gemma", {**SHAPE, "attention_window_size": 12,
                                             "lru_width": 32, "num_hidden_layers": 3}),
 }

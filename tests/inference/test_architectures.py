@@ -27,7 +27,7 @@ PLAIN_PATH = {  # all others run on packed rows and are sampled over slots
     "gpt_neo, windows", "gptj", "bloom, ALiBi",
     "mpt, ALiBi", "falcon, ALiBi", "falcon, parallel", "stablelm", "nemotron",
     "deepseek, latent attention", "mamba, recurrent", "mamba2, recurrent", "lfm2, convolutions",
-    "recurrent gemma"}
+    "recurrent gemma", "llama4, chunks", "qwen3 next, linear attention", "jamba, hybrid"}
 PROMPTS = [tuple(range(2, 20)), (7, 8, 9)]
 ANSWERS = [(30, 31, 32, 1), (40, 41, 1)]
 
@@ -118,6 +118,17 @@ def test_a_model_that_sees_later_tokens_is_refused_by_name() -> None:
                         num_hidden_layers=1, num_attention_heads=2, initializer_range=0.5)
     with pytest.raises(ModelError, match="BertLMHeadModel .*(later|cannot compute)"):
         made_ready(BertLMHeadModel(config), "cpu", "auto", "")
+
+
+def test_a_model_without_a_backward_is_refused_by_name() -> None:
+    class Frozen(type(tiny_model("bloom, ALiBi"))):
+        """A BLOOM whose kernels were written for inference only."""
+
+        forward = torch.no_grad()(type(tiny_model("bloom, ALiBi")).forward)
+    model = tiny_model("bloom, ALiBi")
+    model.__class__ = Frozen
+    with pytest.raises(ModelError, match="Frozen cannot be trained: its backward"):
+        made_ready(model, "cpu", "auto", "")
 
 
 def test_a_head_that_we_do_not_know_is_found_and_said(capsys: pytest.CaptureFixture[str]) -> None:

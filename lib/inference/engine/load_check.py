@@ -14,17 +14,13 @@ from lib.inference.engine.decoding import Engine, Sample, SampleRequest
 from lib.inference.engine.own_engine import OwnEngine
 from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.sampling_settings import SamplingSettings
-from lib.modeling.load_check import (
-    CHEAP_LOGITS,
-    TOLERANCE,
-    exact_copy,
-    verdict,
-)
+from lib.modeling.load_check import TOLERANCE, exact_copy, verdict, window_of
 from lib.modeling.packed.own_forward import has_own_forward, without_adapter
-from lib.modeling.saving import ModelError
+from lib.modeling.saving import ModelError, first_line
 from lib.runtime.progress import say
 
 TOKENS = 4  # of a trial's answers
+CHEAP_LOGITS = 2**24  # of the longest sequence that is tried
 TRIAL = SamplingSettings(samples=2, temperature=1.0, top_k=None, max_new_tokens=TOKENS, rows=3)
 
 
@@ -55,7 +51,7 @@ def _tried(model: PreTrainedModel) -> str:
             if _agrees(exact, way):
                 return way
         except Exception as error:  # noqa: BLE001 - anything that our computation meets in a model
-            reason = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {first_line(error)}"
         else:
             reason = "its answers have other log-probabilities than its own forward gives"
     raise ModelError(f"{type(model).__name__} cannot be sampled from: {reason}; use a decoder such "
@@ -64,14 +60,20 @@ def _tried(model: PreTrainedModel) -> str:
 
 @torch.inference_mode()
 def _agrees(model: PreTrainedModel, way: str) -> bool:
-    with sampling_mode(model, way == "slots"):
-        engine = _engine(way, model, TRIAL, (), _requests(model))
-        ended: list[Sample] = []
-        while not engine.idle:
-            ended += engine.step()
+    """Whether answers have their own forward's log-probabilities, also where others end earlier."""
+    samples = _sampled(model, way, ())
+    samples += _sampled(model, way, (samples[0].tokens[1],))
     with sampling_mode(model, slots=False):
         return all(abs(sample.logprob - _own_logprob(model, sample))
-                   <= TOLERANCE * TOKENS * max(1.0, abs(sample.logprob) / 10) for sample in ended)
+                   <= TOLERANCE * TOKENS * max(1.0, abs(sample.logprob) / 10) for sample in samples)
+
+
+def _sampled(model: PreTrainedModel, way: str, stops: Sequence[int]) -> list[Sample]:
+    with sampling_mode(model, way == "slots"):
+        engine, samples = _engine(way, model, TRIAL, stops, _requests(model)), []
+        while not engine.idle:
+            samples += engine.step()
+    return samples
 
 
 def _own_logprob(model: PreTrainedModel, sample: Sample) -> float:
@@ -85,10 +87,8 @@ def _own_logprob(model: PreTrainedModel, sample: Sample) -> float:
 def _requests(model: PreTrainedModel) -> list[SampleRequest]:
     """Prompts of different lengths, one near the end of a window where that is cheap."""
     vocabulary = model.get_input_embeddings().weight.shape[0]
-    window = getattr(model.config.get_text_config(), "sliding_window", None) or 0
-    lengths = [7, 3]
-    if window > 9 and (window + TOKENS) * vocabulary <= CHEAP_LOGITS:
-        lengths.insert(0, window - 2)
+    window = window_of(model.config, CHEAP_LOGITS / vocabulary)
+    lengths = [window - 2, 7, 3] if window > 9 else [7, 3]
     generator = torch.Generator().manual_seed(0)
     return [SampleRequest(f"trial {length}", index, tuple(
                 torch.randint(vocabulary, (length,), generator=generator).tolist()))

@@ -24,7 +24,8 @@ from lib.data.chat import encode_whole
 from lib.inference.rewards import Conversation, answer_of, ends_cut_off
 from lib.inference.rewards.score_results import ScoreResult, StreamingRewardModel
 from lib.modeling.context import context_of
-from lib.modeling.loading import ModelError, check_fit, first_line, model_hash
+from lib.modeling.loading import ModelError, check_fit, model_hash
+from lib.modeling.saving import first_line
 from lib.runtime.progress import Progress, say
 
 

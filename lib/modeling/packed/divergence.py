@@ -45,7 +45,7 @@ def answer_divergence(policy: nn.Module, reference: nn.Module, batch: PackedBatc
     """
     with torch.no_grad():
         logits = [response_logits(model, batch) for model in (policy, reference)]
-        chunk = max(64, CHUNK_ELEMENTS // policy.get_output_embeddings().weight.shape[0])
+        chunk = max(64, CHUNK_ELEMENTS // policy.config.get_text_config().vocab_size)
         parts = []
         for begin in range(0, len(batch.targets), chunk):
             piece = slice(begin, begin + chunk)

@@ -10,11 +10,15 @@ from lib.modeling.packed.logps import decoder_of
 from lib.modeling.packed.own_forward import has_own_forward, sequences
 from lib.modeling.packed.packing import PackedBatch
 
-STACKS = ("layers", "h", "blocks", "block")  # names of the list of layers in decoders
-
 
 class _Reached(Exception):
     """Ends a forward pass after the highest layer that is read."""
+
+
+def layers_of(model: nn.Module) -> nn.ModuleList:
+    """The decoder's layers: its longest list of modules, whatever its name."""
+    return max((part for part in decoder_of(model).children() if isinstance(part, nn.ModuleList)),
+               key=len, default=nn.ModuleList())
 
 
 def hidden_states(model: nn.Module, batch: PackedBatch, layers: Sequence[int]) -> dict[int, Tensor]:
@@ -22,8 +26,7 @@ def hidden_states(model: nn.Module, batch: PackedBatch, layers: Sequence[int]) -
 
     Raises ValueError for a layer that the model does not have.
     """
-    decoder = decoder_of(model)
-    stack = next(stack for name in STACKS if (stack := getattr(decoder, name, None)) is not None)
+    decoder, stack = decoder_of(model), layers_of(model)
     deepest = len(stack)
     wrong = [layer for layer in layers if not 1 <= layer <= deepest]
     if wrong or not layers:

@@ -161,8 +161,8 @@ def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Te
 def decoder_of(model: nn.Module) -> nn.Module:
     """The stack of layers without the vocabulary head, also inside a PEFT wrapper."""
     inner = without_adapter(model)
-    decoder = inner.get_decoder()
-    return inner.base_model if decoder is inner else decoder
+    found = (inner.get_decoder(), inner.base_model, getattr(inner, "model", inner))
+    return next((decoder for decoder in found if decoder is not inner), inner)
 
 
 class Head(NamedTuple):
