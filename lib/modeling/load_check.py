@@ -78,10 +78,12 @@ def _versions() -> tuple[str, ...]:
     return torch.__version__, transformers.__version__, sha256_of_value(code)
 
 
+@torch.inference_mode(False)
 def exact_copy(model: PreTrainedModel) -> PreTrainedModel:
     """The model in float32 on CPU for a trial, with its first layers up to one of each kind.
 
-    It shares what is in float32 on CPU already; the model stays as it is.
+    It shares what is in float32 on CPU already; the model stays as it is. Callers may be in
+    inference mode, whose tensors could not be used here.
     """
     layers = layers_of(model)
     rest = layers[_layers_of_each_kind(layers):]
@@ -145,6 +147,8 @@ def _long_row(model: PreTrainedModel) -> PackedBatch | None:
     return collate([SharedPrompt(prompt, tuple(answers))])
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def _fault(model: PreTrainedModel) -> str:
     """What packed rows compute wrongly, or "", of a model that this may change."""
     rows = [row for row in (_short_row(model), _long_row(model)) if row is not None]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from lib.inference.engine.load_check import sampler_of
 from lib.modeling import load_check, loading
 from lib.modeling.load_check import exact_copy
 from lib.modeling.packed.hidden import layers_of
@@ -40,6 +41,15 @@ def test_a_trial_is_in_float32_and_leaves_the_model_as_it_is() -> None:
     assert all(value.dtype == torch.bfloat16 and value.equal(before[name])
                for name, value in model.state_dict().items())
     assert not any("forward" in vars(module) for module in model.modules())
+
+
+@pytest.mark.parametrize("caller", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+@pytest.mark.parametrize("name", ["llama", "bloom, ALiBi"])
+def test_a_trial_may_run_inside_a_callers_inference_mode(name: str, caller: type) -> None:
+    model = tiny_model(name).to(torch.bfloat16)
+    with caller():
+        assert bool(load_check.packed_fault(model, "")) == (name != "llama")
+        sampler_of(model)
 
 
 def saved(model: PreTrainedModel, folder: Path) -> Path:
