@@ -19,17 +19,17 @@ import numpy as np
 from lib.analysis.judges.correlations import correlation_rows
 from lib.analysis.judges.reward_models import head_report
 from lib.analysis.tables.formatting import interval_of, markdown_table
-from lib.inference.rewards.heads.bradley_terry import group_folds
 from lib.inference.rewards.heads.features import load_backbone
 from lib.inference.rewards.heads.head import HeadOptions
-from lib.inference.rewards.heads.views import OVERLAP
+from lib.inference.rewards.heads.objectives import OBJECTIVES, group_folds
+from lib.inference.rewards.heads.views import OVERLAP, SHOWN
 from lib.runtime.devices import choose_device
 from lib.runtime.files import Row
 from lib.study.reward_models.heads import DEFAULTS, PLAIN, RECIPES, Recipe, Sample, fit_on
 from lib.study.reward_models.rivals import by_prompt
 
 FOLDS = 5
-QUICK = replace(DEFAULTS, ridges=(0.1, 0.6, 2.0), folds=3)  # the ridge, chosen within each fit
+QUICK = replace(DEFAULTS, ridges=(0.1, 0.6, 1.0, 2.0), folds=3)  # the ridge, chosen within each fit
 
 
 def choice_rows(sample: Sample, layers: Sequence[int] = ()) -> list[Row]:
@@ -65,7 +65,13 @@ def _variants(name: str, sample: Sample,
     yield "hidden states of the answer alone", replace(chosen, views=PLAIN), options
     if OVERLAP in chosen.views:
         yield "overlap with the reference alone", replace(chosen, views=(OVERLAP,)), options
-    for margin in (0.0, 1.0):
+        yield "the reference is not shown to the model", replace(
+            chosen, views=(*PLAIN, OVERLAP)), options
+        yield "the model sees the reference, no overlap", replace(
+            chosen, views=(*PLAIN, SHOWN)), options
+    other = next(each for each in OBJECTIVES if each != chosen.objective)
+    yield f"`{other}`, not `{chosen.objective}`", replace(chosen, objective=other), options
+    for margin in (0.0, 1.0) if chosen.objective == "bradley_terry" else ():
         yield f"margin of {margin:g} score gaps, not {options.margin:g}", chosen, replace(
             options, margin=margin)
     for scale in (1.0, 5.0) if OVERLAP in chosen.views else ():

@@ -10,7 +10,7 @@ recipes were chosen, each within its own set.
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from lib.inference.rewards.heads.feature_store import (
 from lib.inference.rewards.heads.features import POOLING, Backbone, load_backbone
 from lib.inference.rewards.heads.head import Head, HeadOptions, fit_head, save_head
 from lib.inference.rewards.heads.views import (
-    OVERLAP,
     READ,
+    SHOWN,
+    WITH_REFERENCE,
     feature_scale,
     seen_as,
     view_features,
@@ -50,12 +51,13 @@ DEFAULTS = HeadOptions()
 
 @dataclass(frozen=True)
 class Recipe:
-    """A head's set, views and depth in the backbone; half: every other prompt, from this one."""
+    """A head's set, views, depth in the backbone and objective; half: every other prompt."""
 
     fitted_on: str
     views: tuple[str, ...]
     depth: float = DEPTH
-    half: int | None = None
+    half: int | None = None  # 0: from the first prompt on, 1: from the second
+    objective: str = DEFAULTS.objective
 
     def layer(self, backbone: Backbone) -> int:
         """The layer at this depth."""
@@ -63,8 +65,9 @@ class Recipe:
 
 
 RECIPES = {"selector": Recipe("on_policy", READ),
-           "judge": Recipe("judged and fresh", (*PLAIN, OVERLAP)),
-           WITHOUT: Recipe("judged and fresh", PLAIN)}
+           "judge": Recipe("judged and fresh", (*PLAIN, *WITH_REFERENCE),
+                           objective="least_squares"),
+           WITHOUT: Recipe("judged and fresh", PLAIN, objective="least_squares")}
 TESTED_ON = {"on_policy": ("judged", "audit"), "judged and fresh": ("on_policy", "audit")}
 
 
@@ -122,10 +125,10 @@ def fit_on(sample: Sample, recipe: Recipe, kept: np.ndarray,
            options: HeadOptions = DEFAULTS) -> Head:
     """Fit a head on the answers marked in `kept`, [answers] of the recipe's set."""
     answers, layers = sample.answers[recipe.fitted_on], (recipe.layer(sample.backbone),)
-    used = kept[answers.pairs[:, 0]]
+    pairs = answers.all_pairs[kept[answers.all_pairs[:, 0]]]
     return fit_head(
-        sample.features(recipe.fitted_on, recipe), answers.pairs[used], answers.groups,
-        answers.gaps[used], options,
+        sample.features(recipe.fitted_on, recipe), pairs, answers.groups, answers.gaps_of(pairs),
+        replace(options, objective=recipe.objective),
         feature_scale(sample.backbone, layers, recipe.views, options.overlap_scale), layers=layers,
         views=recipe.views, pooling=POOLING, backbone=sample.backbone.digest,
         fitted_on=answers.name, data_hash=answers.digest)
@@ -167,12 +170,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def ship(backbone: Backbone, cache_folder: Path | None) -> None:
     """Write the features of the sample's answers that the cache holds to data/features."""
+    references = sample_references()
     for layer in range(1, backbone.layers + 1):
         store = FeatureStore(cache_folder, backbone.digest, POOLING, layer)
         for name in FILES:
             answers = scored_answers(read_jsonl(SAMPLE / f"{name}.jsonl"), name).conversations
-            known = [each for view in READ for each in seen_as(view, answers)
-                     if conversation_key(each) in store.features]
+            known = [each for view in (*READ, SHOWN) for each in seen_as(view, answers, references)
+                     if each is not None and conversation_key(each) in store.features]
             if known:
                 say(f"wrote {ship_features(store, known, name)}")
 

@@ -27,8 +27,9 @@ def audit_refits(model: EmbeddedRewardModel, pairs: Iterable[Pair], number: int 
     fitted_on = scored_answers(rows_of(SAMPLE, SETS[name]), name)
     rows = load_scored("audit")
     audit = scored_answers(rows, "audit")
-    heads = refit(model.head, _features(model, fitted_on.conversations), fitted_on.pairs,
-                  fitted_on.groups, fitted_on.gaps, number, seed)
+    pairs_fitted = fitted_on.all_pairs
+    heads = refit(model.head, _features(model, fitted_on.conversations), pairs_fitted,
+                  fitted_on.groups, fitted_on.gaps_of(pairs_fitted), number, seed)
     features = _features(model, audit.conversations)
     ends = np.cumsum([len(row["answers"]) for row in rows])[:-1]
     return refit_rows(rows, [np.split(head(features), ends) for head in heads], model.name, pairs)

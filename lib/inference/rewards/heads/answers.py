@@ -34,17 +34,26 @@ class ScoredAnswers:
     lengths: np.ndarray
 
     @cached_property
-    def pairs(self) -> np.ndarray:
-        """Indices (better, worse) of all answers of one row that differ in score; [pairs, 2].
+    def all_pairs(self) -> np.ndarray:
+        """Indices of every two answers of one row, the better first; [pairs, 2].
 
         Scores of two readings of a prompt are not compared: a reader's scale drifts.
         """
-        return ranked_pairs(self.scores, self.rows)
+        return pairs_within(self.scores, self.rows)
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """Those of `all_pairs` that differ in score; [pairs, 2]."""
+        return self.all_pairs[self.gaps_of(self.all_pairs) > 0]
 
     @property
     def gaps(self) -> np.ndarray:
-        """Score of the better minus score of the worse, [pairs]."""
-        return self.scores[self.pairs[:, 0]] - self.scores[self.pairs[:, 1]]
+        """Score of the better minus score of the worse of `pairs`, [pairs]."""
+        return self.gaps_of(self.pairs)
+
+    def gaps_of(self, pairs: np.ndarray) -> np.ndarray:
+        """Score of the first minus score of the second, [pairs]."""
+        return self.scores[pairs[:, 0]] - self.scores[pairs[:, 1]]
 
     @property
     def digest(self) -> str:
@@ -73,13 +82,10 @@ def scored_answers(rows: Sequence[dict[str, Any]], name: str) -> ScoredAnswers:
         np.array([len(answer["text"]) for _, _, answer in flat], dtype=np.float64))
 
 
-def ranked_pairs(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """All pairs of one group with different scores, the better first; [pairs, 2]."""
-    pairs = []
-    for group in np.unique(groups):
-        for a, b in combinations(np.flatnonzero(groups == group), 2):
-            if scores[a] != scores[b]:
-                pairs.append((a, b) if scores[a] > scores[b] else (b, a))
+def pairs_within(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Every two answers of one group, the better first; [pairs, 2]."""
+    pairs = [(a, b) if scores[a] >= scores[b] else (b, a) for group in np.unique(groups)
+             for a, b in combinations(np.flatnonzero(groups == group), 2)]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 

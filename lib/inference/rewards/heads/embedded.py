@@ -15,10 +15,9 @@ from lib.inference.rewards import Conversation, question_of
 from lib.inference.rewards.heads.features import POOLING, Backbone
 from lib.inference.rewards.heads.head import Head
 from lib.inference.rewards.heads.views import (
-    OVERLAP,
+    READ,
     VIEWS,
     References,
-    overlap_features,
     view_features,
 )
 from lib.inference.rewards.score_results import ScoreResult, StreamingRewardModel
@@ -84,14 +83,16 @@ def _results(models: Sequence[EmbeddedRewardModel],
 
     @cache
     def seen(layers: tuple[int, ...], view: str) -> np.ndarray:
-        """Features of one view that the backbone reads, once for all models."""
+        """Features of one view without references, once for all models."""
         return view_features(first.backbone, conversations, layers, [view], first.cache_folder)
 
     results = {}
     for model in models:
         features = np.hstack([
-            overlap_features(conversations, model.references) if view == OVERLAP
-            else seen(model.head.layers, view) for view in model.head.views])
+            seen(model.head.layers, view) if view in READ
+            else view_features(model.backbone, conversations, model.head.layers, [view],
+                               model.cache_folder, model.references)
+            for view in model.head.views])
         results[model.name] = _named(model.head(features), model.backbone.context)
         if (lacking := model.lacking(conversations)) and model.without_reference:
             other = replace(model, head=model.without_reference, without_reference=None)

@@ -1,4 +1,4 @@
-"""A reward head: one weight a feature, fitted on pairs of answers by Bradley-Terry.
+"""A reward head: one weight a feature, fitted on pairs of answers to the same prompt.
 
 Features are standardised with the mean and deviation of the set that the head was fitted on. These,
 the backbone's hash, layers and views are kept with the weights, because the same weights on other
@@ -13,8 +13,13 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from lib.inference.rewards.heads.bradley_terry import RIDGES, cross_validated, fit_weights
-from lib.inference.rewards.heads.views import OVERLAP
+from lib.inference.rewards.heads.objectives import (
+    OBJECTIVES,
+    RIDGES,
+    Objective,
+    cross_validated,
+)
+from lib.inference.rewards.heads.views import WITH_REFERENCE
 from lib.runtime.files import FileError, atomic_write, read_json, sha256_of_value, write_json
 
 ARRAYS = ("weights", "mean", "deviation")
@@ -24,11 +29,21 @@ ARRAYS = ("weights", "mean", "deviation")
 class HeadOptions:
     """How a head is fitted; the defaults won the cross-validation over prompts."""
 
+    objective: str = "bradley_terry"  # or least_squares, see `objectives`
     ridges: tuple[float, ...] = RIDGES  # candidates; the lowest held-out loss wins
-    margin: float = 0.5  # the target reward difference is margin * score gap (Llama 2)
+    margin: float = 0.5  # Bradley-Terry's reward difference should be margin * score gap (Llama 2)
     overlap_scale: float = 3.0  # deviation of an overlap beside the many hidden states' 1
     folds: int = 5
     seed: int = 0
+
+    @property
+    def fitting(self) -> Objective:
+        """The objective that is named."""
+        return OBJECTIVES[self.objective]
+
+    def targets(self, gaps: np.ndarray) -> np.ndarray:
+        """What the objective is given for score gaps, [pairs]."""
+        return self.margin * gaps if self.objective == "bradley_terry" else gaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +69,7 @@ class Head:
     @property
     def reads_reference(self) -> bool:
         """Whether it compares answers with a reference; a prompt without one has no score."""
-        return OVERLAP in self.views
+        return not set(self.views).isdisjoint(WITH_REFERENCE)
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Rewards of answers: [answers, features] -> [answers]; NaN features give NaN."""
@@ -74,28 +89,40 @@ def fit_head(features: np.ndarray, pairs: np.ndarray, groups: np.ndarray, gaps: 
     """Fit a head on pairs of answers to the same prompt.
 
     features: [answers, width]; pairs: [pairs, 2], better answer first; groups: prompt of each
-    answer, [answers]; gaps: score difference of each pair, [pairs], above 0; scale: deviation of
-    the standardised features, [width] (a larger one is shrunk less). Cross-validation over prompts
-    chooses the ridge. Pairs with NaN features (an answer beyond the context) do not count. Raises
-    ValueError without any pair.
+    answer, [answers]; gaps: score difference of each pair, [pairs], 0 for a tie; scale: deviation
+    of the standardised features, [width] (a larger one is shrunk less). Cross-validation over
+    prompts chooses the ridge. Pairs with NaN features (an answer beyond the context) do not count,
+    nor do ties for Bradley-Terry. Raises ValueError without any pair.
     """
-    read = np.isfinite(features).all(1)
-    usable = read[pairs].all(1)
-    pairs, gaps = pairs[usable], gaps[usable]
+    objective, read = options.fitting, np.isfinite(features).all(1)
     mean, deviation = features[read].mean(0), (features[read].std(0) + 1e-6) / scale
-    standard = ((features - mean) / deviation).astype(np.float64)
-    differences = standard[pairs[:, 0]] - standard[pairs[:, 1]]  # [pairs, width]
-    margins, importance = options.margin * gaps, np.ones(len(gaps))
-    held_out = cross_validated(differences, groups[pairs[:, 0]], options.ridges, margins,
-                               importance, options.folds, options.seed)
-    losses = {ridge: float(np.logaddexp(0, -won).mean()) for ridge, won in held_out.items()}
+    pairs, gaps = usable_pairs(features, pairs, gaps, objective)
+    differences = standard_differences(features, pairs, mean, deviation)
+    prompts, targets = groups[pairs[:, 0]], options.targets(gaps)
+    held_out = cross_validated(objective, differences, prompts, options.ridges, targets,
+                               options.folds, options.seed)
+    losses = {ridge: float(objective.loss(won, gaps).mean()) for ridge, won in held_out.items()}
     ridge = min(losses, key=losses.__getitem__)
-    weights = fit_weights(differences, ridge, margins, importance)
+    weights = objective.fit(differences, ridge, targets, np.ones(len(gaps)))
     return Head(
         weights.astype(np.float32), mean.astype(np.float32), deviation.astype(np.float32),
         tuple(layers), tuple(views), pooling, backbone, fitted_on, data_hash, len(pairs),
-        len(np.unique(groups[pairs[:, 0]])), options, ridge,
-        float((held_out[ridge] > 0).mean()), losses[ridge])
+        len(np.unique(prompts)), options, ridge,
+        float((held_out[ridge][gaps > 0] > 0).mean()), losses[ridge])
+
+
+def usable_pairs(features: np.ndarray, pairs: np.ndarray, gaps: np.ndarray,
+                 objective: Objective) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs whose answers were read, and their gaps; without ties unless they count."""
+    kept = np.isfinite(features).all(1)[pairs].all(1) & (objective.ties | (gaps > 0))
+    return pairs[kept], gaps[kept]
+
+
+def standard_differences(features: np.ndarray, pairs: np.ndarray, mean: np.ndarray,
+                         deviation: np.ndarray) -> np.ndarray:
+    """Differences of standardised features, better minus worse, float64 [pairs, width]."""
+    standard = ((features - mean) / deviation).astype(np.float64)
+    return standard[pairs[:, 0]] - standard[pairs[:, 1]]
 
 
 def save_head(head: Head, folder: Path | str, name: str) -> None:

@@ -16,9 +16,10 @@ from lib.inference.rewards.heads.answers import scored_answers
 from lib.inference.rewards.heads.embedded import EmbeddedRewardModel, score_with_all
 from lib.inference.rewards.heads.features import POOLING, Backbone, answer_features, load_backbone
 from lib.inference.rewards.heads.head import Head, fit_head
-from lib.inference.rewards.heads.views import READ, seen_as, view_features
+from lib.inference.rewards.heads.views import READ, SHOWN, seen_as, view_features
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import read_jsonl
+from lib.study.reward_models.references import sample_references
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +163,26 @@ def test_the_second_view_tells_apart_prompts_and_the_answers_to_one_prompt(
     assert len(np.unique(turned.round(4), axis=0)) == 4
 
 
+def test_the_view_with_the_reference_shows_it_before_the_answer_and_is_missing_without_one(
+        backbone: Backbone) -> None:
+    earlier = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
+    cut = {"role": "assistant", "content": "A number.", "finish": "length"}
+    known = [*earlier, {"role": "user", "content": "What is 1?"}, cut]
+    unknown = conversation("What is 2?", "A number.")
+    references = {"What is 1?": "The number one."}
+    told, none = seen_as(SHOWN, [known, unknown], references)
+    assert none is None
+    assert told[:2] == earlier
+    assert "What is 1?" in told[2]["content"]
+    assert "The number one." in told[2]["content"]
+    assert told[3] == known[3]
+    found = view_features(backbone, [known, unknown], (2,), (SHOWN,), references=references)
+    assert found[:1] == pytest.approx(answer_features(backbone, [told], (2,)), abs=1e-5)
+    assert np.isnan(found[1]).all()
+
+
 def test_a_view_that_is_not_known_is_an_error(backbone: Backbone) -> None:
-    with pytest.raises(ValueError, match="view is 'upside down'; use prompt_then_answer or answer"):
+    with pytest.raises(ValueError, match="view is 'upside down'; use prompt_then_answer, answer"):
         view_features(backbone, CONVERSATIONS, (1,), ("upside down",))
 
 
@@ -172,8 +191,8 @@ def test_the_sample_corpus_comes_with_features_of_all_its_scored_answers() -> No
     shipped = {key for part in parts for key in np.load(part)["keys"].astype(str)}
     for name in ("on_policy", "judged", "audit"):
         answers = scored_answers(read_jsonl(SAMPLE / f"{name}.jsonl"), name)
-        for view in READ:
-            read = seen_as(view, answers.conversations)
+        for view in (*READ, SHOWN):
+            read = seen_as(view, answers.conversations, sample_references())
             assert {feature_store.conversation_key(each) for each in read} <= shipped
 
 

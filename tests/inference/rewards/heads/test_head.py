@@ -1,6 +1,7 @@
-"""Heads: the Bradley-Terry loss, cross-validation over prompts, what a head remembers."""
+"""Heads: their two objectives, cross-validation over prompts, what a head remembers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from lib import ROOT
 from lib.analysis.judges.reward_models import clustered_share, head_report
 from lib.analysis.tables import slices_table
 from lib.inference.rewards.heads.answers import ScoredAnswers, scored_answers
-from lib.inference.rewards.heads.bradley_terry import bradley_terry_loss, fit_weights, group_folds
+from lib.inference.rewards.heads.bradley_terry import bradley_terry_loss
 from lib.inference.rewards.heads.head import Head, HeadOptions, fit_head, load_head, save_head
+from lib.inference.rewards.heads.objectives import OBJECTIVES, Objective, group_folds
 from lib.runtime.files import FileError
 
 VECTORS = json.loads((ROOT / "tests" / "methods_vectors.json").read_text())
@@ -32,8 +34,9 @@ def made_up_answers(prompts: int = 120, noise: float = 0.1,
     return scored_answers(rows, "made_up"), features
 
 
-def head_of(answers: ScoredAnswers, features: np.ndarray, **options: float) -> Head:
-    return fit_head(features, answers.pairs, answers.groups, answers.gaps, HeadOptions(**options),
+def head_of(answers: ScoredAnswers, features: np.ndarray, **options: float | str) -> Head:
+    pairs = answers.all_pairs
+    return fit_head(features, pairs, answers.groups, answers.gaps_of(pairs), HeadOptions(**options),
                     layers=(1,), views=("prompt_then_answer",), pooling="mean", backbone="b",
                     fitted_on=answers.name, data_hash=answers.digest)
 
@@ -56,9 +59,35 @@ def test_the_gradient_is_the_derivative_of_the_loss() -> None:
     assert bradley_terry_loss(weights, *rest)[1] == pytest.approx(numeric, abs=1e-5)
 
 
-def test_a_head_finds_the_direction_that_made_the_scores() -> None:
+def test_least_squares_on_all_pairs_is_the_regression_of_scores_centred_within_the_prompt(
+        ) -> None:
+    answers, features = made_up_answers(20, noise=1.0)
+    head = head_of(answers, features, objective="least_squares", ridges=(0.3,))
+    standard = (features - head.mean) / head.deviation
+    centred, target = (values - np.repeat(values.reshape(20, 4, -1).mean(1), 4, axis=0)
+                       for values in (standard, answers.scores[:, None]))
+    # The mean over 6 pairs a prompt of a squared difference is 4 / 6 of the sum of squares.
+    share = 4 / len(answers.all_pairs)
+    slopes = np.linalg.solve(share * centred.T @ centred + 0.3 * np.eye(4),
+                             share * centred.T @ target)[:, 0]
+    assert head.weights == pytest.approx(slopes, rel=1e-4)
+    assert np.corrcoef(head(features) - np.repeat(head(features).reshape(20, 4).mean(1), 4),
+                       target[:, 0])[0, 1] > 0.8
+
+
+def test_ties_count_for_least_squares_alone() -> None:
+    answers, features = made_up_answers(30)
+    tied = replace(answers, scores=answers.scores.round(-1))
+    assert len(tied.pairs) < len(tied.all_pairs) == len(answers.pairs)
+    assert {objective: head_of(tied, features, objective=objective).pairs
+            for objective in OBJECTIVES} == {
+        "bradley_terry": len(tied.pairs), "least_squares": len(tied.all_pairs)}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_head_finds_the_direction_that_made_the_scores(objective: str) -> None:
     answers, features = made_up_answers()
-    head = head_of(answers, features)
+    head = head_of(answers, features, objective=objective)
     direction = head.weights / head.deviation
     cosine = direction @ TRUTH / np.linalg.norm(direction) / np.linalg.norm(TRUTH)
     assert cosine > 0.98
@@ -128,9 +157,10 @@ def test_an_answer_that_was_not_read_is_left_out_of_the_fit() -> None:
     assert np.isnan(head(features)[3])
 
 
-def test_no_pairs_to_fit_on_is_an_error() -> None:
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+def test_no_pairs_to_fit_on_is_an_error(objective: Objective) -> None:
     with pytest.raises(ValueError, match="0 pairs to fit on"):
-        fit_weights(np.zeros((0, 3)), 1.0, np.zeros(0), np.zeros(0))
+        objective.fit(np.zeros((0, 3)), 1.0, np.zeros(0), np.zeros(0))
 
 
 def test_a_saved_head_scores_the_same_when_read_back(tmp_path: Path) -> None:

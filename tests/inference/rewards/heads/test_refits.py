@@ -3,26 +3,27 @@
 import numpy as np
 import pytest
 
-from lib.inference.rewards.heads.answers import ranked_pairs
-from lib.inference.rewards.heads.head import Head, fit_head
+from lib.inference.rewards.heads.answers import pairs_within
+from lib.inference.rewards.heads.head import Head, HeadOptions, fit_head
 from lib.inference.rewards.heads.refits import refit
 
 
-def fitted(prompts: int) -> tuple[Head, tuple[np.ndarray, ...]]:
+def fitted(prompts: int, objective: str) -> tuple[Head, tuple[np.ndarray, ...]]:
     random = np.random.default_rng(0)
     groups = np.repeat(np.arange(prompts), 4)
     features = random.normal(size=(len(groups), 6)).astype(np.float32)
     scores = features[:, 0] + random.normal(size=len(groups))
-    pairs = ranked_pairs(scores, groups)
+    pairs = pairs_within(scores, groups)
     data = features, pairs, groups, scores[pairs[:, 0]] - scores[pairs[:, 1]]
-    return fit_head(*data, layers=(1,), views=("plain",), pooling="mean", backbone="none",
-                    fitted_on="made up", data_hash="none"), data
+    return fit_head(*data, HeadOptions(objective), layers=(1,), views=("plain",), pooling="mean",
+                    backbone="none", fitted_on="made up", data_hash="none"), data
 
 
-def test_refits_scatter_around_the_head_and_less_with_more_prompts() -> None:
+@pytest.mark.parametrize("objective", ["bradley_terry", "least_squares"])
+def test_refits_scatter_around_the_head_and_less_with_more_prompts(objective: str) -> None:
     spreads = []
     for prompts in (40, 640):
-        head, data = fitted(prompts)
+        head, data = fitted(prompts, objective)
         heads = refit(head, *data, number=20)
         weights = np.array([each.weights for each in heads])
         spreads.append(float(weights.std(axis=0).mean()))
@@ -33,7 +34,7 @@ def test_refits_scatter_around_the_head_and_less_with_more_prompts() -> None:
 
 
 def test_the_same_seed_gives_the_same_refits_and_unread_answers_do_not_count() -> None:
-    head, (features, *rest) = fitted(40)
+    head, (features, *rest) = fitted(40, "bradley_terry")
     first, again = (refit(head, features, *rest, number=2)[1].weights for _ in range(2))
     assert (first == again).all()
     features = np.where(np.arange(len(features))[:, None] == 3, np.nan, features)
