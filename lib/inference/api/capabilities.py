@@ -137,9 +137,8 @@ def models_of(transport: Transport) -> tuple[tuple[str, ...], bool]:
     models = reply.get("data") if isinstance(reply, dict) else None
     models = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
     names = tuple(str(name) for one in models for name in (one.get("id"), *_aliases(one)) if name)
-    native = any(one.get("owned_by") == ollama.OWNER for one in models) and isinstance(
-        transport.get(ollama.root_of(address) + "/api/version"), dict)
-    return tuple(dict.fromkeys(names)), native
+    version = transport.get(ollama.root_of(address) + "/api/version") if names else None
+    return tuple(dict.fromkeys(names)), isinstance(version, dict) and "version" in version
 
 
 def _aliases(model: Row) -> list[str]:

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-OWNER = "library"  # of its models, in its list of models
 OPTIONS = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p",
            "repeat_penalty": "repeat_penalty", "repeat_last_n": "repeat_last_n",
             "presence_penalty": "presence_penalty",

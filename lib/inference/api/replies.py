@@ -20,6 +20,7 @@ ENDS = {"stop": "stop", "eos": "stop", "eos_token": "stop", "end_turn": "stop",
         "model_length": "length"}
 BROKEN = (None, "error", "abort")  # another attempt may end otherwise
 REASONING = ("reasoning_content", "reasoning", "thinking")  # beside the answer, none of it
+ONLY_REASONING = "reasoning without an answer"
 SHOWN = 100  # characters of a reply in a message
 
 
@@ -61,7 +62,7 @@ def text_of(choice: Mapping[str, Any]) -> tuple[str, str]:
     message = message_of(choice)
     text = _text(message.get("content"))
     if not text and any(message.get(field) for field in REASONING):
-        return "", "reasoning without an answer"
+        return "", ONLY_REASONING
     if text is None:
         return "", "a refusal" if message.get("refusal") else "no content"
     return text, ""

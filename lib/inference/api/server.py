@@ -28,7 +28,7 @@ from lib.inference.api.capabilities import (
     ChatServer,
     connect,
 )
-from lib.inference.api.replies import candidates_of, missing_candidate
+from lib.inference.api.replies import ONLY_REASONING, candidates_of, missing_candidate
 from lib.inference.api.transport import (
     ApiStoppedError,
     NoReplyError,
@@ -82,7 +82,8 @@ def connect_for(settings: SamplingSettings, server: ServerSettings) -> ChatServe
     Raises ApiStoppedError where it does not sample as they say, or is not there.
     """
     try:
-        chat = connect(Transport(server), fields_of(settings, settings.seed, settings.samples),
+        fields = fields_of(settings, settings.seed, max(2, settings.samples))
+        chat = connect(Transport(server), fields,
                        context=settings.max_prompt_tokens + settings.max_new_tokens)
     except (RequestRefusedError, NoReplyError) as error:
         raise ServerSamplingError(f"{server.model} at {server.base_url} does not answer a test "
@@ -181,8 +182,9 @@ def _answers(chat: ChatServer) -> bool:
 
 def _nothing(prompt_id: str, result: Row | NoReplyError) -> ServerSamplingError:
     why = result if isinstance(result, NoReplyError) else result["candidates"][0]["reason"]
-    return ServerSamplingError(f"no answers to prompt {prompt_id!r}: {why}; run again once the "
-                               f"server answers it, finished prompts are kept")
+    remedy = "raise sampling.max_new_tokens, or turn its reasoning off" if why == ONLY_REASONING \
+        else "run again once the server answers it, finished prompts are kept"
+    return ServerSamplingError(f"no answers to prompt {prompt_id!r}: {why}; {remedy}")
 
 
 def _say_missing(rows: Sequence[Row], model: str) -> None:

@@ -112,9 +112,10 @@ def check_sampling_server(study: Study) -> None:
             say(f"sampling.server: no list of models at {address} yet; the run stops where it "
                 "needs its answers and goes on from there")
             continue
-        own = [name for name in names if name in POLICIES]
+        say(f"sampling.server: {address} serves {', '.join(names[:5])}; this run will ask for "
+            f"{', '.join(POLICIES)}")
         try:
-            connect_for(settings, replace(server, model=(own or names)[0]))
+            connect_for(settings, replace(server, model=names[0]))
         except (ApiStoppedError, ServerSamplingError) as error:
             raise ProfileError(str(error)) from error
 
