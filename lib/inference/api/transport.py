@@ -186,9 +186,9 @@ class Transport:
 
     def _failure(self, status: int, body: str, wait: float) -> str:
         """Why another attempt may succeed; raises where none can."""
-        settings = self.settings
+        settings, told = self.settings, " ".join(body.split())[:SHOWN]
         if status in REFUSED or (status == 403 and FILTERED.search(body)):
-            raise RequestRefusedError(f"the server refused it with {status}: {body[:SHOWN]}")
+            raise RequestRefusedError(f"the server refused it with {status}: {told}")
         if status not in TRANSIENT and status < 500:
             advice = ADVICE.get(status, OTHER_STATUS).format(**vars(settings))
             kind = EndpointGoneError if status in GONE else ApiStoppedError
@@ -197,7 +197,7 @@ class Transport:
             raise ApiStoppedError(f"the API answered {status} and asks to wait {wait:.0f} s; run "
                                   "again after that, finished answers are kept")
         self.limit.pause(wait)
-        return f"status {status}: {body}"[:SHOWN]
+        return f"status {status}" + (f": {told}" if told else "")
 
 
 def meant_status(status: int, body: str) -> int:
@@ -209,9 +209,11 @@ def meant_status(status: int, body: str) -> int:
     if not isinstance(reply, dict) or reply.get("choices"):
         return status
     error = reply if reply.get("object") == "error" else reply.get("error")
+    if not error:
+        return status
     code = str(error.get("code")) if isinstance(error, dict) else ""
-    if not error or (code.isdigit() and 400 <= int(code) < 600):
-        return int(code) if error else status
+    if code.isdigit() and 400 <= int(code) < 600:
+        return int(code)
     return 400 if FILTERED.search(str(error)) or INVALID.search(str(error)) else 500
 
 
