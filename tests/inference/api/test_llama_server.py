@@ -106,4 +106,4 @@ def test_it_judges_by_the_probabilities_of_its_letters_in_both_orders(
     swapped = question._replace(first=question.second, second=question.first)
     found = ChatJudge(settings, ScoreCache(tmp_path / "cache.sqlite")).judge([question, swapped])
     assert all(one.verdict.by_logprobs for one in found)
-    assert all(0 < one.verdict.preference < 1 for one in found)
+    assert all(0 <= one.verdict.preference <= 1 for one in found)  # outside the top five: 0
