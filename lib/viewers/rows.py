@@ -232,4 +232,5 @@ def _checks(text: str, heldout: Row) -> dict[str, bool]:
         return {}
     check = check_constraints(text, heldout)
     return {name.replace(":", ": ").replace("_", " "): kept
-            for name, kept in zip(check.instructions, check.strict, strict=True)}
+            for name, kept in zip(check.instructions, check.strict, strict=True)
+            if kept is not None}

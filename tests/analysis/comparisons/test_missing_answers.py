@@ -11,7 +11,7 @@ from lib.analysis.texts.constraints import constraint_checks
 from lib.analysis.texts.metrics import text_metrics
 from lib.inference.api.replies import missing_candidate
 from lib.inference.rewards import ROLES
-from lib.runtime.files import Row
+from lib.runtime.files import Row, sha256_of_value
 from lib.viewers.rows import join
 from tests.analysis.analysis_rows import response
 
@@ -62,7 +62,7 @@ def test_a_missing_answer_breaks_no_constraint() -> None:
 def test_exports_hold_no_empty_text_and_keep_the_numbers_of_the_others() -> None:
     rows = systems()["b"]
     assert [row["output"] for row in alpaca_eval_outputs(rows, "b")] == ["b 2"]
-    hashed = [{**row, "id": f"{number:032x}"} for number, row in enumerate(rows)]
+    hashed = [{**row, "id": sha256_of_value(row["prompt"])[:16]} for row in rows]
     assert [row["id"] for row in leaderboard_rows(hashed, "b")] == ["2"]
 
 
