@@ -8,7 +8,8 @@
     token_ids         the response's tokens as they were drawn, with the stop token if one was
                       drawn; null from a server that does not return them
     tokens            their number
-    finish            "stop", or "length" for an answer cut at `max_new_tokens`
+    finish            "stop", or "length" for an answer cut at `max_new_tokens`; "missing", with a
+                      `reason`, for one that a server did not give
     logprob           natural, summed over token_ids, under the policy at temperature 1
     sampling_logprob  the same under the sampling distribution
 
@@ -28,14 +29,12 @@ from lib.inference.engine.load_check import engine_for, sampler_of
 from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.partial_file import PartialFile
 from lib.inference.prompts import Prompt, check_context, encode_within
-from lib.inference.sampling_settings import SamplingSettings
+from lib.inference.sampling_settings import CANDIDATE, SamplingSettings
 from lib.runtime.files import Row, sha256_of_value
 from lib.runtime.progress import Progress
 
 __all__ = ["Prompt", "SamplingSettings", "generate_stream", "iter_samples", "sample",
            "sample_to_file"]
-
-CANDIDATE = ("text", "token_ids", "tokens", "finish", "logprob", "sampling_logprob")
 
 
 def sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt],

@@ -36,8 +36,8 @@ from lib.modeling.packed.own_forward import own_hidden, own_response_logps
 from lib.modeling.packed.packing import PackedBatch, SharedPrompt, collate
 from lib.modeling.saving import ModelError, first_line
 from lib.runtime.files import FileError, read_json, sha256_of_value, write_json
+from lib.runtime.places import kept
 
-VERDICTS = ROOT / "data" / "cache" / "load_checks"
 TOLERANCE = 1e-4  # nats a token
 LEAST_LAYERS = 3  # beyond the first one, that a trial runs
 BEYOND = 6  # tokens by which a trial goes beyond a window
@@ -56,7 +56,8 @@ def verdict(kind: str, identity: str, judge: Callable[[], str]) -> str:
     """The kept verdict on a model, or a new one that is kept; an empty identity keeps none."""
     if not identity:
         return judge()
-    path = VERDICTS / f"{sha256_of_value([kind, identity, *_versions()])[:32]}.json"
+    key = sha256_of_value([kind, identity, *_versions()])
+    path = kept("cache") / "load_checks" / f"{key[:32]}.json"
     try:
         return read_json(path)["verdict"]
     except (OSError, FileError, KeyError, TypeError, ValueError):

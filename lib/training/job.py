@@ -54,7 +54,7 @@ class Job:
     revision: str | None = None  # hub commit of the model
     max_length: int = 512  # tokens of a conversation, or of a prompt with one answer
     seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of matrix products
     attention: Literal["auto", "segments", "flex", "masked"] = "auto"  # for packed rows
     streamed: bool = False  # rows stay on disk until a step needs them

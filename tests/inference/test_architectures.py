@@ -150,7 +150,7 @@ def test_a_head_that_we_do_not_know_is_found_and_said(capsys: pytest.CaptureFixt
 
 def test_a_verdict_is_kept_and_a_model_with_another_hash_is_tried_again(
         tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load_check, "VERDICTS", tmp_path)
+    monkeypatch.setattr(load_check, "kept", lambda name: tmp_path)
     tried = []
     for identity in ("a", "a", "b"):
         assert load_check.verdict("packed", identity, lambda: tried.append(1) or "odd") == "odd"

@@ -62,7 +62,7 @@ def saved(model: PreTrainedModel, folder: Path) -> Path:
 def test_a_kept_verdict_ends_when_a_file_of_the_model_changes(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
-    monkeypatch.setattr(load_check, "VERDICTS", tmp_path / "verdicts")
+    monkeypatch.setattr(load_check, "kept", lambda name: tmp_path / "verdicts")
     monkeypatch.setattr(load_check, "_fault", lambda model: tried.append(1) or "")
     folder = saved(tiny_model("llama"), tmp_path / "model")
     for _ in range(3):

@@ -1,8 +1,9 @@
 """One question to every service of a run, before hours of work depend on the answer.
 
-The reward API and the chat model that judges get one call each. The hub is asked for each model's
-configuration and tokenizer and for each data set's first row, which must fit the study's schema.
-Finished stages need nothing more.
+The reward API and the chat model that judges get one call each; a server that samples, if it is
+there already, a few that tell whether it samples as the profile says. The hub is asked for each
+model's configuration and tokenizer and for each data set's first row, which must fit the study's
+schema. Finished stages need nothing more.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +16,9 @@ from time import monotonic
 from lib.data.cells import SchemaError
 from lib.data.hub import HubError
 from lib.data.sources import check_sources
-from lib.inference.api.transport import ApiStoppedError, EndpointGoneError
+from lib.inference.api.capabilities import models_of
+from lib.inference.api.server import ServerSamplingError, connect_for
+from lib.inference.api.transport import ApiStoppedError, EndpointGoneError, Transport
 from lib.inference.engine.load_check import sampler_of
 from lib.inference.judges.settings import LLM
 from lib.inference.rewards.remote.nemotron import NemotronRewardModel
@@ -31,6 +34,8 @@ from lib.modeling.saving import try_saving
 from lib.runtime.files import FileError
 from lib.runtime.progress import say
 from lib.study.planning.preflight import uses_api
+from lib.study.policies import POLICIES
+from lib.study.pools.sampled import server_of
 from lib.study.profiles import Profile, ProfileError
 from lib.study.reward_models.api import api_settings, cached_api_scores
 from lib.study.reward_models.chat_judge import chat_judge
@@ -50,6 +55,7 @@ def check_access(study: Study) -> None:
     """
     check_api(study.profile, cached_api_scores(study))
     check_chat_judge(study)
+    check_sampling_server(study)
     started, answers = monotonic(), [(name, _begun(check)) for name, check in _checks(study)]
     for name, answer in answers:
         try:
@@ -95,6 +101,32 @@ def check_chat_judge(study: Study) -> None:
         if not (kept := judge.cache.count(judge.identity)):
             raise ProfileError(str(error)) from error
         say(f"{error}; the run uses {kept} cached replies")
+
+
+def check_sampling_server(study: Study) -> None:
+    """Test each server that samples with whatever it serves now; say which is not there yet.
+
+    The models of a run are served after their training. Raises ProfileError for a server that does
+    not sample as the profile says, or that cannot be used.
+    """
+    settings = study.profile.sampling
+    if settings.server is None or (not study.force
+                                   and study.path("responses", "manifest.json").exists()):
+        return
+    servers = {server.base_url: replace(server, timeout=PATIENCE, attempts=1)
+               for server in (server_of(settings, policy) for policy in POLICIES)}
+    for address, server in servers.items():
+        names, _ = models_of(Transport(server))
+        if not names:
+            say(f"sampling.server: no list of models at {address} yet; the run stops where it "
+                "needs its answers and goes on from there")
+            continue
+        say(f"sampling.server: {address} serves {', '.join(names[:5])}; this run will ask for "
+            f"{', '.join(POLICIES)}")
+        try:
+            connect_for(settings, replace(server, model=names[0]))
+        except (ApiStoppedError, ServerSamplingError) as error:
+            raise ProfileError(str(error)) from error
 
 
 def _checks(study: Study) -> Iterator[Check]:

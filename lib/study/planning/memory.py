@@ -15,7 +15,7 @@ from typing import Any
 from lib.modeling.packed import CHUNK_ELEMENTS, CUDA_CHUNK_ELEMENTS, LEAST_CHUNK
 from lib.training.settings import TrainingSettings
 
-RUNTIME_GB = {"cuda": 0.7, "cpu": 0.8}  # CUDA context and libraries; Python with PyTorch
+RUNTIME_GB = {"cuda": 0.7, "cpu": 0.8, "mps": 0.8}  # CUDA context, libraries; Python, PyTorch
 HEADROOM = 0.94  # the share of a memory that a plan may use; fragmentation takes the rest
 
 

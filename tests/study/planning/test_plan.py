@@ -162,6 +162,12 @@ def test_the_smoke_plan_measures_its_rate_and_finds_nothing_against_it(tmp_path:
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_plan_says_that_stages_of_another_run_take_no_time(tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path / "run"), from_run=str(tmp_path))
+    assert f"from {tmp_path}: what it made with equal settings is copied" in plan_text(study)
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("wanted", [True, False])
 def test_the_plan_has_the_warning_run_where_there_is_one(wanted: bool, tmp_path: Path) -> None:
     study = open_study("smoke", str(tmp_path), {"evaluation.warning_run": wanted})
