@@ -6,6 +6,7 @@ import nbformat
 import pytest
 
 from lib.study.__main__ import main
+from lib.study.compare import __main__ as compare
 from lib.study.notebooks import _key, notebook_paths, run_notebook
 from lib.study.planning.preflight import blockers
 from lib.study.profiles import load_profile
@@ -79,6 +80,16 @@ def test_a_home_that_no_shell_expanded_is_the_persons_home(
     assert profile.data.heldout_path == str(folder / "my" / "held.jsonl")
     assert main(["--notebooks=~/lessons"]) == 0
     assert (folder / "lessons" / "01_data.ipynb").exists()
+
+
+def test_two_runs_are_named_by_their_folders_wherever_the_comparison_is_typed(
+        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(compare, "compare_runs", lambda *given: seen.extend(given[:3]) or 1 / 0)
+    monkeypatch.chdir(folder / "my")
+    with pytest.raises(ZeroDivisionError):
+        compare.main(["../models", "."])
+    assert seen == [folder / "models", folder / "my", folder / "models_and_my"]
 
 
 def test_a_run_folder_that_cannot_be_written_is_refused_before_any_work(

@@ -8,9 +8,9 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from lib.runtime.files import shown
+from lib.runtime.places import typed_path
 from lib.study.compare.comparison import compare_runs
 from lib.study.compare.report import comparison_text, gate_passes
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--rescore scores with a judge, and --judge {options.judge} asks none")
     if options.systems and options.gate is None:
         parser.error("--systems names the systems of the gate; give --gate too")
-    out = options.out or options.b.absolute().parent / f"{options.a.name}_and_{options.b.name}"
+    out = options.out or options.b.parent / f"{options.a.name}_and_{options.b.name}"
     try:
         found = compare_runs(options.a, options.b, out, options.judge, options.rescore,
                              options.gate, options.systems)
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lib.study.compare", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("a", type=Path, help="the run to start from, for example runs/laptop")
-    parser.add_argument("b", type=Path, help="the run that is compared with it")
+    parser.add_argument("a", type=typed_path, help="the run to start from, for example runs/laptop")
+    parser.add_argument("b", type=typed_path, help="the run that is compared with it")
     parser.add_argument("--judge", choices=("judge", "selector", "reader"), default="judge",
                         help="whose scores decide (default: the judge)")
     parser.add_argument("--rescore", choices=("a", "b"), default="",
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="fail unless b's win rate is provably above one half less this")
     parser.add_argument("--systems", type=_names, default=[], metavar="NAME,NAME",
                         help="the gated systems (default: all at the main temperature)")
-    parser.add_argument("--out", type=Path, metavar="DIR",
+    parser.add_argument("--out", type=typed_path, metavar="DIR",
                         help="folder of comparison.json and compare.html (default: beside b)")
     return parser
 
