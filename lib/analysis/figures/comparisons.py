@@ -79,7 +79,7 @@ def temperature_figure(rows: Sequence[Row], n: int = 4, opponent: str = "sft") -
 
 def best_of_n_figure(curves: Mapping[str, Sequence[Row]], selector: str = "selector",
                      y: str = "share won against one draw") -> go.Figure:
-    """Win rate by the number of candidates, a line a judge, with what any selector says of itself.
+    """Win rate by the number of candidates, a line a judge, and what a picker of noise claims.
 
     curves: judge -> rows {"n", "value", "ci_low", "ci_high"}; `selector` is the judge that also
     selected. The dotted line n / (n + 1) is what a selector's own scores give to equal answers; it
@@ -92,7 +92,7 @@ def best_of_n_figure(curves: Mapping[str, Sequence[Row]], selector: str = "selec
                   looks(list(curves))[name], sizes, values, ends, mode="lines+markers")
     sizes = sorted({row["n"] for rows in curves.values() for row in rows})
     figure.add_scatter(x=sizes, y=[n / (n + 1) for n in sizes], mode="lines", line=EVEN_LINE,
-                       name="n / (n + 1): any selector, of itself")
+                       name="n / (n + 1): a picker of noise, by itself")
     style_figure(figure, _best_of_n_finding(curves, selector),
                  "unbiased over all subsets of each prompt's candidates; ties half; a value that "
                  "counting alone gives has no interval", "candidates n", y)
@@ -120,7 +120,7 @@ def _where_judges_part(rows: Sequence[Row]) -> str:
         return "Win rates with their intervals"
     a, b = max(apart, key=apart.get)
     told = ", ".join(f"{rate:.0%} by the {judge}" for judge, rate in rates[a, b].items())
-    return f"{readable(a)} wins against {readable(b)}: {told}"
+    return f"Who judges decides how often {readable(a)} wins against {readable(b)}: {told}"
 
 
 def _temperature_finding(rows: Sequence[Row], policy: str, opponent: str) -> str:
@@ -142,5 +142,5 @@ def _best_of_n_finding(curves: Mapping[str, Sequence[Row]], selector: str) -> st
     parts = [f"{end['value']:.0%} by the {name}{' itself' if name == selector else ''}"
              for name, end in ends.items()]
     largest = max((end["n"] for end in ends.values()), default=0)
-    return (f"The best of {largest} wins {' and '.join(parts)}; any selector gives its own picks "
-            f"among equals {largest / (largest + 1):.0%}") if parts else "Best-of-N: no curve"
+    return (f"The best of {largest} wins {' and '.join(parts)}; a picker of noise wins "
+            f"{largest / (largest + 1):.0%} by itself") if parts else "Best-of-N: no curve"

@@ -196,16 +196,16 @@ def test_the_best_of_n_figure_has_the_line_of_any_selector_by_its_own_scores() -
               "judge": [{"n": n, "value": 0.5} | ENDS for n in (1, 2, 4)]}
     figure = figures.best_of_n_figure(curves)
     assert list(figure.data[-1].y) == pytest.approx([0.5, 2 / 3, 0.8])
-    assert ("80% by the selector itself and 50% by the judge; any selector gives its own picks "
-            "among equals 80%" in title(figure))
+    assert ("80% by the selector itself and 50% by the judge; a picker of noise wins 80% by itself"
+            in title(figure))
 
 
 def test_a_picker_of_noise_is_drawn_beside_what_it_says_of_itself() -> None:
     wins = [{"n": n, "value": 0.5} | ENDS for n in (1, 2, 4)]
     figure = figures.best_of_n_figure({"picker of noise": wins})
     assert [trace.name for trace in figure.data] == ["picker of noise",
-                                                     "n / (n + 1): any selector, of itself"]
-    assert "wins 50% by the picker of noise; any selector gives its own picks" in title(figure)
+                                                     "n / (n + 1): a picker of noise, by itself"]
+    assert "wins 50% by the picker of noise; a picker of noise wins 80% by itself" in title(figure)
 
 
 def test_text_figures_name_the_most_repetitive() -> None:
