@@ -29,6 +29,7 @@ class SftRow(TypedDict):
     source: str
 
 
+MISSING = "missing"  # how a sampled candidate ended that a server did not give
 CUT_OFF = "cut_off"  # the flaw of a scored answer that reached the token limit
 
 
@@ -231,6 +232,11 @@ def _answer(cells: Cells) -> ScoredAnswer:
 def is_cut_off(answer: Row) -> bool:
     """Whether a scored answer has the flaw `cut_off`, or a sampled candidate no end of turn."""
     return CUT_OFF in answer.get("flaws", ()) or answer.get("finish") == "length"
+
+
+def is_missing(answer: Row) -> bool:
+    """Whether a server gave no answer here, which is another thing than an empty one."""
+    return answer.get("finish") == MISSING
 
 
 def prompt_of(row: Row) -> list[Message]:

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import HfApi
 
-from lib.analysis.comparisons.scoreboard import chosen, scoreboard
+from lib.analysis.comparisons.scoreboard import answered, chosen, scoreboard
 from lib.analysis.statistics.intervals import wilson_interval
 from lib.data.parquet import to_trl
+from lib.data.schema import is_missing
 from lib.runtime.files import Row, atomic_write, sha256_of_value
 
 REPEATED = re.compile(r"~\d+$")  # what `lib.data.schema.convert` adds to an id that is not unique
@@ -33,7 +34,7 @@ def leaderboard_rows(rows: Sequence[Row], model: str, dataset: str = "ultrafeedb
     return [{"prompt": row["prompt"], "response": chosen(row)["text"],
              "id": str(number) if _is_hash_of_prompt(row) else row["id"],
              "model": model, "dataset": dataset, "split": split}
-            for number, row in enumerate(rows)]
+            for number, row in enumerate(rows) if not is_missing(chosen(row))]
 
 
 def reconstructed_score(rows: Sequence[Row], reference_scores: Mapping[str, float | None],
@@ -74,7 +75,7 @@ def llm_comparator(rows_a: Sequence[Row], rows_b: Sequence[Row], a: str, b: str,
 def alpaca_eval_outputs(rows: Sequence[Row], generator: str) -> list[Row]:
     """AlpacaEval's model outputs: instruction, output, generator, dataset."""
     return [{"instruction": row["prompt"], "output": chosen(row)["text"], "generator": generator,
-             "dataset": row.get("source", "")} for row in rows]
+             "dataset": row.get("source", "")} for row in answered(rows)]
 
 
 def write_preferences(path: Path | str, rows: Sequence[Row]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from if_verifiable.common import evaluate_instructions
 from if_verifiable.ifeval import INSTRUCTION_DICT
 
-from lib.analysis.comparisons.scoreboard import chosen
+from lib.analysis.comparisons.scoreboard import answered, chosen
 from lib.analysis.statistics.clusters import clustered_share_interval
 from lib.analysis.statistics.intervals import Interval, wilson_interval
 from lib.runtime.files import Row
@@ -79,7 +79,7 @@ def unchecked_constraints(heldout_rows: Sequence[Row]) -> list[str]:
 
 def constraint_checks(rows: Sequence[Row], heldout_rows: Sequence[Row]) -> list[Check]:
     """Checks of a system's chosen answers to the prompts with constraints."""
-    answers = {row["id"]: chosen(row)["text"] for row in rows}
+    answers = {row["id"]: chosen(row)["text"] for row in answered(rows)}
     return [check_constraints(answers[row["id"]], row) for row in heldout_rows
             if row.get("instruction_id_list") and row["id"] in answers]
 

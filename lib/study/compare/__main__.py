@@ -23,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.rescore and options.judge != "judge":
         parser.error(f"--rescore scores with a judge, and --judge {options.judge} asks none")
+    if options.systems and options.gate is None:
+        parser.error("--systems names the systems of the gate; give --gate too")
     out = options.out or options.b.absolute().parent / f"{options.a.name}_and_{options.b.name}"
     try:
         found = compare_runs(options.a, options.b, out, options.judge, options.rescore,
@@ -47,12 +49,15 @@ def _parser() -> argparse.ArgumentParser:
                         help="score all answers again with this run's judge")
     parser.add_argument("--gate", type=_margin, metavar="MARGIN",
                         help="fail unless b's win rate is provably above one half less this")
-    parser.add_argument("--systems", type=lambda text: text.split(","), default=[],
-                        metavar="NAME,NAME", help="the gated systems (default: all at the main "
-                        "temperature)")
+    parser.add_argument("--systems", type=_names, default=[], metavar="NAME,NAME",
+                        help="the gated systems (default: all at the main temperature)")
     parser.add_argument("--out", type=Path, metavar="DIR",
                         help="folder of comparison.json and compare.html (default: beside b)")
     return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _margin(text: str) -> float:

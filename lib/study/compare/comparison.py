@@ -98,11 +98,11 @@ def _main_systems(side: Side) -> list[str]:
 
 def _watched(systems: Sequence[str], pairs: Sequence[Pair], main: Sequence[Pair]) -> set[str]:
     """The systems of run b that the gate is about; raises StudyError for one that it lacks."""
-    known = {pair[0] for pair in pairs}
+    known = [pair[0] for pair in pairs]
+    if missing := [name for name in systems if system_of(B, name) not in known]:
+        raise StudyError(f"the gate's system {missing[0]} is not in both runs; these are: "
+                         + ", ".join(name.removeprefix(f"{B}: ") for name in known))
     watched = {system_of(B, name) for name in systems}
-    if missing := sorted(watched - known):
-        raise StudyError(f"the gate's system {missing[0]} is not in both runs; those of b that "
-                         f"are: {', '.join(sorted(known))}")
     return watched or {pair[0] for pair in main}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lib.data.schema import is_cut_off
+from lib.data.schema import is_cut_off, is_missing
 from lib.data.sources import SAMPLE
 from lib.inference.rewards import (
     ROLES,
@@ -139,18 +139,19 @@ def written_answers(study: Study) -> References:
 
 
 def conversations_of(rows: Sequence[Row]) -> list[Conversation]:
-    """Every candidate of response rows as a conversation, row by row."""
+    """Every candidate of response rows that was given as a conversation, row by row."""
     return [conversation(row["prompt"], candidate["text"], is_cut_off(candidate))
-            for row in rows for candidate in row["candidates"]]
+            for row in rows for candidate in row["candidates"] if not is_missing(candidate)]
 
 
 def score_rows(scorer: Scorer, rows: Sequence[Row]) -> list[Row]:
-    """Response rows with the `rewards` of every candidate."""
+    """Response rows with the `rewards` of every candidate, None for one that is missing."""
     scores = scorer.score(conversations_of(rows))
-    by_candidate = iter([dict(zip(scores, values, strict=True))
-                         for values in zip(*scores.values(), strict=True)])
-    return [{**row, "candidates": [{**candidate, "rewards": next(by_candidate)}
-                                   for candidate in row["candidates"]]} for row in rows]
+    by_candidate, none = iter([dict(zip(scores, values, strict=True)) for values in zip(
+        *scores.values(), strict=True)]), dict.fromkeys(scores)
+    return [{**row, "candidates": [
+        {**candidate, "rewards": none if is_missing(candidate) else next(by_candidate)}
+        for candidate in row["candidates"]]} for row in rows]
 
 
 def timed_scores(scorer: Scorer, rows: list[Row]) -> tuple[list[Row], float | None]:

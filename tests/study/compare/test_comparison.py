@@ -9,6 +9,7 @@ import pytest
 from lib.inference.rewards.cache import ScoreCache, score_key
 from lib.inference.rewards.score_results import ScoreResult
 from lib.runtime.files import Row, read_json, read_jsonl, write_json, write_jsonl
+from lib.runtime.manifest import hash_outputs
 from lib.study.compare import sides as sides_module
 from lib.study.compare.__main__ import main
 from lib.study.compare.comparison import compare_runs
@@ -287,7 +288,7 @@ def test_the_command_says_what_it_found_and_passes_or_fails_by_its_status(
         a: Path, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     b = better(tmp_path)
     line = ["--out", str(out), "--gate", "0.05", "--systems"]
-    assert main([str(a), str(b), *line, "dpo,sft"]) == 0
+    assert main([str(a), str(b), *line, "dpo, sft"]) == 0
     shown = capsys.readouterr().out
     assert "passes: b: dpo over a: dpo" in shown
     assert "The same answers in both runs: base." in shown
@@ -298,11 +299,32 @@ def test_the_command_says_what_it_found_and_passes_or_fails_by_its_status(
     assert "Prompts that moved most, b: dpo" in shown
     assert main([str(a), str(b), *line, "dpo+bon9@0.6"]) == 2
     assert main([str(a), str(tmp_path / "nowhere")]) == 2
-    assert "has no finished answers to compare; run notebook 04" in capsys.readouterr().err
+    (b / "responses" / "manifest.json").unlink()
+    assert main([str(a), str(b)]) == 2
+    said = capsys.readouterr().err
+    assert "the gate's system dpo+bon9@0.6 is not in both runs; these are: base, sft, dpo" in said
+    assert f"there is no run folder {tmp_path / 'nowhere'}" in said
+    assert "has no finished answers to compare; run notebook 04" in said
 
 
-@pytest.mark.parametrize("words", [["--gate", "much"], ["--gate", "0.5"], ["--gate", "-0.1"],
-                                   ["--rescore", "c"], ["--rescore", "a", "--judge", "reader"]])
+@pytest.mark.parametrize("name", ["pools/dpo@0.6.jsonl", "picks.json"])
+def test_answers_that_were_cut_edited_or_lost_are_not_compared(
+        a: Path, tmp_path: Path, out: Path, name: str) -> None:
+    b = better(tmp_path)
+    path = b / "responses" / name
+    change_manifest(b, "responses", outputs=hash_outputs(b / "responses", [path]))
+    compare_runs(a, b, out)
+    path.write_text("".join(path.read_text(encoding="utf-8").splitlines(True)[:-1]))
+    with pytest.raises(StudyError, match="is not the file that the run wrote"):
+        compare_runs(a, b, out)
+    path.unlink()
+    with pytest.raises(StudyError, match="is not the file that the run wrote"):
+        compare_runs(a, b, out)
+
+
+@pytest.mark.parametrize("words", [
+    ["--gate", "much"], ["--gate", "0.5"], ["--gate", "-0.1"], ["--gate", "nan"],
+    ["--systems", "dpo"], ["--rescore", "c"], ["--rescore", "a", "--judge", "reader"]])
 def test_a_line_that_cannot_work_is_refused_at_once(words: list[str]) -> None:
     with pytest.raises(SystemExit):
         main(["one", "two", *words])
