@@ -53,8 +53,8 @@ def judge_pairs_figure(rows: Sequence[Row]) -> go.Figure:
     ordered = sorted(rows, key=lambda row: row["partial"])
     least, most = ordered[0], ordered[-1]
     style_figure(
-        figure, f"Two judges that share {most['partial']:.2f} beyond the reader rate each other's "
-        f"picks {_points(most['flattery'])} above the reader; two that share "
+        figure, f"Where two judges share {most['partial']:.2f} beyond the reader, one rates the "
+        f"other's picks {_points(most['flattery'])} above the reader; where they share "
         f"{least['partial']:.2f}, {_points(least['flattery'])}",
         f"n = {between(row['prompts'] for row in rows)} prompts, best of "
         f"{between(row['n_candidates'] for row in rows)}; 95 % intervals over prompts",
