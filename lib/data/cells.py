@@ -7,6 +7,7 @@ page can hold, become U+FFFD, the visible replacement character.
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
@@ -14,11 +15,17 @@ from lib.data.chat import MESSAGE_ROLES, Message
 from lib.runtime.files import Row, sha256_of_value
 
 UNENCODABLE = re.compile("[\0\ud800-\udfff]")
+LARGEST = 1e30  # beyond, a difference of two scores is no number
+IDS = ("id", "prompt_id", "question_id", "key", "uid", "uuid", "_id")
 MESSAGE = "a list of {role, content} messages"
 
 
 class SchemaError(ValueError):
-    """A row that does not fit its schema; the text is one sentence."""
+    """A row that does not fit its schema; the text is one sentence, the reason one word."""
+
+    def __init__(self, sentence: str, reason: str = "unusable") -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class Cells:
     name: str  # the file or data set, for errors
     number: int  # the row's number from 1, for errors
     within: str = ""  # where in the row, for errors: "answers[2]."
+    columns: tuple[str, ...] = ()  # as the file has them, for errors; empty: those of the row
 
     def error(self, column: str, found: str, expected: str) -> SchemaError:
         """An error with file, row and column, what the column is, and what it should be."""
@@ -42,10 +50,12 @@ class Cells:
     def score(self, column: str) -> float | None:
         """A number, or None for a missing column, null or NaN: unknown is not zero."""
         value = self.row.get(column)
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise self.error(column, f"is {_shown(value)}", "a number or null")
+        if abs(value) > LARGEST:
+            raise self.error(column, f"is {_shown(value)}", "a finite number or null")
         return float(value)
 
     def list_of(self, column: str, kind: type, required: bool = False) -> list[Any]:
@@ -81,6 +91,19 @@ class Cells:
             return [{"role": "user", "content": self.text("prompt")}]
         return self.messages("prompt")
 
+    def question(self) -> str:
+        """Column `prompt` as one text: a system message stands before the user's.
+
+        Raises SchemaError for a prompt of several turns, which has no one text.
+        """
+        messages = self.prompt_messages()
+        roles = [message["role"] for message in messages]
+        if roles not in (["user"], ["system", "user"]):
+            raise self.error("prompt", f"has turns of {', '.join(roles) or 'nobody'}",
+                             "one question, with or without a system message")
+        *system, question = [message["content"] for message in messages]
+        return "\n\n".join([*filter(None, system), question])
+
     def flag(self, column: str) -> bool:
         """An optional column of true and false; missing or null: false."""
         value = self.row.get(column)
@@ -93,15 +116,17 @@ class Cells:
         return self.text("source") if self.row.get("source") else PurePath(self.name).name
 
     def identity(self, content: object) -> str:
-        """Column `id` or `prompt_id`, otherwise a hash of the row's content."""
-        for column in ("id", "prompt_id"):
-            if self.row.get(column) is not None:
-                return self._clean(column, str(self.row[column]))
+        """The row's own id under one of its usual names, otherwise a hash of the row's content."""
+        for value in map(self.row.get, IDS):
+            if isinstance(value, float) and value.is_integer():
+                value = int(value)  # a column of whole numbers and nulls
+            if isinstance(value, str | int | float) and value != "" and value == value:
+                return self._clean("id", str(value))
         return sha256_of_value(content)[:16]
 
     def _present(self, column: str, expected: str) -> Any:
         if column not in self.row:
-            columns = ", ".join(self.row) or "none"
+            columns = ", ".join(self.columns or map(str, self.row)) or "none"
             raise self.error(column, f"is missing (columns: {columns})", expected)
         return self.row[column]
 

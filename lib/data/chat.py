@@ -4,7 +4,8 @@ The tokenizer's chat template is the one format from fine-tuning to judging. The
 positions (the rendered prompt must be a prefix of the rendered conversation), not from
 `{% generation %}` markers, which most templates lack, and not from token ids: if padding and end of
 turn share an id, a mask by id unlearns stopping. Only the template opens and closes turns: a
-special token inside a message stays plain text.
+special token inside a message stays plain text. A template that writes the date gets a fixed one:
+a run has the same tokens tomorrow.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
-
-from jinja2 import TemplateError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, str]  # role (system, user or assistant) and content
 MESSAGE_ROLES = ("system", "user", "assistant")
+TODAY = datetime(2024, 7, 26)  # of templates that write the date: Llama 3's own where it has none
+FIXED_CLOCK = ("{% macro strftime_now(format) %}{{ format|replace('%-', '%')"
+               + "".join(f"|replace('%{code}', '{TODAY.strftime('%' + code)}')"
+                         for code in "aAbBdeDFHIjmMpSTyY") + " }}{% endmacro %}\n")
 BREAK = "\ue000"  # a private-use character that makes plain text of the special token around it
+PLACE = "\ue001"  # another one, in place of a message's text
 
 
 class ChatError(ValueError):
@@ -49,9 +54,11 @@ def encode_conversation(tokenizer: PreTrainedTokenizerBase, messages: Sequence[M
     if not any(message.get("role") == "assistant" for message in messages):
         raise ChatError("the conversation has no assistant turn to learn from; "
                         "add one, or use encode_prompt")
-    ids, mask = [], []
-    for text, is_response in _segments(tokenizer, messages, open_ended=False):
-        piece = _encode(tokenizer, text)
+    last = max(i for i, message in enumerate(messages) if message.get("role") == "assistant")
+    ids, mask, before = [], [], ""
+    for text, is_response in _segments(tokenizer, messages[:last + 1], open_ended=False):
+        piece = _encode(tokenizer, text, before)
+        before += text
         ids += piece
         mask += [int(is_response)] * len(piece)
     return truncate(Encoded(ids, mask), max_length)
@@ -68,8 +75,11 @@ def truncate(encoded: Encoded, max_length: int | None) -> Encoded:
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """Token ids of the messages and of the assistant's opening. Raises ChatError."""
-    pieces = _segments(tokenizer, messages, open_ended=True)
-    return list(chain.from_iterable(_encode(tokenizer, text) for text, _ in pieces))
+    ids, before = [], ""
+    for text, _ in _segments(tokenizer, messages, open_ended=True):
+        ids += _encode(tokenizer, text, before)
+        before += text
+    return ids
 
 
 def encode_response(tokenizer: PreTrainedTokenizerBase, prompt_messages: Sequence[Message],
@@ -82,8 +92,8 @@ def encode_response(tokenizer: PreTrainedTokenizerBase, prompt_messages: Sequenc
     token).
     """
     answered = [*prompt_messages, {"role": "assistant", "content": response_text}]
-    *_, (text, _) = _segments(tokenizer, answered, open_ended=False)
-    ids = _encode(tokenizer, text)
+    *before, (text, _) = _segments(tokenizer, answered, open_ended=False)
+    ids = _encode(tokenizer, text, "".join(each for each, _ in before))
     return ids[:-1] if cut_off and len(ids) > 1 else ids
 
 
@@ -126,39 +136,118 @@ def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def stop_token_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids that end a generation: end of turn first, then end of text.
+    """Ids that end a generation: end of turn first, then other ends of turns, then end of text.
 
-    A base model's configuration names only its end of text: it would never stop after a turn.
+    A base model's configuration names only its end of text: it would never stop after a turn. Some
+    templates end inner turns with another token than the last one.
     """
-    ids = [end_of_turn_id(tokenizer), tokenizer.eos_token_id,
-           tokenizer.get_vocab().get("<|endoftext|>")]
+    ids = [end_of_turn_id(tokenizer), *tokenizer.convert_tokens_to_ids(_answer_ends(tokenizer)),
+           tokenizer.eos_token_id, tokenizer.get_vocab().get("<|endoftext|>")]
     return list(dict.fromkeys(token for token in ids if token is not None))
+
+
+def joining_fault(tokenizer: PreTrainedTokenizerBase) -> str:
+    """How pieces of a conversation, tokenised by themselves, differ from the rendered whole, or "".
+
+    Raises ChatError for a template that cannot be used, or whose pieces read as another text.
+    """
+    turns = [{"role": "user", "content": "Name three rivers."},
+             {"role": "assistant", "content": "The Po, the Rhine and the Nile."}]
+    pieces = encode_conversation(tokenizer, turns, None).input_ids
+    text = _render(tokenizer, turns, add_generation_prompt=False)
+    whole = tokenizer.encode(text, add_special_tokens=False)[:len(pieces)]
+    if pieces == whole:
+        return ""
+    read = tokenizer.decode(pieces)
+    if not tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)).startswith(read):
+        raise ChatError("a conversation's pieces, tokenised by themselves, read as another text "
+                        f"than the whole, {read!r}; use a model with another tokenizer")
+    first = next(i for i, (ours, own) in enumerate(zip(pieces, [*whole, None], strict=False))
+                 if ours != own)
+    return (f"the chat template's text is tokenised otherwise where an answer begins or ends "
+            f"({tokenizer.convert_ids_to_tokens(pieces[first])!r} in place of "
+            f"{tokenizer.convert_ids_to_tokens(whole[first])!r}), in training as at generation")
 
 
 def _segments(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
               open_ended: bool) -> Iterator[tuple[str, bool]]:
     """Yield (text, is_response) in order; special tokens inside messages stay broken.
 
-    open_ended: end with the next answer's opening; otherwise with the last answer's end.
+    open_ended: end with the next answer's opening; otherwise with the last answer's end. An answer
+    ends with the special token that closes it, an inner one without such a token with its text.
     """
     special = _special_tokens(tokenizer, len(tokenizer))
     messages = [_checked(message, special) for message in messages]
     full = _render(tokenizer, messages, open_ended)
-    position = 0
+    around = _around_answers(tokenizer, messages, open_ended)
+    position = text_end = 0
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
         prompt = _render(tokenizer, messages[:index], add_generation_prompt=True)
-        end = special.search(full, len(prompt))
-        if end is None or not full.startswith(prompt):
-            raise ChatError("this chat template cannot be masked, because a conversation does not "
-                            "start with its prompt as rendered, or no special token ends an "
-                            f"answer; use a ChatML-like one, not {tokenizer.chat_template[:60]!r}")
+        if not full.startswith(prompt):
+            raise _cannot_mask(tokenizer,
+                               "a conversation does not start with its prompt as rendered")
+        lead, after = around.pop(0)[len(prompt) - text_end:], around[0]
+        text_end = _text_end(tokenizer, full, len(prompt), lead, message["content"], after)
+        end = text_end
+        close = special.search(after)
+        if close and close[0] in _answer_ends(tokenizer):
+            end += close.end()
+        elif index == len(messages) - 1:
+            raise _cannot_mask(tokenizer, "no special token ends an answer")
         yield full[position:len(prompt)], False
-        yield full[len(prompt):end.end()], True
-        position = end.end()
+        yield full[len(prompt):end], True
+        position = end
     if open_ended:
         yield full[position:], False
+
+
+def _around_answers(tokenizer: PreTrainedTokenizerBase, messages: list[Message],
+                    open_ended: bool) -> list[str]:
+    """The rendered text before, between and after the answers' own texts, one more than answers."""
+    empty = [{**message, "content": PLACE} if message["role"] == "assistant" else message
+             for message in messages]
+    around = _render(tokenizer, empty, open_ended).split(PLACE)
+    if len(around) - 1 != sum(message["role"] == "assistant" for message in messages):
+        raise _cannot_mask(tokenizer, "it leaves out or repeats the text of an answer")
+    return around
+
+
+def _text_end(tokenizer: PreTrainedTokenizerBase, full: str, begin: int, lead: str, answer: str,
+              after: str) -> int:
+    """Where an answer's text ends in `full`, whose prompt ends at `begin`.
+
+    lead: what the template writes before it, unless the answer holds that itself (a thought).
+    """
+    for opening in (lead, ""):
+        for text in (answer, answer.rstrip(), answer.lstrip(), answer.strip()):
+            if full.startswith(opening + text + after, begin):
+                return begin + len(opening + text)
+    raise _cannot_mask(tokenizer, "it changes the text of an answer")
+
+
+def _answer_ends(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The special tokens that close an answer: the last one, and one before a user's turn."""
+    return _ends_in(tokenizer, len(tokenizer), tokenizer.get_chat_template())
+
+
+@lru_cache(maxsize=8)
+def _ends_in(tokenizer: PreTrainedTokenizerBase, size: int, template: str) -> list[str]:
+    turns = [{"role": role, "content": PLACE} for role in ("user", "assistant")]
+    try:
+        pieces = _render(tokenizer, turns * 2, add_generation_prompt=False).split(PLACE)
+    except ChatError:  # a template of one turn
+        pieces = _render(tokenizer, turns, add_generation_prompt=False).split(PLACE)
+    special = _special_tokens(tokenizer, size)
+    openers = special.findall(pieces[0])
+    inner = special.findall(pieces[2])[:1] if len(pieces) == 5 else []
+    return special.findall(pieces[-1])[:1] + [token for token in inner if token not in openers]
+
+
+def _cannot_mask(tokenizer: PreTrainedTokenizerBase, reason: str) -> ChatError:
+    return ChatError(f"this chat template cannot be masked, because {reason}; use a ChatML-like "
+                     f"one, not {tokenizer.get_chat_template()[:60]!r}")
 
 
 def _checked(message: Message, special: re.Pattern[str]) -> Message:
@@ -185,26 +274,64 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message],
         raise ChatError(f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no chat "
                         "template; use a model that has one, or set tokenizer.chat_template")
     try:
+        template = tokenizer.get_chat_template()
+        if "strftime_now" in template:
+            template = FIXED_CLOCK + template
         return tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=add_generation_prompt)
-    except TemplateError as error:
+            messages, chat_template=template, tokenize=False,
+            date_string=TODAY.strftime("%d %b %Y"), add_generation_prompt=add_generation_prompt)
+    except Exception as error:  # noqa: BLE001 - a template is a program that may raise anything
         roles = ", ".join(message["role"] for message in messages)
         raise ChatError(f"the chat template refuses turns in the order {roles or 'none'}: {error}; "
                         "start with system or user, then alternate") from error
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str, before: str) -> list[int]:
+    """Token ids of a piece of the rendered text; `before`: the text that it follows."""
     if BREAK not in text:
-        return tokenizer.encode(text, add_special_tokens=False)
+        return _continued(tokenizer, text, before)
     special = _special_tokens(tokenizer, len(tokenizer))
     ids, position = [], 0
     for token in chain(special.finditer(text), [None]):
-        plain = text[position:token.start() if token else len(text)]
-        ids += tokenizer.encode(_mended(plain), add_special_tokens=False, split_special_tokens=True)
+        plain = _mended(text[position:token.start() if token else len(text)])
+        ids += _continued(tokenizer, plain, before, split_special_tokens=True)
         if token:
             ids.append(tokenizer.convert_tokens_to_ids(token[0]))
-            position = token.end()
+            position, before = token.end(), token[0]
     return ids
+
+
+def _continued(tokenizer: PreTrainedTokenizerBase, text: str, before: str,
+               **options: bool) -> list[int]:
+    """Token ids of a text that follows another: without the space that would open a first one.
+
+    SentencePiece tokenizers put a space before a text, and some one after each special token.
+    """
+    at_start, after_special = _opening_spaces(tokenizer, len(tokenizer))
+    whole = tokenizer.encode(text, add_special_tokens=False, **options)
+    if not text or not before or not at_start or (
+            after_special and _ends_special(tokenizer, before)):
+        return whole
+    anchor = tokenizer.encode("\n", add_special_tokens=False)
+    ids = tokenizer.encode("\n" + text, add_special_tokens=False, **options)
+    return ids[len(anchor):] if ids[:len(anchor)] == anchor else whole
+
+
+@lru_cache(maxsize=8)
+def _opening_spaces(tokenizer: PreTrainedTokenizerBase, size: int) -> tuple[bool, bool]:
+    """Whether the tokenizer opens a text with a space, and what follows a special token too."""
+    alone = tokenizer.encode("a", add_special_tokens=False)
+    anchor = tokenizer.encode("\n", add_special_tokens=False)
+    later = tokenizer.encode("\na", add_special_tokens=False)
+    token = next((token.content for token in tokenizer.added_tokens_decoder.values()
+                  if token.special), "")
+    after = tokenizer.encode(token + "a", add_special_tokens=False)[1:]
+    return later[:len(anchor)] == anchor and later[len(anchor):] != alone, after == alone
+
+
+def _ends_special(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
+    return any(text.endswith(token.content) for token in tokenizer.added_tokens_decoder.values()
+               if token.special)
 
 
 @lru_cache(maxsize=8)

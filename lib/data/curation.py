@@ -13,15 +13,17 @@ from typing import TypeVar
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from lib.data.chat import Encoded, Message, encode_prompt, truncate
+from lib.data.chat import ChatError, Encoded, Message, encode_prompt, truncate
 from lib.data.duplicates import near_duplicates, normalised
 from lib.data.schema import HeldoutRow, PreferenceRow, SftRow, prompt_of, prompt_text
 from lib.data.tokens import conversation_ids, pair_ids
 from lib.runtime.files import Row
+from lib.runtime.progress import say
 
 SomeRow = TypeVar("SomeRow", bound=Row)
 REASONS = {
     "empty": "a question or answer without text, or none at all",
+    "refused_by_template": "the chat template refuses its turns (two of a user in a row)",
     "starts_with_assistant": "no user turn before the first answer",
     "identical_pair": "chosen and rejected are the same text",
     "tie": "both answers have the same score",
@@ -78,7 +80,7 @@ def curate(rows: Sequence[SomeRow], tokenizer: PreTrainedTokenizerBase, max_leng
     max_length: in tokens, of a conversation, of a prompt with one answer, or of a held-out prompt.
     Raises ChatError for a chat template that cannot be used.
     """
-    checks = [_check(row, tokenizer, max_length) for row in rows]
+    checks = _checks(rows, tokenizer, max_length)
     reasons = _with_repetitions([check.reason for check in checks], map(_text, rows))
     prompts = [normalised(prompt_text(row)) for row in rows]
     repeats = _near_repeats([p for p, reason in zip(prompts, reasons, strict=True) if not reason])
@@ -97,6 +99,25 @@ def curate(rows: Sequence[SomeRow], tokenizer: PreTrainedTokenizerBase, max_leng
         sources=dict(Counter(rows[index]["source"] for index in kept)),
         lengths={name: tuple(checks[index].lengths[name] for index in kept) for name in names})
     return [{**rows[index], **checks[index].ids} for index in kept], report
+
+
+def _checks(rows: Sequence[SomeRow], tokenizer: PreTrainedTokenizerBase,
+            max_length: int) -> list["_RowCheck"]:
+    """The check of every row; raises the first ChatError if the template takes none of them."""
+    checks, refusals = [], []
+    for row in rows:
+        try:
+            checks.append(_check(row, tokenizer, max_length))
+        except ChatError as error:
+            refusals.append(error)
+            checks.append(_RowCheck("refused_by_template"))
+    if refusals and all(check.reason for check in checks):
+        raise refusals[0]
+    if refusals:
+        row = rows[[check.reason for check in checks].index("refused_by_template")]
+        say(f"{len(refusals):,} rows are left out; the first, of {row['source']} with the id "
+            f"{row['id']} ({prompt_text(row)[:40]!r}): {refusals[0]}")
+    return checks
 
 
 def _text(row: SftRow | PreferenceRow | HeldoutRow) -> str:

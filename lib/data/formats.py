@@ -139,8 +139,9 @@ def _parse(text: str, path: Path) -> list[Row]:
         return parse_jsonl(io.StringIO(text, newline=None), path)
     try:
         rows = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise FileError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:
+        line, reason = getattr(error, "lineno", 1), getattr(error, "msg", error)
+        raise FileError(f"{path}, line {line}: not valid JSON ({reason})") from error
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise FileError(f"{path}, row {number}: {type(row).__name__}, expected an object")

@@ -9,6 +9,7 @@ import heapq
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,15 +44,17 @@ def open_hub(place: Place) -> "Dataset":
     return dataset
 
 
-def first_row(place: Place) -> Row:
-    """The first row of a split, without downloading the others; from the cache if offline.
+def first_rows(place: Place, count: int) -> list[Row]:
+    """The first rows of a split, without downloading the others; from the cache if offline.
 
     Raises HubError, also for a split without rows.
     """
     import datasets
-    for row in _rows_of(_load(place, streaming=not datasets.config.HF_HUB_OFFLINE), place):
-        return row
-    raise HubError(f"{place.path} has no rows in split {place.split!r}; expected at least one")
+    stream = _load(place, streaming=not datasets.config.HF_HUB_OFFLINE)
+    rows = list(islice(_rows_of(stream, place), count))
+    if not rows:
+        raise HubError(f"{place.path} has no rows in split {place.split!r}; expected at least one")
+    return rows
 
 
 def stream_choice(place: Place, rows: int, seed: str, rank: int = 0,

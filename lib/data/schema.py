@@ -6,10 +6,16 @@ column and its content. `curation` drops well-formed rows that training cannot u
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NotRequired, TypedDict, TypeVar
 
 from lib.data.cells import Cells, SchemaError
 from lib.data.chat import Message
+from lib.data.layouts.columns import own_columns
+from lib.data.layouts.reading import Reading
+from lib.data.layouts.recognise import COMPLETION, DESIRABLE, LABEL, NAMES, layout_of
+from lib.data.layouts.turns import first_of, is_turns
+from lib.data.layouts.unpaired import UNDESIRABLE
 from lib.runtime.files import Row
 
 Out = TypeVar("Out")
@@ -23,6 +29,7 @@ class SftRow(TypedDict):
     source: str
 
 
+MISSING = "missing"  # how a sampled candidate ended that a server did not give
 CUT_OFF = "cut_off"  # the flaw of a scored answer that reached the token limit
 
 
@@ -77,33 +84,76 @@ class ScoredRow(TypedDict):
 
 
 def convert(rows: Sequence[Row], to_row: Callable[[Cells], Out], name: str,
-            places: Sequence[int] = ()) -> list[Out]:
+            places: Sequence[int] = (), reading: Reading | None = None) -> list[Out]:
     """Convert rows of the file or data set `name`; repeated ids get `~2`, `~3`, ...
 
     to_row: one of the four functions below. places: the rows' indices in `name`, for errors, if
-    they are a choice from it. Raises SchemaError, also without rows.
+    they are a choice from it. reading: says how to read them, and counts those that cannot be used;
+    without it, and if there are no others, the first one raises SchemaError.
     """
+    reading = reading or Reading(strict=True)
     if not rows:
         raise SchemaError(f"{name} has no rows; expected at least one")
-    places = places or range(len(rows))
-    converted = [to_row(Cells(row, name, place + 1))
-                 for row, place in zip(rows, places, strict=True)]
-    seen: dict[str, int] = {}
-    for row in converted:
-        count = seen[row["id"]] = seen.get(row["id"], 0) + 1
-        if count > 1:
-            row["id"] = f"{row['id']}~{count}"
+    converted, numbers, first = [], [], None
+    for row, place in zip(rows, places or range(len(rows)), strict=True):
+        try:
+            converted.append(to_row(_standard(row, name, place + 1, reading)))
+            numbers.append(place + 1)
+        except SchemaError as error:
+            if reading.strict:
+                raise
+            reading.drop(error.reason, str(error))
+            first = first or error
+    if not converted:
+        raise SchemaError(f"none of the {len(rows):,} rows can be used; the first: {first}",
+                          first.reason)
+    _number_repeated(converted)
+    reading.name = name
+    reading.numbers |= {row["id"]: number
+                        for row, number in zip(converted, numbers, strict=True)}
     return converted
 
 
+def _standard(row: Row, name: str, number: int, reading: Reading) -> Cells:
+    """The row's cells in our own columns; raises SchemaError for a row of another layout."""
+    shown = layout_of(row)
+    kind = shown if reading.layout == "auto" or shown == "prompts" else reading.layout
+    reading.saw(kind, row)
+    columns = tuple(map(str, row))
+    try:
+        return Cells(own_columns(row, kind, reading.score), name, number, columns=columns)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise SchemaError(f"{name}, row {number}: cannot be read as {NAMES[kind]} "
+                          f"(columns: {', '.join(columns) or 'none'})") from error
+
+
+def _number_repeated(rows: Sequence[Row]) -> None:
+    """Make ids unique: a, a~2, a~3; a file may hold `a~2` itself."""
+    seen: dict[str, int] = {}
+    for row in rows:
+        own = row["id"]
+        while row["id"] in seen:
+            seen[own] += 1
+            row["id"] = f"{own}~{seen[own]}"
+        seen[row["id"]] = 1
+
+
 def sft_row(cells: Cells) -> SftRow:
-    """From SmolTalk's schema: messages, source."""
+    """From SmolTalk's schema: messages, source. KTO's desirable completions alone are learned."""
+    _refuse_undesirable(cells)
     messages = cells.messages("messages")
     return {"id": cells.identity(messages), "messages": messages, "source": cells.source()}
 
 
 def preference_row(cells: Cells) -> PreferenceRow:
     """From ultrafeedback_binarized (message lists that start with the prompt), TRL, or strings."""
+    if "chosen" not in cells.row and "answers" in cells.row:
+        raise cells.error("answers", "is a list of scored answers", "pairs; set "
+                          "data.pairs=on_policy to make pairs of the scores")
+    if DESIRABLE in cells.row and "chosen" not in cells.row:
+        raise SchemaError(f"{cells.name}, row {cells.number}: one labelled completion makes no "
+                          "pair; KTO's rows are paired by prompt where each label has one, and not "
+                          "in a stream (data.streaming=false)", "unpaired")
     contexts, answers = zip(cells.answer("chosen"), cells.answer("rejected"), strict=True)
     if contexts[0] != contexts[1]:
         raise cells.error("rejected", "answers another prompt than chosen", "the same messages")
@@ -118,7 +168,9 @@ def preference_row(cells: Cells) -> PreferenceRow:
 
 def heldout_row(cells: Cells) -> HeldoutRow:
     """From the sample's held-out prompts, or from a preference row: its chosen is the reference."""
-    prompt = cells.text("prompt")
+    if "prompt" not in cells.row and "chosen" in cells.row:
+        cells = replace(cells, row={**cells.row, "prompt": cells.answer("chosen")[0]})
+    prompt = cells.question()
     if "reference" in cells.row or "chosen" not in cells.row:
         reference = cells.text("reference") if cells.row.get("reference") is not None else None
     else:
@@ -132,13 +184,40 @@ def heldout_row(cells: Cells) -> HeldoutRow:
             "source": cells.source(), "instruction_id_list": instructions, "kwargs": arguments}
 
 
+def reference_row(cells: Cells) -> Row:
+    """Another model's answer: id, its prompt ("" for a row without one), and reference."""
+    row, name = cells.row, first_of(cells.row, COMPLETION)
+    if row.get("prompt") is None and is_turns(row.get("messages")):
+        *asked, last = row["messages"]
+        row = {**row, "prompt": asked, "reference": last.get("content")}
+    elif name:  # beside it may stand the data set's own reference
+        row = {**row, "reference": row[name]}
+    cells = replace(cells, row=row)
+    prompt = cells.question() if row.get("prompt") is not None else ""
+    reference = cells.text("reference")
+    return {"id": cells.identity(reference), "prompt": prompt, "reference": reference}
+
+
 def scored_row(cells: Cells) -> ScoredRow:
     """From the sample's scored answers: id or prompt_id, prompt, source, answers."""
-    prompt = cells.text("prompt")
+    if "answers" not in cells.row and "chosen" in cells.row:
+        raise cells.error("chosen", "is one side of a pair", "a list of scored answers; set "
+                          "data.pairs=written to train on pairs")
+    prompt = cells.question()
     answers = cells.list_of("answers", dict, required=True)
     return {"id": cells.identity(prompt), "prompt": prompt, "source": cells.source(),
             "answers": [_answer(Cells(answer, cells.name, cells.number, f"answers[{index}]."))
                         for index, answer in enumerate(answers)]}
+
+
+def _refuse_undesirable(cells: Cells) -> None:
+    label = cells.row.get(DESIRABLE, True)
+    if label is None:
+        shown = next((cells.row[name] for name in LABEL if name in cells.row), None)
+        raise cells.error("label", f"is {shown!r}", "true or false, as KTO has it; "
+                          "data.format=prompt_completion reads every completion")
+    if not label:
+        raise SchemaError(f"{cells.name}, row {cells.number}: {UNDESIRABLE}", "undesirable")
 
 
 def _answer(cells: Cells) -> ScoredAnswer:
@@ -153,6 +232,11 @@ def _answer(cells: Cells) -> ScoredAnswer:
 def is_cut_off(answer: Row) -> bool:
     """Whether a scored answer has the flaw `cut_off`, or a sampled candidate no end of turn."""
     return CUT_OFF in answer.get("flaws", ()) or answer.get("finish") == "length"
+
+
+def is_missing(answer: Row) -> bool:
+    """Whether a server gave no answer here, which is another thing than an empty one."""
+    return answer.get("finish") == MISSING
 
 
 def prompt_of(row: Row) -> list[Message]:

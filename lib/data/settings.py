@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from lib.data.layouts.recognise import Format
 from lib.runtime.settings import checked
 
 Source = Literal["sample", "hub", "local"]
@@ -27,13 +28,16 @@ class DataSettings:
     sft_config: str = ""  # hub configuration; SmolTalk needs one of its 14 ("all")
     preferences_config: str = ""  # empty: the only one
     heldout_config: str = ""
-    sft_split: str = "train"  # hub split
+    sft_split: str = "train"  # split, of the hub or of a folder that has several
     preferences_split: str = "train"  # UltraFeedback: train_prefs
-    validation_split: str = ""  # hub split of validation pairs; empty: a share of preferences_split
+    validation_split: str = ""  # split of validation pairs; empty: a share of preferences_split
     heldout_split: str = "test"  # UltraFeedback: test_prefs
     sft_revision: str = ""  # hub commit, tag or branch; empty: newest, and not repeatable
     preferences_revision: str = ""
     heldout_revision: str = ""
+    format: Format = "auto"  # of the rows; auto: as their columns say, which notebook 01 prints
+    score_column: str = ""  # dotted: annotations.honesty.Rating; of written pairs: scores.{side}
+    references_path: str = ""  # another model's answers to the held-out prompts, the references
     streaming: bool = False  # for data larger than the disk: see README, Past one machine
     seed: int = 0  # of row choices and splits; --seeds repeats training, not this
     sft_rows: int | None = Field(None, ge=1)  # random choice of so many to train on; null: all
@@ -55,6 +59,10 @@ class DataSettings:
         if self.source != "sample" and not any(named):
             raise ValueError(f"data.source is {self.source!r} and no place is named; use sample, "
                              "or give one of data.sft_path, preferences_path and heldout_path")
+        if self.score_column and ("{side}" in self.score_column) == (self.pairs == "on_policy"):
+            raise ValueError(f"data.score_column is {self.score_column!r} with data.pairs="
+                             f"{self.pairs}; scored answers (on_policy) need a plain dotted name, "
+                             "pairs one with {side} for chosen and rejected: scores.{side}")
 
 
 PAPER: dict[str, Any] = {

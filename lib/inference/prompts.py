@@ -11,6 +11,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from lib.data.chat import Message, encode_prompt
 from lib.inference.sampling_settings import SamplingSettings
+from lib.modeling.context import context_of
 
 Prompt = dict[str, Any]  # {"id": str, "prompt": str or list of messages, "source": str}
 
@@ -52,7 +53,7 @@ def _closing(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> lis
 def check_context(config: PretrainedConfig, prompts: Sequence[Prompt], lengths: Sequence[int],
                   settings: SamplingSettings) -> None:
     """Raise ValueError, naming the first such prompt, where an answer could outgrow the context."""
-    context = getattr(config.get_text_config(), "max_position_embeddings", None)
+    context = context_of(config)
     if context is None:
         return
     for prompt, length in zip(prompts, lengths, strict=True):

@@ -8,7 +8,8 @@
     token_ids         the response's tokens as they were drawn, with the stop token if one was
                       drawn; null from a server that does not return them
     tokens            their number
-    finish            "stop", or "length" for an answer cut at `max_new_tokens`
+    finish            "stop", or "length" for an answer cut at `max_new_tokens`; "missing", with a
+                      `reason`, for one that a server did not give
     logprob           natural, summed over token_ids, under the policy at temperature 1
     sampling_logprob  the same under the sampling distribution
 
@@ -23,18 +24,17 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.data.chat import stop_token_ids
-from lib.inference.engine.decoding import Engine, Sample, SampleRequest
+from lib.inference.engine.decoding import Sample, SampleRequest
+from lib.inference.engine.load_check import engine_for, sampler_of
 from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.partial_file import PartialFile
 from lib.inference.prompts import Prompt, check_context, encode_within
-from lib.inference.sampling_settings import SamplingSettings
+from lib.inference.sampling_settings import CANDIDATE, SamplingSettings
 from lib.runtime.files import Row, sha256_of_value
 from lib.runtime.progress import Progress
 
 __all__ = ["Prompt", "SamplingSettings", "generate_stream", "iter_samples", "sample",
            "sample_to_file"]
-
-CANDIDATE = ("text", "token_ids", "tokens", "finish", "logprob", "sampling_logprob")
 
 
 def sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt],
@@ -88,9 +88,10 @@ def iter_samples(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
         return
     stops = stop_token_ids(tokenizer) if stops is None else stops
     finished: dict[int, list[Sample]] = {request.index: [] for request in requests}
-    with (sampling_mode(model),
+    slots = sampler_of(model) == "slots"
+    with (sampling_mode(model, slots),
           Progress(description, len(requests) * settings.samples, "answer") as progress):
-        engine = Engine(model, settings, stops, requests)
+        engine = engine_for(model, settings, stops, requests)
         while not engine.idle:
             for ended in engine.step():
                 index = ended.request.index
@@ -106,8 +107,8 @@ def generate_stream(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
                     stopped: Callable[[], bool] = lambda: False) -> Iterator[tuple[int, str]]:
     """Yield (sample number, its text so far) for each answer after each step, until `stopped()`."""
     requests, _ = _requests(model, tokenizer, [prompt], settings)
-    with sampling_mode(model):
-        engine = Engine(model, settings, stop_token_ids(tokenizer), requests)
+    with sampling_mode(model, sampler_of(model) == "slots"):
+        engine = engine_for(model, settings, stop_token_ids(tokenizer), requests)
         while not engine.idle and not stopped():
             ended = engine.step()
             for each in sorted((*ended, *filter(None, engine.running)), key=lambda s: s.number):

@@ -7,6 +7,8 @@ from pydantic import Field
 
 from lib.runtime.settings import checked
 
+CANDIDATE = ("text", "token_ids", "tokens", "finish", "logprob", "sampling_logprob")
+
 
 @checked
 class SamplingSettings:

@@ -13,8 +13,6 @@ from pathlib import Path
 import torch
 from huggingface_hub.errors import (
     GatedRepoError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -24,17 +22,22 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils.logging import disable_progress_bar
 
+from lib.data.chat import ChatError, encode_prompt, joining_fault, stop_token_ids
+from lib.modeling.load_check import packed_fault
 from lib.modeling.packaged import packaged_model
 from lib.modeling.packages import PACKAGED
 from lib.modeling.packed.attention import use_packed_attention
-from lib.modeling.saving import ModelError
+from lib.modeling.packed.own_forward import use_own_forward
+from lib.modeling.saving import ModelError, first_line
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import sha256_of, sha256_of_value
+from lib.runtime.progress import say
 
 disable_progress_bar()  # a notebook that ran headless would keep each bar as a dead widget
 
@@ -57,9 +60,34 @@ def named_revision(name: str) -> tuple[str, str | None]:
 
 
 def check_model(name: str, revision: str | None = None) -> None:
-    """Fetch configuration and tokenizer alone; raises ModelError where they cannot be loaded."""
-    _from(AutoConfig, resolve_model(name), revision)
-    load_tokenizer(name, revision)
+    """Fetch configuration and tokenizer alone; raises ModelError where they cannot be used."""
+    config = _from(AutoConfig, resolve_model(name), revision)
+    tokenizer = load_tokenizer(name, revision)
+    check_fit(tokenizer, config)
+    if fault := joining_fault(tokenizer):
+        say(f"{name}: {fault}")
+
+
+def check_fit(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> None:
+    """Raise ModelError for a tokenizer with tokens that the model has no embedding of.
+
+    Special tokens that no text can hold (a padding token that was added) may lie beyond it.
+    """
+    vocabulary = getattr(config.get_text_config(), "vocab_size", None)
+    if vocabulary is None or len(tokenizer) <= vocabulary:
+        return
+    added = tokenizer.added_tokens_decoder
+    try:
+        written = {*stop_token_ids(tokenizer),
+                   *encode_prompt(tokenizer, [{"role": "user", "content": "a"}])}
+    except ChatError:  # a template that reward models can read whole
+        written = set()
+    beyond = [token for token, place in tokenizer.get_vocab().items() if place >= vocabulary
+              and (place in written or not (place in added and added[place].special))]
+    if beyond:
+        raise ModelError(f"the tokenizer writes {beyond[0]!r}, one of {len(beyond)} tokens that "
+                         f"the model, which has {vocabulary}, does not embed; call "
+                         "model.resize_token_embeddings(len(tokenizer)) and save both again")
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -71,15 +99,26 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
                          "chat_template.jinja to its folder")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    try:
+        joining_fault(tokenizer)
+    except ChatError as error:
+        raise ModelError(f"{name}: {error}") from error
     return tokenizer
 
 
 def load_model(name: str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu",
                revision: str | None = None, attention: str = "auto") -> PreTrainedModel:
-    """A decoder in `dtype` on `device`, in evaluation mode, with attention for packed rows."""
-    model = _from(AutoModelForCausalLM, resolve_model(name), revision, dtype=dtype,
-                  use_safetensors=True)
-    return _ready(model, device, attention)
+    """A decoder in `dtype` on `device`, in evaluation mode, with attention for packed rows.
+
+    Raises ModelError for a source that cannot be loaded, or lacks weights.
+    """
+    source = resolve_model(name)
+    model, loaded = _from(AutoModelForCausalLM, source, revision, dtype=dtype,
+                          use_safetensors=True, output_loading_info=True)
+    if missing := sorted(loaded["missing_keys"]):
+        raise ModelError(f"{name} has no {missing[0]}, one of {len(missing)} weights that would be "
+                         "random; give a whole language model, as save_pretrained writes it")
+    return made_ready(model, device, attention, _identity(model, source, revision))
 
 
 def load_scalar_model(name: str, device: torch.device | str = "cpu", revision: str | None = None,
@@ -90,25 +129,49 @@ def load_scalar_model(name: str, device: torch.device | str = "cpu", revision: s
     ModelError for a model without a sequence classifier in transformers.
     """
     torch.manual_seed(seed)
-    model = _from(AutoModelForSequenceClassification, resolve_model(name), revision,
+    source = resolve_model(name)
+    model = _from(AutoModelForSequenceClassification, source, revision,
                   dtype=torch.float32, use_safetensors=True, num_labels=1)
     if not isinstance(getattr(model, "score", None), torch.nn.Linear):
         raise ModelError(f"{name} is a {type(model).__name__}, which has no linear head called "
                          "score; use a decoder such as Qwen2, Llama or Gemma 3")
-    return _ready(model, device, attention)
+    return made_ready(model, device, attention, _identity(model, source, revision))
 
 
-def _ready(model: PreTrainedModel, device: torch.device | str, attention: str) -> PreTrainedModel:
-    model = model.to(device).eval()
-    use_packed_attention(model, attention)
+def _identity(model: PreTrainedModel, source: str, revision: str | None) -> str:
+    """What a verdict on the model is kept by: a folder's files as they are on disk."""
+    files = [path.stat() for path in sorted(Path(source).glob("*"))
+             if path.suffix in (".json", ".safetensors")]
+    return sha256_of_value([type(model).__name__, source, revision,
+                            getattr(model.config, "_commit_hash", None),
+                            [[file.st_size, file.st_mtime_ns] for file in files]])
+
+
+def made_ready(model: PreTrainedModel, device: torch.device | str, attention: str,
+               identity: str) -> PreTrainedModel:
+    """The model on its device, with packed attention if `lib.modeling.load_check` lets it.
+
+    identity: what its verdict is kept by; "" keeps none. Raises ModelError for a model that cannot
+    write, one sentence.
+    """
+    model.eval()
+    own = model.config._attn_implementation
+    model.identity, model.own_attention = identity, own
+    fault = packed_fault(model, identity)
+    model = model.to(device)
+    if fault:
+        say(f"{type(model).__name__} is computed by its own forward, one sequence at a time, "
+            f"which is right but slower: {fault}")
+        use_own_forward(model, own)
+    else:
+        use_packed_attention(model, attention)
     return model
 
 
 def _from(loader: type, source: str, revision: str | None, **options: object):  # noqa: ANN202
     try:
         return loader.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
-    except (RepositoryNotFoundError, RevisionNotFoundError, LocalEntryNotFoundError,
-            OfflineModeIsEnabled, OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - what people bring breaks in any way
         raise ModelError(_why_not(source, revision, error)) from error
 
 
@@ -124,11 +187,6 @@ def _why_not(source: str, revision: str | None, error: Exception) -> str:
                 "private")
     return (f"cannot load {source}: {first_line(error)} (give a local folder as model.name if no "
             "hub is reachable)")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or the error's type."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:

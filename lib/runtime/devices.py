@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import torch
 
 
+AGREEMENT = 1e-4  # nats by which a device's log-probabilities may differ from the CPU's
+
+
 @dataclass(frozen=True)
 class Device:
     """A device, the dtype of its matrix products, and the reason for both in a sentence."""
@@ -28,18 +31,67 @@ class Device:
 def choose_device(device: str = "auto", precision: str = "auto") -> Device:
     """Choose device and compute dtype; `auto` takes CUDA if present, and bf16 if it is native.
 
-    device: auto, cpu or cuda; precision: auto, float32, bfloat16 or float16. Raises ValueError for
-    cuda without a CUDA device.
+    A Mac's GPU (mps) is taken where its numbers agree with the CPU's. device: auto, cpu, cuda or
+    mps; precision: auto, float32, bfloat16 or float16. Raises ValueError for cuda without a CUDA
+    device and for mps where it is not there or computes something else.
     """
     import torch
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, but PyTorch sees no CUDA device; use device=cpu or auto")
-    name = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    name, note = _device_name(device)
     if precision != "auto":
         dtype, reason = getattr(torch, precision), f"{name}, {precision} as set"
     else:
         dtype, reason = _native_precision(name)
-    return Device(torch.device(name), dtype, reason)
+    return Device(torch.device(name), dtype, reason + note)
+
+
+def _device_name(device: str) -> tuple[str, str]:
+    """The device that is taken, and a remark for its reason."""
+    import torch
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but PyTorch sees no CUDA device; use device=cpu or auto")
+    if device == "cpu" or (device != "mps" and torch.cuda.is_available()):
+        return ("cpu" if device == "cpu" else "cuda"), ""
+    there = torch.backends.mps.is_available()
+    why_not = differs("mps") if there else "PyTorch sees no Mac's GPU"
+    if device == "mps" and why_not:
+        raise ValueError(f"device is mps, but {why_not}; use device=cpu or auto")
+    if why_not:
+        return "cpu", f"; the Mac's GPU is not used: {why_not}" if there else ""
+    return "mps", ""
+
+
+@cache
+def differs(device: str) -> str:
+    """Why a device cannot take the CPU's place in training and sampling; empty if it can.
+
+    Compares attention over packed rows, its gradient and the log-probabilities of a vocabulary in
+    float32 (to 1e-4), and the cumulative probabilities that sampling sums in float64.
+    """
+    import torch
+    try:
+        pairs = zip(_numbers(torch.device("cpu")), _numbers(torch.device(device)), strict=True)
+        worst = max(float((ours.double() - theirs.cpu().double()).abs().max())
+                    for ours, theirs in pairs)
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        return f"{device} cannot compute all of it ({str(error).strip().splitlines()[0]})"
+    return "" if worst <= AGREEMENT else f"its numbers are up to {worst:.2g} off the CPU's"
+
+
+def _numbers(device: "torch.device") -> "list[torch.Tensor]":
+    """What training and sampling compute, small, from the same random numbers on any device."""
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention
+    drawn = torch.Generator().manual_seed(0)
+    query, key, value, head = (torch.randn(shape, generator=drawn).to(device).requires_grad_()
+                               for shape in ((1, 4, 32, 16),) * 3 + ((64, 512),))
+    place = torch.arange(32, device=device)
+    sees = (place[:, None] >= place) & (place[:, None] // 16 == place // 16)
+    attended = scaled_dot_product_attention(query, key, value, attn_mask=sees)
+    logps = (attended.transpose(1, 2).reshape(32, 64) @ head).log_softmax(-1)
+    summed = torch.zeros(2, device=device).index_add(0, place // 16, logps[place, place])
+    summed.sum().backward()
+    reached = logps.detach().exp().double().cumsum(-1)
+    return [logps.detach(), summed.detach(), query.grad, head.grad, reached]
 
 
 def _native_precision(name: str) -> "tuple[torch.dtype, str]":
@@ -49,6 +101,8 @@ def _native_precision(name: str) -> "tuple[torch.dtype, str]":
             return torch.bfloat16, f"cuda, bfloat16: {torch.cuda.get_device_name()} has it natively"
         name = torch.cuda.get_device_name()
         return torch.float16, f"cuda, float16: {name} has no native bfloat16"
+    if name == "mps":
+        return torch.float32, "mps, float32: the Mac's GPU agrees with the CPU"
     if "avx512_bf16" in _cpu_flags() or cpu_has_amx():
         return torch.bfloat16, "cpu, bfloat16: the processor multiplies it natively"
     known = "the processor has no native bfloat16" if _cpu_flags() else (

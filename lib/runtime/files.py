@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lib import ROOT
-
 Row = dict[str, Any]
 
 
@@ -96,8 +94,9 @@ def parse_jsonl(lines: Iterable[str], name: Path | str) -> list[Row]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise FileError(f"{name}, line {number}: not valid JSON ({error.msg})") from error
+        except (ValueError, RecursionError) as error:  # a number of 5,000 digits; endless brackets
+            reason = getattr(error, "msg", error)
+            raise FileError(f"{name}, line {number}: not valid JSON ({reason})") from error
         if not isinstance(row, dict):
             raise FileError(f"{name}, line {number}: {type(row).__name__}, expected an object")
         rows.append(row)
@@ -131,8 +130,9 @@ def read_whole_lines(path: Path | str) -> tuple[list[Row], int]:
 
 
 def shown(path: Path) -> str:
-    """A path for messages; one inside the project is relative."""
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    """A path for messages; one inside the working folder is relative."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def sha256_of(path: Path | str) -> str:

@@ -19,10 +19,12 @@ SOURCES = (".py", ".js", ".css", ".jinja", ".html")
 def git_state() -> dict[str, str | bool | None]:
     """Commit and whether the tree has uncommitted changes; None outside a git checkout."""
     def git(*arguments: str) -> str | None:
-        """The output of a git command; None if it fails."""
+        """The output of a git command; None if it fails, or if ROOT is not the checkout itself."""
+        if not (ROOT / ".git").exists():  # installed, perhaps inside of somebody else's checkout
+            return None
         try:
             done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True,
-                                  text=True, check=True)
+                                  encoding="utf-8", errors="replace", check=True)
         except (OSError, subprocess.CalledProcessError):
             return None
         return done.stdout.strip()
@@ -35,7 +37,7 @@ def hash_outputs(folder: Path, outputs: list[Path]) -> dict[str, str]:
     files = [file for path in outputs
              for file in (sorted(p for p in path.rglob("*") if p.is_file())
                           if path.is_dir() else [path])]
-    return {str(file.relative_to(folder)): sha256_of(file) for file in files}
+    return {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
 
 
 def code_hash(*rooms: str) -> str:
@@ -43,7 +45,7 @@ def code_hash(*rooms: str) -> str:
     folders = [ROOT / "lib" / room for room in rooms] or [ROOT / "lib"]
     files = [file for folder in folders for file in sorted(folder.rglob("*"))
              if file.suffix in SOURCES]
-    return sha256_of_value({str(file.relative_to(ROOT)): sha256_of(file) for file in files})
+    return sha256_of_value({file.relative_to(ROOT).as_posix(): sha256_of(file) for file in files})
 
 
 def write_manifest(folder: Path, parameters: Mapping[str, Any], inputs: Mapping[str, str],

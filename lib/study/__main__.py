@@ -1,23 +1,30 @@
-"""`python -m lib.study` runs the notebooks of a study headless.
+"""`study`, or `python -m lib.study`, runs the notebooks of a study headless.
 
-    python -m lib.study                                  the laptop study
-    python -m lib.study --profile smoke --run runs/try   minutes, on a random model
-    python -m lib.study --from-run runs/laptop --set dpo.beta=0.2 --run runs/beta02
-                                                         another beta, on copied data and SFT
-    python -m lib.study --only 5 --force                 one notebook of the run again
-    python -m lib.study --profile paper --plan           time, memory, disk and keys it needs
+    study                                  the laptop study
+    study --profile smoke --run runs/try   minutes, on a random model
+    study --from-run runs/laptop --set dpo.beta=0.2 --run runs/beta02
+                                           another beta, on copied data and SFT
+    study --only 5 --force                 one notebook of the run again
+    study --profile paper --plan           time, memory, disk and keys it needs
+    study --profile mine.yaml --check      every notebook on a few rows, in seconds
+    study --notebooks lessons              copies of the notebooks, to open in JupyterLab
+
+Relative paths, also those of a profile, begin in the folder in which the command is typed.
 """
 
 import argparse
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from lib.runtime.files import FileError, read_json, shown
+from lib.runtime.places import HEADLESS, NOTEBOOKS
 from lib.runtime.progress import duration, say
 from lib.study.notebooks import notebook_paths, run_notebook
+from lib.study.presets import PRESETS
 from lib.study.profiles import ProfileError, load_profile, parse_setting
 from lib.study.run import Study, StudyError, open_study, stage_hash
 from lib.study.stages.table import stages_needed
@@ -28,8 +35,10 @@ INTERRUPTED = 130  # exit status, as shells have it
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study as the command line says; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):  # Windows' own encodings lack signs that we print
+        getattr(stream, "reconfigure", dict)(errors="replace")
     options = _parser().parse_args(arguments)
-    os.environ["STUDY_HEADLESS"] = "1"
+    os.environ[HEADLESS] = "1"
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
         return _run(options)
@@ -42,15 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lib.study", description=__doc__,
+    parser = argparse.ArgumentParser(prog="study", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="laptop",
-                        help="smoke, laptop, paper, t4, or a YAML file with base: and overrides")
+                        help=f"{', '.join(PRESETS)}, or a YAML file with base: and overrides")
     parser.add_argument("--run", default="", help="folder of the run (default runs/<profile>)")
     parser.add_argument("--only", default="", help="notebook numbers, for example 03,04")
     parser.add_argument("--from", dest="start", default="", help="first notebook, for example 03")
     parser.add_argument("--from-run", default="", metavar="DIR",
-                        help="copy every stage that this other run made with equal settings")
+                        help="copy from this other run whatever it made with equal settings")
     parser.add_argument("--set", dest="settings", action="append", nargs="+", default=[],
                         metavar="KEY=VALUE", help="settings, for example dpo.beta=0.2")
     parser.add_argument("--seeds", type=int, default=1, help="repeat training and sampling")
@@ -63,11 +72,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--force", action="store_true", help="run finished stages again")
     parser.add_argument("--plan", action="store_true",
                         help="print the time, memory, disk and keys that the run needs, and stop")
+    parser.add_argument("--check", action="store_true",
+                        help="run every notebook on a few rows in a temporary folder, and stop")
+    parser.add_argument("--notebooks", default="", metavar="DIR",
+                        help="copy the notebooks into a new folder, and stop")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     """Check the command line first, before PyTorch or a model loads."""
+    if options.notebooks:
+        return _copy_notebooks(Path(options.notebooks))
     settings = dict(parse_setting(text) for group in options.settings for text in group)
     load_profile(options.profile, settings)
     paths = notebook_paths([n for n in options.only.split(",") if n], options.start)
@@ -87,8 +102,26 @@ def _run(options: argparse.Namespace) -> int:
         stage_hash(study, stage)
     from lib.study.planning.access import check_access
     check_access(study)
+    if options.check or _is_first_try(study, options):
+        from lib.study.planning.dry_run import dry_run
+        dry_run(study, keep_data=not (options.check or options.force))
+    if options.check:
+        return 0
     say(summary(study, _run_seeds(study, paths, options, settings)))
     return 0
+
+
+def _copy_notebooks(folder: Path) -> int:
+    if folder.exists():
+        raise StudyError(f"--notebooks {folder}: it is there already; name a new folder")
+    shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns(".*"))
+    return 0
+
+
+def _is_first_try(study: Study, options: argparse.Namespace) -> bool:
+    """Whether the whole study is run and has no result yet; smoke takes hardly longer itself."""
+    return not (options.only or options.start or study.profile.model.name == "smoke"
+                or study.path("results.json").exists())
 
 
 def _run_seeds(study: Study, paths: Sequence[Path], options: argparse.Namespace,
@@ -112,7 +145,7 @@ def _run_notebooks(study: Study, paths: Sequence[Path], options: argparse.Namesp
     other = {} if study.profile.seed == first else {"seed": study.profile.seed}  # of --seeds
     parameters = {"profile": options.profile, "run": str(study.folder)}
     parameters |= {"force": True} if options.force else {}
-    parameters |= {"from_run": options.from_run} if options.from_run else {}
+    parameters |= {"from_run": shown(study.from_run)} if study.from_run else {}
     parameters |= {"settings": settings | other} if settings or other else {}
     seconds: Counter[str] = Counter()
     for number, path in enumerate(paths, start=1):

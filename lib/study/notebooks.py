@@ -4,22 +4,23 @@ A notebook is skipped if it, its parameters, the code in lib and the results of 
 have not changed since its last run.
 """
 
-import os
 import re
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lib import ROOT
 from lib.runtime import files
 from lib.runtime.files import read_json, sha256_of, sha256_of_value, shown
 from lib.runtime.manifest import code_hash, outputs_hash
+from lib.runtime.places import NOTEBOOKS, prepare_children
 from lib.runtime.progress import duration, say
+from lib.study.profiles import load_profile
 from lib.study.run import StudyError
 from lib.study.stages.table import stages_before
 
-NOTEBOOKS = ROOT / "notebooks"
 REMOTE_SCRIPT = re.compile(r'<script[^>]*\ssrc="https?://[^"]*"[^>]*>\s*</script>')
 FILES_BEFORE = dict.fromkeys(("05", "07"), ["seeds.json"])  # the spread over several seeds
 QUIET = ["--log-level=CRITICAL"]  # a kernel otherwise warns of its port and of interrupts
@@ -54,12 +55,11 @@ def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bo
         say(f"{path.stem}: up to date, skipped ({shown(output)}; --force makes it again)")
         return None
     run.mkdir(parents=True, exist_ok=True)
-    started = os.times().elapsed
-    places = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(places))  # for a kernel in notebooks/
+    started = time.monotonic()
+    prepare_children()
     try:
         papermill.execute_notebook(
-            path, output, dict(parameters), kernel_name="python3", cwd=NOTEBOOKS, log_output=False,
+            path, output, dict(parameters), kernel_name="python3", cwd=Path.cwd(), log_output=False,
             progress_bar=False, start_timeout=120, execution_timeout=None, autosave_cell_every=60,
             stdout_file=sys.stdout, stderr_file=None, extra_arguments=QUIET)
     except PapermillExecutionError as error:
@@ -67,7 +67,7 @@ def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bo
                          f"{error.evalue} (see {shown(output)})") from error
     export_html(output)
     files.write_json(index, known | {path.name: _key(path, run, parameters)})
-    seconds = os.times().elapsed - started
+    seconds = time.monotonic() - started
     say(f"{path.stem}: done in {duration(seconds)}")
     return seconds
 
@@ -78,7 +78,9 @@ def _key(path: Path, run: Path, parameters: Mapping[str, Any]) -> str:
     before = {stage: outputs_hash(run / stage) for stage in stages_before(number)}
     before |= {name: sha256_of(run / name) for name in FILES_BEFORE.get(number, ())
                if (run / name).exists()}
-    return sha256_of_value([sha256_of(path), dict(parameters), code_hash(), before])
+    profile = load_profile(str(parameters.get("profile", "laptop")), parameters.get("settings"))
+    return sha256_of_value([sha256_of(path), dict(parameters), asdict(profile), code_hash(),
+                            before])
 
 
 def export_html(notebook: Path) -> Path:

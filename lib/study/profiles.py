@@ -33,7 +33,7 @@ class ModelSettings:
 
     name: str = "packaged"  # packaged, smoke, a local folder, or a hub id
     revision: str | None = None  # hub commit; null takes the newest
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of matrix products
     attention: Literal["auto", "segments", "flex", "masked"] = "auto"  # for packed rows
 
@@ -117,6 +117,9 @@ class Profile:
         if self.sampling.stream:
             raise ValueError(f"sampling.stream is {self.sampling.stream!r}; leave it out, because "
                              "each pool has its own")
+        if self.sampling.samples < 2:
+            raise ValueError(f"sampling.samples is {self.sampling.samples}; the best of one answer "
+                             "is that answer, use at least 2")
         self._check_chat_judge()
         self._check_candidates("candidates")
         if self.evaluation.rerank_base:

@@ -16,14 +16,20 @@ from typing import Any
 
 from yaml import YAMLError
 
-from lib import ROOT
 from lib.runtime.devices import Device, choose_device, release_memory
 from lib.runtime.errors import cells_so_far, show_sentences
 from lib.runtime.files import Row, read_json, shown, write_json
 from lib.runtime.lock import HeldError, held
-from lib.runtime.manifest import dotted, outputs_hash, read_manifest, write_manifest
+from lib.runtime.manifest import (
+    dotted,
+    hash_outputs,
+    outputs_hash,
+    read_manifest,
+    write_manifest,
+)
 from lib.runtime.parameters import misspelt
-from lib.runtime.progress import say
+from lib.runtime.places import begin_at_the_project, typed_path
+from lib.runtime.progress import duration, say
 from lib.runtime.typed import flag, load_yaml
 from lib.study.profiles import Profile, ProfileError, load_profile, parse_setting
 from lib.study.stages.table import STAGES
@@ -65,15 +71,17 @@ def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, An
     show_sentences()
     if unknown := misspelt(cells_so_far()):
         raise StudyError(unknown)
+    if cells_so_far():
+        begin_at_the_project()
     given = {key.replace("__", "."): value for key, value in knobs.items() if value is not None}
     chosen = load_profile(str(profile), {**_settings(settings), **given})
     run, from_run, force = _as_text(run), _as_text(from_run), _flag(force)
-    folder = Path(run) if run else Path("runs") / chosen.name
-    source = ROOT / from_run if from_run else None  # an absolute path stays as it is
+    folder = run or str(Path("runs", chosen.name))
+    source = typed_path(from_run) if from_run else None
     if source and not source.is_dir():
         raise StudyError(f"from_run (--from-run) is {from_run!r}, and there is no such run folder; "
                          "give one that a study wrote, for example runs/laptop")
-    study = Study(chosen, ROOT / folder, force, source)
+    study = Study(chosen, typed_path(folder), force, source)
     try:
         say(f"profile {chosen.name}, run folder {folder}, {study.device.reason}")
     except ValueError as error:
@@ -147,18 +155,36 @@ def _is_finished(study: Study, folder: Path, made_from: Row, outputs: Sequence[s
 
 
 def _is_copied(study: Study, folder: Path, made_from: Row, outputs: Sequence[str]) -> bool:
-    """Whether `from_run` has this stage with equal parameters and inputs; copies it if so."""
-    source = study.from_run and study.from_run / folder.name
-    manifest = read_manifest(source) if source and not study.force else None
-    if not manifest or any(manifest[key] != value for key, value in made_from.items()) or not all(
-            (source / output).exists() for output in outputs):
+    """Whether the run to take from has this very stage; copies it, or says why not."""
+    if study.from_run is None or study.force:
         return False
-    say(f"{folder.name}: copied from {shown(source)}, where settings and inputs are the same")
+    source = study.from_run / folder.name
+    manifest = read_manifest(source)
+    if reason := _not_taken(source, manifest, made_from, outputs):
+        say(f"{folder.name}: not copied from {shown(study.from_run)}, {reason}; made here")
+        return False
+    say(f"{folder.name}: copied from {shown(source)}, where settings and inputs are the same; "
+        f"made there on {manifest['device']} in {manifest['dtype']}, in "
+        f"{duration(manifest['seconds'])}")
     with tempfile.TemporaryDirectory(dir=study.folder) as temporary:
         copied = shutil.copytree(source, Path(temporary) / folder.name)
         shutil.rmtree(folder, ignore_errors=True)
         copied.rename(folder)
     return True
+
+
+def _not_taken(source: Path, manifest: Row | None, made_from: Row, outputs: Sequence[str]) -> str:
+    """Why a stage of another run is not this one; empty if it is."""
+    if manifest is None:
+        return "which has not finished it"
+    if manifest["parameters"] != made_from["parameters"]:
+        return f"which made it {_difference(manifest['parameters'], made_from['parameters'])}"
+    if manifest["inputs"] != made_from["inputs"]:
+        return f"where {_changed(manifest['inputs'], made_from['inputs'])} is another"
+    if not all((source / output).exists() for output in outputs) or hash_outputs(
+            source, [source / output for output in outputs]) != manifest["outputs"]:
+        return "whose files are no longer those that its manifest names"
+    return ""
 
 
 def _make(study: Study, folder: Path, made_from: Row, outputs: Sequence[str],

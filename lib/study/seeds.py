@@ -6,6 +6,7 @@ seeds.json holds the spread of win rates over seeds, for notebook 05.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from lib.analysis.comparisons.seeds import win_rates_over_seeds
 from lib.runtime.files import Row, read_json, write_json
@@ -18,11 +19,16 @@ FILE = "seeds.json"
 
 
 def seed_runs(study: Study, seeds: int) -> list[Study]:
-    """The study, and its repetitions with the next seeds."""
+    """The study, and its repetitions with the next seeds, which take from those of `from_run`."""
     first = study.profile.seed
-    return [study] + [replace(study, profile=replace(study.profile, seed=first + number),
-                              folder=study.path("seeds", str(first + number)))
-                      for number in range(1, seeds)]
+    return [study, *(_repetition(study, first + number) for number in range(1, seeds))]
+
+
+def _repetition(study: Study, seed: int) -> Study:
+    own = Path("seeds", str(seed))
+    source = study.from_run / own if study.from_run else None
+    return replace(study, profile=replace(study.profile, seed=seed), folder=study.folder / own,
+                   from_run=source if source and source.is_dir() else None)
 
 
 def summarise_seeds(study: Study, studies: Sequence[Study]) -> None:
@@ -32,7 +38,7 @@ def summarise_seeds(study: Study, studies: Sequence[Study]) -> None:
     rows = win_rates_over_seeds([load_candidates(one) for one in studies], pairs)
     single = {(row["a"], row["b"], row["judge"]): row for row in rates}
     rows = [row | _first(single[row["a"], row["b"], row["judge"]]) for row in rows]
-    answers = {str(one.folder.relative_to(study.folder)): stage_hash(one, "responses")
+    answers = {one.folder.relative_to(study.folder).as_posix(): stage_hash(one, "responses")
                for one in studies}
     write_json(study.path(FILE), {"answers": answers, "rows": rows})
     say(f"spread over {len(studies)} seeds: {study.path(FILE)}")

@@ -46,7 +46,7 @@ def train_dpo(job: Job, processes: Processes = ALONE,
     with rounded_to(setup.model, setup.device.dtype):  # as the policy will compute
         training = _objective(setup, pairs, steps, "training")
         validation = _objective(setup, held, [], "validation")
-    model, state = fit(setup, training, validation if job.validation else None, make_probe)
+    model, state = fit(setup, training, validation if len(held) else None, make_probe)
     if processes.main:
         if job.validation:
             write_jsonl(Path(job.folder) / "validation_rewards.jsonl",

@@ -18,9 +18,16 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.data.parquet import ParquetRows, read_parquet
-from lib.modeling.loading import cast_parameters, load_model, load_tokenizer, resolve_model
+from lib.modeling.context import changing_from
+from lib.modeling.loading import (
+    cast_parameters,
+    check_fit,
+    load_model,
+    load_tokenizer,
+    resolve_model,
+)
 from lib.modeling.lora import merge_lora, with_lora
-from lib.modeling.saving import keep_terms, save_model
+from lib.modeling.saving import ModelError, keep_terms, save_model, try_saving
 from lib.runtime.devices import Device, choose_device
 from lib.runtime.files import FileError, write_json
 from lib.runtime.progress import say
@@ -47,7 +54,7 @@ class Job:
     revision: str | None = None  # hub commit of the model
     max_length: int = 512  # tokens of a conversation, or of a prompt with one answer
     seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of matrix products
     attention: Literal["auto", "segments", "flex", "masked"] = "auto"  # for packed rows
     streamed: bool = False  # rows stay on disk until a step needs them
@@ -108,8 +115,13 @@ def set_up(job: Job, processes: Processes) -> Setup:
     """Choose the device and load tokenizer and model."""
     device = choose_device(job.device, job.precision)
     device = replace(device, device=processes.local_device(device.device))
-    return Setup(job, processes, device, load_tokenizer(job.model, job.revision),
-                 _start(job, device))
+    tokenizer, model = load_tokenizer(job.model, job.revision), _start(job, device)
+    check_fit(tokenizer, model.config)
+    longest = changing_from(model.config)
+    if longest and job.max_length > longest:
+        raise ModelError(f"max_length is {job.max_length}, but the rotary frequencies of "
+                         f"{job.model} change beyond {longest} tokens; use {longest} or less")
+    return Setup(job, processes, device, tokenizer, model)
 
 
 def _start(job: Job, device: Device) -> PreTrainedModel:
@@ -135,6 +147,8 @@ def fit(setup: Setup, objective: Objective, validation: Objective | None,
     job, device, processes = setup.job, setup.device, setup.processes
     say(f"training in {str(device.dtype).removeprefix('torch.')} with float32 master weights, "
         f"{'LoRA' if job.settings.lora_rank else 'all'} parameters of {job.model}")
+    if processes.main:
+        try_saving(setup.model, setup.tokenizer)
     model = trainable(setup.model, job)
 
     def fresh_model() -> PreTrainedModel:

@@ -230,12 +230,16 @@ class Loop:
 
 
 def dropout_off(model: nn.Module) -> None:
-    """Set every dropout of a model to 0, so that policy and reference agree in any mode."""
+    """Set every chance of a model's training mode to 0, so that policy and reference agree in it.
+
+    Models hold them as layers and as numbers: dropout, dropped layers (OPT), noise of a router.
+    """
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        if hasattr(module, "attention_dropout"):
-            module.attention_dropout = 0.0
+        for name, value in vars(module).items():
+            if isinstance(value, float) and ("drop" in name or "jitter" in name):
+                setattr(module, name, 0.0)
 
 
 def own_rows(objective: Objective, examples: Sequence[int], device: torch.device,

@@ -28,10 +28,9 @@ def train_sft(job: Job, processes: Processes = ALONE,
     Raises FileError, ModelError, TrainingError or ValueError, each one sentence.
     """
     setup = set_up(job, processes)
-    training, held = (SFTObjective(read_examples(setup, path, encode_sft),
-                                   job.settings.token_budget)
-                      for path in (job.rows, job.validation))
-    model, state = fit(setup, training, held if job.validation else None, make_probe)
+    rows, held = (read_examples(setup, path, encode_sft) for path in (job.rows, job.validation))
+    training, validation = (SFTObjective(part, job.settings.token_budget) for part in (rows, held))
+    model, state = fit(setup, training, validation if len(held) else None, make_probe)
     if processes.main:
         save_trained(setup, model, state)
 

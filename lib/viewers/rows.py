@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from lib.analysis.texts.constraints import check_constraints
 from lib.analysis.texts.repetition import longest_repeated_run
 from lib.analysis.texts.variety import distinct_n
+from lib.data.schema import is_missing
 from lib.runtime.files import Row, sha256_of_value
 from lib.viewers.visible import visible
 
@@ -208,19 +209,21 @@ def _scores(candidate: Row) -> dict[str, float]:
 
 def _picked(row: Row) -> bool:
     """Whether the answer was picked: alone, or with a score among its candidates to go by."""
+    if is_missing(row["candidates"][row["chosen"]]):
+        return False
     return len(row["candidates"]) == 1 or any(map(_scores, row["candidates"]))
 
 
 def _answer(row: Row, ids: Mapping[str, int], heldout: Row, models: Sequence[str]) -> ShownAnswer:
     rewards, run = _scores(row), longest_repeated_run(row["text"])
     return ShownAnswer(
-        text=visible(row["text"]),
+        text=visible(f"(no answer: {row.get('reason')})" if is_missing(row) else row["text"]),
         text_id=ids[row["text"].strip()],
         tokens=row["tokens"],
         finish=row["finish"],
         rewards={model: rewards.get(model) for model in models},
         loop=run if run >= SHORTEST_LOOP else 0,
-        checks=_checks(row["text"], heldout),
+        checks={} if is_missing(row) else _checks(row["text"], heldout),
     )
 
 
@@ -229,4 +232,5 @@ def _checks(text: str, heldout: Row) -> dict[str, bool]:
         return {}
     check = check_constraints(text, heldout)
     return {name.replace(":", ": ").replace("_", " "): kept
-            for name, kept in zip(check.instructions, check.strict, strict=True)}
+            for name, kept in zip(check.instructions, check.strict, strict=True)
+            if kept is not None}

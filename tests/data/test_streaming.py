@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from lib.data.hub import HubError, Place, first_row, merge_choices, stream_choice
+from lib.data.hub import HubError, Place, first_rows, merge_choices, stream_choice
 from lib.data.settings import DataSettings
 from lib.data.sources import SAMPLE, check_sources, load_sft
 from lib.runtime.files import read_jsonl
@@ -63,9 +63,9 @@ def test_the_reader_of_a_run_is_used_for_streams(place: Place) -> None:
     assert asked == [(place, 3, "5/sft")]
 
 
-def test_the_first_row_comes_without_the_others_and_an_empty_split_is_named(
+def test_the_first_rows_come_without_the_others_and_an_empty_split_is_named(
         place: Place, tmp_path: Path) -> None:
-    assert set(first_row(place)) == {"messages", "source"}
+    assert set(first_rows(place, 1)[0]) == {"messages", "source"}
     check_sources(DataSettings(source="hub", sft_path=place.path))
     with pytest.raises(HubError, match="with split 'dev'"):
-        first_row(Place(place.path, "", "dev", ""))
+        first_rows(Place(place.path, "", "dev", ""), 1)

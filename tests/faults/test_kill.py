@@ -1,7 +1,6 @@
 """Killed with -9 in the middle of a stage and started again, a run ends with the same files."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -43,7 +42,7 @@ def kill_when(run: Path, pattern: str) -> None:
         assert time.monotonic() < deadline, f"no {pattern}"
         time.sleep(0.01)
     assert process.poll() is None, f"it ended before {pattern} was seen"
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
 
 

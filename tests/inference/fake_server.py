@@ -6,7 +6,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from lib.inference.api.capabilities import QUESTION
 from lib.inference.api.transport import ServerSettings
+from lib.inference.judges.chat_judge import PROBE
 
 Reply = tuple[int, dict[str, str], str] | None  # None cuts the connection
 
@@ -19,14 +21,26 @@ def choice(text: str = "an answer", finish: str | None = "stop") -> dict[str, An
 
 def good(asked: dict[str, Any]) -> Reply:
     question = asked["messages"][-1]["content"]
-    choices = [choice(f"answer {number} to {question}") for number in range(asked["n"])]
+    choices = [choice(f"answer {number} to {question}") for number in range(asked.get("n", 1))]
     return 200, {}, json.dumps({"choices": choices, "usage": {"prompt_tokens": 9}})
 
 
+def is_test(asked: dict[str, Any]) -> bool:
+    """Whether a request only finds out what the server can."""
+    content = asked["messages"][-1]["content"]
+    return content == QUESTION[-1]["content"] or PROBE.prompt in content
+
+
 class FakeServer:
-    """Keeps what it was asked; `behave` makes a reply to (request, earlier calls on its prompt)."""
+    """Keeps what it was asked; `behave` makes a reply to (request, earlier calls on its prompt).
+
+    tests_too: `behave` also replies to the questions that find out what the server can.
+    listed: what GET replies by path.
+    """
 
     def __init__(self) -> None:
+        self.tests_too = False
+        self.listed: dict[str, Any] = {}
         self.asked: list[dict[str, Any]] = []
         self.headers: list[str | None] = []
         self.behave: Callable[[dict[str, Any], int], Reply] = lambda asked, call: good(asked)
@@ -38,10 +52,19 @@ class FakeServer:
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 earlier = sum(old["messages"] == asked["messages"] for old in fake.asked)
-                fake.asked.append(asked)
-                fake.headers.append(self.headers["Authorization"])
-                reply = fake.behave(asked, earlier)
-                if reply is None or self.path != "/v1/chat/completions":
+                test = is_test(asked) and not fake.tests_too
+                if not test:
+                    fake.asked.append(asked)
+                    fake.headers.append(self.headers["Authorization"])
+                reply = good(asked) if test else fake.behave(asked, earlier)
+                self.send(reply if self.path in ("/v1/chat/completions", "/api/chat") else None)
+
+            def do_GET(self) -> None:
+                found = fake.listed.get(self.path)
+                self.send((404, {}, "") if found is None else (200, {}, json.dumps(found)))
+
+            def send(self, reply: Reply) -> None:
+                if reply is None:
                     self.connection.close()
                     return
                 status, headers, body = reply

@@ -15,9 +15,10 @@ from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.prompts import encode_within, messages_of
 from lib.inference.sampling import SamplingSettings, sample
 from lib.modeling.loading import load_model, load_tokenizer
-from lib.modeling.packaged import MODELS, is_whole
+from lib.modeling.packaged import is_whole
 from lib.modeling.packages import PACKAGED
 from lib.runtime.files import Row
+from lib.runtime.places import kept
 from tests.inference.tiny_models import FAMILIES, PROMPTS, texts, tiny
 
 
@@ -51,7 +52,7 @@ def test_a_repetition_penalty_is_that_of_generate(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PACKAGED)
 def test_greedy_answers_of_a_packaged_model_are_those_of_generate(name: str) -> None:
-    if PACKAGED[name].terms and not is_whole(MODELS / PACKAGED[name].title):
+    if PACKAGED[name].terms and not is_whole(kept("models") / PACKAGED[name].title):
         pytest.skip(f"{name} is fetched only where someone asks for it")
     model, tokenizer = load_model(name), load_tokenizer(name)
     settings = SamplingSettings(samples=1, temperature=0, max_new_tokens=32)

@@ -212,7 +212,9 @@ def test_every_parameter_of_a_notebook_is_a_setting_of_the_profile(path: Path) -
     ({"evaluation.rerank_base": True}, "evaluation.base_candidates is 4; .* needs at least 5"),
     ({"evaluation.prompts": 40}, "evaluation.temperature_prompts is 64 of evaluation.prompts = 40; "
      "use at most 40"),
-    ({"evaluation.candidates": 1}, "evaluation.candidates is 1")])
+    ({"evaluation.candidates": 1}, "evaluation.candidates is 1"),
+    ({"sampling.samples": 1}, "sampling.samples is 1; the best of one answer is that answer, use "
+     "at least 2")])
 def test_pools_that_no_comparison_can_use_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ProfileError, match=message):
         load_profile("laptop", settings)

@@ -12,7 +12,7 @@ from lib.study import notebooks
 from lib.study.notebooks import notebook_paths
 from lib.study.policies import load_candidates
 from lib.study.run import Study, open_study
-from lib.study.seeds import known_seeds
+from lib.study.seeds import known_seeds, seed_runs
 from lib.study.stages.results import comparisons
 from tests.study.publish.test_exports import filled
 
@@ -79,6 +79,13 @@ def test_seeds_of_the_first_notebooks_alone_have_no_spread_yet(
     assert command.main(["--profile", "smoke", "--run", str(study.folder), "--seeds", "2",
                          "--only", "01,02"]) == 0
     assert not study.path("seeds.json").exists()
+
+
+def test_each_seed_takes_from_the_same_seed_of_the_other_run(tmp_path: Path) -> None:
+    (tmp_path / "source" / "seeds" / "1").mkdir(parents=True)
+    study = open_study("smoke", str(tmp_path / "run"), from_run=str(tmp_path / "source"))
+    assert [one.from_run for one in seed_runs(study, 3)] == [
+        tmp_path / "source", tmp_path / "source" / "seeds" / "1", None]
 
 
 def test_notebook_05_is_not_up_to_date_until_it_has_shown_the_spread(study: Study) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from lib.modeling.loading import rounded_to
 from lib.modeling.lora import with_lora
@@ -16,11 +17,12 @@ from lib.training import losses
 from lib.training.dpo import DPOObjective
 from lib.training.engine import checkpoints
 from lib.training.engine.optimizer import LossScale, MasterWeights, learning_rate
-from lib.training.loop import Loop, Run, TrainingError, evaluate, train
+from lib.training.loop import Loop, Run, TrainingError, dropout_off, evaluate, train
 from lib.training.objective import step_batches
 from lib.training.reference import reference_logps
 from lib.training.settings import DPOSettings, SFTSettings
 from lib.training.sft import SFTObjective
+from tests.inference.architectures import ARCHITECTURES
 from tests.training.small_runs import CPU, dpo_objective, model, pairs, run_of, sequences
 
 TIMING = {"tokens_per_second", "seconds", "peak_memory_gb"}
@@ -327,3 +329,24 @@ def test_word_gradients_added_directly_are_those_of_autograd() -> None:
     for name, expected in gradients[1].items():
         error = (gradients[0][name] - expected).norm() / expected.norm()
         assert error < 0.01, name
+
+
+CHANCES = {"attention_dropout": 0.5, "hidden_dropout": 0.5, "dropout": 0.5, "layerdrop": 0.5,
+           "resid_pdrop": 0.5, "embd_pdrop": 0.5, "attn_pdrop": 0.5, "router_jitter_noise": 0.5,
+           "embed_dropout": 0.5, "activation_dropout": 0.5}
+
+
+@pytest.mark.parametrize("name", [
+    "bloom, ALiBi", "opt", "gpt2", "gpt_neo, windows", "gptj", "gpt_neox, parallel", "phi3",
+    "phi, parallel", "mixtral", "gpt_bigcode", "llama"])
+def test_no_chance_of_training_mode_is_left(name: str) -> None:
+    kind, settings = ARCHITECTURES[name]
+    known = AutoConfig.for_model(kind)
+    chances = {chance: value for chance, value in CHANCES.items() if hasattr(known, chance)}
+    assert chances
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings, **chances))
+    ids = torch.arange(12)[None]
+    with torch.no_grad():
+        expected = model.eval()(ids).logits
+        dropout_off(model)
+        torch.testing.assert_close(model.train()(ids).logits, expected)

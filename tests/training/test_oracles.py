@@ -9,12 +9,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from lib.data.chat import encode_conversation
-from lib.modeling.packaged import MODELS, is_whole, packaged_model
+from lib.modeling.packaged import is_whole, packaged_model
 from lib.modeling.packages import PACKAGED
 from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.logps import response_logps, response_token_logps
 from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.modeling.smoke import smoke_model
+from lib.runtime.places import kept
 from lib.training.dpo import DPOObjective
 from lib.training.pairs import Pair
 from lib.training.plain import token_logps
@@ -126,7 +127,7 @@ def test_sft_loss_and_gradients_equal_trls(tmp_path: Path, folder: Path) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PACKAGED)
 def test_packed_log_probs_of_a_packaged_model_equal_transformers_padded_forward(name: str) -> None:
-    if PACKAGED[name].terms and not is_whole(MODELS / PACKAGED[name].title):
+    if PACKAGED[name].terms and not is_whole(kept("models") / PACKAGED[name].title):
         pytest.skip(f"{name} is fetched only where someone asks for it")
     folder = packaged_model(name)
     model, tokenizer = load(folder), AutoTokenizer.from_pretrained(folder)

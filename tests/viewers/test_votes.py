@@ -1,6 +1,4 @@
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -76,7 +74,7 @@ def test_votes_of_a_killed_process_are_in_the_file(path: Path) -> None:
     while not path.exists() or path.stat().st_size < 2000:
         time.sleep(0.05)
         assert voter.poll() is None
-    os.kill(voter.pid, signal.SIGKILL)
+    voter.kill()
     voter.wait()
     reports: list[str] = []
     votes = read_votes(path, reports.append)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lib.analysis.comparisons.scoreboard import outcome
 from lib.analysis.statistics.clusters import clustered_mean_interval, clustered_share_interval
+from lib.data.schema import is_missing
 from lib.inference.best_of_n import best_of_n_curve, kl_bound
 from lib.runtime.files import Row
 
@@ -215,11 +216,12 @@ def cost_rows(pools: Pools, opponents: Sequence[Row], costs: Sequence[Row],
 
 
 def _cost_row(key: tuple[str, float], pool: Sequence[Row], cost: Row, wins: Floats) -> Row:
-    candidates = [candidate for row in pool for candidate in row["candidates"]]
+    texts = [[c["text"] for c in row["candidates"] if not is_missing(c)] for row in pool]
+    candidates = [c for row in pool for c in row["candidates"] if not is_missing(c)]
     row = {"policy": key[0], "temperature": key[1], "pool": f"{key[0]} at T = {key[1]:g}",
            "prompts": len(pool), "candidates": cost["candidates"],
-           "distinct": sum(len({c["text"] for c in row["candidates"]}) for row in pool) / len(pool),
-           "at_limit": sum(c["finish"] == "length" for c in candidates) / len(candidates)}
+           "distinct": sum(len(set(given)) for given in texts) / len(pool),
+           "at_limit": sum(c["finish"] == "length" for c in candidates) / max(1, len(candidates))}
     for name in ("tokens", "sampling_seconds", "scoring_seconds"):
         row[name] = None if cost[name] is None else cost[name] / cost["prompts"]
     if not len(wins):

@@ -79,11 +79,14 @@ class Matches:
 
 @dataclass(frozen=True)
 class CandidateBoard:
-    """All pools of a run; a system without a temperature reads its policy's pool at `main`."""
+    """All pools of a run; a system without a temperature reads its policy's pool at `main`.
 
-    pools: Mapping[tuple[str, float], Candidates]
+    Runs that differ in it share a board without `main`, on which such pools have the key None.
+    """
+
+    pools: Mapping[tuple[str, float | None], Candidates]
     judges: tuple[str, ...]
-    main: float
+    main: float | None
 
     def matches(self, judge: str, a: str, b: str) -> Matches:
         """The pairs of a's and b's candidates by a judge.
@@ -107,11 +110,16 @@ class CandidateBoard:
         return Matches(first, second, weights, found, sum(map(_unscored, pools, proxies)),
                        judge == SELECTOR and keys[0] == keys[1])
 
-    def _pool_of(self, system: System) -> tuple[str, float]:
+    def pool(self, system: System) -> Candidates:
+        """The candidates that a system draws from; raises ValueError for one without a pool."""
+        return self.pools[self._pool_of(system)]
+
+    def _pool_of(self, system: System) -> tuple[str, float | None]:
         key = system.policy, self.main if system.temperature is None else system.temperature
         if key not in self.pools:
+            known = (f"{policy}@{heat:g}" for policy, heat in self.pools if heat is not None)
             raise ValueError(f"{system.name} has no candidates; there are pools of "
-                             f"{', '.join(f'{policy}@{heat:g}' for policy, heat in self.pools)}")
+                             f"{', '.join(known)}")
         return key
 
     def _on_common_prompts(self, *keys: tuple[str, float]) -> list[Candidates]:

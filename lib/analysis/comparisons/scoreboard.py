@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lib.analysis.statistics.outcomes import Floats, compare_scores
+from lib.data.schema import is_missing
 from lib.inference.rewards import OWN_READER
 from lib.runtime.files import Row
 
@@ -31,8 +32,9 @@ class Scoreboard:
     """Chosen answers of `systems` to the same prompts; NaN is a missing score.
 
     scores [judges, systems, prompts]; texts [systems, prompts] are stripped, None where none of
-    several candidates had a score to pick by; tokens and characters [systems, prompts] are lengths
-    of the answers; asked [systems, prompts] says which prompts a system was to answer.
+    several candidates had a score to pick by, or a server gave no answer; tokens and characters
+    [systems, prompts] are lengths of the answers; asked [systems, prompts] says which prompts a
+    system was to answer.
     """
 
     systems: tuple[str, ...]
@@ -87,8 +89,8 @@ def scoreboard(systems: Mapping[str, Sequence[Row]], judges: Sequence[str]) -> S
         np.array([[chosen(row)["text"].strip() if row and _picked(row) else None for row in line]
                   for line in rows], dtype=object),
         np.array([[answer.get("tokens", np.nan) for answer in line] for line in answers], float),
-        np.array([[len(answer["text"]) if answer else np.nan for answer in line]
-                  for line in answers], float),
+        np.array([[len(answer["text"]) if answer and not is_missing(answer) else np.nan
+                   for answer in line] for line in answers], float),
         np.array([[row is not None for row in line] for line in rows]))
     _check_judges(board)
     return board
@@ -99,9 +101,16 @@ def chosen(row: Row) -> Row:
     return row["candidates"][row["chosen"]]
 
 
+def answered(rows: Sequence[Row]) -> list[Row]:
+    """The rows of a system whose answer a server gave, if it came from one."""
+    return [row for row in rows if not is_missing(chosen(row))]
+
+
 def _picked(row: Row) -> bool:
     """Whether the answer is a pick: the only candidate, or one of several with a score."""
     candidates = row["candidates"]
+    if is_missing(chosen(row)):
+        return False
     return len(candidates) == 1 or any(score is not None for candidate in candidates
                                        for score in candidate.get("rewards", {}).values())
 

@@ -5,6 +5,7 @@ schema. Pure functions from response rows to plain rows, but for `write_preferen
 `push_to_hub`.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,24 +15,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import HfApi
 
-from lib.analysis.comparisons.scoreboard import chosen, scoreboard
+from lib.analysis.comparisons.scoreboard import answered, chosen, scoreboard
 from lib.analysis.statistics.intervals import wilson_interval
 from lib.data.parquet import to_trl
-from lib.runtime.files import Row, atomic_write
+from lib.data.schema import is_missing
+from lib.runtime.files import Row, atomic_write, sha256_of_value
 
-HASH = re.compile("[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
+REPEATED = re.compile(r"~\d+$")  # what `lib.data.schema.convert` adds to an id that is not unique
 
 
 def leaderboard_rows(rows: Sequence[Row], model: str, dataset: str = "ultrafeedback",
                      split: str = "test") -> list[Row]:
     """The paper's class leaderboard: one object a prompt, with the id that its file gave it.
 
-    An id that is a hash becomes the row's number, as in the leaderboard's own file: "0", "1", ...
+    An id that is a hash of the prompt (ours of a row without one, UltraFeedback's) becomes the
+    row's number, as in the leaderboard's own file: "0", "1", ...
     """
     return [{"prompt": row["prompt"], "response": chosen(row)["text"],
-             "id": str(number) if HASH.fullmatch(row["id"]) else row["id"],
+             "id": str(number) if _is_hash_of_prompt(row) else row["id"],
              "model": model, "dataset": dataset, "split": split}
-            for number, row in enumerate(rows)]
+            for number, row in enumerate(rows) if not is_missing(chosen(row))]
 
 
 def reconstructed_score(rows: Sequence[Row], reference_scores: Mapping[str, float | None],
@@ -72,7 +75,7 @@ def llm_comparator(rows_a: Sequence[Row], rows_b: Sequence[Row], a: str, b: str,
 def alpaca_eval_outputs(rows: Sequence[Row], generator: str) -> list[Row]:
     """AlpacaEval's model outputs: instruction, output, generator, dataset."""
     return [{"instruction": row["prompt"], "output": chosen(row)["text"], "generator": generator,
-             "dataset": row.get("source", "")} for row in rows]
+             "dataset": row.get("source", "")} for row in answered(rows)]
 
 
 def write_preferences(path: Path | str, rows: Sequence[Row]) -> None:
@@ -92,6 +95,12 @@ def push_to_hub(folder: Path | str, repo_id: str, private: bool = True) -> str:
     api = HfApi()
     api.create_repo(repo_id, private=private, exist_ok=True)
     return str(api.upload_folder(repo_id=repo_id, folder_path=str(folder)))
+
+
+def _is_hash_of_prompt(row: Row) -> bool:
+    text = row["prompt"]
+    return REPEATED.sub("", row["id"]) in (
+        sha256_of_value(text)[:16], hashlib.sha256(text.encode("utf-8", "replace")).hexdigest())
 
 
 def _custom_schema(judges: Sequence[str]) -> list[Row]:

@@ -17,13 +17,18 @@ from lib.runtime.files import Row
 def reward_accuracy(rewards: Sequence[Row]) -> Row:
     """Share of pairs whose chosen answer has the higher implicit reward: a `pair_accuracy` row.
 
-    Every figure, table and sentence uses this accuracy and interval.
+    Every figure, table and sentence uses this accuracy and interval. Empty without pairs.
     """
-    return pair_accuracy(_gaps(rewards), _prompts(rewards))
+    return pair_accuracy(_gaps(rewards), _prompts(rewards)) if rewards else {}
 
 
 def reward_intervals(rewards: Sequence[Row]) -> dict[str, list[float]]:
-    """95 % intervals of the mean rewards and their margin, by the names of metrics.jsonl."""
+    """95 % intervals of the mean rewards and their margin, by the names of metrics.jsonl.
+
+    Empty without pairs.
+    """
+    if not rewards:
+        return {}
     values = {"rewards/chosen": [row["chosen"] for row in rewards],
               "rewards/rejected": [row["rejected"] for row in rewards],
               "rewards/margins": _gaps(rewards)}

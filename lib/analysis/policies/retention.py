@@ -25,12 +25,14 @@ def retention(nll: Mapping[str, ArrayLike], tokens: Sequence[int], resamples: in
 
     nll: policy -> nats of each conversation, [conversations]; tokens: response tokens of each. Loss
     is token-weighted. `change`, `change_low`, `change_high` are from the policy before (None for
-    the first). Intervals resample conversations, the same ones for all policies. Raises ValueError
-    for policies that read different numbers of conversations, and for none.
+    the first). Intervals resample conversations, the same ones for all policies. Empty without
+    conversations; raises ValueError for policies that read different numbers of them.
     """
     counts = np.asarray(tokens, dtype=float)
     values = {policy: np.asarray(nats, dtype=float) for policy, nats in nll.items()}
     _check_lengths(values, len(counts))
+    if not len(counts):
+        return []
     drawn = np.concatenate(list(resample_counts(len(counts), resamples, seed)))
     draws = {policy: (drawn @ nats) / (drawn @ counts) for policy, nats in values.items()}
     losses = {policy: float(nats.sum() / counts.sum()) for policy, nats in values.items()}
@@ -93,8 +95,6 @@ def _check_questions(logps: Mapping[str, Sequence[Sequence[float]]]) -> None:
 
 
 def _check_lengths(values: Mapping[str, np.ndarray], conversations: int) -> None:
-    if not conversations:
-        raise ValueError("no conversation was set aside; retention needs at least one")
     for policy, nats in values.items():
         if len(nats) != conversations:
             raise ValueError(f"{policy} read {len(nats)} conversations of {conversations}; "

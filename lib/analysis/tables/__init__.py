@@ -17,7 +17,12 @@ from lib.analysis.tables.comparisons import (
     sources_table,
     systems_table,
 )
-from lib.analysis.tables.data import kept_rows_table, overlap_table
+from lib.analysis.tables.data import (
+    kept_rows_table,
+    layouts_table,
+    left_out_table,
+    overlap_table,
+)
 from lib.analysis.tables.design import components_table, refits_finding, sample_sizes_table
 from lib.analysis.tables.findings import (
     analysis_findings,
@@ -74,7 +79,8 @@ __all__ = [
     "corrected_table", "correlations_table", "costs_table", "displacement_table",
     "divergence_table", "dpo_paper_table", "family_table", "forecast_findings", "intervals_table",
     "judge_agreement_table", "judge_pairs_table", "judge_quality_table", "kept_rows_table",
-    "length_bias_table", "markdown_table", "overlap_table", "paper_table", "position_bias_table",
+    "layouts_table", "left_out_table", "length_bias_table", "markdown_table", "overlap_table",
+    "paper_table", "position_bias_table",
     "ratings_table", "reader_findings", "reader_table", "reference_table", "refits_finding",
     "reliability_table", "resolution_table", "retention_table", "reward_models_table",
     "rules_table", "sample_sizes_table", "seeds_table", "single_draws_table", "slices_table",

@@ -22,6 +22,25 @@ def kept_rows_table(report: Mapping[str, Any]) -> str:
         "without their end-of-turn token": "lost_end", "used by this run": "used"})
 
 
+def layouts_table(report: Mapping[str, Any]) -> str:
+    """What the rows of each part were read as, by their columns: look for an unexpected name."""
+    rows = [{"part": name, "layout": layout, "rows": count,
+             "columns": ", ".join(report[part]["columns"][layout])}
+            for part, name in PARTS.items()
+            for layout, count in report[part].get("read_as", {}).items()]
+    return markdown_table(rows, {"part": "part", "read as": "layout", "rows": "rows",
+                                 "columns of the first": "columns"}, "No file was read.")
+
+
+def left_out_table(report: Mapping[str, Any]) -> str:
+    """Rows that are not used: look at the first of each reason, with its file and number."""
+    rows = [{"part": name, "reason": reason, "rows": report[part]["dropped"][reason],
+             "first": sentence} for part, name in PARTS.items()
+            for reason, sentence in report[part].get("examples", {}).items()]
+    return markdown_table(rows, {"part": "part", "left out as": "reason", "rows": "rows",
+                                 "the first": "first"}, "No row is left out.")
+
+
 def overlap_table(overlap: Mapping[str, Any]) -> str:
     """Prompts that training shares with the held-out set: look for zeros."""
     return markdown_table([{

@@ -29,7 +29,11 @@ def dpo_findings(metrics: Sequence[Row], accuracy: Row | None = None) -> str:
 
     accuracy: of `policies.displacement.reward_accuracy`.
     """
-    first, *_, last = [row for row in metrics if row["split"] == "validation"] * 2
+    validated = [row for row in metrics if row["split"] == "validation"]
+    if not validated:
+        return bullets(["No validation pairs were set aside, so there is no margin and no accuracy "
+                        "to report.", *_sample_lines(metrics)])
+    first, last = validated[0], validated[-1]
     loss, margin, chosen, rejected = (format_number(last[key], 3) for key in (
         "loss", "rewards/margins", "rewards/chosen", "rewards/rejected"))
     lines = [f"On {last['n']:,} validation pairs the loss ends at {loss} (it starts at "
@@ -52,6 +56,8 @@ def _sample_lines(metrics: Sequence[Row]) -> list[str]:
     if len(samples) < 2:
         return []
     first, last = samples[0], samples[-1]
+    if not (first["n"] and last["n"]):
+        return ["The judge scored no fresh validation answer, so nothing is known of them."]
     score = _change(first["judge_score"], last["judge_score"])
     repetition = _change(first["repetition"], last["repetition"], 3)
     return [f"The judge's mean score of {last['n']:,} fresh validation answers {score}; the share "

@@ -50,7 +50,8 @@ def retention_table(rows: Sequence[Row]) -> str:
         "policy": "policy", "conversations": "n", "tokens": "tokens",
         "loss, nats a token [95 %]": interval_of("loss", digits=3),
         "perplexity": number_of("perplexity"),
-        "change from the policy above [95 %]": interval_of("change", "change", 3)})
+        "change from the policy above [95 %]": interval_of("change", "change", 3)},
+        "No validation conversations were set aside.")
 
 
 def choices_table(rows: Sequence[Row]) -> str:
@@ -112,6 +113,8 @@ def _probed(cell: Row, key: str, digits: int) -> str:
 def dpo_paper_table(dpo_eval: Row) -> str:
     """DPO's validation beside the paper's: look at the interval of its accuracy."""
     accuracy = dpo_eval["accuracy"]  # of `displacement.reward_accuracy`
+    if not accuracy:
+        return "No validation pairs were set aside."
     ours = dict(dpo_eval) | {"rewards/accuracies": accuracy["accuracy"]}
     ends = dpo_eval.get("intervals", {}) | {
         "rewards/accuracies": [accuracy["ci_low"], accuracy["ci_high"]]}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lib.analysis.comparisons.scoreboard import chosen
+from lib.analysis.comparisons.scoreboard import answered, chosen
 from lib.analysis.statistics.clusters import clustered_mean_interval, clustered_share_interval
 from lib.analysis.statistics.intervals import wilson_interval
 from lib.analysis.texts.repetition import is_loop, longest_repeated_run, seq_rep
@@ -19,6 +19,7 @@ from lib.analysis.texts.variety import (
     self_bleu,
     word_similarity,
 )
+from lib.data.schema import is_missing
 from lib.runtime.files import Row
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -28,8 +29,10 @@ def text_metrics(rows: Sequence[Row], word_budget: int | None = None) -> Row:
     """Metrics of one system's chosen answers and of their candidates.
 
     word_budget: distinct-n pools only this many words (variety falls with total length, so compare
-    systems at one budget). Shares come with Wilson's 95 % interval. Raises ValueError for no rows.
+    systems at one budget). Shares come with Wilson's 95 % interval. An answer that a server did
+    not give has no text and is left out. Raises ValueError where none is left.
     """
+    rows = answered(rows)
     if not rows:
         raise ValueError("no response rows; text metrics need at least one answer")
     answers = [chosen(row) for row in rows]
@@ -40,6 +43,7 @@ def text_metrics(rows: Sequence[Row], word_budget: int | None = None) -> Row:
 
 def text_metrics_by_system(systems: Mapping[str, Sequence[Row]]) -> dict[str, Row]:
     """Metrics of each system, with distinct-n at the word count of the shortest one."""
+    systems = {name: kept for name, rows in systems.items() if (kept := answered(rows))}
     budgets = [sum(len(chosen(row)["text"].split()) for row in rows) for rows in systems.values()]
     budget = min(budgets, default=0) or None
     return {name: text_metrics(rows, budget) for name, rows in systems.items()}
@@ -86,7 +90,8 @@ def _variety(texts: Sequence[str], word_budget: int | None) -> Row:
 
 def _candidates(rows: Sequence[Row]) -> Row:
     """Variety of the candidates of Best-of-N; None for one candidate a prompt."""
-    pools = [[candidate["text"].strip() for candidate in row["candidates"]] for row in rows]
+    pools = [[candidate["text"].strip() for candidate in row["candidates"]
+              if not is_missing(candidate)] for row in rows]
     several = [pool for pool in pools if len(pool) > 1]
     if not several:
         return {"candidates": 1} | dict.fromkeys((

@@ -1,4 +1,4 @@
-"""Sampling from any OpenAI-compatible server: vLLM, SGLang, llama.cpp, NIM.
+"""Sampling from any OpenAI-compatible server: vLLM, SGLang, llama.cpp, Ollama, LM Studio, NIM.
 
 Rows have the schema of `lib.inference.sampling`, so that later stages need not know where answers
 come from. `logprob` is the sum that the server reports (vLLM and llama.cpp: under the policy at
@@ -6,16 +6,31 @@ temperature 1, without the stop token), `token_ids` what vLLM returns on request
 `tokens`, are null where the server reports none, and `sampling_logprob` always is. The server may
 cut prompts. A seed depends on the stream and the prompt's id alone; equal seeds give equal text on
 servers that support it.
+
+What a server does not answer is missing, with the reason, and counted: an answer that it filtered,
+a prompt that it refuses. A server that answers nothing ends the run.
 """
 
 import hashlib
-import json
-from collections.abc import Sequence
-from math import isfinite
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lib.data.schema import is_missing
+from lib.inference.api.capabilities import (
+    NEUTRAL,
+    PENALTIES,
+    QUESTION,
+    TOKENS,
+    ChatServer,
+    connect,
+)
+from lib.inference.api.replies import ONLY_REASONING, candidates_of, missing_candidate
 from lib.inference.api.transport import (
+    ApiStoppedError,
     NoReplyError,
     RequestRefusedError,
     ServerSettings,
@@ -23,14 +38,17 @@ from lib.inference.api.transport import (
 )
 from lib.inference.partial_file import PartialFile
 from lib.inference.prompts import Prompt, messages_of
-from lib.inference.sampling import CANDIDATE
-from lib.inference.sampling_settings import SamplingSettings
+from lib.inference.sampling_settings import CANDIDATE, SamplingSettings
 from lib.runtime.files import Row, sha256_of_value
-from lib.runtime.progress import Progress
+from lib.runtime.progress import Progress, say
+
+SILENT = 5  # prompts in a row without any answer end the run
+OFF = {"temperature": (1.0, "1"), "top_p": (1.0, "1"), "top_k": (None, "null"),
+       "repetition_penalty": (1.0, "1")}  # the neutral value of each option, and how it is written
 
 
 class ServerSamplingError(RuntimeError):
-    """A prompt got no answers; the partial file keeps finished prompts."""
+    """A server gave no answers; the partial file keeps finished prompts."""
 
 
 def sample_from_server(prompts: Sequence[Prompt], settings: SamplingSettings,
@@ -39,79 +57,141 @@ def sample_from_server(prompts: Sequence[Prompt], settings: SamplingSettings,
     """Rows of all prompts in their order, written to a JSON Lines file; resumable by prompt.
 
     model_key: an identity of the served weights beyond their name, such as a hash. Raises
-    ServerSamplingError, which names the prompt, when every attempt failed or the server refused it,
-    and ApiStoppedError when the key, the address or the model is wrong.
+    ServerSamplingError, which names a prompt, when the server answers none, and ApiStoppedError
+    when the key, the address or the model is wrong or the server does not sample as it is told.
     """
     key = sha256_of_value([server.base_url, server.model, model_key, settings.deciding(),
                            CANDIDATE])
     partial = PartialFile(path, key)
     missing = partial.missing(prompts)
-    transport = Transport(server)
-    with Progress(f"sampling from {server.model}", len(missing), "prompt") as progress:
-        for _, row in transport.map(lambda prompt: _row(transport, prompt, settings), missing):
-            partial.append(row)
-            progress.advance()
+    if missing:
+        chat = connect_for(settings, server)
+        rows = _rows(chat, missing, settings, bool(partial.rows))
+        with Progress(f"sampling from {server.model}", len(missing), "prompt") as progress, \
+                closing(rows):
+            for row in rows:
+                partial.append(row)
+                progress.advance()
+    _say_missing(partial.rows, server.model)
     return partial.finish([prompt["id"] for prompt in prompts])
 
 
-def _row(transport: Transport, prompt: Prompt, settings: SamplingSettings) -> Row:
+def connect_for(settings: SamplingSettings, server: ServerSettings) -> ChatServer:
+    """The server, tested with these settings; one line says what it can.
+
+    Raises ApiStoppedError where it does not sample as they say, or is not there.
+    """
+    try:
+        fields = fields_of(settings, settings.seed, max(2, settings.samples))
+        chat = connect(Transport(server), fields,
+                       context=settings.max_prompt_tokens + settings.max_new_tokens)
+    except (RequestRefusedError, NoReplyError) as error:
+        raise ServerSamplingError(f"{server.model} at {server.base_url} does not answer a test "
+                                  f"question: {error}") from error
+    say(f"{server.model} at {server.base_url}: {chat.described()}")
+    for name, (neutral, written) in OFF.items():
+        value, how = getattr(settings, name), chat.lacks(name)
+        if how and value != neutral and (settings.temperature or not name.startswith("top")):
+            raise ApiStoppedError(
+                f"{server.base_url} {how} {name}, and sampling.{name} is {value:g}; set it to "
+                f"{written}, or use a server that takes it (vLLM, SGLang, llama.cpp, Ollama)")
+    return chat
+
+
+def fields_of(settings: SamplingSettings, seed: int, n: int) -> dict[str, Any]:
+    """The sampling options of a request, neutral ones too, under every server's name for them."""
+    return NEUTRAL | {
+        "n": n, "seed": seed, "temperature": settings.temperature, "top_p": settings.top_p,
+        "top_k": NEUTRAL["top_k"] if settings.top_k is None else settings.top_k,
+        **dict.fromkeys(PENALTIES, settings.repetition_penalty),
+        "max_tokens": settings.max_new_tokens, "logprobs": True, "return_token_ids": True}
+
+
+def _rows(chat: ChatServer, prompts: Sequence[Prompt], settings: SamplingSettings,
+          answered: bool) -> Iterator[Row]:
+    """Yield a row a prompt; those without an answer come once the server answered another.
+
+    answered: it answered before. Raises ServerSamplingError, which names a prompt, where it answers
+    none, or falls silent.
+    """
+    refused: list[Row] = []
+    silent: dict[int, NoReplyError] = {}
+    in_a_row, answers_now = 0, False
+    with closing(chat.transport.map(lambda prompt: _row(chat, prompt, settings),
+                                    prompts)) as results:
+        for index, result in results:
+            if isinstance(result, NoReplyError):
+                silent[index] = result
+            elif all(map(is_missing, result["candidates"])):
+                refused.append(result)
+            else:
+                yield result
+                in_a_row, answers_now = 0, True
+                continue
+            in_a_row += 1
+            if in_a_row == SILENT and (silent or not answers_now):
+                raise _nothing(prompts[index]["id"], result)
+    if silent and not _answers(chat):
+        index, error = silent.popitem()
+        raise _nothing(prompts[index]["id"], error)
+    refused += [_whole_row(prompts[index], [missing_candidate(str(error))] * settings.samples)
+                for index, error in silent.items()]
+    if refused and not (answers_now or answered):
+        raise _nothing(refused[0]["id"], refused[0])
+    yield from refused
+
+
+def _row(chat: ChatServer, prompt: Prompt, settings: SamplingSettings) -> Row | NoReplyError:
     """A prompt's row; another call fetches answers that a server did not give in the first."""
     candidates: list[Row] = []
+    prompt_tokens = None
     while len(candidates) < settings.samples:
-        payload = _payload(transport.settings.model, prompt, settings, len(candidates))
+        fields = _fields(prompt, settings, len(candidates), chat.several)
         try:
-            (more, prompt_tokens), _ = transport.post(payload, _parse)
-        except (RequestRefusedError, NoReplyError) as error:
-            raise ServerSamplingError(
-                f"no answers to prompt {prompt['id']!r}: {error}; a server with OpenAI's options "
-                "alone needs top_k null and repetition_penalty 1") from error
+            (more, prompt_tokens), _ = chat.post(messages_of(prompt), fields, candidates_of)
+        except NoReplyError as error:
+            return error
+        except RequestRefusedError as error:
+            more = [missing_candidate(str(error))] * settings.samples
         candidates += more[:settings.samples - len(candidates)]
+    return _whole_row(prompt, candidates, prompt_tokens)
+
+
+def _whole_row(prompt: Prompt, candidates: list[Row], prompt_tokens: int | None = None) -> Row:
     return {"id": prompt["id"], "prompt": prompt["prompt"], "source": prompt["source"],
             "prompt_tokens": prompt_tokens, "prompt_truncated": False, "candidates": candidates}
 
 
-def _payload(model: str, prompt: Prompt, settings: SamplingSettings, have: int) -> dict[str, Any]:
+def _fields(prompt: Prompt, settings: SamplingSettings, have: int, several: bool) -> dict[str, Any]:
     digest = hashlib.sha256(
         f"{settings.seed}\n{settings.stream}\n{have}\n{prompt['id']}".encode()).digest()
-    wanted = 1 if settings.temperature == 0 else settings.samples - have  # vLLM wants 1 if greedy
-    payload = {"model": model, "messages": messages_of(prompt), "n": wanted,
-               "seed": int.from_bytes(digest[:4], "big") >> 1, "temperature": settings.temperature,
-               "top_p": settings.top_p, "max_tokens": settings.max_new_tokens, "logprobs": True}
-    if settings.top_k is not None:  # an option of vLLM, SGLang and llama.cpp, not of OpenAI
-        payload |= {"top_k": settings.top_k, "return_token_ids": True}
-    if settings.repetition_penalty != 1:
-        payload["repetition_penalty"] = settings.repetition_penalty
-    return payload
+    single = settings.temperature == 0 or not several  # vLLM wants n = 1 of greedy decoding
+    return fields_of(settings, int.from_bytes(digest[:4], "big") >> 1,
+                     1 if single else settings.samples - have)
 
 
-def _parse(body: str) -> tuple[list[Row], int | None]:
-    """Candidates and the number of prompt tokens; raises ValueError for any other reply."""
-    reply = json.loads(body)
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    if not isinstance(choices, list) or not choices:
-        raise ValueError(f"a reply without choices: {body[:100]!r}")
-    usage = reply["usage"] if isinstance(reply.get("usage"), dict) else {}
-    alone = usage.get("completion_tokens") if len(choices) == 1 else None
-    return [_candidate(choice, alone) for choice in choices], usage.get("prompt_tokens")
-
-
-def _candidate(choice: Any, completion_tokens: int | None) -> Row:
+def _answers(chat: ChatServer) -> bool:
+    """Whether the server still answers the test question, on a transport that is not stopped."""
+    again = replace(chat, transport=Transport(chat.transport.settings, chat.transport.limit))
     try:
-        text, finish = choice["message"]["content"] or "", choice["finish_reason"]
-        content = (choice.get("logprobs") or {}).get("content")
-        logps = None if content is None else [float(token["logprob"]) for token in content]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"a choice that cannot be read: {str(choice)[:100]}") from error
-    if finish not in ("stop", "length") or not isinstance(text, str):
-        raise ValueError(f"an answer that ended with {finish!r} and not with stop or length")
-    tokens = completion_tokens if logps is None or completion_tokens else len(logps)
-    logprob = None if logps is None or not isfinite(sum(logps)) else sum(logps)
-    return dict(zip(CANDIDATE, (text, _token_ids(choice), tokens, finish, logprob, None),
-                    strict=True))
+        again.post(QUESTION, {"max_tokens": TOKENS}, candidates_of)
+    except (RequestRefusedError, NoReplyError):
+        return False
+    return True
 
 
-def _token_ids(choice: Row) -> list[int] | None:
-    """The choice's token ids as vLLM reports them; None unless they are a list of numbers."""
-    ids = choice.get("token_ids")
-    fine = isinstance(ids, list) and all(type(token) is int for token in ids)
-    return ids if fine else None
+def _nothing(prompt_id: str, result: Row | NoReplyError) -> ServerSamplingError:
+    why = result if isinstance(result, NoReplyError) else result["candidates"][0]["reason"]
+    remedy = "raise sampling.max_new_tokens, or turn its reasoning off" if why == ONLY_REASONING \
+        else "run again once the server answers it, finished prompts are kept"
+    return ServerSamplingError(f"no answers to prompt {prompt_id!r}: {why}; {remedy}")
+
+
+def _say_missing(rows: Sequence[Row], model: str) -> None:
+    """Say how many answers are missing, by their reasons."""
+    candidates = [candidate for row in rows for candidate in row["candidates"]]
+    reasons = Counter(each["reason"] for each in candidates if is_missing(each))
+    if reasons:
+        often = "; ".join(f"{count} times {reason}" for reason, count in reasons.most_common(3))
+        say(f"{model}: {sum(reasons.values())} of {len(candidates)} answers are missing ({often}); "
+            "comparisons skip them")

@@ -1,17 +1,20 @@
 """Concurrent calls to an OpenAI-shaped API under one rate limit, with retries.
 
 A transient failure (a busy server, a cut connection, an unreadable reply) is retried after the wait
-that the server names or a growing, random one; a request that the server refuses is an error; a
-wrong key, address or model ends the run with a sentence that says what to do. Tenacity retries,
-because urllib3's retries inside a session would bypass the rate limit and would not retry a body
-that is cut short or unreadable.
+that the server names or a growing, random one; a request that the server refuses, or a text that it
+filters, is an error of that request; a wrong key, address or model ends the run with a sentence
+that says what to do. An error object in a reply of status 200 counts as the status that it names.
+Tenacity retries, because urllib3's retries inside a session would bypass the rate limit and would
+not retry a body that is cut short or unreadable.
 
 Each call reads the API key from the environment. No object keeps it, and it is removed from
 replies and errors.
 """
 
+import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event
@@ -29,7 +32,9 @@ from lib.inference.api.rate_limit import RateLimit
 from lib.runtime.settings import checked
 
 TRANSIENT = {408, 409, 425, 429}  # and every status from 500 on
-REFUSED = {400, 413, 422}
+REFUSED = {400, 413, 422, 451}
+FILTERED = re.compile(r"content.?(filter|policy|management)|moderation|flagged", re.IGNORECASE)
+INVALID = re.compile(r"invalid_request|BadRequest|context_length", re.IGNORECASE)
 GONE = {404, 410}
 ADVICE = {
     401: "the API key is missing or not valid; put a valid one into {key_variable}",
@@ -133,11 +138,20 @@ class Transport:
         if failure is not None:
             raise failure
 
-    def post(self, payload: dict[str, Any],
-             parse: Callable[[str], Result]) -> tuple[Result, str]:
+    def get(self, address: str, timeout: float = 5.0) -> Any:
+        """The JSON at an address of the server; None where it has none, for whatever reason."""
+        try:
+            reply = self.session.get(address, timeout=timeout, allow_redirects=False)
+            return reply.json() if reply.status_code == requests.codes.ok else None
+        except (requests.RequestException, ValueError, RecursionError):
+            return None
+
+    def post(self, payload: dict[str, Any], parse: Callable[[str], Result],
+             address: str | None = None) -> tuple[Result, str]:
         """What `parse` reads from the reply (or ValueError: unreadable), and the reply's text.
 
-        Raises RequestRefusedError, NoReplyError or ApiStoppedError.
+        address: another one than the chat completions'. Raises RequestRefusedError, NoReplyError or
+        ApiStoppedError.
         """
         settings = self.settings
         retrying = Retrying(
@@ -146,44 +160,61 @@ class Transport:
             wait=wait_random_exponential(settings.backoff, min=settings.backoff / 2),
             sleep=sleep_using_event(self.stopped),
             retry_error_callback=lambda state: state.outcome.result())
-        outcome = retrying(self._attempt, payload, parse)
+        address = address or f"{settings.base_url.rstrip('/')}/chat/completions"
+        outcome = retrying(self._attempt, payload, parse, address)
         if isinstance(outcome, str):
             raise NoReplyError(f"no usable reply after {retrying.statistics['attempt_number']} "
                                f"attempts, the last one: {outcome}")
         return outcome
 
-    def _attempt(self, payload: dict[str, Any],
-                 parse: Callable[[str], Result]) -> tuple[Result, str] | str:
+    def _attempt(self, payload: dict[str, Any], parse: Callable[[str], Result],
+                 address: str) -> tuple[Result, str] | str:
         """What `parse` read and the reply's text, or why another attempt may succeed."""
         settings = self.settings
         if not self.limit.wait(self.stopped):
             return "the run was stopped"
         try:
-            reply = self.session.post(f"{settings.base_url.rstrip('/')}/chat/completions",
-                                      json=payload, timeout=settings.timeout,
+            reply = self.session.post(address, json=payload, timeout=settings.timeout,
                                       allow_redirects=False)
             body = settings.without_key(str(reply.content, "utf-8", "replace"))
-            if reply.status_code // 100 == 2:
+            status = meant_status(reply.status_code, body)
+            if status // 100 == 2:
                 return parse(body), body
         except (requests.RequestException, ValueError, RecursionError) as error:
             return settings.without_key(f"{type(error).__name__}: {error}")[:SHOWN]
-        return self._failure(reply, body)
+        return self._failure(status, body, retry_after(reply))
 
-    def _failure(self, reply: requests.Response, body: str) -> str:
+    def _failure(self, status: int, body: str, wait: float) -> str:
         """Why another attempt may succeed; raises where none can."""
-        settings, status = self.settings, reply.status_code
-        if status in REFUSED:
-            raise RequestRefusedError(f"the server refused it with {status}: {body[:SHOWN]}")
+        settings, told = self.settings, " ".join(body.split())[:SHOWN]
+        if status in REFUSED or (status == 403 and FILTERED.search(body)):
+            raise RequestRefusedError(f"the server refused it with {status}: {told}")
         if status not in TRANSIENT and status < 500:
             advice = ADVICE.get(status, OTHER_STATUS).format(**vars(settings))
             kind = EndpointGoneError if status in GONE else ApiStoppedError
             raise kind(f"the API answered {status}: {advice}")
-        wait = retry_after(reply)
         if wait > settings.longest_wait:
             raise ApiStoppedError(f"the API answered {status} and asks to wait {wait:.0f} s; run "
                                   "again after that, finished answers are kept")
         self.limit.pause(wait)
-        return f"status {status}"
+        return f"status {status}" + (f": {told}" if told else "")
+
+
+def meant_status(status: int, body: str) -> int:
+    """A reply's status; of an error object in a reply of status 200, the one that it names."""
+    try:
+        reply = json.loads(body) if status // 100 == 2 else None
+    except (ValueError, RecursionError):
+        return status
+    if not isinstance(reply, dict) or reply.get("choices"):
+        return status
+    error = reply if reply.get("object") == "error" else reply.get("error")
+    if not error:
+        return status
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    if code.isdigit() and 400 <= int(code) < 600:
+        return int(code)
+    return 400 if FILTERED.search(str(error)) or INVALID.search(str(error)) else 500
 
 
 def retry_after(reply: requests.Response) -> float:

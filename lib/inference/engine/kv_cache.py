@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lib.runtime.devices import release_memory
 
-BLOCKS = {"cpu": 32, "cuda": 256}  # columns by which the width grows
+BLOCKS = {"cpu": 32, "cuda": 256, "mps": 256}  # columns by which the width grows
 PromptCache = list[tuple[Tensor, Tensor]]  # keys and values of a layer, [kv_heads, tokens, dim]
 
 

@@ -44,43 +44,55 @@ def _mask(last: Tensor, width: int, window: int | None, dtype: torch.dtype) -> T
 def slot_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
                    attention_mask: None, scaling: float, masks: Masks | None = None,
                    sliding_window: int | None = None, softcap: float | None = None,
-                   **_: object) -> tuple[Tensor, None]:
+                   s_aux: Tensor | None = None, **_: object) -> tuple[Tensor, None]:
     """Attention of one new token a row (with `masks`) or of one whole prompt (without).
 
     query [rows, heads, tokens, dim], key and value [slots, kv_heads, columns, dim]; the result is
     [rows, tokens, heads, dim]. Rows beyond the slots are idle: their attention is zero.
+    s_aux: one more score a head, its sink (gpt-oss), [heads].
     """
     if masks is None:
-        return _prompt_attention(query, key, value, scaling, sliding_window, softcap), None
+        out = _prompt_attention(query, key, value, scaling, sliding_window, softcap, s_aux)
+        return out, None
     rows, heads, _one, dim = query.shape
     slots, kv_heads = key.shape[:2]
     groups = heads // kv_heads
     grouped = query[:slots].reshape(slots * kv_heads, groups, dim)
     mask = masks(kv_heads, groups, sliding_window)
-    weights = _weights(grouped, key.flatten(0, 1), mask, scaling, softcap)
+    sinks = None if s_aux is None else s_aux.view(kv_heads, groups, 1).repeat(slots, 1, 1)
+    weights = _weights(grouped, key.flatten(0, 1), mask, scaling, softcap, sinks)
     out = torch.bmm(weights, value.flatten(0, 1)).view(slots, 1, heads, dim)
     return (out if slots == rows else pad(out, (0, 0, 0, 0, 0, 0, 0, rows - slots))), None
 
 
 def _weights(query: Tensor, key: Tensor, mask: Tensor, scaling: float,
-             softcap: float | None) -> Tensor:
-    if softcap is None:
+             softcap: float | None, sinks: Tensor | None) -> Tensor:
+    """Weights [n, queries, columns]; key [n, columns, dim], sinks [n, queries, 1]."""
+    if softcap is None and sinks is None:
         return torch.baddbmm(mask, query, key.transpose(1, 2), alpha=scaling).softmax(-1)
     scores = torch.bmm(query, key.transpose(1, 2)) * scaling
-    return (softcap * torch.tanh(scores / softcap) + mask).softmax(-1)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    scores = scores + mask
+    if sinks is None:
+        return scores.softmax(-1)
+    sinks = sinks.to(scores.dtype).expand(*scores.shape[:2], 1)
+    return torch.cat((scores, sinks), 2).softmax(-1)[:, :, :-1]
 
 
 def _prompt_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float,
-                      window: int | None, softcap: float | None) -> Tensor:
+                      window: int | None, softcap: float | None,
+                      sinks: Tensor | None) -> Tensor:
     """Causal attention of a prompt over itself; shapes as in `slot_attention`."""
     groups, tokens = query.shape[1] // key.shape[1], query.shape[2]
     key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
-    if softcap is None and (window is None or tokens <= window):
+    if softcap is None and sinks is None and (window is None or tokens <= window):
         out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
         return out.transpose(1, 2)
     index = torch.arange(tokens, device=query.device)
     mask = _mask(index[:, None], tokens, window, query.dtype)
-    weights = _weights(query.flatten(0, 1), key.flatten(0, 1), mask, scaling, softcap)
+    sinks = None if sinks is None else sinks[:, None, None].repeat(len(query), 1, 1)
+    weights = _weights(query.flatten(0, 1), key.flatten(0, 1), mask, scaling, softcap, sinks)
     return torch.bmm(weights, value.flatten(0, 1)).view(query.shape).transpose(1, 2)
 
 

@@ -12,6 +12,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lib.data.chat import Message
+from lib.inference.api.capabilities import NEUTRAL, ChatServer, connect
 from lib.inference.api.transport import (
     ApiStoppedError,
     NoReplyError,
@@ -21,7 +23,6 @@ from lib.inference.api.transport import (
 from lib.inference.judges.questions import Question, message_of
 from lib.inference.judges.replies import (
     CHARACTERS_A_TOKEN,
-    ChatReply,
     Verdict,
     read_reply,
     read_verdict,
@@ -71,7 +72,8 @@ class ChatJudge:
         self.settings, self.cache = settings, cache
         self.style = STYLES[settings.style]
         self.tokens = settings.max_tokens or self.style.tokens
-        self.logprobs = self.style.logprobs  # False once a server refuses to give them
+        self.fields = NEUTRAL | {"temperature": 0.0, "seed": 0, "max_tokens": self.tokens} | (
+            {"logprobs": True, "top_logprobs": 5} if self.style.logprobs else {})
 
     @property
     def identity(self) -> str:
@@ -94,14 +96,7 @@ class ChatJudge:
 
     def probe(self) -> None:
         """Ask one small question before a run; raises ApiStoppedError, one sentence, if in vain."""
-        settings = self.settings
-        try:
-            self._post(self._transport(attempts=1, timeout=20.0), PROBE)
-        except (NoReplyError, RequestRefusedError) as error:
-            raise ApiStoppedError(
-                f"the judge {settings.model} at {settings.base_url} did not answer a test "
-                f"question: {error}; start the server, or correct llm_judge.base_url and "
-                "llm_judge.model") from None
+        self._connect([PROBE], attempts=1, timeout=20.0)
 
     def judge(self, questions: Sequence[Question]) -> list[Judgement]:
         """A judgement of each question, in order; only those that the cache lacks are asked.
@@ -116,8 +111,10 @@ class ChatJudge:
         """Fetch and keep the replies; returns what got none."""
         say(f"{LLM} ({self.settings.model}, {self.style.name}): about "
             f"{self.estimate(list(lacking.values())).text()}{self._pace(len(lacking))}")
-        keys, without, in_a_row, transport = list(lacking), {}, 0, self._transport()
-        calls = transport.map(lambda each: self._result(transport, each), list(lacking.values()))
+        keys, without, in_a_row = list(lacking), {}, 0
+        server = self._connect(list(lacking.values()))
+        calls = server.transport.map(lambda each: self._result(server, each),
+                                     list(lacking.values()))
         with Progress(f"asking {self.settings.model}", len(keys), "comparison") as progress, \
                 closing(calls):
             for index, result in calls:
@@ -137,12 +134,35 @@ class ChatJudge:
         rate = self.settings.requests_per_minute
         return f", {duration(60 * calls / rate)} at {rate:g} a minute" if rate else ""
 
-    def _result(self, transport: Transport, question: Question) -> ScoreResult:
+    def _connect(self, questions: Sequence[Question], **changes: Any) -> ChatServer:
+        """The server with what it can do, by a small question; says where it cannot be greedy.
+
+        changes: of the settings of the server. Raises ApiStoppedError where it does not answer.
+        """
+        settings = self.settings
+        context = 2 * max(map(self._tokens_of, questions)) + self.tokens
+        try:
+            server = connect(self._transport(**changes), self.fields,
+                             self._messages(PROBE), sampling=False, context=context)
+        except (NoReplyError, RequestRefusedError) as error:
+            raise ApiStoppedError(
+                f"the judge {settings.model} at {settings.base_url} did not answer a test "
+                f"question: {error}; start the server, or correct llm_judge.base_url and "
+                "llm_judge.model") from None
+        if server.lacks("temperature"):
+            say(f"{settings.model} refuses a temperature; its verdicts are draws at its own")
+        return server
+
+    def _transport(self, **changes: Any) -> Transport:
+        return Transport(replace(self.settings.server, **changes))
+
+    def _result(self, server: ChatServer, question: Question) -> ScoreResult:
         """The replies to a question, the second only after a first without a verdict."""
         bodies: list[str] = []
         for reminder in (False, True):
             try:
-                reply, body = self._post(transport, question, reminder)
+                reply, body = server.post(self._messages(question, reminder), self.fields,
+                                          read_reply)
             except RequestRefusedError as error:
                 return ScoreResult(None, str(error), json.dumps(bodies))
             except NoReplyError as error:
@@ -150,28 +170,11 @@ class ChatJudge:
             bodies.append(body)
             if verdict := read_verdict(reply, self.style):
                 return ScoreResult(verdict.preference, reply=json.dumps(bodies))
-        return ScoreResult(None, f"no verdict in {reply.text[-80:]!r}", json.dumps(bodies))
+        return ScoreResult(None, reply.missing or f"no verdict in {reply.text[-80:]!r}",
+                           json.dumps(bodies))
 
-    def _post(self, transport: Transport, question: Question,
-              reminder: bool = False) -> tuple[ChatReply, str]:
-        """One reply; without log-probabilities where the server refuses to give them."""
-        payload = self._payload(question, reminder)
-        if self.logprobs:
-            try:
-                return transport.post(payload | {"logprobs": True, "top_logprobs": 5}, read_reply)
-            except RequestRefusedError:
-                reply = transport.post(payload, read_reply)
-                self.logprobs = False
-                return reply
-        return transport.post(payload, read_reply)
-
-    def _payload(self, question: Question, reminder: bool) -> dict[str, Any]:
-        return {"model": self.settings.model, "temperature": 0, "max_tokens": self.tokens,
-                "messages": [{"role": "user",
-                              "content": message_of(question, self.style, reminder)}]}
-
-    def _transport(self, **changes: Any) -> Transport:
-        return Transport(replace(self.settings.server, **changes))
+    def _messages(self, question: Question, reminder: bool = False) -> list[Message]:
+        return [{"role": "user", "content": message_of(question, self.style, reminder)}]
 
     def _read(self, question: Question, silent: dict[str, ScoreResult]) -> Judgement:
         """A judgement from the replies that the cache has, read anew."""

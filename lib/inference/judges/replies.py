@@ -4,12 +4,12 @@ A reply, after a block of reasoning (`<think>...</think>`), holds one verdict fo
 once, at its end. Anything else is no verdict: two forms, none, a refusal, a reply that was cut off.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from lib.inference.api.replies import choices_of, text_of
 from lib.inference.judges.styles import Style
 
 FORM = re.compile(r"\[\[[^\[\]\n]{1,8}\]\]")
@@ -17,12 +17,16 @@ CHARACTERS_A_TOKEN = 4  # where a server does not count
 
 
 class ChatReply(NamedTuple):
-    """What a chat completion holds; logprobs: of each candidate for the first token, or None."""
+    """What a chat completion holds.
+
+    logprobs: of each candidate for the first token, or None. missing: why there is no text.
+    """
 
     text: str
     logprobs: Mapping[str, float] | None
     tokens_read: int | None
     tokens_written: int
+    missing: str = ""
 
 
 class Verdict(NamedTuple):
@@ -35,19 +39,14 @@ class Verdict(NamedTuple):
 
 def read_reply(body: str) -> ChatReply:
     """The reply in a body of JSON; raises ValueError for what is no completion with one choice."""
-    reply = json.loads(body)
-    try:
-        (choice,) = reply["choices"]
-        text = choice["message"]["content"] or ""
-        usage = reply.get("usage") or {}
-        if not isinstance(text, str) or not isinstance(usage, dict):
-            raise TypeError(text)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"the reply {body[:120]!r} is not a chat completion with one choice") \
-            from error
+    choices, usage = choices_of(body)
+    if len(choices) != 1:
+        raise ValueError(f"the reply {body[:120]!r} is not a chat completion with one choice")
+    text, missing = text_of(choices[0])
     written = _count(usage.get("completion_tokens"))
-    return ChatReply(text, _first_logprobs(choice), _count(usage.get("prompt_tokens")),
-                     math.ceil(len(text) / CHARACTERS_A_TOKEN) if written is None else written)
+    return ChatReply(text, _first_logprobs(choices[0]), _count(usage.get("prompt_tokens")),
+                     math.ceil(len(text) / CHARACTERS_A_TOKEN) if written is None else written,
+                     missing)
 
 
 def read_verdict(reply: ChatReply, style: Style) -> Verdict | None:

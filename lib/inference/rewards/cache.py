@@ -51,6 +51,10 @@ class ScoreCache:
                 "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)",
                 (key, model, result.score, result.reason, result.reply))
 
+    def models(self) -> list[str]:
+        """The identities of the models that have results."""
+        return [model for (model,) in self.connection.execute("SELECT DISTINCT model FROM scores")]
+
     def count(self, model: str) -> int:
         """The number of results of one model, by its identity."""
         return self.connection.execute("SELECT count(*) FROM scores WHERE model = ?",

@@ -9,7 +9,7 @@ answer. An answer that was cut off at sampling is read without an end of turn by
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,8 +23,10 @@ from transformers import (
 from lib.data.chat import encode_whole
 from lib.inference.rewards import Conversation, answer_of, ends_cut_off
 from lib.inference.rewards.score_results import ScoreResult, StreamingRewardModel
-from lib.modeling.loading import ModelError, first_line, model_hash
-from lib.runtime.progress import Progress
+from lib.modeling.context import context_of
+from lib.modeling.loading import ModelError, check_fit, model_hash
+from lib.modeling.saving import first_line
+from lib.runtime.progress import Progress, say
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class ClassifierRewardModel(StreamingRewardModel):
     tokenizer: PreTrainedTokenizerBase
     max_length: int = 4096
     tokens_a_batch: int = 8192
+    alone: bool = False  # one conversation a pass, for models that padding changes
 
     @property
     def reads_cut_off(self) -> bool:
@@ -60,21 +63,69 @@ class ClassifierRewardModel(StreamingRewardModel):
             else:
                 encoded[index] = ids
         with Progress(f"scoring with {self.name}", len(encoded), "answer") as progress:
-            for batch in batches_by_length(encoded, self.tokens_a_batch):
+            for batch in batches_by_length(encoded, 1 if self.alone else self.tokens_a_batch):
                 logits = self._logits([encoded[index] for index in batch])
                 yield from zip(batch, map(_result, logits), strict=True)
                 progress.advance(len(batch))
 
     @torch.no_grad()
     def _logits(self, rows: list[list[int]]) -> list[float]:
-        """Logits of encoded conversations, padded on the right; [rows]."""
-        width = max(map(len, rows))
-        pad = self.model.config.pad_token_id
+        """Logits of encoded conversations, padded on the right; [rows].
+
+        transformers reads a row's last token that is not the padding token, so the padding token of
+        a pass is one that ends none of its rows. A single row needs none.
+        """
+        width, config = max(map(len, rows)), self.model.config
+        given = config.pad_token_id
+        config.pad_token_id = pad = _padding_of(rows, given)
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
         device = self.model.device
-        out = self.model(input_ids=ids.to(device), attention_mask=mask.to(device))
+        try:
+            out = self.model(input_ids=ids.to(device), attention_mask=mask.to(device))
+        finally:
+            config.pad_token_id = given
         return out.logits[:, 0].float().tolist()
+
+    def checked(self) -> "ClassifierRewardModel":
+        """This model, or the same with a conversation a pass where padding changes its scores.
+
+        A few short rows are scored together and one by one, in the model's precision; raises
+        ModelError where none can be.
+        """
+        special, generator = set(self.tokenizer.all_special_ids), torch.Generator().manual_seed(0)
+        vocabulary = self.model.get_input_embeddings().weight.shape[0]
+        plain = [token for token in torch.randint(vocabulary, (99,), generator=generator).tolist()
+                 if token not in special] or [0]
+        end = self.tokenizer.eos_token_id
+        rows = [(plain * 4)[:length] + ([end] if end is not None and end < vocabulary else [])
+                for length in (9, 4, 6)]
+        rows = [row[:self.max_length] for row in rows]
+        try:
+            single = torch.tensor([self._logits([row])[0] for row in rows])
+        except Exception as error:  # noqa: BLE001 - anything that a model may raise
+            raise ModelError(f"{self.name} cannot score a short conversation "
+                             f"({type(error).__name__}: {first_line(error)}); use a sequence "
+                             "classifier with one output") from error
+        precise = self.model.dtype == torch.float32
+        try:
+            together = torch.tensor(self._logits(rows))
+            apart = ((together - single).abs() / single.abs().clamp(min=1)).max().item()
+        except Exception:  # noqa: BLE001
+            apart = float("inf")
+        if apart <= (1e-4 if precise else 0.1):
+            return self
+        say(f"{self.name} scores a conversation otherwise beside padding (by {apart:.2g}), so it "
+            "reads one at a time, which is slower")
+        return replace(self, alone=True)
+
+
+def _padding_of(rows: list[list[int]], given: int | None) -> int:
+    """The given padding token, or the first token that ends no row where that one does."""
+    ends = {row[-1] for row in rows}
+    if given is not None and given >= 0 and given not in ends:
+        return given
+    return next(token for token in range(len(ends) + 1) if token not in ends)
 
 
 def load_classifier(source: str | Path, name: str = "classifier", revision: str | None = None,
@@ -97,9 +148,14 @@ def load_classifier(source: str | Path, name: str = "classifier", revision: str 
                          "would be random; give a reward model, not a language model")
     if not tokenizer.chat_template:
         raise ModelError(f"{source} has no chat template; add chat_template.jinja to its folder")
+    check_fit(tokenizer, model.config)
     model.config.pad_token_id = _padding_id(model, tokenizer)
+    if (context := _context(model)) and context < max_length:
+        say(f"{name} has {context} positions; longer conversations get no score")
+        max_length = context
     identity = f"classifier:{model_hash(source)[:16]}:{revision or ''}:{dtype}"
-    return ClassifierRewardModel(name, identity, model.to(device).eval(), tokenizer, max_length)
+    return ClassifierRewardModel(name, identity, model.to(device).eval(), tokenizer,
+                                 max_length).checked()
 
 
 def batches_by_length(encoded: dict[int, list[int]], tokens: int) -> Iterator[list[int]]:
@@ -115,11 +171,26 @@ def batches_by_length(encoded: dict[int, list[int]], tokens: int) -> Iterator[li
 
 
 def _padding_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id of padding, by which transformers finds the last token of a row."""
+    """The id of padding: a token that the model embeds."""
+    vocabulary = model.get_input_embeddings().weight.shape[0]
     for candidate in (model.config.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if candidate is not None:
+        if candidate is not None and 0 <= candidate < vocabulary:
             return candidate
-    raise ModelError("the model names no padding token; set pad_token_id in its config.json")
+    return 0
+
+
+def _context(model: PreTrainedModel) -> int | None:
+    """Tokens of the longest conversation; None where no limit is known.
+
+    RoBERTa counts positions from behind its padding; DeBERTa v3 has no table of them.
+    """
+    if not getattr(model.config, "position_biased_input", True):
+        return None
+    table = next((module for name, module in model.named_modules()
+                  if name.endswith("position_embeddings") and hasattr(module, "weight")), None)
+    if table is not None and (padding := getattr(table, "padding_idx", None)) is not None:
+        return table.weight.shape[0] - padding - 1
+    return context_of(model.config)
 
 
 def _result(logit: float) -> ScoreResult:

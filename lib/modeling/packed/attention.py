@@ -126,6 +126,7 @@ def _visibility(layout: Layout, window: int | None, device: torch.device):  # no
 def segments_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
                        attention_mask: None, layout: Layout, scaling: float | None = None,
                        dropout: float = 0.0, sliding_window: int | None = None,
+                       softcap: float | None = None, s_aux: Tensor | None = None,
                        **_: object) -> tuple[Tensor, None]:
     """Attention piece by piece. query [1, heads, T, dim], key and value [1, kv_heads, T, dim].
 
@@ -143,7 +144,11 @@ def segments_attention(module: nn.Module, query: Tensor, key: Tensor, value: Ten
             else:
                 keys, values = (torch.cat((prompt[i], own[i]), 2) for i in (1, 2))
                 queries = own[0] if number else torch.cat((prompt[0], own[0]), 2)
-            pieces.append(_attend(queries, keys, values, layout, sliding_window, scaling))
+            if softcap is None and s_aux is None:
+                pieces.append(_attend(queries, keys, values, layout, sliding_window, scaling))
+            else:
+                pieces.append(_attend_plainly(queries, keys, values, layout, sliding_window,
+                                              scaling, softcap, s_aux))
     return torch.cat(pieces, 2).transpose(1, 2), None
 
 
@@ -175,6 +180,34 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: i
     out = _PieceAttention.apply(query[0].unflatten(0, (kv_heads, groups)), key[0], value[0], masks,
                                 scale)
     return out.view(query.shape)[:, :, :length]
+
+
+def _attend_plainly(query: Tensor, key: Tensor, value: Tensor, layout: Layout,
+                    window: int | None, scaling: float | None, softcap: float | None,
+                    sinks: Tensor | None) -> Tensor:
+    """`_attend` with bounded scores (Gemma 2) or one more score a head, its sink (gpt-oss)."""
+    length, columns = query.shape[2], key.shape[2]
+    mask = _answer_mask(layout, length, columns - length, columns, window, query, 1)
+    return written_out(query, key, value, mask, scaling, softcap, sinks)
+
+
+def written_out(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None,
+                softcap: float | None, sinks: Tensor | None) -> Tensor:
+    """Attention operation by operation, [rows, heads, queries, dim].
+
+    query [rows, heads, queries, dim]; key and value have kv_heads and columns; mask is additive and
+    broadcasts to [rows, heads, queries, columns]; sinks [heads].
+    """
+    key, value = _repeat_heads(query, key), _repeat_heads(query, value)
+    scores = query @ key.transpose(2, 3) * (query.shape[3] ** -0.5 if scaling is None else scaling)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    scores = scores + mask
+    if sinks is not None:
+        column = sinks[:, None, None].to(scores.dtype).expand(*scores.shape[:3], 1)
+        scores = torch.cat((scores, column), 3)
+    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+    return weights[..., :key.shape[2]] @ value
 
 
 def _rounded_up(tokens: int) -> int:
@@ -231,9 +264,14 @@ def _weights(rows: Tensor, keys: Tensor, mask: Tensor, scale: float) -> Tensor:
 def masked_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
                      attention_mask: None, layout: Layout, scaling: float | None = None,
                      dropout: float = 0.0, sliding_window: int | None = None,
+                     softcap: float | None = None, s_aux: Tensor | None = None,
                      **_: object) -> tuple[Tensor, None]:
     """The same by one dense mask over the row; shapes as in `segments_attention`."""
     mask = dense_mask(layout, sliding_window, query.device)
+    if softcap is not None or s_aux is not None:
+        hidden = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(~mask, -torch.inf)
+        out = written_out(query, key, value, hidden, scaling, softcap, s_aux)
+        return out.transpose(1, 2), None
     key, value = _repeat_heads(query, key), _repeat_heads(query, value)
     out = scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
     return out.transpose(1, 2), None
@@ -242,8 +280,12 @@ def masked_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tenso
 def packed_flex_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
                           attention_mask: None, layout: Layout, scaling: float | None = None,
                           dropout: float = 0.0, sliding_window: int | None = None,
+                          softcap: float | None = None, s_aux: Tensor | None = None,
                           **_: object) -> tuple[Tensor, None]:
     """The same by flex attention, which skips blocks that the mask hides."""
+    if softcap is not None or s_aux is not None:
+        return segments_attention(module, query, key, value, None, layout, scaling,
+                                  sliding_window=sliding_window, softcap=softcap, s_aux=s_aux)
     attend = _compiled_flex() if query.is_cuda else flex_attention
     out = attend(query, key, value, block_mask=block_mask(layout, sliding_window, query.device),
                  scale=scaling, enable_gqa=query.shape[1] != key.shape[1])

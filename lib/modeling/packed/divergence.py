@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lib.modeling.packed.logps import CHUNK_ELEMENTS, packed_hidden, sequence_sums
+from lib.modeling.packed.logps import CHUNK_ELEMENTS, response_logits, sequence_sums
 from lib.modeling.packed.packing import PackedBatch
 
 # Logits -> log-probabilities, [rows, vocabulary] each; -inf for a token that is never written.
@@ -43,16 +43,13 @@ def answer_divergence(policy: nn.Module, reference: nn.Module, batch: PackedBatc
 
     Both models share one vocabulary; no gradients are kept.
     """
-    models = policy, reference
     with torch.no_grad():
-        states = [packed_hidden(model, batch)[batch.predict_from] for model in models]
-        heads = [model.get_output_embeddings().weight for model in models]
-        chunk = max(64, CHUNK_ELEMENTS // len(heads[0]))
+        logits = [response_logits(model, batch) for model in (policy, reference)]
+        chunk = max(64, CHUNK_ELEMENTS // policy.config.get_text_config().vocab_size)
         parts = []
         for begin in range(0, len(batch.targets), chunk):
             piece = slice(begin, begin + chunk)
-            logps = [distribution(state[piece] @ head.T)
-                     for state, head in zip(states, heads, strict=True)]
+            logps = [distribution(logits_of(piece)) for logits_of in logits]
             parts.append(_token_values(*logps, batch.targets[piece]))
     return Divergence(*(sequence_sums(torch.cat(values), batch)
                         for values in zip(*parts, strict=True)))

@@ -1,11 +1,13 @@
 """Hidden states of chosen layers on packed rows; layers above the highest one are not run."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 
 from lib.modeling.packed.logps import decoder_of
+from lib.modeling.packed.own_forward import has_own_forward, sequences
 from lib.modeling.packed.packing import PackedBatch
 
 
@@ -13,19 +15,31 @@ class _Reached(Exception):
     """Ends a forward pass after the highest layer that is read."""
 
 
+def layers_of(model: nn.Module) -> nn.ModuleList:
+    """The decoder's layers: its longest list of modules, whatever its name."""
+    return max((part for part in decoder_of(model).children() if isinstance(part, nn.ModuleList)),
+               key=len, default=nn.ModuleList())
+
+
 def hidden_states(model: nn.Module, batch: PackedBatch, layers: Sequence[int]) -> dict[int, Tensor]:
     """Output of the given layers (1 = first decoder layer), each [T, width], without gradients.
 
     Raises ValueError for a layer that the model does not have.
     """
-    decoder = decoder_of(model)
-    deepest = len(decoder.layers)
+    decoder, stack = decoder_of(model), layers_of(model)
+    deepest = len(stack)
     wrong = [layer for layer in layers if not 1 <= layer <= deepest]
     if wrong or not layers:
         raise ValueError(f"layers are {list(layers)}; use numbers from 1 to {deepest}")
     seen: dict[int, Tensor] = {}
-    hooks = [decoder.layers[layer - 1].register_forward_hook(_keep(seen, layer, max(layers)))
+    hooks = [stack[layer - 1].register_forward_hook(_keep(seen, layer, max(layers)))
              for layer in set(layers)]
+    if has_own_forward(model):
+        try:
+            return _own_states(decoder, batch, seen)
+        finally:
+            for hook in hooks:
+                hook.remove()
     try:
         with torch.no_grad():
             decoder(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False,
@@ -36,6 +50,19 @@ def hidden_states(model: nn.Module, batch: PackedBatch, layers: Sequence[int]) -
         for hook in hooks:
             hook.remove()
     return seen
+
+
+def _own_states(decoder: nn.Module, batch: PackedBatch,
+                seen: dict[int, Tensor]) -> dict[int, Tensor]:
+    """The same by the model's own forward, a sequence at a time; zero where the row is padded."""
+    states: dict[int, Tensor] = {}
+    for index in sequences(batch):
+        with torch.no_grad(), suppress(_Reached):
+            decoder(input_ids=batch.input_ids[:, index], use_cache=False)
+        for layer, state in seen.items():
+            whole = states.setdefault(layer, state.new_zeros(batch.tokens, state.shape[1]))
+            whole[index] = state
+    return states
 
 
 def _keep(seen: dict[int, Tensor], layer: int, last: int):  # noqa: ANN202

@@ -9,15 +9,26 @@ softmax and g the gradient of log p[y], the gradients are g (e_y - p) W for the 
 the sum of (e_y - p) outer (g h) for W: g never touches an array of vocabulary size.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from lib.modeling.packed import CHUNK_ELEMENTS, CUDA_CHUNK_ELEMENTS, LEAST_CHUNK
 from lib.modeling.packed.gradients import direct_gradient, embed, master_of
+from lib.modeling.packed.own_forward import (
+    has_own_forward,
+    own_hidden,
+    own_response_logits,
+    own_response_logps,
+    without_adapter,
+)
 from lib.modeling.packed.packing import PackedBatch
 
 PAD_TO = 32  # tokens are padded to a multiple, so that oneDNN reuses its compiled primitives
 CACHED_ROWS = 16  # rows of logits that a CPU's cache holds in float32
+LOGIT_SCALES = ("logits_scaling", "logit_scale", "lm_head_multiplier")  # in configurations
 WEIGHT_ROWS = 8192  # vocabulary rows whose gradient is added to the master's at once
 
 
@@ -149,26 +160,68 @@ def token_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Te
 
 def decoder_of(model: nn.Module) -> nn.Module:
     """The stack of layers without the vocabulary head, also inside a PEFT wrapper."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return inner.get_decoder()
+    inner = without_adapter(model)
+    found = (inner.get_decoder(), inner.base_model, getattr(inner, "model", inner))
+    return next((decoder for decoder in found if decoder is not inner), inner)
+
+
+class Head(NamedTuple):
+    """The vocabulary head: softcap(scale * (hidden weight^T + bias))."""
+
+    weight: Tensor
+    bias: Tensor | None
+    scale: float
+    softcap: float | None
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Hidden states [R, width] -> logits [R, vocabulary]."""
+        return _logits(*self.scaled(hidden), self.softcap)
+
+    def scaled(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Hidden states, weight and bias whose product has the scale of the logits."""
+        if self.scale == 1:
+            return hidden, self.weight, self.bias
+        return (hidden * self.scale, self.weight,
+                None if self.bias is None else self.bias * self.scale)
+
+
+def head_of(model: nn.Module) -> Head:
+    """The model's head with the scale (Granite, Cohere) and bound (Gemma 2) of its logits."""
+    layer, config = model.get_output_embeddings(), model.config.get_text_config()
+    scale = 1.0
+    for name in LOGIT_SCALES:
+        if isinstance(value := getattr(config, name, None), int | float):
+            scale *= 1 / value if name == "logits_scaling" else value
+    return Head(layer.weight, getattr(layer, "bias", None), scale,
+                getattr(config, "final_logit_softcapping", None))
 
 
 def packed_hidden(model: nn.Module, batch: PackedBatch) -> Tensor:
     """Last hidden state (after the final norm) of every token of the row, [T, width]."""
     decoder = decoder_of(model)
+    if has_own_forward(model):
+        return own_hidden(decoder, batch)
     embedded = embed(decoder.get_input_embeddings(), batch.input_ids)
     ids = {"input_ids": batch.input_ids} if embedded is None else {"inputs_embeds": embedded}
     out = decoder(**ids, position_ids=batch.position_ids, use_cache=False, layout=batch.layout)
     return out.last_hidden_state[0]
 
 
+def response_logits(model: nn.Module, batch: PackedBatch) -> Callable[[slice], Tensor]:
+    """Gives the logits that predict a slice of the row's response tokens, [n, vocabulary]."""
+    if has_own_forward(model):
+        logits = torch.cat(list(own_response_logits(model, batch)))
+        return lambda piece: logits[piece]
+    hidden, head = packed_hidden(model, batch)[batch.predict_from], head_of(model)
+    return lambda piece: head.logits(hidden[piece])
+
+
 def response_token_logps(model: nn.Module, batch: PackedBatch, chunk: int | None = None) -> Tensor:
     """Log-probability of every response token of the row, float32 [R]."""
-    hidden = packed_hidden(model, batch)[batch.predict_from]
-    head = model.get_output_embeddings()
-    softcap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-    return token_logps(hidden, head.weight, getattr(head, "bias", None), batch.targets, softcap,
-                       chunk)
+    if has_own_forward(model):
+        return own_response_logps(model, batch)
+    hidden, head = packed_hidden(model, batch)[batch.predict_from], head_of(model)
+    return token_logps(*head.scaled(hidden), batch.targets, head.softcap, chunk)
 
 
 def sequence_sums(values: Tensor, batch: PackedBatch) -> Tensor:

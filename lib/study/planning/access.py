@@ -1,27 +1,41 @@
 """One question to every service of a run, before hours of work depend on the answer.
 
-The reward API and the chat model that judges get one call each. The hub is asked for each model's
-configuration and tokenizer and for each data set's first row, which must fit the study's schema.
-Finished stages need nothing more.
+The reward API and the chat model that judges get one call each; a server that samples, if it is
+there already, a few that tell whether it samples as the profile says. The hub is asked for each
+model's configuration and tokenizer and for each data set's first row, which must fit the study's
+schema. Finished stages need nothing more.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from threading import Thread
 from time import monotonic
 
 from lib.data.cells import SchemaError
 from lib.data.hub import HubError
 from lib.data.sources import check_sources
-from lib.inference.api.transport import ApiStoppedError, EndpointGoneError
+from lib.inference.api.capabilities import models_of
+from lib.inference.api.server import ServerSamplingError, connect_for
+from lib.inference.api.transport import ApiStoppedError, EndpointGoneError, Transport
+from lib.inference.engine.load_check import sampler_of
 from lib.inference.judges.settings import LLM
 from lib.inference.rewards.remote.nemotron import NemotronRewardModel
-from lib.modeling.loading import ModelError, check_model, named_revision
+from lib.modeling.loading import (
+    ModelError,
+    check_model,
+    load_model,
+    load_tokenizer,
+    named_revision,
+)
 from lib.modeling.packages import PACKAGED
+from lib.modeling.saving import try_saving
 from lib.runtime.files import FileError
 from lib.runtime.progress import say
 from lib.study.planning.preflight import uses_api
+from lib.study.policies import POLICIES
+from lib.study.pools.sampled import server_of
 from lib.study.profiles import Profile, ProfileError
 from lib.study.reward_models.api import api_settings, cached_api_scores
 from lib.study.reward_models.chat_judge import chat_judge
@@ -41,6 +55,7 @@ def check_access(study: Study) -> None:
     """
     check_api(study.profile, cached_api_scores(study))
     check_chat_judge(study)
+    check_sampling_server(study)
     started, answers = monotonic(), [(name, _begun(check)) for name, check in _checks(study)]
     for name, answer in answers:
         try:
@@ -88,6 +103,32 @@ def check_chat_judge(study: Study) -> None:
         say(f"{error}; the run uses {kept} cached replies")
 
 
+def check_sampling_server(study: Study) -> None:
+    """Test each server that samples with whatever it serves now; say which is not there yet.
+
+    The models of a run are served after their training. Raises ProfileError for a server that does
+    not sample as the profile says, or that cannot be used.
+    """
+    settings = study.profile.sampling
+    if settings.server is None or (not study.force
+                                   and study.path("responses", "manifest.json").exists()):
+        return
+    servers = {server.base_url: replace(server, timeout=PATIENCE, attempts=1)
+               for server in (server_of(settings, policy) for policy in POLICIES)}
+    for address, server in servers.items():
+        names, _ = models_of(Transport(server))
+        if not names:
+            say(f"sampling.server: no list of models at {address} yet; the run stops where it "
+                "needs its answers and goes on from there")
+            continue
+        say(f"sampling.server: {address} serves {', '.join(names[:5])}; this run will ask for "
+            f"{', '.join(POLICIES)}")
+        try:
+            connect_for(settings, replace(server, model=names[0]))
+        except (ApiStoppedError, ServerSamplingError) as error:
+            raise ProfileError(str(error)) from error
+
+
 def _checks(study: Study) -> Iterator[Check]:
     """What the run still has to fetch, by name."""
     profile = study.profile
@@ -95,11 +136,20 @@ def _checks(study: Study) -> Iterator[Check]:
         yield "the data", lambda: check_sources(profile.data)
     if not study.force and study.path("responses", "manifest.json").exists():
         return
+    if Path(profile.model.name).is_dir():
+        yield profile.model.name, lambda: try_model(profile.model.name)
     models = {profile.model.name: profile.model.revision} | dict(
         named_revision(name) for name in (profile.rewards.selector, profile.rewards.scoring.judge))
     for name, revision in models.items():
         if name not in MADE_HERE:
             yield name, lambda name=name, revision=revision: check_model(name, revision)
+
+
+def try_model(name: str) -> None:
+    """Compare every computation with the model's own forward; raises ModelError."""
+    model = load_model(name)
+    sampler_of(model)
+    try_saving(model, load_tokenizer(name))
 
 
 def _begun(check: Callable[[], None]) -> Future[None]:

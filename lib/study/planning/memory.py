@@ -10,11 +10,12 @@ process, with and without activation checkpointing.
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lib.modeling.packed import CHUNK_ELEMENTS, CUDA_CHUNK_ELEMENTS, LEAST_CHUNK
 from lib.training.settings import TrainingSettings
 
-RUNTIME_GB = {"cuda": 0.7, "cpu": 0.8}  # CUDA context and libraries; Python with PyTorch
+RUNTIME_GB = {"cuda": 0.7, "cpu": 0.8, "mps": 0.8}  # CUDA context, libraries; Python, PyTorch
 HEADROOM = 0.94  # the share of a memory that a plan may use; fragmentation takes the rest
 
 
@@ -71,10 +72,22 @@ def shape_of(name: str) -> Shape | None:
     if name in SHAPES or not config.exists():
         return SHAPES.get(name)
     found = json.loads(config.read_text(encoding="utf-8"))
-    heads = found["num_attention_heads"]
-    return Shape(found["num_hidden_layers"], found["hidden_size"], found["intermediate_size"],
-                 heads, found.get("num_key_value_heads", heads), found["vocab_size"],
-                 found.get("tie_word_embeddings", False), found.get("head_dim"))
+    found = {**found, **found.get("text_config", {})}
+    layers, width, heads, vocabulary = (_named(found, *names) for names in (
+        ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+        ("hidden_size", "n_embd", "d_model"),
+        ("num_attention_heads", "n_head", "n_heads", "num_heads"), ("vocab_size",)))
+    if None in (layers, width, vocabulary):
+        return None
+    heads = heads or 1  # a recurrent model has none
+    inner = _named(found, "intermediate_size", "n_inner", "ffn_dim") or 4 * width
+    return Shape(layers, width, inner, heads, _named(found, "num_key_value_heads") or heads,
+                 vocabulary, found.get("tie_word_embeddings", False), found.get("head_dim"))
+
+
+def _named(config: dict[str, Any], *names: str) -> int | None:
+    """The first whole number that a configuration gives under one of the names."""
+    return next((config[name] for name in names if isinstance(config.get(name), int)), None)
 
 
 def trained_parameters(shape: Shape, settings: TrainingSettings) -> int:

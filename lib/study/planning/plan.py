@@ -13,6 +13,7 @@ from pathlib import Path
 from lib.inference.judges.settings import LLM
 from lib.modeling.packages import PACKAGED
 from lib.runtime.devices import Device
+from lib.runtime.files import shown
 from lib.runtime.progress import duration
 from lib.study.planning import requirements
 from lib.study.planning.benchmark import training_rate
@@ -65,6 +66,8 @@ def plan_text(study: Study, processes: int = 1, sharded: bool = False) -> str:
         *(stage.line() for stage in [*stages, total]), f"rate: {origin}",
         f"downloads: {_downloads(profile)}", f"disk: about {requirements.disk_gb(profile):.1f} GB",
         f"keys: {_keys(profile)}", *_chat_judge_lines(study),
+        *([f"from {shown(study.from_run)}: what it made with equal settings is copied, so that the "
+           "times above are the most that this takes"] if study.from_run else []),
         *(problems or ["memory, disk and keys: enough for it here"])])
 
 
@@ -82,7 +85,7 @@ def rate_of(profile: Profile, device: Device) -> tuple[float, str]:
 def _card(device: Device) -> Gpu | None:
     """The GPU of this machine, a T4 for float16 without one, and None for a CPU."""
     import torch
-    if device.device.type == "cpu":
+    if device.device.type != "cuda":
         return GPUS[0] if device.dtype == torch.float16 else None
     name = torch.cuda.get_device_name(device.device)
     return next((gpu for gpu in GPUS if gpu.name in name), GPUS[0])

@@ -16,9 +16,25 @@ from lib.runtime.files import Row, read_jsonl, write_jsonl
 from lib.study.policies import load_policy
 from lib.study.pools.pool import Pool, begun, costs_of, policy_key, write_seconds
 from lib.study.pools.split import sample_split, score_split
+from lib.study.pools.taken import take_pools
 from lib.study.run import Study
 from lib.study.stages.rewards import Scorer, timed_scores
 from lib.study.workers.processes import share_count
+
+
+def scored_pools(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],
+                 stage: str) -> Iterator[tuple[Pool, list[Row], Row]]:
+    """Sample and score a stage's pools, but those that `from_run` has; yields as `score_pools`.
+
+    A pool from there was not timed here.
+    """
+    folder = study.path(stage, "pools")
+    taken = take_pools(study, stage, {pool: pool.chosen_prompts(study, prompts) for pool in pools})
+    sample_pools(study, pools, prompts, folder)
+    scored = score_pools(study, [pool for pool in pools if pool not in taken], folder)
+    for pool in pools:
+        yield (pool, taken[pool], costs_of(folder, pool, taken[pool], None)) if pool in taken \
+            else next(scored)
 
 
 def sample_pools(study: Study, pools: Sequence[Pool], prompts: Sequence[Row],

@@ -87,9 +87,11 @@ def seed_lines(results: Mapping[str, Any]) -> list[str]:
 def training_lines(results: Mapping[str, Any]) -> str:
     """Validation loss of SFT, reward accuracy of DPO, and what the warning's four runs say."""
     sft, dpo = results["sft_eval"], results["dpo_eval"]
-    loss = " to ".join(format_number(sft[key], 3) for key in ("loss_before", "loss_after"))
-    lines = [f"- SFT: validation loss {loss} nats a token (n = {sft['n']} conversations)."]
-    if dpo:
+    lines = []
+    if sft:  # conversations were set aside
+        loss = " to ".join(format_number(sft[key], 3) for key in ("loss_before", "loss_after"))
+        lines.append(f"- SFT: validation loss {loss} nats a token (n = {sft['n']} conversations).")
+    if dpo.get("accuracy"):
         low, high = dpo["intervals"]["rewards/margins"]
         margin = {"mean": dpo["rewards/margins"], "low": low, "high": high}
         lines.append(f"- DPO: validation reward accuracy {accuracy_words(dpo['accuracy'])}, margin "
@@ -128,8 +130,8 @@ def movement_lines(movement: Mapping[str, Any]) -> list[str]:
     return [f"- KL of DPO from SFT over the whole vocabulary, on {kl['n']} of DPO's own answers at "
             f"T = {kl['temperature']:g}: {interval(kl, 'kl')} nats an answer.",
             *sampler_lines(movement.get("sampler_kl")),
-            f"- Loss on the {changes[0]['n']} validation conversations on which SFT's learning "
-            f"rate and epochs were chosen, nats a token: {steps}.",
+            *([f"- Loss on the {changes[0]['n']} validation conversations on which SFT's learning "
+               f"rate and epochs were chosen, nats a token: {steps}."] if changes else []),
             *choice_lines(movement.get("choices", []))]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.analysis.comparisons.scoreboard import answered, chosen
 from lib.data.parquet import read_parquet
 from lib.data.splits import held_out_subset
 from lib.inference.systems import RANDOM, System
@@ -89,7 +90,7 @@ def answers_of(run: Path) -> Iterator[tuple[str, Row, Row]]:
         raise FileError(f"{shown(run)} has no answers to read; run notebook 04_best_of_n first "
                         "(or python -m lib.study), and name its run folder")
     for file in files:
-        yield from ((file.stem, row, row["candidates"][row["chosen"]]) for row in read_jsonl(file))
+        yield from ((file.stem, row, chosen(row)) for row in answered(read_jsonl(file)))
 
 
 def without(questions: Sequence[Question], read: set[str]) -> list[Question]:

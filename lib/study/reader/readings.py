@@ -35,6 +35,7 @@ from lib.study.reader.rubric import HIGHEST, LOWEST, STEP
 
 FIRST, SECOND = "batch", "second"  # how the names of batches begin
 NAMED = 5  # keys that a message names
+Scores = dict[tuple[str, str], float]  # prompt id and stripped text of an answer -> score
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,21 @@ def with_readings(run: Path, rows: Sequence[Row]) -> list[Row]:
 
     Rows of a run that no one has read come back as they are.
     """
-    lines = _rows(run / "reader" / "scores.jsonl")
-    if not lines:
-        return list(rows)
-    scores: dict[tuple[str, str], float] = {}
-    for line in lines:
-        scores.setdefault((line["id"], line["text"]), line["score"])
+    scores = scores_of(run)
+    return with_scores(rows, scores) if scores else list(rows)
+
+
+def scores_of(run: Path, reader: str = "") -> Scores:
+    """The score of each answer by `reader`, or by whoever read it first."""
+    scores: Scores = {}
+    for line in _rows(run / "reader" / "scores.jsonl"):
+        if line["reader"] == (reader or line["reader"]):
+            scores.setdefault((line["id"], line["text"]), line["score"])
+    return scores
+
+
+def with_scores(rows: Sequence[Row], scores: Scores) -> list[Row]:
+    """Response rows whose candidates' `rewards` have the reader's score, None where unread."""
     return [row | {"candidates": [
         each | {"rewards": each.get("rewards", {}) | {
             OWN_READER: scores.get((row["id"], each["text"].strip()))}}

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from lib import ROOT
 from lib.analysis.comparisons.scoreboard import Scoreboard, scoreboard
 from lib.analysis.judges.both_orders import ORDERS, position_bias, verdict_win_rates
 from lib.inference.judges.chat_judge import ChatJudge, Costs, Judgement, costs
@@ -21,6 +20,7 @@ from lib.inference.judges.styles import STYLES
 from lib.inference.rewards.cache import ScoreCache
 from lib.inference.systems import System
 from lib.runtime.files import Row, read_json, read_jsonl, sha256_of_value, write_json, write_jsonl
+from lib.runtime.places import typed_path
 from lib.runtime.progress import say
 from lib.study.policies import load_systems
 from lib.study.profiles import Profile
@@ -37,7 +37,7 @@ TIE = {"preference": 0.5, "weight": 1, "by_logprobs": False}
 def chat_judge(study: Study) -> ChatJudge:
     """The judge of this run's profile, with its cache of replies."""
     settings = study.profile.llm_judge
-    path = ROOT / settings.cache if settings.cache else study.path("chat_judge.sqlite")
+    path = typed_path(settings.cache) if settings.cache else study.path("chat_judge.sqlite")
     return ChatJudge(settings, ScoreCache(path))
 
 

@@ -6,15 +6,17 @@ only), and report.json with the counts of dropped rows. With `data.pairs=self_ge
 pairs give their prompts and are the other kind; `lib.study.pools.self_generated` makes DPO's pairs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lib.analysis.texts.constraints import unchecked_constraints
 from lib.data import sources
-from lib.data.curation import curate
+from lib.data.curation import REASONS, Report, curate
 from lib.data.duplicates import normalised, overlap
 from lib.data.hub import Place, merge_choices, stream_choice
+from lib.data.layouts.reading import Reading
 from lib.data.parquet import read_parquet, write_parquet
 from lib.data.schema import prompt_text
 from lib.data.settings import DataSettings
@@ -22,6 +24,7 @@ from lib.data.sources import Keyed, Reader
 from lib.data.splits import held_out_subset, rows_to_read, split_by_prompt
 from lib.modeling.loading import load_tokenizer
 from lib.runtime.files import Row, read_json, write_json
+from lib.runtime.progress import say
 from lib.study.run import Study, StudyError, run_stage
 from lib.study.workers.processes import share_count
 from lib.study.workers.worker import run_on_workers
@@ -31,17 +34,19 @@ PARTS = ("sft", "sft_validation", "preferences", "preferences_validation", "othe
          "other_validation", "heldout")
 
 
-def prepare_data(study: Study) -> dict[str, Any]:
+def prepare_data(study: Study, work: Callable[[Path], None] | None = None) -> dict[str, Any]:
     """Prepare the run's data, unless they are finished; returns counts of kept and dropped rows.
 
-    Raises FileError, SchemaError or HubError for rows that cannot be read.
+    work: writes them into the stage's folder in another way than from their source. Raises
+    FileError, SchemaError or HubError for rows that cannot be read.
     """
     settings = study.profile.data
     folder = run_stage(study, "data", {"data": settings, "tokenizer": _tokenizer(study),
                                        "prompts": study.profile.evaluation.prompts,
                                        "longest_prompt": study.profile.sampling.max_prompt_tokens},
                        outputs=[*(f"{part}.parquet" for part in PARTS), "report.json"],
-                       work=lambda folder: _prepare(study, folder), inputs=_source_hashes(study))
+                       work=work or (lambda folder: _prepare(study, folder)),
+                       inputs=_source_hashes(study))
     return read_json(folder / "report.json")
 
 
@@ -74,17 +79,22 @@ def _prepare(study: Study, folder: Path) -> None:
     settings, seed = study.profile.data, study.profile.data.seed
     tokenizer = load_tokenizer(study.profile.model.name, study.profile.model.revision)
     near = settings.drop_near_duplicates
-    read = _reader(study)
+    read, readings = _reader(study), {part: Reading() for part in ("sft", "preferences", "heldout")}
     sft_rows, sft_share = rows_to_read(settings.sft_rows, settings.validation_share)
-    sft, sft_report = curate(sources.load_sft(replace(settings, sft_rows=sft_rows), seed, read),
-                             tokenizer, settings.max_length, near)
+    sft, sft_report = curate(
+        sources.load_sft(replace(settings, sft_rows=sft_rows), seed, read, readings["sft"]),
+        tokenizer, settings.max_length, near)
     pair_rows, pair_share = rows_to_read(settings.preference_rows, _share_of_pairs(settings))
     pairs, pairs_report = curate(
-        sources.load_preferences(replace(settings, preference_rows=pair_rows), seed, read),
+        sources.load_preferences(replace(settings, preference_rows=pair_rows), seed, read,
+                                 readings["preferences"]),
         tokenizer, settings.max_pair_length, near)
-    heldout, heldout_report = curate(sources.load_heldout(settings), tokenizer,
+    heldout, heldout_report = curate(sources.load_heldout(settings, readings["heldout"]), tokenizer,
                                      study.profile.sampling.max_prompt_tokens, near)
+    for reading in readings.values():
+        reading.say_dropped()
     parts = {"heldout": held_out_subset(heldout, _prompts(study, len(heldout)), seed)}
+    _check_constraints(parts["heldout"])
     parts["sft"], parts["sft_validation"] = split_by_prompt(sft, sft_share, seed)
     parts["preferences"], parts["preferences_validation"] = split_by_prompt(pairs, pair_share, seed)
     if _own_validation(settings):
@@ -93,14 +103,38 @@ def _prepare(study: Study, folder: Path) -> None:
     parts["other_pairs"], parts["other_validation"] = _other_pairs(
         study, tokenizer, parts["preferences"], parts["preferences_validation"])
     _refuse_empty(parts)
-    for part, rows in parts.items():
-        write_parquet(rows, folder / f"{part}.parquet", like=parts[_kind(part)])
     trained = [prompt_text(row) for part in ("sft", "preferences") for row in parts[part]]
-    write_json(folder / "report.json", {
-        "sft": sft_report.to_dict(), "preferences": pairs_report.to_dict(),
-        "heldout": heldout_report.to_dict(),
+    reports = {"sft": sft_report, "preferences": pairs_report, "heldout": heldout_report}
+    write_parts(folder, parts, {
+        **{part: _part_report(readings[part], report) for part, report in reports.items()},
         "rows": {part: len(rows) for part, rows in parts.items()},
         "overlap": overlap(trained, [row["prompt"] for row in heldout]).to_dict()})
+
+
+def _part_report(reading: Reading, report: Report) -> dict[str, Any]:
+    """Counts of reading and curation, and the first row of each reason with its file and number."""
+    for reason, ids in report.dropped.items():
+        reading.examples[reason] = f"{reading.place_of(ids[0])}: {REASONS[reason]}"
+    return reading.added_to(report.to_dict())
+
+
+def _check_constraints(heldout: list[Row]) -> None:
+    """Refuse constraints that nothing can check, before any answer; say which are missing here."""
+    try:
+        missing = unchecked_constraints(heldout)
+    except ValueError as error:
+        raise StudyError(str(error)) from error
+    if missing:
+        say(f"{', '.join(missing)}: these constraints cannot be checked on this machine, which "
+            "lacks a checker's data, and will be missing; `python -m nltk.downloader punkt "
+            "punkt_tab` fetches them")
+
+
+def write_parts(folder: Path, parts: Mapping[str, list[Row]], report: Row) -> None:
+    """Write every one of `PARTS`, and the report of what was kept."""
+    for part, rows in parts.items():
+        write_parquet(rows, folder / f"{part}.parquet", like=parts[_kind(part)])
+    write_json(folder / "report.json", report)
 
 
 def _prompts(study: Study, there: int) -> int:
@@ -115,7 +149,8 @@ def _prompts(study: Study, there: int) -> int:
 def _own_validation(settings: DataSettings) -> bool:
     """Whether validation pairs come from a split of their own."""
     return bool(settings.validation_split and settings.validation_share) and (
-        settings.source == "hub" and bool(settings.preferences_path))
+        bool(settings.preferences_path) and (settings.source == "hub" or settings.source == "local"
+                                             and Path(settings.preferences_path).is_dir()))
 
 
 def _share_of_pairs(settings: DataSettings) -> float:
@@ -127,8 +162,10 @@ def _validation_pairs(settings: DataSettings, tokenizer: Any, pairs: int,
     """Pairs of the validation split without held-out prompts: as many as the share of `pairs`."""
     own = replace(settings, preferences_split=settings.validation_split, preference_rows=None)
     used = {normalised(row["prompt"]) for row in heldout}
-    rows = [row for row in sources.load_preferences(own, own.seed)
+    reading = Reading()
+    rows = [row for row in sources.load_preferences(own, own.seed, reading=reading)
             if normalised(prompt_text(row)) not in used]
+    reading.say_dropped()
     rows, _ = curate(rows, tokenizer, own.max_pair_length, own.drop_near_duplicates)
     if not rows:
         raise StudyError(f"every pair of {own.preferences_split} has a held-out prompt; lower "
@@ -164,7 +201,7 @@ def _of_other_kind(settings: DataSettings) -> DataSettings | None:
     if settings.source != "sample":
         return None
     other = "written" if settings.pairs == "on_policy" else "on_policy"
-    return replace(settings, pairs=other, preference_rows=None)
+    return replace(settings, pairs=other, preference_rows=None, score_column="")
 
 
 def _other_pairs(study: Study, tokenizer: Any, *likes: list[Row]) -> list[list[Row]]:
@@ -174,7 +211,7 @@ def _other_pairs(study: Study, tokenizer: Any, *likes: list[Row]) -> list[list[R
         return [[] for _ in likes]
     wanted = [{prompt_text(row) for row in like} for like in likes]
     either = set().union(*wanted)
-    rows = [row for row in sources.load_preferences(settings, settings.seed)
+    rows = [row for row in sources.load_preferences(settings, settings.seed, reading=Reading())
             if prompt_text(row) in either]
     rows, _ = curate(rows, tokenizer, settings.max_pair_length)
     return [[row for row in rows if prompt_text(row) in prompts] for prompts in wanted]

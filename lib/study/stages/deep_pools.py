@@ -13,7 +13,7 @@ from lib.analysis.best_of_n.curves import Pools, gain_rows, win_rate_rows
 from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_jsonl, write_json
 from lib.study.policies import planned_deep_pools
-from lib.study.pools.sampled import sample_pools, score_pools
+from lib.study.pools.sampled import scored_pools
 from lib.study.profiles import EvaluationSettings
 from lib.study.run import Study, run_stage
 from lib.study.stages.responses import prompts_of
@@ -60,6 +60,5 @@ def without_deep(settings: EvaluationSettings) -> EvaluationSettings:
 
 def _sample(study: Study, folder: Path) -> None:
     wanted = planned_deep_pools(study.profile)
-    sample_pools(study, wanted, prompts_of(study), folder / "pools")
-    write_json(folder / "costs.json",
-               [cost for _, _, cost in score_pools(study, wanted, folder / "pools")])
+    write_json(folder / "costs.json", [cost for _, _, cost in scored_pools(
+        study, wanted, prompts_of(study), folder.name)])

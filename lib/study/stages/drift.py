@@ -17,7 +17,7 @@ import torch
 from lib.analysis.policies.divergence import kl_divergence, sampler_divergence
 from lib.analysis.policies.retention import choice_accuracy, retention
 from lib.data.chat import encode_response
-from lib.data.schema import is_cut_off
+from lib.data.schema import is_cut_off, is_missing
 from lib.inference.best_of_n import kl_bound
 from lib.inference.engine.distributions import sampling_logps
 from lib.inference.prompts import encode_within, messages_of
@@ -181,7 +181,8 @@ def _sampler(study: Study) -> Distribution | None:
 def _first_answers(study: Study, pool: Pool, distribution: Distribution, dpo: Any, sft: Any,
                    tokenizer: Any) -> list[Row]:
     """Log-probabilities and KL of each prompt's first candidate, under DPO and SFT."""
-    drawn = read_jsonl(pool.file(study.path("responses", "pools")))
+    drawn = [row for row in read_jsonl(pool.file(study.path("responses", "pools")))
+             if not is_missing(row["candidates"][0])]
     limit = study.profile.sampling.max_prompt_tokens
     prompts = [prompt_and_answer(row, tokenizer, limit) for row in drawn]
     rows: list[Row] = [{} for _ in prompts]

@@ -22,7 +22,7 @@ def continuation_prompts(rows: Sequence[Row], tokenizer: Any) -> list[SharedProm
 
     Openings are distinct; a conversation without another opening is dropped.
     """
-    chosen = held_out_subset(rows, min(QUESTIONS, len(rows)), seed=0)
+    chosen = held_out_subset(rows, min(QUESTIONS, len(rows)), seed=0) if rows else []
     turns = [_first_turn(row["messages"]) for row in sorted(chosen, key=lambda row: row["source"])]
     openings = [tuple(encode_response(tokenizer, prompt, answer)[:TOKENS])
                 for prompt, answer in turns]

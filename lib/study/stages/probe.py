@@ -46,7 +46,7 @@ def validation_probe(study: Study, tokenizer: Any, start: Row | None = None) -> 
     settings = replace(study.profile.sampling, samples=1, stream="probe")
 
     def probe(model: nn.Module, step: int) -> Row:
-        """The judge's mean score of n fresh answers, their repetition and length."""
+        """The judge's mean score of n fresh answers (None without any), repetition and length."""
         if step == 0 and start:
             return start
         rows = [{**row, "chosen": 0} for row in sample(model, tokenizer, prompts, settings)]
@@ -54,7 +54,8 @@ def validation_probe(study: Study, tokenizer: Any, start: Row | None = None) -> 
         scores = [row["candidates"][0]["rewards"]["judge"] for row in rows]
         known = [score for score in scores if score is not None]
         metrics = text_metrics(rows)
-        return {"judge_score": sum(known) / len(known), "n": len(known), "judge_scores": scores,
+        return {"judge_score": sum(known) / len(known) if known else None, "n": len(known),
+                "judge_scores": scores,
                 "repetition": metrics["seq_rep_4"] or 0.0, "loop_rate": metrics["loop_rate"],
                 "mean_tokens": metrics["mean_tokens"],
                 "repetitions": [seq_rep(row["candidates"][0]["text"], 4) for row in rows]}

@@ -9,10 +9,11 @@ costs.json each pool's tokens and seconds.
 from collections.abc import Sequence
 from pathlib import Path
 
+from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, write_json, write_jsonl
 from lib.study import policies
-from lib.study.pools.sampled import sample_pools, score_pools
-from lib.study.run import Study, run_stage
+from lib.study.pools.sampled import scored_pools
+from lib.study.run import Study, StudyError, run_stage
 from lib.study.stages.data import load_part
 from lib.study.stages.rewards import fit_rewards
 
@@ -41,16 +42,33 @@ def prompts_of(study: Study) -> list[Row]:
 
 def _answer(study: Study, folder: Path) -> None:
     readers = policies.systems_by_pool(study.profile)
-    sample_pools(study, list(readers), prompts_of(study), folder / "pools")
-    picks, costs = {}, []
-    for pool, rows, cost in score_pools(study, list(readers), folder / "pools"):
+    picks, costs, scored = {}, [], set()
+    for pool, rows, cost in scored_pools(study, list(readers), prompts_of(study), folder.name):
         costs.append(cost)
+        scored |= scoring_roles(rows)
         for system in readers[pool]:
             picks[system.name] = policies.picks_of(system, rows, study.profile.seed)
             write_responses(folder / f"{system.name}.jsonl",
                             policies.picked_rows(system, rows, picks[system.name]))
+    _refuse_silent(study, scored)
     write_json(folder / "picks.json", picks)
     write_json(folder / "costs.json", costs)
+
+
+def scoring_roles(rows: Sequence[Row]) -> set[str]:
+    """The roles that scored at least one candidate."""
+    return {role for row in rows for candidate in row["candidates"]
+            for role, score in candidate["rewards"].items() if score is not None}
+
+
+def _refuse_silent(study: Study, scored: set[str]) -> None:
+    """Without any score of a role nothing can be picked, or compared; the answers stay."""
+    for role in ROLES:
+        if role not in scored:
+            name = getattr(study.profile.rewards.scoring, role)
+            raise StudyError(f"the {role}, {name}, scored none of the answers, so nothing can be "
+                             "compared; see why it refuses them, or set another "
+                             f"rewards.{role}: all answers are kept, and the same command resumes")
 
 
 def write_responses(path: Path, rows: Sequence[Row]) -> None:

@@ -186,7 +186,7 @@ def _dpo_eval(study: Study) -> Row:
     folder = study.path("dpo")
     rewards = read_jsonl(folder / "validation_rewards.jsonl")
     rows = read_jsonl(folder / "metrics.jsonl")
-    last = [row for row in rows if row["split"] == "validation"][-1]
+    last = next((row for row in reversed(rows) if row["split"] == "validation"), {"n": 0})
     samples = [row for row in rows if row["split"] == "samples"]
     return {**last, "accuracy": reward_accuracy(rewards), "intervals": reward_intervals(rewards),
             "displacement": displacement(rows, rewards, study.profile.dpo.beta),

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lib import ROOT
-from lib.data.schema import is_cut_off
+from lib.data.schema import is_cut_off, is_missing
 from lib.data.sources import SAMPLE
 from lib.inference.rewards import (
     ROLES,
@@ -27,6 +26,7 @@ from lib.inference.rewards.heads.head import load_head
 from lib.inference.rewards.heads.views import VIEWS, References
 from lib.modeling.loading import model_hash, resolve_model
 from lib.runtime.files import Row, read_json, sha256_of, write_json
+from lib.runtime.places import kept
 from lib.runtime.progress import say
 from lib.study.reward_models.heads import (
     FILES,
@@ -42,7 +42,6 @@ from lib.study.reward_models.rivals import rival_pairs
 from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
 
-FEATURES = ROOT / "data" / "cache" / "features"
 SCORED = tuple(SAMPLE / f"{name}.jsonl" for name in sorted({*FILES, *WRITTEN}))
 
 
@@ -64,10 +63,15 @@ def fit_rewards(study: Study) -> dict[str, Any]:
 def _fit(study: Study, backbone: str, folder: Path) -> None:
     device = study.device
     loaded = load_backbone(backbone, device.dtype, device.device)
-    sample = Sample(loaded, FEATURES)
+    sample = Sample(loaded, feature_cache())
     fitted = fit_reward_models(sample)
     save_reward_models(fitted, folder)
     write_json(folder / "judge_pairs.json", rival_pairs(sample, fitted["heads"]))
+
+
+def feature_cache() -> Path:
+    """The folder of features that all runs share."""
+    return kept("cache") / "features"
 
 
 class Scorer:
@@ -81,8 +85,8 @@ class Scorer:
         fit_rewards(study)
         self.said = False
         names = {role: getattr(study.profile.rewards.scoring, role) for role in roles}
-        self.embedded = _embedded(study, [r for r, name in names.items() if name == "embedded"],
-                                  FEATURES if keep_features else None)
+        heads = [role for role, name in names.items() if name == "embedded"]
+        self.embedded = embedded_models(study, heads, feature_cache() if keep_features else None)
         self.others = {role: remote_reward_model(study, name) for role, name in names.items()
                        if name != "embedded"}
 
@@ -113,8 +117,9 @@ class Scorer:
         return all(len(model.lacking(conversations)) == distinct for model in self.others.values())
 
 
-def _embedded(study: Study, roles: Sequence[str],
-              cache: Path | None) -> list[EmbeddedRewardModel]:
+def embedded_models(study: Study, roles: Sequence[str],
+                    cache: Path | None) -> list[EmbeddedRewardModel]:
+    """The run's fitted heads on their backbone; cache: a folder for features, or None."""
     if not roles:
         return []
     device, backbone = study.device, resolve_model(study.profile.rewards.backbone)
@@ -134,18 +139,19 @@ def written_answers(study: Study) -> References:
 
 
 def conversations_of(rows: Sequence[Row]) -> list[Conversation]:
-    """Every candidate of response rows as a conversation, row by row."""
+    """Every candidate of response rows that was given as a conversation, row by row."""
     return [conversation(row["prompt"], candidate["text"], is_cut_off(candidate))
-            for row in rows for candidate in row["candidates"]]
+            for row in rows for candidate in row["candidates"] if not is_missing(candidate)]
 
 
 def score_rows(scorer: Scorer, rows: Sequence[Row]) -> list[Row]:
-    """Response rows with the `rewards` of every candidate."""
+    """Response rows with the `rewards` of every candidate, None for one that is missing."""
     scores = scorer.score(conversations_of(rows))
-    by_candidate = iter([dict(zip(scores, values, strict=True))
-                         for values in zip(*scores.values(), strict=True)])
-    return [{**row, "candidates": [{**candidate, "rewards": next(by_candidate)}
-                                   for candidate in row["candidates"]]} for row in rows]
+    by_candidate, none = iter([dict(zip(scores, values, strict=True)) for values in zip(
+        *scores.values(), strict=True)]), dict.fromkeys(scores)
+    return [{**row, "candidates": [
+        {**candidate, "rewards": none if is_missing(candidate) else next(by_candidate)}
+        for candidate in row["candidates"]]} for row in rows]
 
 
 def timed_scores(scorer: Scorer, rows: list[Row]) -> tuple[list[Row], float | None]:

@@ -17,10 +17,11 @@ from lib.data.schema import prompt_text
 from lib.data.splits import held_out_subset
 from lib.runtime.files import Row, read_jsonl
 from lib.runtime.manifest import read_manifest
+from lib.runtime.progress import say
 from lib.study.run import Study, run_stage
 from lib.study.stages.data import load_part
 from lib.study.stages.dpo import probe_parameters
-from lib.study.stages.probe import probe_of_run
+from lib.study.stages.probe import probe_of_run, probe_prompts
 from lib.study.stages.rewards import fit_rewards
 from lib.study.workers.training import train_job, training_job
 from lib.training import dpo
@@ -33,12 +34,13 @@ FILES = ("metrics.jsonl", "validation_rewards.jsonl")
 def run_warning(study: Study) -> Row:
     """Train the four cells into warning/<cell>/, unless they are finished; `warning_results`.
 
-    Empty if the source has no other pairs, without probe prompts, or if `evaluation.warning_run` is
-    off.
+    Empty if the source has no other pairs, without probe prompts or validation pairs of both kinds,
+    or if `evaluation.warning_run` is off.
     """
     settings, evaluation = study.profile.warning, study.profile.evaluation
-    wanted = evaluation.warning_run and evaluation.probe_prompts
-    if not wanted or not load_part(study, "other_pairs"):
+    parts = ("other_pairs", "other_validation")
+    if not (evaluation.warning_run and probe_prompts(study)
+            and all(load_part(study, part) for part in parts)):
         return {}
     fit_rewards(study)  # the judge scores the probe's answers
     run_stage(study, "warning",
@@ -59,11 +61,20 @@ def warning_cells(study: Study) -> dict[str, tuple[str, float]]:
 
 
 def warning_results(study: Study) -> Row:
-    """{"cells", "effects"} of the finished stage, as `lib.analysis.policies.warning` gives them."""
+    """{"cells", "effects"} of the finished stage, as `lib.analysis.policies.warning` gives them.
+
+    Empty where it is not finished, and where the judge scored no answer of some run.
+    """
     folder = study.path("warning")
     if read_manifest(folder) is None:
         return {}
-    cells = [warning_cell(name, kind, rate, *(read_jsonl(folder / name / file) for file in FILES))
+    rows = {name: [read_jsonl(folder / name / file) for file in FILES]
+            for name in warning_cells(study)}
+    if not all(row["n"] for metrics, _ in rows.values() for row in metrics
+               if row["split"] == "samples"):
+        say("warning: the judge scored no fresh answer of some run, so the four show nothing")
+        return {}
+    cells = [warning_cell(name, kind, rate, *rows[name])
              for name, (kind, rate) in warning_cells(study).items()]
     return {"cells": cells, "effects": factor_effects(cells)}
 

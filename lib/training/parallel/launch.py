@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lib import ROOT
+from lib.runtime.places import prepare_children
 from lib.runtime.progress import say
 from lib.training.job import Job, ProbeMaker, write_job
 from lib.training.parallel.processes import JOIN_SECONDS, ProcessError, lost_another
@@ -36,9 +36,10 @@ def launch(command: list[str], processes: int, action: str, resume_hint: str) ->
     """
     say(" ".join(command[2:]))
     threads = max(1, (os.cpu_count() or 1) // max(1, processes))
+    prepare_children()
     environment = {"OMP_NUM_THREADS": str(threads)} | dict(os.environ)
-    with tempfile.TemporaryFile("w+") as errors:
-        worker = subprocess.Popen(command, cwd=ROOT, env=environment, text=True,
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
+        worker = subprocess.Popen(command, env=environment, encoding="utf-8", errors="replace",
                                   stdout=subprocess.PIPE, stderr=errors)
         for line in worker.stdout:
             print(line, end="", flush=True)

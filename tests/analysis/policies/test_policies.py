@@ -15,7 +15,7 @@ from lib.analysis.policies.displacement import displacement, reward_accuracy, re
 from lib.analysis.policies.divergence import kl_divergence, sampler_divergence
 from lib.analysis.policies.retention import choice_accuracy, retention
 from lib.analysis.statistics import wilson_interval
-from lib.analysis.tables.findings import accuracy_words, dpo_findings
+from lib.analysis.tables.findings import accuracy_words, dpo_findings, sft_findings
 from lib.inference.engine.distributions import sampling_logps
 from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.divergence import _token_values, answer_divergence, whole_vocabulary
@@ -223,8 +223,17 @@ def test_a_retention_interval_holds_its_loss(nats: list[float]) -> None:
 def test_policies_that_read_other_conversations_are_refused() -> None:
     with pytest.raises(ValueError, match="sft read 1 conversations of 2; every policy must"):
         retention({"base": [1.0, 2.0], "sft": [1.0]}, [5, 5])
-    with pytest.raises(ValueError, match="no conversation was set aside"):
-        retention({"base": []}, [])
+
+
+def test_without_validation_rows_every_measure_is_empty_and_its_sentence_says_so() -> None:
+    assert retention({"base": [], "sft": []}, []) == []
+    assert (reward_accuracy([]), reward_intervals([])) == ({}, {})
+    assert continuation_prompts([], tokenizer=None) == []
+    assert "No validation pairs were set aside" in dpo_findings([], {})
+    assert "No validation rows were set aside" in sft_findings([{"split": "train"}])
+    evaluated = {"n": 0, "accuracy": {}, "intervals": {}, "displacement": []}
+    assert tables.dpo_paper_table(evaluated) == "No validation pairs were set aside."
+    assert tables.retention_table([]) == "No validation conversations were set aside."
 
 
 def test_choices_count_the_true_continuation_and_pair_the_change_by_question() -> None:

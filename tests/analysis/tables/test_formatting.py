@@ -17,7 +17,9 @@ from lib.analysis.tables.formatting import (
 )
 
 REPORT = {part: {"rows": 1300, "kept": 1200, "dropped": {"near_duplicate": 100}, "truncated": 3,
-                 "lost_end": 2} for part in ("sft", "preferences", "heldout")} | {
+                 "lost_end": 2, "read_as": {"ShareGPT": 1300}, "examples": {},
+                 "columns": {"ShareGPT": ["conversations", "id"]}}
+          for part in ("sft", "preferences", "heldout")} | {
     "rows": {"sft": 1000, "sft_validation": 200, "preferences": 900,
              "preferences_validation": 100, "heldout": 200},
     "overlap": {"train": 1900, "heldout": 200, "exact": [[3, 4]], "near": []}}
@@ -50,7 +52,8 @@ def test_findings_and_tables_write_no_zero_before_the_point_and_no_percent() -> 
             findings.dpo_findings(METRICS, accuracy), findings.analysis_findings(RATES),
             findings.best_of_n_findings(curves, costs),
             findings.confound(RATES, "dpo+bon4@0.6", "sft+bon4@1"),
-            tables.kept_rows_table(REPORT), tables.overlap_table(REPORT["overlap"])]
+            tables.kept_rows_table(REPORT), tables.overlap_table(REPORT["overlap"]),
+            tables.layouts_table(REPORT), tables.left_out_table(REPORT)]
     for text in said:
         words = re.sub(r"`[^`]*`", "", text)  # a name holds its temperature as it is
         assert not re.search(r"(?<![\d.])0\.\d|\d ?%|\d{4}|\d\d\.0+\b", words), words
@@ -98,6 +101,21 @@ def test_the_rows_that_were_kept_and_the_overlap_are_tables() -> None:
     assert "| held-out prompts | 1,300 | 1,200 | 100 near duplicate | 3 | 2 | 200 |" in \
         tables.kept_rows_table(REPORT)
     assert "| 1,900 | 200 | 1 | 0 |" in tables.overlap_table(REPORT["overlap"])
+
+
+def test_the_layouts_of_files_and_the_first_row_left_out_are_shown() -> None:
+    assert "| SFT conversations | ShareGPT | 1,300 | conversations, id |" in \
+        tables.layouts_table(REPORT)
+    assert tables.left_out_table(REPORT) == "No row is left out."
+    left = REPORT["sft"] | {"dropped": {"unusable": 2}, "examples": {"unusable": "a.jsonl, row 3"}}
+    assert "| SFT conversations | unusable | 2 | a.jsonl, row 3 |" in tables.left_out_table(
+        REPORT | {"sft": left})
+
+
+def test_the_report_of_an_earlier_version_has_no_layouts() -> None:
+    old = {part: {"dropped": {}} for part in ("sft", "preferences", "heldout")}
+    assert tables.layouts_table(old) == "No file was read."
+    assert tables.left_out_table(old) == "No row is left out."
 
 
 def test_the_table_of_systems_says_whose_answer_it_is_and_who_picked_it() -> None:

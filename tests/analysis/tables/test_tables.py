@@ -1,5 +1,6 @@
 """Tables, sentences, formats and model cards; the paper's numbers; what selection explains."""
 
+import hashlib
 import json
 
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from lib.analysis.exports import formats
 from lib.analysis.exports.model_card import model_card
 from lib.analysis.policies.divergence import kl_divergence
 from lib.analysis.tables import formatting
+from lib.data.schema import convert, heldout_row
 from tests.analysis.analysis_rows import compare, system
 
 
@@ -101,11 +103,14 @@ def test_leaderboard_rows_have_the_class_format_and_the_ids_of_their_file() -> N
     assert (rows[1]["id"], rows[1]["dataset"], rows[1]["split"]) == ("p1", "ultrafeedback", "test")
 
 
-@pytest.mark.parametrize("length", [16, 40, 64])
-def test_a_leaderboard_row_without_an_id_of_its_own_gets_its_number(length: int) -> None:
-    rows = [{**row, "id": "0af" * 30} for row in system([1, 2])]
-    rows = [{**row, "id": row["id"][:length]} for row in rows]
-    assert [row["id"] for row in formats.leaderboard_rows(rows, "ours")] == ["0", "1"]
+def test_a_leaderboard_row_without_an_id_of_its_own_gets_its_number() -> None:
+    rows = convert([{"prompt": "a"}, {"prompt": "a"}, {"prompt": "b", "id": "0af" * 10 + "01"},
+                    {"prompt": "c", "prompt_id": hashlib.sha256(b"c").hexdigest()}],
+                   heldout_row, "f")
+    answered = [{**row, "id": own["id"], "prompt": own["prompt"]}
+                for row, own in zip(system([1] * 4), rows, strict=True)]
+    assert [row["id"] for row in formats.leaderboard_rows(answered, "ours")] == [
+        "0", "1", "0af" * 10 + "01", "3"]
 
 
 def test_the_reconstructed_score_counts_strict_wins_and_leaves_gaps_out() -> None:

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib import ROOT
+from lib.analysis.texts import constraints
 from lib.analysis.texts.constraints import (
     check_constraints,
     constraint_accuracy,
     constraint_accuracy_by_system,
+    unchecked_constraints,
 )
 from lib.analysis.texts.metrics import text_metrics, text_metrics_by_system
 from lib.analysis.texts.repetition import is_loop, longest_repeated_run, seq_rep
@@ -140,6 +142,50 @@ def test_an_unknown_constraint_is_named() -> None:
     row = {"id": "x", "prompt": "?", "kwargs": [{}], "instruction_id_list": ["style:rhyme"]}
     with pytest.raises(ValueError, match="x: constraint style:rhyme is not one of IFEval's"):
         check_constraints("Roses", row)
+
+
+@pytest.mark.parametrize("kwargs", [{"relation": "about", "num_words": 3}, {"words": 3}])
+def test_a_constraint_with_kwargs_that_it_cannot_take_is_named(kwargs: dict) -> None:
+    row = {"id": "x", "prompt": "?", "kwargs": [kwargs],
+           "instruction_id_list": ["length_constraints:number_words"]}
+    with pytest.raises(ValueError, match="x: constraint length_constraints:number_words cannot be"):
+        unchecked_constraints([row])
+
+
+def lacking(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> None:
+    """A machine on which one checker's data are missing."""
+    def check_following(self: object, answer: str) -> bool:
+        raise error
+    monkeypatch.setattr(constraints.INSTRUCTION_DICT[name], "check_following", check_following)
+
+
+@pytest.mark.parametrize("error", [LookupError("Resource punkt not found"), OSError("no network")])
+def test_a_constraint_whose_checker_lacks_its_data_is_missing_and_the_others_count(
+        error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "length_constraints:number_words"
+    lacking(monkeypatch, name, error)
+    words = {"relation": "at least", "num_words": 1}
+    rows = [{"id": "both", "prompt": "?", "kwargs": [{}, words],
+             "instruction_id_list": ["punctuation:no_comma", name]},
+            {"id": "one", "prompt": "?", "kwargs": [{}],
+             "instruction_id_list": ["punctuation:no_comma"]}]
+    assert unchecked_constraints(rows) == [name]
+    assert check_constraints("No comma.", rows[0]).strict == (True, None)
+    answers = [{**response(0, "No comma.", 1.0), "id": row["id"]} for row in rows]
+    found = {(row["level"], row["mode"]): row for row in constraint_accuracy(answers, rows)}
+    by_prompt, by_instruction = found["prompt", "strict"], found["instruction", "strict"]
+    assert (by_prompt["n"], by_prompt["missing"], by_prompt["accuracy"]) == (1, 1, 1.0)
+    assert (by_instruction["n"], by_instruction["missing"]) == (2, 1)
+
+
+def test_without_any_constraint_that_can_be_checked_the_accuracy_is_missing_and_no_zero(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "length_constraints:number_words"
+    lacking(monkeypatch, name, LookupError("Resource punkt not found"))
+    row = {"id": "x", "prompt": "?", "kwargs": [{"relation": "at least", "num_words": 1}],
+           "instruction_id_list": [name]}
+    table = constraint_accuracy([{**response(0, "Yes.", 1.0), "id": "x"}], [row])
+    assert {(line["n"], line["missing"], line["accuracy"]) for line in table} == {(0, 1, None)}
 
 
 def test_word_similarity_is_the_cosine_of_word_counts() -> None:

@@ -60,11 +60,13 @@ def test_the_request_carries_the_settings_and_a_seed_of_its_prompt(
     assert again == first
 
 
-def test_options_that_are_not_openais_are_left_out_when_off(
+def test_neutral_values_are_sent_too_because_a_servers_own_may_not_be_neutral(
         server: FakeServer, tmp_path: Path) -> None:
     sample_from_server(PROMPTS[:1], SamplingSettings(samples=1, top_k=None), server.settings,
                        tmp_path / "rows.jsonl")
-    assert not {"top_k", "repetition_penalty", "return_token_ids"} & set(server.asked[0])
+    neutral = {"top_k": -1, "top_p": 1, "min_p": 0, "repetition_penalty": 1, "repeat_penalty": 1,
+               "presence_penalty": 0, "frequency_penalty": 0}
+    assert {name: server.asked[0][name] for name in neutral} == neutral
 
 
 @pytest.mark.parametrize("trouble", [
@@ -92,7 +94,7 @@ def test_a_server_that_gives_one_answer_a_call_is_asked_for_the_others(
 
 def test_log_probabilities_that_a_server_does_not_give_are_null_not_zero(
         server: FakeServer, tmp_path: Path) -> None:
-    bare = {"message": {"content": None}, "finish_reason": "length"}
+    bare = {"message": {"content": ""}, "finish_reason": "length"}
     server.behave = lambda asked, call: (200, {}, json.dumps({"choices": [bare] * asked["n"]}))
     row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
     assert row["candidates"][0] == {"text": "", "token_ids": None, "tokens": None,
@@ -110,9 +112,10 @@ def test_token_ids_are_asked_for_and_kept_as_the_server_gives_them(
     assert [answer["token_ids"] for answer in row["candidates"]] == [kept] * 3
 
 
-def test_a_refused_prompt_is_named_with_what_to_try(server: FakeServer, tmp_path: Path) -> None:
+def test_a_server_that_refuses_every_prompt_ends_the_run_with_its_words(
+        server: FakeServer, tmp_path: Path) -> None:
     server.behave = lambda asked, call: (400, {}, "unknown field top_k")
-    with pytest.raises(ServerSamplingError, match="prompt 'p0': .*unknown field top_k; .*null"):
+    with pytest.raises(ServerSamplingError, match="prompt 'p0': .*unknown field top_k"):
         sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
 
 
@@ -146,20 +149,20 @@ def test_a_broken_key_ends_the_run_and_is_not_repeated(
     assert "sk-two" not in str(error.value)
 
 
-def test_answers_under_way_when_another_prompt_fails_are_kept(
+def test_answers_under_way_when_the_key_expires_are_kept(
         server: FakeServer, tmp_path: Path) -> None:
     failed = threading.Event()
 
     def behave(asked: dict, call: int) -> Reply:
         if asked["messages"][0]["content"] == "question 0":
             failed.set()
-            return 422, {}, "no"
+            return 401, {}, "no"
         failed.wait()
         time.sleep(0.1)
         return good(asked)
     server.behave = behave
     two = replace(server.settings, concurrency=2)
-    with pytest.raises(ServerSamplingError, match="'p0'"):
+    with pytest.raises(ApiStoppedError, match="401"):
         sample_from_server(PROMPTS[:2], SETTINGS, two, tmp_path / "rows.jsonl")
     assert '"p1"' in (tmp_path / "rows.jsonl.partial.jsonl").read_text()
 
@@ -167,9 +170,9 @@ def test_answers_under_way_when_another_prompt_fails_are_kept(
 def test_a_restart_asks_only_for_what_is_missing(server: FakeServer, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     server.behave = lambda asked, call: (
-        (422, {}, "no") if asked["messages"][0]["content"] == "question 5" else good(asked))
+        (401, {}, "no") if asked["messages"][0]["content"] == "question 5" else good(asked))
     one_at_a_time = ServerSettings("tiny", server.settings.base_url, concurrency=1, backoff=0.01)
-    with pytest.raises(ServerSamplingError, match="'p5'"):
+    with pytest.raises(ApiStoppedError):
         sample_from_server(PROMPTS, SETTINGS, one_at_a_time, path)
     assert not path.exists()
     before = len(server.asked)
@@ -226,14 +229,152 @@ def test_no_more_prompts_are_under_way_than_the_concurrency(
 def test_other_weights_behind_the_same_name_begin_anew(server: FakeServer, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     server.behave = lambda asked, call: (
-        (422, {}, "no") if asked["messages"][0]["content"] == "question 5" else good(asked))
+        (401, {}, "no") if asked["messages"][0]["content"] == "question 5" else good(asked))
     one_at_a_time = replace(server.settings, concurrency=1)
-    with pytest.raises(ServerSamplingError):
+    with pytest.raises(ApiStoppedError):
         sample_from_server(PROMPTS, SETTINGS, one_at_a_time, path, "trained on Monday")
     server.behave = lambda asked, call: good(asked)
     before = len(server.asked)
     sample_from_server(PROMPTS, SETTINGS, one_at_a_time, path, "trained on Tuesday")
     assert len(server.asked) == before + len(PROMPTS)
+
+
+MESSAGE = {"role": "assistant", "content": "an answer"}
+ODD = [
+    ({"message": MESSAGE | {"content": None, "reasoning_content": "well, one may say"}},
+     "reasoning without an answer"),
+    ({"message": MESSAGE | {"content": None, "reasoning": "well"}, "finish_reason": "length"},
+     "reasoning without an answer"),
+    ({"message": MESSAGE | {"content": "", "reasoning_content": "we"}, "finish_reason": "length"},
+     "reasoning without an answer"),
+    ({"message": MESSAGE | {"content": None, "refusal": "I will not"}}, "a refusal"),
+    ({"message": MESSAGE | {"content": None}}, "no content"),
+    ({"message": {"role": "assistant"}}, "no content"),
+    ({"message": MESSAGE | {"content": []}}, "no content"),
+    ({"message": MESSAGE | {"content": [{"type": "thinking", "thinking": "well"}]}}, "no content"),
+    ({"message": MESSAGE, "finish_reason": "content_filter"}, "it ended with 'content_filter'"),
+    ({"message": MESSAGE | {"content": None, "tool_calls": [{}]}, "finish_reason": "tool_calls"},
+     "it ended with 'tool_calls'"),
+    ({"message": MESSAGE, "finish_reason": "SAFETY"}, "it ended with 'SAFETY'")]
+
+
+@pytest.mark.parametrize(("odd", "reason"), ODD)
+def test_a_choice_without_an_answer_is_missing_with_its_reason_and_counted(
+        odd: dict, reason: str, server: FakeServer, tmp_path: Path,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    server.behave = lambda asked, call: (200, {}, json.dumps({"choices": [
+        choice("one"), {"finish_reason": "stop"} | odd, choice("three")]}))
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert [answer["text"] for answer in row["candidates"]] == ["one", "", "three"]
+    assert [answer["finish"] for answer in row["candidates"]] == ["stop", "missing", "stop"]
+    assert row["candidates"][1]["reason"] == reason
+    assert row["candidates"][1]["tokens"] is None
+    assert len(server.asked) == 1  # no other answer takes its place
+    assert f"1 of 3 answers are missing (1 times {reason}); comparisons skip them" in (
+        capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("message", [
+    MESSAGE, MESSAGE | {"reasoning_content": "thought"}, [MESSAGE],
+    [{"role": "user", "content": "question"}, MESSAGE],
+    MESSAGE | {"content": [{"type": "text", "text": "an "}, {"type": "text", "text": "answer"}]},
+    MESSAGE | {"content": [{"type": "thinking", "thinking": "well"},
+                           {"type": "text", "text": "an answer"}]}])
+@pytest.mark.parametrize(("finish", "read"), [
+    ("stop", "stop"), ("length", "length"), ("eos_token", "stop"), ("MAX_TOKENS", "length")])
+def test_an_answer_is_read_in_every_form_that_servers_give_it(
+        message: object, finish: str, read: str, server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (200, {}, json.dumps(
+        {"choices": [{"message": message, "finish_reason": finish}] * 3}))
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert {(answer["text"], answer["finish"]) for answer in row["candidates"]} == {
+        ("an answer", read)}
+
+
+@pytest.mark.parametrize("passing", [
+    {"error": {"message": "upstream is busy", "code": 502}}, {"error": "overloaded"},
+    {"choices": [], "error": {"message": "rate limited", "code": 429}},
+    {"object": "error", "message": "engine died", "code": 500}, {"choices": [{}]},
+    {"choices": [choice() | {"error": {"message": "provider failed"}, "finish_reason": "error"}]},
+    {"choices": [{"message": 7, "finish_reason": "stop"}]}, {"choices": None}, {}, [], None, "t"])
+def test_an_error_in_a_reply_of_status_200_is_asked_again(
+        passing: object, server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (
+        (200, {}, json.dumps(passing)) if call < 2 else good(asked))
+    rows = sample_from_server(PROMPTS, SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert [answer["finish"] for row in rows for answer in row["candidates"]] == ["stop"] * 18
+
+
+@pytest.mark.parametrize("filtered", [
+    (400, {"error": {"code": "content_filter", "message": "filtered", "status": 400,
+                     "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+    (403, {"error": {"message": "this model requires moderation", "code": 403,
+                     "metadata": {"flagged_input": "question 1"}}}),
+    (200, {"error": {"code": "content_filter", "message": "filtered"}}),
+    (400, {"error": {"type": "exceed_context_size_error", "code": 400, "message": "too long"}}),
+    (200, {"object": "error", "type": "BadRequestError", "code": 400, "message": "too long"}),
+    (451, {}), (422, {"detail": "no"})])
+def test_one_prompt_that_is_refused_is_missing_and_the_run_goes_on(
+        filtered: tuple, server: FakeServer, tmp_path: Path) -> None:
+    status, body = filtered
+    server.behave = lambda asked, call: (
+        (status, {}, json.dumps(body)) if asked["messages"][0]["content"] == "question 1"
+        else good(asked))
+    path = tmp_path / "rows.jsonl"
+    rows = sample_from_server(PROMPTS, SETTINGS, server.settings, path)
+    assert [row["id"] for row in rows] == [prompt["id"] for prompt in PROMPTS]
+    assert [answer["finish"] for answer in rows[1]["candidates"]] == ["missing"] * 3
+    assert len(server.asked) == 6
+    assert read_jsonl(path) == rows
+
+
+@pytest.mark.parametrize("body", [
+    "<html>a proxy</html>", '{"choices": [{"message": {"conte', '{"choices": []}'])
+def test_a_prompt_whose_reply_can_never_be_read_is_missing_where_others_are_answered(
+        body: str, server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (
+        (200, {}, body) if asked["messages"][0]["content"] == "question 1" else good(asked))
+    rows = sample_from_server(PROMPTS, SETTINGS, replace(server.settings, attempts=2),
+                              tmp_path / "rows.jsonl")
+    assert {answer["finish"] for answer in rows[1]["candidates"]} == {"missing"}
+    assert "no usable reply after 2 attempts" in rows[1]["candidates"][0]["reason"]
+
+
+def test_a_server_that_dies_ends_the_run_and_the_next_one_asks_for_the_rest(
+        server: FakeServer, tmp_path: Path) -> None:
+    path, alive = tmp_path / "rows.jsonl", [True]
+    server.tests_too = True
+
+    def behave(asked: dict, call: int) -> Reply:
+        alive[0] &= asked["messages"][0]["content"] != "question 4"
+        return good(asked) if alive[0] else (503, {}, "")
+    server.behave = behave
+    settings = replace(server.settings, attempts=1, concurrency=1)
+    with pytest.raises(ServerSamplingError, match="finished prompts are kept"):
+        sample_from_server(PROMPTS, SETTINGS, settings, path)
+    server.behave, server.tests_too = lambda asked, call: good(asked), False
+    before = len(server.asked)
+    rows = sample_from_server(PROMPTS, SETTINGS, settings, path)
+    assert len(server.asked) == before + 2
+    assert all(answer["finish"] == "stop" for row in rows for answer in row["candidates"])
+
+
+def test_choices_in_another_order_are_put_in_the_order_of_their_index(
+        server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (200, {}, json.dumps({"choices": [
+        choice(f"answer {place}") | {"index": place} for place in (2, 0, 1, 3)]}))
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert [answer["text"] for answer in row["candidates"]] == ["answer 0", "answer 1", "answer 2"]
+
+
+@pytest.mark.parametrize("logprobs", [
+    {"content": [{"token": "an"}]}, {"content": "no"}, [1], "no", {"content": [None]}])
+def test_log_probabilities_that_cannot_be_read_cost_no_answer(
+        logprobs: object, server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (200, {}, json.dumps(
+        {"choices": [choice() | {"logprobs": logprobs}] * 3}))
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert [answer["logprob"] for answer in row["candidates"]] == [None] * 3
 
 
 def test_an_address_that_is_none_is_refused() -> None:

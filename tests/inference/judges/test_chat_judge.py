@@ -1,5 +1,6 @@
 """A chat model that judges, asked through a real HTTP server on loopback."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from lib.inference.judges import chat_judge
 from lib.inference.judges.chat_judge import ChatJudge, Costs
 from lib.inference.judges.questions import Question
 from lib.inference.rewards.cache import ScoreCache
-from tests.inference.fake_server import FakeServer, Reply
+from tests.inference.fake_server import FakeServer, Reply, is_test
 from tests.inference.judges.fake_judge import (
     completion,
     judging,
@@ -182,12 +183,13 @@ def test_alpaca_eval_weighs_the_letters_by_their_probability(cache: ScoreCache) 
 
 def test_a_server_that_refuses_log_probabilities_gives_hard_verdicts(cache: ScoreCache) -> None:
     with judging() as server:
+        server.tests_too = True
         server.behave = lambda asked, call: (
             (400, {}, "unknown option logprobs") if "logprobs" in asked else completion("B"))
         judge = ChatJudge(settings_for(server, style="alpaca_eval", concurrency=1), cache)
         found = judge.judge(QUESTIONS)
     assert [one.verdict for one in found] == [(0, 1, False)] * 4
-    assert sum("logprobs" in asked for asked in server.asked) == 1
+    assert not any("logprobs" in asked for asked in server.asked if not is_test(asked))
 
 
 def test_calls_tokens_and_price_are_said_before_and_add_up_after(
@@ -221,13 +223,80 @@ def test_tokens_that_a_server_does_not_count_are_estimated(cache: ScoreCache) ->
 def test_a_probe_says_in_one_sentence_why_no_judge_is_there(
         reply: Reply, sentence: str, cache: ScoreCache) -> None:
     with judging() as server:
-        server.behave = lambda asked, call: reply
+        server.tests_too, server.behave = True, lambda asked, call: reply
         with pytest.raises(ApiStoppedError, match=sentence) as error:
             ChatJudge(settings_for(server), cache).probe()
     assert "\n" not in str(error.value)
 
 
-def test_a_probe_of_a_judge_that_is_there_is_one_call(cache: ScoreCache) -> None:
+def test_a_probe_of_a_judge_that_is_there_is_two_small_calls(cache: ScoreCache) -> None:
     with judging(longer) as server:
+        server.tests_too = True
         ChatJudge(settings_for(server), cache).probe()
-    assert len(server.asked) == 1
+    assert [asked["max_tokens"] for asked in server.asked] == [24, 24]
+
+
+def test_a_judge_is_asked_greedily_with_none_of_the_servers_own_penalties(
+        cache: ScoreCache) -> None:
+    with judging() as server:
+        ChatJudge(settings_for(server), cache).judge(QUESTIONS[:1])
+    neutral = {"temperature": 0, "repeat_penalty": 1, "repetition_penalty": 1, "min_p": 0,
+               "presence_penalty": 0, "frequency_penalty": 0}
+    assert {name: server.asked[0][name] for name in neutral} == neutral
+
+
+def test_a_judge_behind_ollama_is_asked_in_its_own_way_and_its_replies_are_kept(
+        cache: ScoreCache) -> None:
+    with judging() as server:
+        server.tests_too = True
+        server.listed = {"/v1/models": {"data": [{"id": "tiny:latest", "owned_by": "library"}]},
+                         "/api/version": {"version": "0.12.6"}}
+        server.behave = lambda asked, call: (200, {}, json.dumps({
+            "message": {"role": "assistant", "content": "[[B]]"}, "done_reason": "stop",
+            "prompt_eval_count": 70, "eval_count": 3}))
+        judge = ChatJudge(settings_for(server), cache)
+        found = judge.judge(QUESTIONS)
+        assert judge.judge(QUESTIONS) == found
+    assert [(one.verdict.preference, one.tokens_read) for one in found] == [(0, 70)] * 4
+    asked = [one["options"] for one in server.asked if not is_test(one)]
+    assert {options["repeat_penalty"] for options in asked} == {1}
+
+
+def test_a_judge_that_takes_no_temperature_says_that_its_verdicts_are_draws(
+        cache: ScoreCache, capsys: pytest.CaptureFixture[str]) -> None:
+    with judging() as server:
+        server.tests_too = True
+        server.behave = lambda asked, call: (
+            (400, {}, "unsupported value: temperature") if "temperature" in asked
+            else completion("[[B]]"))
+        assert preferences(ChatJudge(settings_for(server), cache), QUESTIONS) == [0] * 4
+    assert "tiny refuses a temperature; its verdicts are draws" in capsys.readouterr().out
+
+
+def test_a_server_that_serves_another_model_is_no_judge(cache: ScoreCache) -> None:
+    with judging() as server:
+        server.listed = {"/v1/models": {"data": [{"id": "sft", "owned_by": "llamacpp"}]}}
+        with pytest.raises(ApiStoppedError, match="serves sft and not tiny"):
+            ChatJudge(settings_for(server), cache).probe()
+
+
+@pytest.mark.parametrize(("message_", "reason"), [
+    ({"content": None, "reasoning_content": "A is better [[A]]"}, "reasoning without an answer"),
+    ({"content": None, "refusal": "no"}, "a refusal"), ({"content": None}, "no content")])
+def test_a_reply_without_text_is_missing_with_its_reason(
+        message_: dict, reason: str, cache: ScoreCache) -> None:
+    with judging() as server:
+        server.behave = lambda asked, call: (200, {}, json.dumps({"choices": [
+            {"message": {"role": "assistant"} | message_, "finish_reason": "length"}]}))
+        (found,) = ChatJudge(settings_for(server), cache).judge(QUESTIONS[:1])
+    assert (found.verdict, found.reason) == (None, reason)
+
+
+@pytest.mark.parametrize("wrapped", [
+    [{"role": "assistant", "content": "[[B]]"}],
+    {"role": "assistant", "content": [{"type": "text", "text": "[[B]]"}]}])
+def test_a_verdict_is_read_from_a_list(wrapped: object, cache: ScoreCache) -> None:
+    with judging() as server:
+        server.behave = lambda asked, call: (200, {}, json.dumps({"choices": [
+            {"message": wrapped, "finish_reason": "stop"}]}))
+        assert preferences(ChatJudge(settings_for(server), cache), QUESTIONS[:1]) == [0]

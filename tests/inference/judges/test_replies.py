@@ -68,5 +68,5 @@ def test_a_body_that_is_no_completion_is_an_error_so_that_it_is_asked_for_again(
 
 def test_a_reply_without_text_or_usage_is_read_as_such() -> None:
     bare = json.dumps({"choices": [{"message": {"content": None}, "logprobs": None}]})
-    assert read_reply(bare) == ("", None, None, 0)
+    assert read_reply(bare) == ("", None, None, 0, "no content")
     assert read_reply(completion("four by f", tokens=None)[2]).tokens_written == 3

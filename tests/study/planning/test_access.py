@@ -9,10 +9,11 @@ import pytest
 
 from lib.runtime.files import write_json
 from lib.study.planning import access
-from lib.study.planning.access import check_access, check_api
+from lib.study.planning.access import check_access, check_api, check_sampling_server
 from lib.study.profiles import ProfileError, load_profile
 from lib.study.reward_models.api import api_settings
 from lib.study.run import Study, open_study
+from tests.inference.api.servers import HOSTED, IGNORING, Kind, serving
 from tests.study.stand_ins import nvidia_server
 
 
@@ -93,6 +94,30 @@ def test_models_and_data_are_asked_for_until_their_stage_is_finished(
     assert asked == []
     check_access(replace(study, force=True))
     assert len(asked) == 4
+
+
+@pytest.mark.parametrize(("kind", "served", "sentence"), [
+    (IGNORING, "base", "ignores top_k, and sampling.top_k is 50; set it to null"),
+    (IGNORING, "another", "ignores top_k, and sampling.top_k is 50; set it to null"),
+    (HOSTED, "base", "refuses top_k, and sampling.top_k is 50")])
+def test_a_server_that_samples_otherwise_is_refused_before_any_training(
+        kind: Kind, served: str, sentence: str, tmp_path: Path) -> None:
+    with serving(kind, served) as server:
+        study = open_study("smoke", str(tmp_path), {
+            "sampling.server": server.settings.base_url})
+        with pytest.raises(ProfileError, match=sentence):
+            check_sampling_server(study)
+
+
+def test_a_server_that_is_not_there_yet_is_said_and_does_not_stop_the_run(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    address = "http://127.0.0.1:9/v1"
+    study = open_study("smoke", str(tmp_path), {"sampling.server": address})
+    check_sampling_server(study)
+    assert f"no list of models at {address} yet" in capsys.readouterr().out
+    write_json(study.path("responses", "manifest.json"), {})
+    check_sampling_server(study)
+    assert capsys.readouterr().out == ""
 
 
 def test_the_laptop_asks_no_hub(asked: list[str], tmp_path: Path) -> None:

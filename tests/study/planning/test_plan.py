@@ -1,10 +1,11 @@
 """The plan: what a run would take, and what cannot run is refused with a knob."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import Qwen2Config
+from transformers import BloomConfig, GPT2Config, MambaConfig, PretrainedConfig, Qwen2Config
 
 from lib import ROOT
 from lib.runtime.devices import Device
@@ -51,6 +52,22 @@ def test_a_folders_shape_is_that_of_its_config(tmp_path: Path) -> None:
                 num_attention_heads=4, num_key_value_heads=2,
                 tie_word_embeddings=True).save_pretrained(tmp_path)
     assert shape_of(str(tmp_path)) == Shape(3, 16, 32, 4, 2, 99)
+
+
+@pytest.mark.parametrize(("config", "shape"), [
+    (GPT2Config(vocab_size=99, n_embd=16, n_layer=3, n_head=4), Shape(3, 16, 64, 4, 4, 99)),
+    (BloomConfig(vocab_size=99, hidden_size=16, n_layer=3, n_head=4), Shape(3, 16, 64, 4, 4, 99)),
+    (MambaConfig(vocab_size=99, hidden_size=16, num_hidden_layers=3), Shape(3, 16, 32, 1, 1, 99))],
+    ids=["gpt2", "bloom", "mamba"])
+def test_a_folder_with_older_names_in_its_config_has_a_shape(
+        config: PretrainedConfig, shape: Shape, tmp_path: Path) -> None:
+    config.save_pretrained(tmp_path)
+    assert replace(shape_of(str(tmp_path)), tied=True) == shape
+
+
+def test_a_folder_whose_config_names_no_sizes_has_no_shape(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert shape_of(str(tmp_path)) is None
 
 
 def test_shards_need_less_memory_each_and_copies_do_not() -> None:
@@ -142,6 +159,12 @@ def test_the_smoke_plan_measures_its_rate_and_finds_nothing_against_it(tmp_path:
     text = plan_text(open_study("smoke", str(tmp_path / "run"), {}))
     assert "measured by training two layers of this width" in text
     assert text.endswith("memory, disk and keys: enough for it here")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_plan_says_that_stages_of_another_run_take_no_time(tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path / "run"), from_run=str(tmp_path))
+    assert f"from {tmp_path}: what it made with equal settings is copied" in plan_text(study)
 
 
 @pytest.mark.usefixtures("quick")

@@ -1,5 +1,6 @@
 """Pools of candidates of a study: from a server as from here, timed, and gone on with."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from lib.inference.api.server import ServerSamplingError
+from lib.inference.api.transport import ApiStoppedError
 from lib.runtime.files import read_json, read_jsonl
 from lib.study.policies import load_policy
 from lib.study.pools import sampled
@@ -15,7 +16,7 @@ from lib.study.pools.pool import Pool
 from lib.study.pools.sampled import sample_pools, score_pools, server_of
 from lib.study.profiles import ProfileError, load_profile
 from lib.study.run import Study, open_study
-from tests.inference.fake_server import FakeServer, good
+from tests.inference.fake_server import FakeServer, choice, good
 
 PROMPTS = [{"id": f"p{number}", "prompt": f"question {number}", "source": "test"}
            for number in range(4)]
@@ -59,6 +60,22 @@ def test_a_study_samples_from_the_server_that_its_profile_names(
     assert cost["scoring_seconds"] > 0
 
 
+@pytest.mark.usefixtures("no_model")
+def test_what_a_server_filtered_has_no_score_and_the_rest_has(
+        server: FakeServer, tmp_path: Path) -> None:
+    study = study_on(tmp_path, server=server.settings.base_url, rows=8)
+    filtered = json.dumps({"choices": [choice("kept"), choice("cut", "content_filter")]})
+    server.behave = lambda asked, call: (
+        (200, {}, filtered) if asked["messages"][0]["content"] == "question 2" else good(asked))
+    pool = Pool("base", 0.6, 2)
+    sample_pools(study, [pool], PROMPTS, tmp_path)
+    (_, scored, cost), = score_pools(study, [pool], tmp_path)
+    missing = [[candidate["rewards"] == {"selector": None, "judge": None}
+                for candidate in row["candidates"]] for row in scored]
+    assert missing == [[False, False], [False, False], [False, True], [False, False]]
+    assert cost["tokens"] is None
+
+
 def test_each_policy_may_have_a_server_of_its_own(server: FakeServer, tmp_path: Path) -> None:
     address = server.settings.base_url.replace("127.0.0.1", "{policy}.localhost")
     study = study_on(tmp_path, server=address)
@@ -87,9 +104,9 @@ def test_a_pool_that_was_cut_short_goes_on_and_counts_as_not_timed(
         server: FakeServer, tmp_path: Path) -> None:
     study = study_on(tmp_path, server=server.settings.base_url, rows=1)
     server.behave = lambda asked, call: (
-        (422, {}, "no") if asked["messages"][0]["content"] == "question 3" else good(asked))
+        (401, {}, "no") if asked["messages"][0]["content"] == "question 3" else good(asked))
     pool = Pool("base", 0.6, 2)
-    with pytest.raises(ServerSamplingError):
+    with pytest.raises(ApiStoppedError):
         sample_pools(study, [pool], PROMPTS, tmp_path)
     before, server.behave = len(server.asked), lambda asked, call: good(asked)
     sample_pools(study, [pool], PROMPTS, tmp_path)

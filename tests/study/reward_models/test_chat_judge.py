@@ -199,7 +199,7 @@ def test_the_plan_says_calls_tokens_and_price(tmp_path: Path) -> None:
 def test_a_judge_that_cannot_be_asked_stops_a_run_before_any_work(
         status: int, sentence: str, tmp_path: Path) -> None:
     with judging() as server:
-        server.behave = lambda asked, call: (status, {}, "")
+        server.tests_too, server.behave = True, lambda asked, call: (status, {}, "")
         with pytest.raises(ProfileError, match=sentence) as error:
             check_chat_judge(study_of(server, tmp_path))
     assert "\n" not in str(error.value)
@@ -214,6 +214,6 @@ def test_a_judge_that_is_away_does_not_stop_a_run_that_has_its_replies(
         check_chat_judge(study)  # finished: nobody is asked
         assert len(server.asked) == calls
         study.path("verdicts", "manifest.json").unlink()
-        server.behave = lambda asked, call: (503, {}, "")
+        server.tests_too, server.behave = True, lambda asked, call: (503, {}, "")
         check_chat_judge(study)
     assert "the run uses 8 cached replies" in capsys.readouterr().out

@@ -60,3 +60,31 @@ def test_more_held_out_prompts_than_there_are_are_refused(tmp_path: Path) -> Non
     with pytest.raises(StudyError, match="evaluation.prompts is 201, but .* held-out prompts are "
                                          "left after curation; set at most evaluation.prompts="):
         data.prepare_data(study)
+
+
+def test_rows_of_other_layouts_keep_their_ids_and_one_that_is_not_used_is_named_with_its_place(
+        tmp_path: Path) -> None:
+    def talk(question: str, answer: str) -> list[dict[str, str]]:
+        return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+    files = {
+        "sft": [*({"conversations": talk(f"What is {n}?", f"It is {n}.")} for n in range(6)),
+                {"conversations": 3}, {"conversations": talk("And then?", " ")}],
+        "preferences": [{"chosen": f"\n\nHuman: Is it {n}?\n\nAssistant: Yes.",
+                         "rejected": f"\n\nHuman: Is it {n}?\n\nAssistant: {n}"}
+                        for n in ("one", "two", "three", "four", "Yes.")],
+        "heldout": [{"question_id": f"own-{n}", "turns": [f"Name {n}!"]} for n in range(6)]}
+    for part, rows in files.items():
+        (tmp_path / f"{part}.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    study = open_study("smoke", str(tmp_path / "run"), {
+        "data.source": "local", "data.pairs": "written", "evaluation.prompts": 4,
+        "evaluation.temperature_prompts": 4,
+        **{f"data.{part}_path": str(tmp_path / f"{part}.jsonl") for part in files}})
+    report = data.prepare_data(study)
+    assert [report[part]["read_as"] for part in files] == [
+        {"ShareGPT": 7, "unknown columns": 1}, {"hh-rlhf": 5}, {"ShareGPT": 6}]
+    assert report["sft"]["dropped"] == {"unusable": 1, "empty": 1}
+    assert "sft.jsonl, row 7, column messages" in report["sft"]["examples"]["unusable"]
+    assert "sft.jsonl, row 8: a question" in report["sft"]["examples"]["empty"]
+    assert "preferences.jsonl, row 5: chosen" in report["preferences"]["examples"]["identical_pair"]
+    assert {row["id"] for row in data.load_part(study, "heldout")} < {
+        f"own-{n}" for n in range(6)}

@@ -1,8 +1,6 @@
 """What goes wrong between processes: a killed rank, a node that never joins, a job file."""
 
 import json
-import os
-import signal
 import threading
 import time
 from dataclasses import replace
@@ -44,7 +42,7 @@ def kill_a_rank(folder: Path, deadline: float) -> None:
         time.sleep(0.05)
     ranks = [child for child in psutil.Process().children(recursive=True)
              if "lib.training" in child.cmdline() and "accelerate" not in " ".join(child.cmdline())]
-    os.kill(ranks[-1].pid, signal.SIGKILL)
+    ranks[-1].kill()
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ prompt share its computation, rows are packed, and layers above the highest chos
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from lib.data.chat import encode_prompt, encode_response
 from lib.inference.rewards import Conversation, answer_of, ends_cut_off
 from lib.inference.rewards.heads.feature_store import FeatureStore, conversation_key
+from lib.modeling.context import context_of
 from lib.modeling.loading import load_model, load_tokenizer, model_hash, resolve_model
 from lib.modeling.packed.hidden import hidden_states
 from lib.modeling.packed.packing import SharedPrompt, collate, pack
@@ -42,9 +44,9 @@ class Backbone:
         return self.model.config.num_hidden_layers
 
     @property
-    def context(self) -> int:
-        """Longest conversation that it can read, in tokens."""
-        return self.model.config.max_position_embeddings
+    def context(self) -> float:
+        """Longest conversation that it can read, in tokens; infinity where no limit is known."""
+        return context_of(self.model.config) or inf
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,16 @@
 
 Current reward models reply `reward:-25.625` as text. Older ones (Nemotron-4-340B, those trained on
 HelpSteer) reply five attributes, as log-probabilities of attribute names or as `name:score` text;
-their `helpfulness` is the reward.
+their `helpfulness` is the reward. Some wrap the message in a list.
 """
 
-import json
 import math
 import re
 from typing import Any
 
-ATTRIBUTE = "helpfulness"
+from lib.inference.api.replies import choices_of, text_of
+
+ATTRIBUTES_READ = ("reward", "helpfulness")
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 REWARD = re.compile(rf"\s*(?:reward\s*:)?\s*({NUMBER})\s*", re.IGNORECASE)
 ATTRIBUTES = re.compile(rf"\s*(\w+)\s*:\s*({NUMBER})\s*")
@@ -23,14 +24,14 @@ class UnreadableReplyError(ValueError):
 def parse_reward(body: str) -> float:
     """The reward in a chat-completions reply; raises UnreadableReplyError, never guesses."""
     try:
-        (choice,) = json.loads(body)["choices"]
-        choice = dict(choice)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        (choice,) = choices_of(body)[0]
+        text = text_of(choice)[0]
+    except (ValueError, RecursionError) as error:
         raise UnreadableReplyError(
             f"the reply {body[:120]!r} is not a chat completion with one choice") from error
-    found = _from_logprobs(choice)
+    found = _from_text(text)
     if found is None:
-        found = _from_text(choice)
+        found = _from_logprobs(choice)
     if found is None or not math.isfinite(found):
         raise UnreadableReplyError(f"no single finite reward in the reply {body[:120]!r}")
     return found
@@ -42,18 +43,14 @@ def _from_logprobs(choice: dict[str, Any]) -> float | None:
     if not isinstance(entries, list):
         return None
     scores = [entry.get("logprob") for entry in entries
-              if isinstance(entry, dict) and str(entry.get("token")).strip() == ATTRIBUTE]
+              if isinstance(entry, dict) and str(entry.get("token")).strip() in ATTRIBUTES_READ]
     fine = len(scores) == 1 and isinstance(scores[0], int | float)
     return float(scores[0]) if fine and not isinstance(scores[0], bool) else None
 
 
-def _from_text(choice: dict[str, Any]) -> float | None:
-    message = choice.get("message")
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, str):
-        return None
-    if reward := REWARD.fullmatch(content):
+def _from_text(text: str) -> float | None:
+    if reward := REWARD.fullmatch(text):
         return float(reward[1])
-    pairs = [ATTRIBUTES.fullmatch(piece) for piece in re.split(r"[,;\n]", content) if piece.strip()]
-    scores = [float(pair[2]) for pair in pairs if pair and pair[1] == ATTRIBUTE]
+    pairs = [ATTRIBUTES.fullmatch(piece) for piece in re.split(r"[,;\n]", text) if piece.strip()]
+    scores = [float(pair[2]) for pair in pairs if pair and pair[1] in ATTRIBUTES_READ]
     return scores[0] if all(pairs) and len(scores) == 1 else None

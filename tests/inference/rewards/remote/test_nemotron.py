@@ -27,6 +27,29 @@ def test_every_known_form_of_a_reward_is_read(content: str, expected: float) -> 
     assert parse_reward(reply(content)) == expected
 
 
+ASSISTANT = {"role": "assistant", "content": "reward:-25.625"}
+REWARDS = [{"token": "reward", "bytes": None, "logprob": -25.625, "top_logprobs": []}]
+
+
+@pytest.mark.parametrize("choice", [
+    {"message": [ASSISTANT]}, {"message": ASSISTANT, "finish_reason": "length"},
+    {"message": [ASSISTANT], "logprobs": {"content": REWARDS}},
+    {"message": [ASSISTANT | {"content": ""}], "logprobs": {"content": REWARDS}},
+    {"message": [ASSISTANT | {"content": None}], "logprobs": {"content": REWARDS}},
+    {"message": [{"role": "user", "content": "3"}, ASSISTANT]},
+    {"message": ASSISTANT | {"content": [{"type": "text", "text": "reward:-25.625"}]}},
+    {"message": ASSISTANT, "logprobs": {"content": [{"token": "reward", "logprob": -0.01}]}}])
+def test_a_reward_is_read_in_every_recorded_form_of_a_reply(choice: dict) -> None:
+    assert parse_reward(json.dumps({"choices": [choice]})) == -25.625
+
+
+@pytest.mark.parametrize("message", [
+    [], [ASSISTANT, ASSISTANT], [None], "reward:1", [{"role": "user", "content": "reward:1"}]])
+def test_a_list_without_one_answer_holds_no_reward(message: object) -> None:
+    with pytest.raises(UnreadableReplyError):
+        parse_reward(json.dumps({"choices": [{"message": message}]}))
+
+
 @pytest.mark.parametrize("content", [
     "reward:nan", "reward:inf", "reward:-Infinity", "reward:1e999", "reward:", "", "good", None, 7,
     "reward:-1 reward:-2", "reward:-1.5.2", "reward:1,5", "about 3", "-25.6 of 10",

@@ -1,0 +1,53 @@
+"""How a part's rows are read, and what came of it: their layouts, and rows that cannot be used."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from lib.data.layouts.recognise import NAMES, Format
+from lib.runtime.files import Row
+from lib.runtime.progress import say
+
+
+@dataclass
+class Reading:
+    """What the settings say of a part's columns, and counts that the readers fill."""
+
+    layout: Format = "auto"
+    score: str = ""  # dotted name of the score
+    strict: bool = False  # the first row that cannot be used raises SchemaError
+    layouts: Counter[str] = field(default_factory=Counter)  # by name: "ShareGPT"
+    columns: dict[str, list[str]] = field(default_factory=dict)  # of the first row of a layout
+    dropped: Counter[str] = field(default_factory=Counter)  # by reason
+    examples: dict[str, str] = field(default_factory=dict)  # reason -> the first, with its place
+    name: str = ""  # of the file or data set
+    numbers: dict[str, int] = field(default_factory=dict)  # id of a row -> its number in the file
+    joined: int = 0  # rows that became the second answer of another row's pair
+    without_pair: int = 0  # prompts whose scored answers are too close to each other
+
+    def drop(self, reason: str, sentence: str) -> None:
+        """Count a row that cannot be used; the sentence names its file and row."""
+        self.dropped[reason] += 1
+        self.examples.setdefault(reason, sentence)
+
+    def saw(self, layout: Format, row: Row) -> None:
+        """Count a row of a layout."""
+        self.layouts[NAMES[layout]] += 1
+        self.columns.setdefault(NAMES[layout], list(map(str, row)))
+
+    def place_of(self, name: str) -> str:
+        """File and row of an id; the id of a pair of scored answers begins with its row's."""
+        number = self.numbers.get(name) or self.numbers.get(name.rpartition("/")[0])
+        return f"{self.name}, row {number}" if number else f"id {name}"
+
+    def say_dropped(self) -> None:
+        """Print how many rows are left out, by reason, and the first of each."""
+        for reason, count in self.dropped.items():
+            say(f"{count:,} rows are left out ({reason}); the first: {self.examples[reason]}")
+
+    def added_to(self, report: dict) -> dict:
+        """A part's report with what curation never saw."""
+        return report | {
+            "rows": report["rows"] + self.joined + self.dropped.total(),
+            "dropped": dict(self.dropped) | report["dropped"], "read_as": dict(self.layouts),
+            "columns": self.columns, "examples": self.examples,
+            "prompts_without_pair": self.without_pair}

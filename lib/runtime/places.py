@@ -1,0 +1,53 @@
+"""Where things lie: what is kept between runs, and where the paths begin that a person types.
+
+`ROOT` holds what the project ships, in a checkout or installed. A converted model and hidden states
+are kept in the cache of the Hugging Face libraries (HF_HOME, otherwise XDG_CACHE_HOME), so that
+every checkout uses them; a checkout that has a folder `data/models` or `data/cache` uses its own.
+"""
+
+import os
+from pathlib import Path
+
+from huggingface_hub import cached_assets_path
+
+from lib import ROOT
+
+LIBRARY = "small-model-study"  # the name of our folder in the cache
+NOTEBOOKS = ROOT / "notebooks"
+HEADLESS = "STUDY_HEADLESS"  # set by the runner for its kernels
+
+
+def kept(name: str) -> Path:
+    """The folder `models` or `cache`: the checkout's own where it has one, or the shared one."""
+    own = ROOT / "data" / name
+    return own if own.is_dir() else cached_assets_path(LIBRARY, name, "1")  # 1: their format
+
+
+def typed_path(path: Path | str) -> Path:
+    """The absolute path of what a person typed; it begins in the working folder."""
+    return Path(os.path.abspath(Path(path).expanduser()))
+
+
+def begin_at_the_project() -> None:
+    """Leave a checkout's notebooks folder, in which JupyterLab and VS Code start a kernel.
+
+    A relative path in a notebook then begins where it does on the command line. The runner's
+    kernels stay in the folder in which its command was typed.
+    """
+    here = Path.cwd()  # compared as a file: some systems do not tell Notebooks from notebooks
+    if not os.environ.get(HEADLESS) and _is_checkout() and here.samefile(NOTEBOOKS):
+        os.chdir(ROOT)
+
+
+def _is_checkout() -> bool:
+    return (ROOT / "pyproject.toml").exists()
+
+
+def prepare_children() -> None:
+    """Let processes started from here import this very `lib`, wherever they work, and write UTF-8.
+
+    Windows writes another encoding by default, which lacks the signs of our tables.
+    """
+    places = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(places))
+    os.environ.setdefault("PYTHONUTF8", "1")

@@ -1,0 +1,365 @@
+"""Rows as people have them become ours; what cannot be used is counted with its place."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.data.cells import SchemaError
+from lib.data.layouts.reading import Reading
+from lib.data.layouts.recognise import layout_of
+from lib.data.schema import convert, heldout_row, preference_row, scored_row, sft_row
+from lib.data.settings import DataSettings
+from lib.data.sources import check_sources, load_heldout, load_preferences, load_sft
+
+ROLES = ("system", "user", "assistant")
+TALK = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+HH = "\n\nHuman: q\n\nAssistant: "
+
+
+def turns(*texts: str, system: str = "") -> list[dict[str, str]]:
+    """Messages of user and assistant in turn."""
+    first = [{"role": "system", "content": system}] if system else []
+    return first + [{"role": ROLES[1 + number % 2], "content": text}
+                    for number, text in enumerate(texts)]
+
+
+def share(*texts: str, names: tuple[str, str] = ("human", "gpt")) -> list[dict[str, str]]:
+    return [{"from": names[number % 2], "value": text} for number, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize(("row", "layout", "messages"), [
+    ({"conversations": share("q", "a")}, "sharegpt", TALK),
+    ({"conversations": share("q", "a", names=("user", "assistant"))}, "sharegpt", TALK),
+    ({"conversations": share("q", "a", names=("Human", "ChatGPT"))}, "sharegpt", TALK),
+    ({"conversation": TALK}, "sharegpt", TALK),
+    ({"messages": share("q", "a")}, "sharegpt", TALK),
+    ({"conversations": share("q", "a"), "system": "s"}, "sharegpt", turns("q", "a", system="s")),
+    ({"conversations": [{"from": "system", "value": "s"}, *share("q", "a")]}, "sharegpt",
+     turns("q", "a", system="s")),
+    ({"instruction": "q", "input": "", "output": "a"}, "alpaca", TALK),
+    ({"instruction": "q", "input": "more", "output": "a"}, "alpaca", turns("q\n\nmore", "a")),
+    ({"instruction": "q", "context": "more", "response": "a", "category": "x"}, "alpaca",
+     turns("q\n\nmore", "a")),
+    ({"instruction": "q", "input": None, "output": "a", "system": "s"}, "alpaca",
+     turns("q", "a", system="s")),
+    ({"instruction": "q2", "output": "a2", "history": [["q", "a"]]}, "alpaca",
+     turns("q", "a", "q2", "a2")),
+    ({"instruction": "q2", "output": "a2", "history": TALK}, "alpaca", turns("q", "a", "q2", "a2")),
+    ({"text": HH + "a"}, "hh", TALK), ({"text": "### Human: q\n### Assistant: a"}, "hh", TALK),
+    ({"chosen": HH + "a", "rejected": HH + "b"}, "hh", TALK),
+    ({"prompt": "q", "completion": "a"}, "prompt_completion", TALK),
+    ({"prompt": TALK[:1], "completion": TALK[1:]}, "prompt_completion", TALK),
+    ({"question": "q", "answer": "a"}, "prompt_completion", TALK),
+    ({"prompt": "q", "response": "a", "id": "0", "model": "m"}, "prompt_completion", TALK),
+    ({"prompt": "q", "completion": "a", "label": True}, "kto", TALK),
+    ({"prompt": "q", "chosen": "a", "rejected": "b"}, "pairs", TALK),
+    ({"messages": [{"role": "Human", "content": "q"}, {"role": "model", "content": "a"}]},
+     "messages", TALK),
+    ({"conversations": share("q", "a", names=("prompter", "AI"))}, "sharegpt", TALK),
+    ({"system_prompt": "s", "question": "q", "response": "a", "id": "t0.1"}, "prompt_completion",
+     turns("q", "a", system="s")),
+    ({"instruction": "q", "input": "<noinput>", "output": "a"}, "alpaca", TALK),
+    ({"question": "q", "context": "more", "answer": "a"}, "prompt_completion",
+     turns("q\n\nmore", "a")),
+    ({"text": "### Human: q### Assistant: a"}, "hh", TALK),
+    ({"text": "Human: q\nAssistant: a"}, "hh", TALK),
+    ({"text": "\n\nHuman: q\nHuman: b\n\nAssistant: a"}, "hh", turns("q\nHuman: b", "a")),
+    ({"prompt": "Write a dialogue.", "completion": "\n\nHuman: x\n\nAssistant: y"},
+     "prompt_completion", turns("Write a dialogue.", "\n\nHuman: x\n\nAssistant: y")),
+    ({"prompt": "Human: x\nAssistant: y\nGo on.", "completion": "a"}, "prompt_completion",
+     turns("Human: x\nAssistant: y\nGo on.", "a")),
+    ({"prompt": "Write a dialogue.", "chosen": "Human: x\n\nAssistant: y", "rejected": "No."},
+     "pairs", turns("Write a dialogue.", "Human: x\n\nAssistant: y")),
+    ({"chosen": "Human: q\n\nAssistant: a", "rejected": "Human: q\n\nAssistant: b"}, "hh", TALK),
+    ({"messages": TALK, "text": "### Human: x\n### Assistant: y"}, "messages", TALK),
+    ({"messages": None, "prompt": "q", "completion": "a"}, "prompt_completion", TALK),
+    ({"conversations": share("q", "a"), "kto_tag": True}, "kto", TALK),
+    ({"messages": TALK, "label": "desirable"}, "kto", TALK),
+    ({"instruction": "q", "output": "a", "label": 1.0}, "kto", TALK),
+    ({"prompt": "q", "completion": "a", "label": None, "chosen": None, "rejected": None,
+      "kto_tag": 1}, "kto", TALK),
+    ({"system": "s", "question": "q", "chosen": "a", "rejected": "b"}, "pairs",
+     turns("q", "a", system="s")),
+    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]}, TALK[1]]},
+     "messages", TALK),
+])
+def test_a_conversation_is_read_from_every_layout(row: dict[str, Any], layout: str,
+                                                  messages: list) -> None:
+    reading = Reading()
+    assert convert([row], sft_row, "f", reading=reading)[0]["messages"] == messages
+    assert (layout_of(row), reading.dropped) == (layout, {})
+
+
+@pytest.mark.parametrize("row", [
+    {"chosen": HH + "good", "rejected": HH + "bad"},
+    {"prompt": "\n\nHuman: q\n\nAssistant:", "chosen": HH + "good", "rejected": HH + "bad"},
+    {"chosen": turns("q", "good"), "rejected": turns("q", "bad")},
+    {"chosen": share("q", "good"), "rejected": share("q", "bad")},
+    {"conversations": share("q"), "chosen": share("", "good")[1],
+     "rejected": share("", "bad")[1]},
+    {"instruction": "q", "chosen": "good", "rejected": "bad"},
+    {"prompt": HH, "chosen": "good", "rejected": "bad", "response": "good"},
+    {"instruction": "q", "chosen_response": "good", "rejected_response": "bad"},
+    {"question": "q", "response_j": "good", "response_k": "bad"},
+    {"messages": TALK[:1], "chosen": turns("", "good")[1:], "rejected": turns("", "bad")[1:]},
+    {"input": "q", "chosen": "good", "rejected": "bad", "generations": ["good", "bad"],
+     "rating": [9.0, 8.0]},
+    {"question": "q", "chosen": "good", "rejected": "bad"},
+    {"prompt": share("q"), "chosen": "good", "rejected": "bad"},
+    {"prompt": "q", "chosen": TALK[:1] + turns("", "good")[1:],
+     "rejected": TALK[:1] + turns("", "bad")[1:]},
+])
+def test_a_pair_is_read_from_every_layout(row: dict[str, Any]) -> None:
+    pair = convert([row], preference_row, "f")[0]
+    assert (pair["prompt"], pair["chosen"], pair["rejected"]) == (TALK[:1], "good", "bad")
+
+
+def test_turns_that_both_answers_share_are_the_prompt() -> None:
+    before = "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: "
+    pair = convert([{"chosen": before + "x", "rejected": before + "y"}], preference_row, "f")[0]
+    assert (pair["prompt"], pair["chosen"], pair["rejected"]) == (turns("a", "b", "c"), "x", "y")
+
+
+@pytest.mark.parametrize("scores", [
+    {"score_chosen": 2, "score_rejected": 1}, {"chosen_score": 2.0, "rejected_score": 1.0},
+    {"chosen_rating": 2, "rejected_rating": 1}, {"chosen-rating": 2, "rejected-rating": 1},
+    {"reward_chosen": 2, "reward_rejected": 1}, {"rating_chosen": 2, "rating_rejected": 1},
+    {"scores": {"chosen": 2, "rejected": 1}}, {"ratings": {"chosen": 2, "rejected": 1}},
+    {"score_chosen": Decimal("2.0"), "score_rejected": Decimal("1.0")}])
+def test_the_scores_of_a_pair_are_found_by_their_usual_names(scores: dict) -> None:
+    pair = convert([{"prompt": "q", "chosen": "a", "rejected": "b", **scores}],
+                   preference_row, "f")[0]
+    assert (pair["score_chosen"], pair["score_rejected"]) == (2.0, 1.0)
+    assert type(pair["score_chosen"]) is float
+
+
+def test_a_dotted_name_finds_nested_scores() -> None:
+    pair = {"prompt": "q", "chosen": "a", "rejected": "b",
+            "judge": {"a.b": 0, "chosen": {"mean": "8"}, "rejected": {"mean": "3.5"}}}
+    row = convert([pair], preference_row, "f", reading=Reading(score="judge.{side}.mean"))[0]
+    assert (row["score_chosen"], row["score_rejected"]) == (8, 3.5)
+    answers = {"instruction": "q", "completions": [
+        {"response": "a", "model": "m", "annotations": {"honesty": {"Rating": "5"}}},
+        {"response": "b", "model": "n", "annotations": {"honesty": {"Rating": "2"}}}]}
+    reading = Reading(score="annotations.honesty.Rating")
+    scored = convert([answers], scored_row, "f", reading=reading)[0]
+    assert [(one["text"], one["score"], one["system"]) for one in scored["answers"]] == [
+        ("a", 5, "m"), ("b", 2, "n")]
+
+
+@pytest.mark.parametrize("row", [
+    {"prompt": "q", "answers": [{"text": "a", "score": 2}]},
+    {"instruction": "q", "completions": [{"response": "a", "overall_score": 2}]},
+    {"prompt": "q", "responses": ["a"], "scores": [2]},
+    {"prompt": "q", "generations": ["a"], "rating": [2]},
+    {"prompt": "q", "completions": ["a"], "rewards": [2.0]},
+    {"question": "q", "candidates": [{"content": "a", "rating": Decimal(2)}]}])
+def test_scored_answers_are_found_by_their_usual_names(row: dict[str, Any]) -> None:
+    found = convert([row], scored_row, "f")[0]
+    assert (found["prompt"], found["answers"][0]["text"], found["answers"][0]["score"]) == (
+        "q", "a", 2)
+
+
+@pytest.mark.parametrize(("row", "prompt", "reference"), [
+    ({"prompt": TALK[:1]}, "q", None), ({"prompt": share("q")}, "q", None),
+    ({"prompt": turns("q", system="s")}, "s\n\nq", None),
+    ({"turns": [{"content": "q"}], "question_id": "7"}, "q", None), ({"turns": ["q"]}, "q", None),
+    ({"prompt": HH}, "q", None), ({"prompt": "q", "completion": "a", "label": False}, "q", None),
+    ({"messages": TALK[:1]}, "q", None), ({"instruction": "q", "output": "a"}, "q", "a"),
+    ({"conversations": share("q", "a")}, "q", "a"), ({"question": "q", "answer": "a"}, "q", "a"),
+    ({"chosen": HH + "a", "rejected": HH + "b"}, "q", "a"),
+    ({"prompt": "q", "response": "a"}, "q", "a"), ({"prompt": "q", "reference": "r"}, "q", "r"),
+    ({"prompt": "q", "response": "a", "reference": "r"}, "q", "r"),
+    ({"question": "q", "output": "a", "reference": None}, "q", "a")])
+def test_a_held_out_prompt_is_read_from_every_layout(row: dict, prompt: str,
+                                                     reference: str | None) -> None:
+    found = convert([{"id": "7", **row}], heldout_row, "f")[0]
+    assert (found["id"], found["prompt"], found["reference"]) == ("7", prompt, reference)
+
+
+@pytest.mark.parametrize("row", [
+    {"messages": TALK[:1] + [{"role": "tool", "content": "x"}]}, {"conversations": "none"},
+    {"conversations": share("q", "a", names=("observation", "gpt"))}, {"instruction": None},
+    {"text": "no turns"}, {}, {"messages": []} | {"messages": None}, {"messages": [1]},
+    {"prompt": "q", "completion": {"a": 1}}, {"instruction": "q", "output": "a", "history": [1]},
+    {"instruction": "q", "output": "a", "history": [{"question": "b", "answer": "c"}]},
+    {"instruction": "q", "output": "a", "history": ["ab", "cd"]}])
+def test_one_bad_row_is_counted_with_file_and_row_and_ends_no_run(row: dict[str, Any]) -> None:
+    reading = Reading()
+    rows = convert([{"messages": TALK}, row], sft_row, "my.jsonl", reading=reading)
+    assert len(rows) == 1
+    assert list(reading.dropped) == ["unusable"]
+    assert reading.examples["unusable"].startswith("my.jsonl, row 2")
+
+
+def test_only_bad_rows_are_one_sentence_that_names_the_first() -> None:
+    with pytest.raises(SchemaError, match=r"none of the 2 rows can be used; the first: f, row 1"):
+        convert([{"x": 1}, {"y": 2}], sft_row, "f", reading=Reading())
+
+
+def test_a_missing_column_is_named_beside_those_of_the_file() -> None:
+    with pytest.raises(SchemaError, match=r"chosen: is missing \(columns: instruction, output\)"):
+        convert([{"instruction": "q", "output": "a"}], preference_row, "f")
+
+
+@pytest.mark.parametrize("score", [float("inf"), float("-inf"), 1e300, 10**400,
+                                   Decimal("Infinity")])
+def test_a_score_that_is_not_finite_is_refused(score: object) -> None:
+    with pytest.raises(SchemaError, match="a finite number"):
+        convert([{"prompt": "q", "chosen": "a", "rejected": "b", "score_chosen": score}],
+                preference_row, "f")
+
+
+def local(tmp_path: Path, part: str, rows: list, **values: object) -> DataSettings:
+    path = tmp_path / f"{part}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return DataSettings(source="local", **{f"{part}_path": str(path)}, **values)
+
+
+def kto(prompt: str, completion: str, label: object) -> dict[str, object]:
+    return {"prompt": prompt, "completion": completion, "label": label}
+
+
+def test_ktos_desirable_completions_train_sft_and_two_labels_of_a_prompt_make_a_pair(
+        tmp_path: Path) -> None:
+    rows = [kto("p", "good", True), kto("p", "bad", False), kto("p", "bad 2", False),
+            kto("q", "fine", 1), kto("r", "poor", "false")]
+    reading = Reading()
+    sft = load_sft(local(tmp_path, "sft", rows), 0, reading=reading)
+    assert [row["messages"][-1]["content"] for row in sft] == ["good", "fine"]
+    assert (reading.dropped, reading.layouts) == ({"undesirable": 3}, {"KTO (unpaired)": 2})
+    reading = Reading()
+    pairs = load_preferences(local(tmp_path, "preferences", rows, pairs="written"), 0,
+                             reading=reading)
+    assert [(pair["chosen"], pair["rejected"]) for pair in pairs] == [("good", "bad")]
+    assert (reading.dropped, reading.layouts) == ({"unpaired": 3}, {"KTO (unpaired)": 1})
+
+
+UNLIKE = [kto("a", "no", False), kto("b", "no", None), kto("c", "no", "unsure"),
+          {"messages": turns("d", "no"), "label": False}, {"messages": turns("e", "yes")},
+          {"conversations": share("f", "no"), "kto_tag": False},
+          {"instruction": "g", "output": "no", "kto_tag": "0"}, kto("h", "no", -1),
+          kto("i", "yes", "1.0"), {"question": "j", "response": "no", "label": 0.0}]
+
+
+def test_an_undesirable_completion_trains_nothing_whatever_stands_around_it(
+        tmp_path: Path) -> None:
+    reading = Reading()
+    sft = load_sft(local(tmp_path, "sft", UNLIKE), 0, reading=reading)
+    assert [row["messages"][-1]["content"] for row in sft] == ["yes", "yes"]
+    assert reading.dropped == {"undesirable": 6, "unusable": 2}
+    assert "expected true or false" in reading.examples["unusable"]
+
+
+def test_labelled_conversations_make_pairs_too(tmp_path: Path) -> None:
+    rows = [{"id": "7", "messages": turns("p", "good"), "label": True},
+            {"messages": turns("p", "bad"), "label": False}, {"messages": 3, "label": True},
+            {"prompt": "q", "chosen": "a", "rejected": "b"}]
+    reading = Reading()
+    pairs = load_preferences(local(tmp_path, "preferences", rows, pairs="written"), 0,
+                             reading=reading)
+    assert [(pair["id"], pair["chosen"], pair["rejected"]) for pair in pairs][0] == (
+        "7", "good", "bad")
+    assert (len(pairs), reading.dropped) == (2, {"unusable": 1})
+
+
+def test_half_an_emoji_in_a_labelled_prompt_makes_a_pair(tmp_path: Path) -> None:
+    rows = [kto("\ud83d", "good", True), kto("\ud83d", "bad", False)]
+    pairs = load_preferences(local(tmp_path, "preferences", rows, pairs="written"), 0)
+    assert [pair["prompt"][0]["content"] for pair in pairs] == ["\ufffd"]
+
+
+def test_a_stream_of_ktos_rows_trains_sft_on_desirable_ones_and_makes_no_pairs() -> None:
+    rows = [kto("p", "bad", False), kto("p", "good", True), kto("q", "bad", False)]
+    hub = DataSettings(source="hub", sft_path="o/kto", preferences_path="o/kto", sft_rows=3,
+                       preference_rows=3, streaming=True, pairs="written")
+
+    def read(*_: object) -> list[tuple[str, dict]]:
+        return [(str(number), row) for number, row in enumerate(rows)]
+    reading = Reading()
+    assert [row["messages"][-1]["content"] for row in load_sft(hub, 0, read, reading)] == ["good"]
+    assert reading.dropped == {"undesirable": 2}
+    with pytest.raises(SchemaError, match=r"data\.streaming=false"):
+        load_preferences(hub, 0, read, Reading())
+
+
+def test_kto_without_two_labels_of_a_prompt_says_what_can_be_done_with_it(tmp_path: Path) -> None:
+    data = local(tmp_path, "preferences", [kto("p", "a", True), kto("q", "b", False)],
+                 pairs="written")
+    with pytest.raises(SchemaError, match=r"no pairs; the desirable ones can train SFT"):
+        check_sources(data)
+
+
+def test_scores_on_another_scale_than_the_gap_are_named(tmp_path: Path) -> None:
+    rows = [{"prompt": f"p{number}", "answers": [{"text": "a", "score": 0.9},
+                                                 {"text": "b", "score": 0.1 * number}]}
+            for number in range(5)]
+    with pytest.raises(SchemaError, match=r"min_gap=1 in their scores \(0 to 0.9\); set a smaller"):
+        load_preferences(local(tmp_path, "preferences", rows), 0)
+    reading = Reading()
+    pairs = load_preferences(local(tmp_path, "preferences", rows, min_gap=0.65), 0,
+                             reading=reading)
+    assert (len(pairs), reading.without_pair, reading.dropped) == (3, 2, {})
+
+
+@pytest.mark.parametrize(("row", "kind", "hint"), [
+    ({"prompt": "q", "chosen": "a", "rejected": "b"}, "on_policy", "data.pairs=written"),
+    ({"prompt": "q", "answers": [{"text": "a", "score": 1}]}, "written", "data.pairs=on_policy")])
+def test_pairs_of_the_other_kind_are_answered_with_the_setting(tmp_path: Path, row: dict,
+                                                               kind: str, hint: str) -> None:
+    with pytest.raises(SchemaError, match=hint):
+        check_sources(local(tmp_path, "preferences", [row], pairs=kind))
+
+
+def test_a_format_that_is_told_is_kept_to(tmp_path: Path) -> None:
+    rows = [{"instruction": "q", "output": "a", "messages": turns("other", "thing")}]
+    assert load_sft(local(tmp_path, "sft", rows, format="alpaca"), 0)[0]["messages"] == TALK
+    assert load_sft(local(tmp_path, "sft", rows), 0)[0]["messages"] == turns("other", "thing")
+    with pytest.raises(SchemaError, match="cannot be read as Alpaca"):
+        load_sft(local(tmp_path, "sft", [{"messages": TALK}], format="alpaca"), 0)
+
+
+def test_another_models_answers_are_the_references(tmp_path: Path) -> None:
+    answers = tmp_path / "answers.json"
+    answers.write_text(json.dumps([
+        {"id": "c", "instruction": "One?", "output": "first", "reference": "gold"},
+        {"id": "b", "response": "second"}, {"id": "a"}]), "utf-8")
+    rows = [{"id": "a", "prompt": "one?", "reference": "old"}, {"id": "b", "prompt": "two"},
+            {"id": "c", "prompt": "three", "reference": "old"}]
+    found = load_heldout(local(tmp_path, "heldout", rows, references_path=str(answers)))
+    assert [(row["id"], row["reference"]) for row in found] == [
+        ("a", "first"), ("b", "second"), ("c", None)]
+    assert found[2]["prompt"] == "three", "an id alone is no match where the prompts differ"
+    with pytest.raises(SchemaError, match="answers none of the 1 held-out prompts"):
+        load_heldout(local(tmp_path, "heldout", [{"prompt": "z"}], references_path=str(answers)))
+
+
+def test_a_score_column_that_names_nothing_is_refused(tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "chosen": "a", "rejected": "b", "scores": {"chosen": 2}}]
+    given = local(tmp_path, "preferences", rows, pairs="written", score_column="score.{side}")
+    with pytest.raises(SchemaError, match=r"no row .* has a score under data.score_column="):
+        load_preferences(given, 0)
+
+
+@pytest.mark.parametrize(("column", "pairs"), [("a.b", "written"), ("a.{side}", "on_policy")])
+def test_a_score_column_of_the_other_kind_of_rows_is_refused(column: str, pairs: str) -> None:
+    with pytest.raises(ValueError, match=r"data.score_column is .* with data.pairs="):
+        DataSettings(score_column=column, pairs=pairs)
+
+
+@pytest.mark.parametrize("name", ["id", "prompt_id", "question_id", "key", "uid"])
+def test_a_rows_own_id_is_kept_under_its_usual_names(name: str) -> None:
+    found = convert([{name: value, "prompt": f"{value}?"} for value in (7, "a", "a", "a~2")],
+                    heldout_row, "f")
+    assert [row["id"] for row in found] == ["7", "a", "a~2", "a~2~2"]
+
+
+@pytest.mark.parametrize(("given", "kept"), [
+    ({"id": 7.0}, "7"), ({"id": None, "key": 3}, "3"), ({"id": "", "uid": "u"}, "u"),
+    ({"id": float("nan"), "prompt_id": "p"}, "p"), ({"id": 0}, "0"),
+    ({"id": ["x"], "key": 1}, "1")])
+def test_an_id_without_a_value_gives_way_to_the_next_name(given: dict, kept: str) -> None:
+    assert convert([{"prompt": "q", **given}], heldout_row, "f")[0]["id"] == kept
