@@ -17,6 +17,8 @@ from lib.runtime.files import Row, sha256_of_value
 UNENCODABLE = re.compile("[\0\ud800-\udfff]")
 LARGEST = 1e30  # beyond, a difference of two scores is no number
 IDS = ("id", "prompt_id", "question_id", "key", "uid", "uuid", "_id")
+CALLS = ("tool_calls", "function_call")  # OpenAI's, beside or instead of an answer's text
+SEEN = ("image", "images", "video", "videos", "audio", "audios")  # columns of what is no text
 MESSAGE = "a list of {role, content} messages"
 
 
@@ -112,8 +114,10 @@ class Cells:
         return bool(value)
 
     def source(self) -> str:
-        """Column `source`, otherwise the name of the file or data set."""
-        return self.text("source") if self.row.get("source") else PurePath(self.name).name
+        """Column `source` if it is a text, otherwise the name of the file or data set."""
+        source = self.row.get("source")
+        return self.text("source") if source and isinstance(source, str) else (
+            PurePath(self.name).name)
 
     def identity(self, content: object) -> str:
         """The row's own id under one of its usual names, otherwise a hash of the row's content."""
@@ -134,6 +138,12 @@ class Cells:
         if not isinstance(entry, dict) or entry.get("role") not in MESSAGE_ROLES:
             raise self.error(column, f"is {_shown(entry)}",
                              f"a message with a role of {', '.join(MESSAGE_ROLES)}")
+        if called := next((name for name in CALLS if entry.get(name)), None):
+            raise self.error(f"{column}.{called}", f"is {_shown(entry[called])}",
+                             "a turn of text alone, for the study teaches no calls of tools")
+        if entry["role"] == "assistant" and entry.get("weight") == 0:
+            raise self.error(f"{column}.weight", "is 0", "answers that may all be learned; leave "
+                             "out the weight, or the row")
         content = self._clean(f"{column}.content", entry.get("content"))
         return {"role": entry["role"], "content": content}
 

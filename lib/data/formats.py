@@ -47,15 +47,15 @@ def files_of(path: Path | str, split: str = "", config: str = "") -> list[Path]:
 
     A folder may be a data set with splits: saved by `datasets`, a snapshot of the hub
     (`data/train-00000-of-00001.parquet`), files or folders named by split. Then only the files of
-    `split` count; a folder named `config` in it is taken first. Raises FileError for a missing
-    path, a folder without data files, and a split that it does not have.
+    `split` count (all, if it is empty); a folder named `config` in it is taken first. Raises
+    FileError for a missing path, a folder without data files, and a split that it does not have.
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise FileError(f"{path} does not exist; give a {', '.join(KINDS)} file, or a folder")
     if not path.is_dir():
         return [path]
-    path = path / config if config and (path / config).is_dir() else path
+    path = _of_config(path, config)
     if (path / SPLITS_SAVED).exists():
         splits = {part.name: [part] for part in sorted(path.iterdir()) if part.is_dir()}
         path = _of_split(path, splits, split)[0]
@@ -66,6 +66,12 @@ def files_of(path: Path | str, split: str = "", config: str = "") -> list[Path]:
         raise FileError(f"{path} has no data files; expected {', '.join(KINDS)}")
     splits = _splits(path, files)
     return _of_split(path, splits, split) if splits and split else files
+
+
+def _of_config(path: Path, config: str) -> Path:
+    """The folder of a configuration, which a snapshot may have under `data`, or the whole."""
+    places = (path / config, path / "data" / config)
+    return next((place for place in places if config and place.is_dir()), path)
 
 
 def _data_files(path: Path) -> list[Path]:
@@ -79,22 +85,23 @@ def _data_files(path: Path) -> list[Path]:
 
 
 def _splits(path: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Files by split, if their names, or their folders', are those of splits."""
+    """Files by split, where their names, or their folders', are those of splits."""
     splits: dict[str, list[Path]] = {}
     for file in files:
         shard = SHARD.match(file.name[:file.name.index(".", 1)])
         folder = file.parent.name if file.parent != path else ""
         is_split = shard["split"] != shard[0] or SPLIT.fullmatch(shard["split"])
         name = folder if SPLIT.fullmatch(folder) else shard["split"] if is_split else ""
-        splits.setdefault(name, []).append(file)
-    return {} if "" in splits else splits
+        if name:
+            splits.setdefault(name, []).append(file)
+    return splits
 
 
 def _of_split(path: Path, splits: Mapping[str, list[Path]], split: str) -> list[Path]:
     if split not in splits:
         raise FileError(f"{path} has no split {split!r}, but {', '.join(splits) or 'none'}; name "
                         "one of them in data.sft_split, data.preferences_split or "
-                        "data.heldout_split")
+                        "data.heldout_split, or name a file")
     return splits[split]
 
 
@@ -135,13 +142,17 @@ def _text(path: Path) -> str:
 
 
 def _parse(text: str, path: Path) -> list[Row]:
-    if not text.lstrip().startswith("["):
+    lines = text.lstrip()
+    if not lines.startswith("[") and not re.match(r"{\s*\n", lines):
         return parse_jsonl(io.StringIO(text, newline=None), path)
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError) as error:
         line, reason = getattr(error, "lineno", 1), getattr(error, "msg", error)
         raise FileError(f"{path}, line {line}: not valid JSON ({reason})") from error
+    if isinstance(rows, dict):
+        raise FileError(f"{path} is one object ({', '.join(list(rows)[:4])}); expected a list of "
+                        "rows, or one row a line")
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise FileError(f"{path}, row {number}: {type(row).__name__}, expected an object")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NotRequired, TypedDict, TypeVar
 
-from lib.data.cells import Cells, SchemaError
+from lib.data.cells import SEEN, Cells, SchemaError
 from lib.data.chat import Message
 from lib.data.layouts.columns import own_columns
 from lib.data.layouts.reading import Reading
@@ -120,6 +120,10 @@ def _standard(row: Row, name: str, number: int, reading: Reading) -> Cells:
     kind = shown if reading.layout == "auto" or shown == "prompts" else reading.layout
     reading.saw(kind, row)
     columns = tuple(map(str, row))
+    if seen := next((column for column in SEEN if row.get(column)), None):
+        raise SchemaError(f"{name}, row {number}, column {seen}: the row is about more than its "
+                          "text, which is all that the models read; leave the column out if the "
+                          "text says enough")
     try:
         return Cells(own_columns(row, kind, reading.score), name, number, columns=columns)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -157,7 +161,7 @@ def preference_row(cells: Cells) -> PreferenceRow:
     contexts, answers = zip(cells.answer("chosen"), cells.answer("rejected"), strict=True)
     if contexts[0] != contexts[1]:
         raise cells.error("rejected", "answers another prompt than chosen", "the same messages")
-    prompt = contexts[0] or cells.prompt_messages()
+    prompt = _before(cells, contexts[0])
     return {"id": cells.identity(prompt), "prompt": prompt,
             "chosen": answers[0], "rejected": answers[1],
             "score_chosen": cells.score("score_chosen"),
@@ -166,10 +170,26 @@ def preference_row(cells: Cells) -> PreferenceRow:
             "cut_off_rejected": cells.flag("cut_off_rejected"), "source": cells.source()}
 
 
+def _before(cells: Cells, turns: list[Message]) -> list[Message]:
+    """The messages before a pair's answer: the turns of its conversation, or the row's prompt.
+
+    A conversation that begins with an answer goes on after the prompt, and a prompt that ends with
+    the conversation's turns may begin with a system text that they lack.
+    """
+    goes_on = bool(turns) and turns[0]["role"] == "assistant"
+    if turns and not goes_on and not is_turns(cells.row.get("prompt")):
+        return turns
+    prompt = cells.prompt_messages()
+    if goes_on:
+        return [*prompt, *turns]
+    return prompt if prompt[-len(turns):] == turns or not turns else turns
+
+
 def heldout_row(cells: Cells) -> HeldoutRow:
     """From the sample's held-out prompts, or from a preference row: its chosen is the reference."""
-    if "prompt" not in cells.row and "chosen" in cells.row:
-        cells = replace(cells, row={**cells.row, "prompt": cells.answer("chosen")[0]})
+    if "chosen" in cells.row:
+        cells = replace(cells, row={
+            **cells.row, "prompt": _before(cells, cells.answer("chosen")[0])})
     prompt = cells.question()
     if "reference" in cells.row or "chosen" not in cells.row:
         reference = cells.text("reference") if cells.row.get("reference") is not None else None

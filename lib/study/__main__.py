@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lib.runtime.files import FileError, read_json, shown
-from lib.runtime.places import HEADLESS, NOTEBOOKS
+from lib.runtime.places import HEADLESS, NOTEBOOKS, typed_path
 from lib.runtime.progress import duration, say
 from lib.study.notebooks import notebook_paths, run_notebook
 from lib.study.presets import PRESETS
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     """Check the command line first, before PyTorch or a model loads."""
     if options.notebooks:
-        return _copy_notebooks(Path(options.notebooks))
+        return _copy_notebooks(typed_path(options.notebooks))
     settings = dict(parse_setting(text) for group in options.settings for text in group)
     load_profile(options.profile, settings)
     paths = notebook_paths([n for n in options.only.split(",") if n], options.start)
@@ -113,8 +113,12 @@ def _run(options: argparse.Namespace) -> int:
 
 def _copy_notebooks(folder: Path) -> int:
     if folder.exists():
-        raise StudyError(f"--notebooks {folder}: it is there already; name a new folder")
-    shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns(".*"))
+        raise StudyError(f"--notebooks {shown(folder)}: it is there already; name a new folder")
+    try:
+        shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns(".*"))
+    except OSError as error:
+        raise StudyError(f"--notebooks {shown(folder)} cannot be made ({error.strerror or error}); "
+                         "name another folder") from None
     return 0
 
 

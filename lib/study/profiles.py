@@ -152,7 +152,7 @@ def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profil
     if name in PRESETS:
         layers, base = [PRESETS[name]], name
     elif name.endswith((".yaml", ".yml")):
-        layers, base = _yaml_layers(Path(name)), Path(name).stem
+        layers, base = _yaml_layers(Path(name).expanduser()), Path(name).stem
     else:
         raise ProfileError(f"profile is {name!r}; use {', '.join(PRESETS)} or a YAML file that "
                            "exists")
@@ -160,7 +160,7 @@ def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profil
     for layer in [*layers, settings or {}]:
         values = _overlaid(values, layer)
     try:
-        return build(Profile, typed(values, _schema()))
+        return build(Profile, _at_home(typed(values, _schema())))
     except ValueError as error:
         raise ProfileError(str(error)) from None
 
@@ -191,6 +191,13 @@ def _overlaid(values: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, 
             value = _overlaid(under if isinstance(under, Mapping) else {}, value)
         overlaid[first] = value
     return overlaid
+
+
+def _at_home(value: Any) -> Any:
+    """The values with a person's home for `~`, which no shell expands behind an equals sign."""
+    if isinstance(value, Mapping):
+        return {key: _at_home(item) for key, item in value.items()}
+    return str(Path(value).expanduser()) if str(value).startswith("~/") else value
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

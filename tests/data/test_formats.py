@@ -67,6 +67,7 @@ def test_a_folder_saved_by_datasets_is_read(tmp_path: Path) -> None:
     ("a.jsonl.gz", gzip.compress(LINES.encode())[:-12], r"a.jsonl.gz cannot be read.*copy it"),
     ("a.jsonl.gz", b"no gzip", r"a.jsonl.gz cannot be read: Not a gzipped file"),
     ("a.parquet", b"PAR1 no parquet", r"a.parquet cannot be read"),
+    ("a.json", b'{\n "data": [{"x": 1}]\n}', r"a.json is one object \(data\); expected a list"),
     ("a.csv", b"x\n1\n", r"a.csv is of an unknown kind; use .jsonl"),
 ])
 def test_a_damaged_file_is_named_in_one_sentence(
@@ -107,6 +108,9 @@ def write_rows(path: Path, *names: str) -> None:
     (("validation.json", "train.json"), "validation", "validation"),
     (("a.jsonl", "b.jsonl"), "train", "a b"),
     (("even.jsonl", "training_notes.jsonl"), "train", "even training_notes"),
+    (("train.jsonl", "test.jsonl", "statistics.jsonl"), "train", "train"),
+    (("data/all/train-00000-of-00001.parquet", "data/other/train-00001-of-00002.parquet"), "train",
+     "train-00000"),
 ])
 def test_a_folder_with_splits_gives_the_rows_of_the_split_that_is_asked_for(
         tmp_path: Path, files: tuple[str, ...], split: str, expected: str) -> None:
@@ -120,6 +124,13 @@ def test_a_split_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path
     write_rows(tmp_path / "train_prefs-00000-of-00001.parquet", "a")
     write_rows(tmp_path / "test_prefs-00000-of-00001.parquet", "b")
     with pytest.raises(FileError, match="has no split 'train', but test_prefs, train_prefs; name"):
+        read_rows(tmp_path, "train")
+
+
+def test_files_beside_a_test_split_are_no_training_rows_unasked(tmp_path: Path) -> None:
+    write_rows(tmp_path / "part1.jsonl", "a")
+    write_rows(tmp_path / "test.jsonl", "b")
+    with pytest.raises(FileError, match="has no split 'train', but test; name .* or name a file"):
         read_rows(tmp_path, "train")
 
 

@@ -85,6 +85,13 @@ def share(*texts: str, names: tuple[str, str] = ("human", "gpt")) -> list[dict[s
      turns("q", "a", system="s")),
     ({"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]}, TALK[1]]},
      "messages", TALK),
+    ({"instruction": "q", "input": "more", "output": "a", "prompt": "### q ### more ### a"},
+     "alpaca", turns("q\n\nmore", "a")),
+    ({"prompt": "q of this text", "context": "this text", "response": "a"}, "prompt_completion",
+     turns("q of this text", "a")),
+    ({"instruction": "", "input": "q", "output": "a"}, "alpaca", TALK),
+    ({"messages": [{**TALK[0], "weight": 0}, {**TALK[1], "weight": 1, "tool_calls": None}],
+      "source": 3, "images": [], "audio": None}, "messages", TALK),
 ])
 def test_a_conversation_is_read_from_every_layout(row: dict[str, Any], layout: str,
                                                   messages: list) -> None:
@@ -111,10 +118,31 @@ def test_a_conversation_is_read_from_every_layout(row: dict[str, Any], layout: s
     {"prompt": share("q"), "chosen": "good", "rejected": "bad"},
     {"prompt": "q", "chosen": TALK[:1] + turns("", "good")[1:],
      "rejected": TALK[:1] + turns("", "bad")[1:]},
+    {"input": {"messages": TALK[:1], "tools": []}, "preferred_output": turns("", "good")[1:],
+     "non_preferred_output": turns("", "bad")[1:]},
 ])
 def test_a_pair_is_read_from_every_layout(row: dict[str, Any]) -> None:
     pair = convert([row], preference_row, "f")[0]
     assert (pair["prompt"], pair["chosen"], pair["rejected"]) == (TALK[:1], "good", "bad")
+
+
+@pytest.mark.parametrize(("prompt", "before", "whole"), [
+    (TALK[:1], turns("q", "a", "q2")[1:], turns("q", "a", "q2")),
+    ("q", turns("q", "a", "q2")[1:], turns("q", "a", "q2")),
+    (turns("q", system="s"), turns("q"), turns("q", system="s")),
+    ("q", turns("q", "a", "q2"), turns("q", "a", "q2")),
+    ("q", turns("q", system="s"), turns("q", system="s"))])
+def test_the_prompt_of_a_pair_is_all_that_stands_before_its_answer(
+        prompt: Any, before: list, whole: list) -> None:
+    row = {"prompt": prompt, "chosen": [*before, {"role": "assistant", "content": "good"}],
+           "rejected": [*before, {"role": "assistant", "content": "bad"}]}
+    pair = convert([row], preference_row, "f")[0]
+    assert (pair["prompt"], pair["chosen"], pair["rejected"]) == (whole, "good", "bad")
+    if len(whole) == len(turns("q", system="s")):
+        assert convert([row], heldout_row, "f")[0]["prompt"] == "s\n\nq"
+    else:  # its reference answers the last question, so the first alone is no prompt for it
+        with pytest.raises(SchemaError, match="has turns of user, assistant, user"):
+            convert([row], heldout_row, "f")
 
 
 def test_turns_that_both_answers_share_are_the_prompt() -> None:
@@ -193,6 +221,19 @@ def test_one_bad_row_is_counted_with_file_and_row_and_ends_no_run(row: dict[str,
     assert len(rows) == 1
     assert list(reading.dropped) == ["unusable"]
     assert reading.examples["unusable"].startswith("my.jsonl, row 2")
+
+
+@pytest.mark.parametrize(("row", "column"), [
+    ({"messages": [TALK[0], {**TALK[1], "tool_calls": [{"id": "1"}]}]},
+     r"messages\[1\].tool_calls: is list"),
+    ({"messages": [TALK[0], {**TALK[1], "function_call": {"name": "f"}}]},
+     r"messages\[1\].function_call: is dict"),
+    ({"messages": [TALK[0], {**TALK[1], "weight": 0}, *TALK]}, r"messages\[1\].weight: is 0"),
+    ({"conversations": share("<image>\nq", "a"), "image": "x.jpg"}, "column image: "),
+    ({"prompt": "q", "completion": "a", "images": [{"path": "x.jpg"}]}, "column images: ")])
+def test_a_row_that_is_more_than_text_to_learn_is_left_out(row: dict, column: str) -> None:
+    with pytest.raises(SchemaError, match=column):
+        convert([row], sft_row, "f")
 
 
 def test_only_bad_rows_are_one_sentence_that_names_the_first() -> None:

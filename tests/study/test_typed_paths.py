@@ -5,7 +5,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from lib.study.__main__ import main
 from lib.study.notebooks import _key, notebook_paths, run_notebook
+from lib.study.planning.preflight import blockers
 from lib.study.profiles import load_profile
 from lib.study.reward_models.chat_judge import chat_judge
 from lib.study.run import open_study
@@ -65,3 +67,25 @@ def test_a_notebook_runs_again_when_the_profiles_file_has_changed(folder: Path) 
     profile.write_text(profile.read_text(encoding="utf-8") + "dpo: {beta: 0.3}\n", encoding="utf-8")
     assert load_profile("mine.yaml").dpo.beta == 0.3
     assert _key(path, folder, parameters) != before
+
+
+def test_a_home_that_no_shell_expanded_is_the_persons_home(
+        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("USERPROFILE", str(folder))
+    profile = load_profile("~/mine.yaml", {"rewards.selector": "~/models/rm",
+                                           "data": {"heldout_path": "~/my/held.jsonl"}})
+    assert profile.rewards.selector == str(folder / "models" / "rm")
+    assert profile.data.heldout_path == str(folder / "my" / "held.jsonl")
+    assert main(["--notebooks=~/lessons"]) == 0
+    assert (folder / "lessons" / "01_data.ipynb").exists()
+
+
+def test_a_run_folder_that_cannot_be_written_is_refused_before_any_work(
+        folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    in_a_file = open_study("smoke", str(folder / "mine.yaml" / "run"))
+    assert blockers(in_a_file)[0].endswith("mine.yaml is a file; choose another --run folder")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert "is read-only; choose" in blockers(open_study("smoke", str(folder / "run")))[0]
+    assert main(["--notebooks", str(folder / "mine.yaml" / "lessons")]) == 2
+    assert "lessons cannot be made (" in capsys.readouterr().err

@@ -43,10 +43,20 @@ def check_constraints(answer: str, heldout_row: Row) -> Check:
     if unknown or len(kwargs) != len(instructions):
         raise ValueError(f"{heldout_row['id']}: constraint {', '.join(unknown) or 'list'} is not "
                          "one of IFEval's with one kwargs object each; correct the held-out row")
+    for name, given in zip(instructions, kwargs, strict=True):
+        _refuse_guesses(name, given, heldout_row)
     found = [_met(answer, name, given, heldout_row)
              for name, given in zip(instructions, kwargs, strict=True)]
     return Check(heldout_row["id"], tuple(instructions), *(
         tuple(flags[mode] for flags in found) for mode in (0, 1)))
+
+
+def _refuse_guesses(name: str, kwargs: Row, heldout_row: Row) -> None:
+    """Raises ValueError for a missing value, in whose place the checker draws a random one."""
+    needed = INSTRUCTION_DICT[name](name).get_instruction_args_keys()
+    if missing := [key for key in needed if kwargs.get(key) is None]:
+        raise ValueError(f"{heldout_row['id']}: constraint {name} cannot be checked without "
+                         f"{' and '.join(missing)} in its kwargs; correct the held-out row")
 
 
 def _met(answer: str, name: str, kwargs: Row, heldout_row: Row) -> tuple[bool | None, bool | None]:

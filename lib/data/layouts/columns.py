@@ -108,8 +108,9 @@ def _prompt(row: Row) -> Any:
     """The prompt: a text, or messages if there is a system text, a history, or several turns."""
     name = first_of(row, PROMPT) or "prompt"
     prompt, more = row[name], [row[each] for each in MORE if each != name and _is_text(row, each)]
-    if more and isinstance(prompt, str) and more[0].strip().lower() != NO_INPUT:
-        prompt = f"{prompt}\n\n{more[0]}"
+    if more and isinstance(prompt, str) and more[0].strip().lower() != NO_INPUT and (
+            more[0] not in prompt):
+        prompt = "\n\n".join(text for text in (prompt, more[0]) if text.strip())
     prompt = asked(prompt)
     before = _history(row.get("history") or [])
     return _with_system(row, [*before, *_as_turns(prompt)] if before else prompt)

@@ -13,10 +13,12 @@ NAMES = {"messages": "messages", "sharegpt": "ShareGPT", "alpaca": "Alpaca", "hh
          "answers": "scored answers", "prompts": "prompts", "auto": "unknown columns"}
 CONVERSATION = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat")
 TRANSCRIPT = ("text", "transcript")
-PROMPT = ("prompt", "instruction", "question", "query", "input", "problem")
+PROMPT = ("instruction", "prompt", "question", "query", "input", "problem")  # beside an
+# instruction, a prompt is the whole in Alpaca's frame, at times with the answer
 COMPLETION = ("completion", "response", "output", "answer", "solution")
 SIDES = (("chosen", "rejected"), ("chosen_response", "rejected_response"),
-         ("response_chosen", "response_rejected"), ("response_j", "response_k"))
+         ("response_chosen", "response_rejected"), ("response_j", "response_k"),
+         ("preferred_output", "non_preferred_output"))
 ANSWERS = ("answers", "completions", "responses", "candidates", "generations")
 DESIRABLE = "kto_desirable"  # our column of KTO's label
 LABEL = ("kto_tag", "label")

@@ -13,6 +13,7 @@ SPEAKERS = {"human": "user", "user": "user", "prompter": "user", "gpt": "assista
 ROLES = ("human", "user", "gpt", "assistant", "model", "system", "developer")  # under `role` too
 WHO = ("from", "role", "speaker")
 WHAT = ("value", "content", "text")
+BESIDE = ("tool_calls", "function_call", "weight")  # for the schema, which refuses such a turn
 # Anthropic's hh-rlhf: "\n\nHuman: ...\n\nAssistant: ..."; OpenAssistant's "### Human: ..."
 SPEAKER = "(Human|User|Assistant|System):"
 START = re.compile(rf"\s*(?:### )?{SPEAKER}")
@@ -33,9 +34,12 @@ def is_turns(value: Any) -> bool:
 
 
 def messages(value: Any, loose: bool = False) -> Any:
-    """A list of turns, a transcript, or one turn, as messages; other values stay."""
+    """A list of turns, also under `messages`, a transcript, or one turn, as messages.
+
+    Other values stay.
+    """
     if isinstance(value, Mapping):
-        value = [value]
+        value = value.get("messages", [value])
     if isinstance(value, str):
         return transcript(value, loose) or value
     return [_message(entry) for entry in value] if is_turns(value) else value
@@ -90,7 +94,8 @@ def _message(entry: Any) -> Any:
     word = name.strip().lower() if isinstance(name, str) else ""
     if who != "role" or word in ROLES:
         name = SPEAKERS.get(word, name)
-    return {"role": name, "content": _plain(content)}
+    kept = {key: entry[key] for key in BESIDE if entry.get(key) is not None}
+    return {"role": name, "content": _plain(content), **kept}
 
 
 def _plain(content: Any) -> Any:

@@ -62,6 +62,10 @@ def _memory_remedy(study: Study, stage: str, have: float) -> str:
 def _disk_blockers(study: Study) -> Iterator[str]:
     data, need = study.profile.data, disk_gb(study.profile)
     existing = next(place for place in (study.folder, *study.folder.parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        yield (f"{study.folder} cannot be written, because {existing} is "
+               f"{'read-only' if existing.is_dir() else 'a file'}; choose another --run folder")
+        return
     free = shutil.disk_usage(existing).free / 1e9
     if need > free:
         stream = data.source == "hub" and data.sft_rows is not None and not data.streaming

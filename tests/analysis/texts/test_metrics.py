@@ -144,7 +144,8 @@ def test_an_unknown_constraint_is_named() -> None:
         check_constraints("Roses", row)
 
 
-@pytest.mark.parametrize("kwargs", [{"relation": "about", "num_words": 3}, {"words": 3}])
+@pytest.mark.parametrize("kwargs", [
+    {"relation": "about", "num_words": 3}, {"words": 3}, {}, {"relation": None, "num_words": 3}])
 def test_a_constraint_with_kwargs_that_it_cannot_take_is_named(kwargs: dict) -> None:
     row = {"id": "x", "prompt": "?", "kwargs": [kwargs],
            "instruction_id_list": ["length_constraints:number_words"]}
