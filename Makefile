@@ -17,8 +17,9 @@ $(VENV)/.complete: pyproject.toml requirements.txt tests/requirements.txt
 study: setup
 	$(BIN)/python -m lib.study $(ARGS)
 
+# The whole suite takes all cores, a file to a process; with ARGS one process runs what they choose.
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 
 lab: setup
 	$(BIN)/python -m jupyter lab --LabApp.default_url=/lab/tree/notebooks

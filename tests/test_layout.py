@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT
+from tests.conftest import LONGEST
 
 LIB = ROOT / "lib"
 FLOORS = [{"runtime"}, {"data"}, {"modeling"}, {"training"}, {"inference"}, {"analysis", "viewers"},
@@ -79,3 +80,7 @@ def test_a_test_file_does_not_repeat_its_folders_name() -> None:
     doubled = [path for path in (ROOT / "tests").rglob("test_*.py")
                if path.parent.name != "tests" and path.name.startswith(f"test_{path.parent.name}_")]
     assert doubled == []
+
+
+def test_the_files_that_take_longest_are_there() -> None:
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).exists()] == []

@@ -72,8 +72,10 @@ def pick_probabilities(rewards: ArrayLike, n: int) -> np.ndarray:
 
 def _share(part: np.ndarray, whole: np.ndarray, n: int) -> np.ndarray:
     """C(part, n) / C(whole, n): the share of draws of n that stay within a part; 0 below n."""
-    logs = _log_binomial(np.maximum(part, n), n) - _log_binomial(np.maximum(whole, n), n)
-    return np.where(part >= n, np.exp(logs), 0.0)
+    counts = np.arange(max(n, whole.max(initial=n)) + 1)
+    logs = _log_binomial(np.maximum(counts, n), n)
+    shares = np.where(counts >= n, np.exp(logs - logs[:, None]), 0.0)  # [whole, part], each once
+    return shares[whole, part]
 
 
 def _log_binomial(n: ArrayLike, k: int) -> np.ndarray:

@@ -180,7 +180,7 @@ def _not_taken(source: Path, manifest: Row | None, made_from: Row, outputs: Sequ
     if manifest["parameters"] != made_from["parameters"]:
         return f"which made it {_difference(manifest['parameters'], made_from['parameters'])}"
     if manifest["inputs"] != made_from["inputs"]:
-        return f"where {_changed(manifest['inputs'], made_from['inputs'])} is another"
+        return f"which made it from another {_changed(manifest['inputs'], made_from['inputs'])}"
     if not all((source / output).exists() for output in outputs) or hash_outputs(
             source, [source / output for output in outputs]) != manifest["outputs"]:
         return "whose files are no longer those that its manifest names"

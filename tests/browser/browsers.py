@@ -137,7 +137,9 @@ def run_all_cells(page: object, seconds: float = 120) -> None:
         assert time.monotonic() < deadline, "no cell started to run"
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        page.wait_for_timeout(1500)
+        soon = time.monotonic() + 1.5
+        while time.monotonic() < soon and not any(page.evaluate(STATES)):
+            page.wait_for_timeout(50)
     while not all(state.isdigit() for state in page.evaluate(STATES)):
         assert time.monotonic() < deadline, f"cells still run: {page.evaluate(STATES)}"
         page.wait_for_timeout(100)

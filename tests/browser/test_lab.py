@@ -3,10 +3,11 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from lib.viewers.votes import Vote, read_votes
+from lib.viewers.votes import Vote, append_vote, read_votes
 from tests.browser.browsers import Lab, run_all_cells, set_theme
 from tests.viewers.viewer_rows import HOSTILE
 
@@ -52,13 +53,25 @@ CELLS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def votes(lab: Lab) -> object:
-    return lab.root / "votes.jsonl"
+@pytest.fixture
+def votes(lab: Lab) -> Path:
+    """The file that the notebook votes into, which is not there yet."""
+    path = lab.root / "votes.jsonl"
+    path.unlink(missing_ok=True)
+    return path
 
 
 @pytest.fixture
-def page(lab: Lab, open_lab: Callable) -> object:
+def earlier(votes: Path) -> list[Vote]:
+    """Votes that are in the file before the notebook runs."""
+    given = [Vote("p0", "sft", "dpo", "left"), Vote("p1", "dpo", "sft", "both bad")]
+    for vote in given:
+        append_vote(votes, vote)
+    return given
+
+
+@pytest.fixture
+def page(lab: Lab, votes: Path, open_lab: Callable) -> object:
     lab.write("panels.ipynb", CELLS)
     page = open_lab("panels.ipynb")
     run_all_cells(page)
@@ -80,7 +93,7 @@ def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
 
 
 def test_the_panels_work_in_jupyterlab(
-    page: object, lab: Lab, votes: object, capsys: pytest.CaptureFixture[str]
+    page: object, lab: Lab, votes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     compare = cell(page, 1)
     compare.get_by_role("button", name="j Next").click()
@@ -157,10 +170,11 @@ def test_keys_pressed_in_a_panel_are_no_commands_of_jupyterlab(page: object) -> 
     assert page.locator(".jp-MarkdownCell").count() == 0
 
 
-def test_votes_from_an_earlier_kernel_are_resumed(page: object, votes: object) -> None:
-    before = len(read_votes(votes))
-    assert isinstance(read_votes(votes)[0], Vote)
-    cell(page, 2).get_by_text(f"{before} of 4 judged").wait_for()
+def test_votes_from_an_earlier_kernel_are_resumed(
+    earlier: list[Vote], page: object, votes: Path
+) -> None:
+    assert read_votes(votes) == earlier
+    cell(page, 2).get_by_text(f"{len(earlier)} of 4 judged").wait_for()
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])

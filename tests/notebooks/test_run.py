@@ -1,7 +1,7 @@
 """All notebooks run headless on the smoke profile, leave the promised files, and skip next time."""
 
 import json
-import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,17 +10,14 @@ import pytest
 
 from lib import ROOT
 from lib.runtime.files import read_json, read_jsonl
-from lib.study.notebooks import NOTEBOOKS, run_notebook
-from lib.study.run import StudyError
+from lib.study.__main__ import main
+from lib.study.notebooks import NOTEBOOKS
 
 pytestmark = pytest.mark.slow
 
 
-def study(run: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
-    return subprocess.run([sys.executable, "-m", "lib.study", "--profile", "smoke", "--run",
-                           str(run), *arguments], cwd=ROOT, env=environment, text=True,
-                          capture_output=True, timeout=280, check=False)
+def line(run: Path, *arguments: str) -> list[str]:
+    return ["--profile", "smoke", "--run", str(run), *arguments]
 
 
 @pytest.fixture(scope="module")
@@ -91,21 +88,24 @@ def test_metrics_start_at_ln_2_and_results_hold_what_readers_need(run: Path) -> 
         assert row["wins"] + row["ties"] + row["losses"] == row["n"]
 
 
-def test_a_second_run_skips_everything(run: Path) -> None:
-    done = study(run)
-    assert done.returncode == 0
-    assert done.stdout.count("up to date, skipped") == len(list(NOTEBOOKS.glob("*.ipynb")))
+def test_a_second_run_skips_everything(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line(run)) == 0
+    assert capsys.readouterr().out.count("up to date, skipped") == len(
+        list(NOTEBOOKS.glob("*.ipynb")))
 
 
-def test_a_run_folder_from_other_parameters_is_refused(run: Path) -> None:
-    before = (run / "dpo" / "manifest.json").read_text()
-    done = study(run, "--only", "03", "--set", "dpo.beta=0.2")
+def test_a_run_folder_from_other_parameters_is_refused(run: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(run, tmp_path / "run")  # the notebook that stops is written into it
+    done = subprocess.run(
+        [sys.executable, "-m", "lib.study", *line(own, "--only", "03", "--set", "dpo.beta=0.2")],
+        cwd=ROOT, text=True, capture_output=True, timeout=280, check=False)
     assert done.returncode == 2
     assert "dpo.beta=0.1 (now 0.2)" in done.stderr
-    assert (run / "dpo" / "manifest.json").read_text() == before
+    for name in ("manifest.json", "metrics.jsonl", "model/model.safetensors"):
+        assert (own / "dpo" / name).read_bytes() == (run / "dpo" / name).read_bytes()
 
 
-def test_a_notebook_run_out_of_order_says_what_to_run_first(tmp_path: Path) -> None:
-    done = study(tmp_path / "run", "--only", "02")
-    assert done.returncode == 2
-    assert "run notebook 01_data first" in done.stderr
+def test_a_notebook_run_out_of_order_says_what_to_run_first(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line(tmp_path / "run", "--only", "02")) == 2
+    assert "run notebook 01_data first" in capsys.readouterr().err

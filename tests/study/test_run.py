@@ -92,7 +92,7 @@ def test_equal_stages_of_another_run_are_copied_and_unequal_ones_made(
     fourth = open_study("smoke", str(tmp_path / "fourth"), from_run=str(study.folder))
     assert (make(fourth, unequal, inputs={"data": "y"}) / "out.txt").read_text() == "own"
     said = capsys.readouterr().out
-    for reason in ("which made it with a=1 (now 2)", "where data is another"):
+    for reason in ("which made it with a=1 (now 2)", "which made it from another data"):
         assert f"stage: not copied from {study.folder}, {reason}; made here" in said
     assert (source / "out.txt").read_text() == "first"
 

@@ -18,11 +18,13 @@ from lib.analysis.figures.theme import (
     readable,
     style_figure,
 )
+from lib.inference.judges.settings import LLM
 from lib.inference.systems import BEST, System
 from lib.runtime.files import Row
 
 APART = 0.006  # on the axis of temperatures, so that the judges' marks do not overlap
 RATE = ("win_rate", "ci_low", "ci_high")
+SINGLE = ("blind reader", LLM)  # judges of one answer a system, where the others see all pairs
 
 
 def win_rates_figure(rows: Sequence[Row]) -> go.Figure:
@@ -45,7 +47,7 @@ def win_rates_figure(rows: Sequence[Row]) -> go.Figure:
                                 "n = %{customdata[0]}")
     figure.add_vline(x=0.5, line=EVEN_LINE)
     style_figure(figure, _where_judges_part(rows),
-                 f"n = {between(row['n'] for row in rows)} held-out prompts, all pairs of answers, "
+                 f"n = {between(row['n'] for row in rows)} held-out prompts, {_answers(judges)}, "
                  f"ties half, 95 % intervals; the paper: n = {PROMPTS}, another model, and its "
                  "selector is its judge",
                  "share of prompts won", "", plot_height=50 * len(pairs))
@@ -79,7 +81,7 @@ def temperature_figure(rows: Sequence[Row], n: int = 4, opponent: str = "sft") -
 
 def best_of_n_figure(curves: Mapping[str, Sequence[Row]], selector: str = "selector",
                      y: str = "share won against one draw") -> go.Figure:
-    """Win rate by the number of candidates, a line a judge, with what any selector says of itself.
+    """Win rate by the number of candidates, a line a judge, and what a picker of noise claims.
 
     curves: judge -> rows {"n", "value", "ci_low", "ci_high"}; `selector` is the judge that also
     selected. The dotted line n / (n + 1) is what a selector's own scores give to equal answers; it
@@ -92,12 +94,17 @@ def best_of_n_figure(curves: Mapping[str, Sequence[Row]], selector: str = "selec
                   looks(list(curves))[name], sizes, values, ends, mode="lines+markers")
     sizes = sorted({row["n"] for rows in curves.values() for row in rows})
     figure.add_scatter(x=sizes, y=[n / (n + 1) for n in sizes], mode="lines", line=EVEN_LINE,
-                       name="n / (n + 1): any selector, of itself")
+                       name="n / (n + 1): a picker of noise, by its own scores")
     style_figure(figure, _best_of_n_finding(curves, selector),
                  "unbiased over all subsets of each prompt's candidates; ties half; a value that "
                  "counting alone gives has no interval", "candidates n", y)
     figure.update_yaxes(tickformat=".0%")
     return figure.update_xaxes(type="log", tickvals=sizes)
+
+
+def _answers(judges: Sequence[str]) -> str:
+    single = " and ".join(name for name in judges if name in SINGLE)
+    return "all pairs of answers" + (f" (by the {single}: single answers)" if single else "")
 
 
 def _temperature_line(figure: go.Figure, rows: Sequence[Row], name: str, judges: Sequence[str],
@@ -120,7 +127,7 @@ def _where_judges_part(rows: Sequence[Row]) -> str:
         return "Win rates with their intervals"
     a, b = max(apart, key=apart.get)
     told = ", ".join(f"{rate:.0%} by the {judge}" for judge, rate in rates[a, b].items())
-    return f"{readable(a)} wins against {readable(b)}: {told}"
+    return f"Who judges decides how often {readable(a)} wins against {readable(b)}: {told}"
 
 
 def _temperature_finding(rows: Sequence[Row], policy: str, opponent: str) -> str:
@@ -142,5 +149,5 @@ def _best_of_n_finding(curves: Mapping[str, Sequence[Row]], selector: str) -> st
     parts = [f"{end['value']:.0%} by the {name}{' itself' if name == selector else ''}"
              for name, end in ends.items()]
     largest = max((end["n"] for end in ends.values()), default=0)
-    return (f"The best of {largest} wins {' and '.join(parts)}; any selector gives its own picks "
-            f"among equals {largest / (largest + 1):.0%}") if parts else "Best-of-N: no curve"
+    return (f"The best of {largest} wins {' and '.join(parts)}; a picker of noise wins "
+            f"{largest / (largest + 1):.0%} by its own scores") if parts else "Best-of-N: no curve"

@@ -53,9 +53,9 @@ def judge_pairs_figure(rows: Sequence[Row]) -> go.Figure:
     ordered = sorted(rows, key=lambda row: row["partial"])
     least, most = ordered[0], ordered[-1]
     style_figure(
-        figure, f"Where two judges share {most['partial']:.2f} beyond the reader, one gives the "
-        f"other's picks {_signed(most['flattery'])}; where they share {least['partial']:.2f}, "
-        f"{_signed(least['flattery'])}",
+        figure, f"Where two judges share {most['partial']:.2f} beyond the reader, one rates the "
+        f"other's picks {_points(most['flattery'])} above the reader; where they share "
+        f"{least['partial']:.2f}, {_points(least['flattery'])}",
         f"n = {between(row['prompts'] for row in rows)} prompts, best of "
         f"{between(row['n_candidates'] for row in rows)}; 95 % intervals over prompts",
         "correlation of two judges within a prompt, without the reader's part",
@@ -64,8 +64,8 @@ def judge_pairs_figure(rows: Sequence[Row]) -> go.Figure:
     return figure
 
 
-def _signed(share: float) -> str:
-    return f"{round(share, 2) or 0:+.2f}"  # never -0.00
+def _points(share: float) -> str:
+    return f"{round(100 * share) or 0:+d} points"  # never -0
 
 
 def _judges(row: Row) -> set[str]:

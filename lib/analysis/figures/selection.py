@@ -101,9 +101,9 @@ def surface_figure(rows: Sequence[Row], policy: str = "dpo", judge: str = "judge
         z=[[cell and cell["value"] for cell in line] for line in table],
         text=[[_cell_text(cell) for cell in line] for line in table], texttemplate="%{text}",
         colorscale=SHADES, showscale=False, xgap=3, ygap=3, hoverinfo="x+y+text"))
-    prompts = max((cell["prompts"] for cell in cells.values()), default=0)
+    counts = between(cell["prompts"] for cell in cells.values()) if cells else "0"
     style_figure(figure, _best_cell(cells, policy, judge),
-                 f"share won against one SFT answer by the {judge}; n = {prompts} prompts, 95 % "
+                 f"share won against one SFT answer by the {judge}; n = {counts} prompts, 95 % "
                  "intervals", "candidates n", "", plot_height=20 + 60 * max(1, len(heats)))
     return figure.update_xaxes(type="category").update_yaxes(type="category")
 

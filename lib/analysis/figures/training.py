@@ -194,8 +194,8 @@ def _ends(row: Row, key: str, ends: str) -> tuple[float, float, float]:
 def _warning_finding(cells: Sequence[Row]) -> str:
     worse = [f"{_kind(cell['pairs'])} at {cell['learning_rate']:g}" for cell in cells
              if cell["change"]["high"] < 0]
-    return ("The answers surely got worse with " + ", ".join(worse) if worse else
-            "In none of the four runs did the answers surely get worse")
+    return ("By the judge the answers got worse with " + ", ".join(worse) if worse else
+            "In none of the four runs is it shown that the answers got worse")
 
 
 def curve(rows: Sequence[Row], split: str, key: str) -> tuple[list[int], list[float]]:
@@ -245,7 +245,7 @@ def _warning(runs: Mapping[str, Sequence[Row]], score: str) -> str:
         if accuracy and len(worth) > 1:
             first, last = (round(value, 2) + 0.0 for value in (worth[0], worth[-1]))  # no -0.00
             parts.append(f"{label}: accuracy {accuracy[-1]:.2f}, answers' score "
-                         f"{direction(worth[0], worth[-1])} from {first:.2f} to {last:.2f}")
+                         f"goes from {first:.2f} to {last:.2f}")
     return "; ".join(parts) or "DPO: no answers were sampled during training"
 
 

@@ -27,6 +27,15 @@ def probe_intervals(samples: Row) -> Row:
     return {key: value for key, value in samples.items() if key not in hidden} | ends
 
 
+def probe_change(samples: Sequence[Row]) -> Row:
+    """Change of the judge's score from the first probe to the last, {"mean", "low", "high", "n"}.
+
+    Paired by prompt; the interval is 95 %.
+    """
+    before, after = (np.array(samples[place]["judge_scores"], dtype=float) for place in (0, -1))
+    return _mean(after - before)
+
+
 def warning_cell(name: str, pairs: str, learning_rate: float, metrics: Sequence[Row],
                  rewards: Sequence[Row]) -> Row:
     """One run: accuracy and margin on validation pairs, the probe before and after training.
@@ -35,13 +44,11 @@ def warning_cell(name: str, pairs: str, learning_rate: float, metrics: Sequence[
     the judge's of every prompt after training.
     """
     samples = [row for row in metrics if row["split"] == "samples"]
-    before, after = (np.array(row["judge_scores"], dtype=float) for row in
-                     (samples[0], samples[-1]))
     return {"cell": name, "pairs": pairs, "learning_rate": learning_rate,
             "steps": samples[-1]["step"], "accuracy": reward_accuracy(rewards),
             "margin": dict(zip(("mean", "low", "high"), _margin(rewards), strict=True)),
             "start": probe_intervals(samples[0]), "end": probe_intervals(samples[-1]),
-            "change": _mean(after - before), "scores": samples[-1]["judge_scores"]}
+            "change": probe_change(samples), "scores": samples[-1]["judge_scores"]}
 
 
 def factor_effects(cells: Sequence[Row]) -> dict[str, Row]:
@@ -63,7 +70,7 @@ def factor_effects(cells: Sequence[Row]) -> dict[str, Row]:
 
 
 def harmful(effects: Mapping[str, Row]) -> list[str]:
-    """The factors whose effect is surely below 0: "pairs", "rate", both or none."""
+    """The factors whose effect's interval lies below 0: "pairs", "rate", both or none."""
     return [name for name in ("pairs", "rate") if effects[name]["high"] < 0]
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binom, binomtest, t
 from statsmodels.stats import contingency_tables
-from statsmodels.stats.multitest import multipletests
 
 from lib.analysis.statistics.clusters import (
     clustered_mean_interval,
@@ -69,10 +68,16 @@ def mcnemar(b: int, c: int) -> McNemar:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the given order: below alpha is significant in the family."""
-    if not len(p_values):
-        return []
-    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+    """Holm's adjusted p-values, in the given order: below alpha is significant in the family.
+
+    The k-th smallest of m counts m - k + 1 times, at least as much as those before it (Holm 1979).
+    """
+    values = np.asarray(p_values, dtype=float)
+    order = np.argsort(values)
+    steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted.tolist()
 
 
 def share_test(shares: ArrayLike, clusters: ArrayLike | None = None) -> MeanTest:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lib.analysis.policies.warning import harmful
+from lib.analysis.policies.warning import harmful, probe_change, probe_intervals
 from lib.analysis.tables.formatting import (
     as_markdown,
     bullets,
@@ -55,13 +55,21 @@ def _sample_lines(metrics: Sequence[Row]) -> list[str]:
     samples = [row for row in metrics if row["split"] == "samples"]
     if len(samples) < 2:
         return []
-    first, last = samples[0], samples[-1]
-    if not (first["n"] and last["n"]):
+    if not (samples[0]["n"] and samples[-1]["n"]):
         return ["The judge scored no fresh validation answer, so nothing is known of them."]
-    score = _change(first["judge_score"], last["judge_score"])
-    repetition = _change(first["repetition"], last["repetition"], 3)
-    return [f"The judge's mean score of {last['n']:,} fresh validation answers {score}; the share "
-            f"of repeated 4-grams {repetition}."]
+    ends = [probe_intervals(samples[0]), probe_intervals(samples[-1])]
+    change = ""
+    if "judge_scores" in samples[0]:  # an earlier run kept the means alone
+        change = (f", a change of {interval(probe_change(samples), 'mean', 'low', 'high')} paired "
+                  "by prompt")
+    return [f"The judge's mean score of {ends[-1]['n']:,} fresh validation answers goes from "
+            f"{from_to(ends, 'judge_score')}{change}; the share of repeated 4-grams goes from "
+            f"{from_to(ends, 'repetition', 3)}."]
+
+
+def from_to(rows: Sequence[Row], key: str, digits: int = 2) -> str:
+    """`.51 [.40, .62] to .24 [.10, .38]`: a probe's measure before and after training."""
+    return " to ".join(interval(row, key, f"{key}_low", f"{key}_high", digits) for row in rows)
 
 
 def warning_findings(warning: Row) -> str:
@@ -73,9 +81,10 @@ def warning_findings(warning: Row) -> str:
                          for name in ("pairs", "rate", "interaction"))
     found = harmful(effects)
     verdict = {("pairs", "rate"): "Both the kind of pairs and the learning rate do harm",
-               ("pairs",): "The kind of pairs does harm, and the learning rate does not surely",
-               ("rate",): "The learning rate does harm, and the kind of pairs does not surely",
-               (): "Neither the kind of pairs nor the learning rate surely does harm"}[tuple(found)]
+               ("pairs",): "The kind of pairs does harm; of the learning rate it is not shown",
+               ("rate",): "The learning rate does harm; of the kind of pairs it is not shown",
+               (): "Harm is shown neither of the kind of pairs nor of the learning rate"}[
+                   tuple(found)]
     apart = effects["interaction"]["low"] > 0 or effects["interaction"]["high"] < 0
     return bullets([
         f"{verdict}: on {effects['pairs']['n']} prompts the judge's score changes by {pairs} with "
@@ -86,17 +95,18 @@ def warning_findings(warning: Row) -> str:
 
 
 def _unseen_harm(cells: Sequence[Row]) -> str:
-    """The cells whose accuracy is surely above chance while the answers surely got worse."""
+    """The cells whose accuracy lies above chance, and whose answers got worse, by the intervals."""
     hidden = [cell for cell in cells
               if cell["accuracy"]["ci_low"] > 0.5 and cell["change"]["high"] < 0]
     if not hidden:
-        return ("In no run is the reward accuracy surely above one half while the answers surely "
-                "got worse.")
+        return ("In no run does the interval of the reward accuracy lie above one half while that "
+                "of the answers' change lies below zero.")
     told = "; ".join(
         f"{cell['pairs'].replace('_', '-')} pairs at {cell['learning_rate']:g}: accuracy "
-        f"{interval(cell['accuracy'], 'accuracy')}, answers' score "
+        f"{interval(cell['accuracy'], 'accuracy')}, answers' score changed by "
         f"{interval(cell['change'], 'mean', 'low', 'high')}" for cell in hidden)
-    return f"Reward accuracy is surely above one half while the answers surely got worse: {told}."
+    return ("The interval of the reward accuracy lies above one half while that of the answers' "
+            f"change lies below zero: {told}.")
 
 
 def best_of_n_findings(curves: Sequence[Row], costs: Sequence[Row] = ()) -> str:

@@ -51,9 +51,10 @@ def _verdict(row: Row) -> str:
         return f"passes: {found}; the interval stays above {least}."
     if row["verdict"] == LOSES:
         return f"fails: {found}; the whole interval lies below {least}."
-    return (f"fails: {found}; a rate below {least} cannot be ruled out. "
-            + ("" if row["enough"] is None else
-               f"At this rate about {row['enough']:,} prompts would rule it out."))
+    if row["enough"] is None:
+        return f"fails: {found}; the rate lies below {least}, though its interval does not."
+    return (f"fails: {found}; a rate below {least} cannot be ruled out. At this rate about "
+            f"{row['enough']:,} prompts would rule it out.")
 
 
 def _short(text: str) -> str:

@@ -18,6 +18,7 @@ from lib.analysis.tables.findings import (
     accuracy_words,
     confound,
     forecast_findings,
+    from_to,
     warning_findings,
 )
 from lib.analysis.tables.formatting import format_number, interval
@@ -105,11 +106,9 @@ def probe_words(found: Mapping[str, Any]) -> str:
     """The probe before and after training, with its intervals where the run kept them."""
     if not found["samples"]:
         return "no fresh answers were sampled"
-    score, repeated = (" to ".join(interval(row, key, f"{key}_low", f"{key}_high", digits)
-                                   for row in found["samples"])
-                       for key, digits in (("judge_score", 2), ("repetition", 3)))
-    return (f"judge's mean score of {found['samples'][-1]['n']} fresh validation answers {score}, "
-            f"repeated 4-grams {repeated}")
+    rows = found["samples"]
+    return (f"judge's mean score of {rows[-1]['n']} fresh validation answers "
+            f"{from_to(rows, 'judge_score')}, repeated 4-grams {from_to(rows, 'repetition', 3)}")
 
 
 def warning_lines(warning: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lib.analysis.tables.reader import reliability_table
@@ -16,7 +16,7 @@ from lib.runtime.files import shown
 from lib.runtime.progress import say
 from lib.study.reader.agreement import reliability_rows
 from lib.study.reader.batches import export_batches
-from lib.study.reader.readings import import_scores
+from lib.study.reader.readings import SECOND, import_scores
 from lib.study.reader.ship import ship_readings
 
 
@@ -61,9 +61,17 @@ def _command(commands: argparse._SubParsersAction, name: str,
 def _export(options: argparse.Namespace) -> None:
     plan = export_batches(options.run, options.prompts, options.batch, options.twice)
     say(f"{plan['answers']} different answers to {plan['prompts']} prompts; "
-        + ("all are read" if not plan["batches"] else "to read: " + ", ".join(
-            f"{name} ({len(keys)})" for name, keys in plan["batches"].items())
-            + f", in {shown(options.run / 'reader' / 'batches')}"))
+        + (_to_read(plan["batches"], options.run) if plan["batches"] else "all are read"))
+
+
+def _to_read(batches: Mapping[str, Sequence[str]], run: Path) -> str:
+    """Which batches to read, who reads them, and the command that takes the scores."""
+    listed = ", ".join(f"{name} ({len(keys)})" for name, keys in batches.items())
+    twice = any(name.startswith(SECOND) for name in batches)
+    other = "; second_* is for another reader" if twice else ""
+    return (f"to read: {listed}, in {shown(run / 'reader' / 'batches')}{other}. Fill in the .csv "
+            f"of each batch, then: python -m lib.study.reader import {shown(run)} FILE... "
+            "--kind person (or model)")
 
 
 def _import(options: argparse.Namespace) -> None:

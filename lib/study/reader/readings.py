@@ -228,7 +228,8 @@ def _joined(readings: Sequence[Reading]) -> list[Reading]:
         first = kept.setdefault((reading.key, reading.reader), reading)
         if first.score != reading.score:
             raise FileError(f"{reading.reader} scores answer {reading.key} twice, "
-                            f"{first.score:g} and {reading.score:g}; keep one of the two lines")
+                            f"{first.score:g} and {reading.score:g}; keep one of the two "
+                            "lines, and leave second_* batches to another reader")
     return list(kept.values())
 
 

@@ -232,6 +232,8 @@ def test_figures_say_in_their_titles_what_the_rows_say() -> None:
     best = max((row for row in rows if row["judge"] == "judge"), key=lambda row: row["value"])
     assert f"({best['value']:.0%}) with the best of {best['n']} at" in figure.layout.title.text
     assert np.shape(figure.data[0].z) == (2, 4)
+    fewer = [row | {"prompts": 9} if row["temperature"] == 1.0 else row for row in rows]
+    assert "n = 9 to 40 prompts" in surface_figure(fewer).layout.title.subtitle.text
     assert gains_figure({"selector": [], "judge": []}).layout.title.text.startswith("No pool")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lib.analysis.comparisons.candidates import CandidateBoard, Candidates
+from lib.analysis.statistics.clusters import clustered_share_interval
 from lib.analysis.statistics.significance import share_test
 
 KINDS = {"single": ("dpo", "sft"), "best over single": ("dpo+bon4@0.6", "sft"),
@@ -66,7 +67,8 @@ def coverage(world: World, kind: str, n: int, repetitions: int) -> float:
     random = np.random.default_rng([n, len(kind), repetitions])
     truth = rates(random, world, kind, TRUE).mean()
     studies = rates(random, world, kind, n * repetitions).reshape(repetitions, n)
-    ends = np.array([share_test(study)[:2] for study in studies])
+    ends = np.array([clustered_share_interval(study) for study in studies])
+    assert share_test(studies[0])[:2] == tuple(ends[0])
     return float(np.mean((ends[:, 0] <= truth) & (truth <= ends[:, 1])))
 
 

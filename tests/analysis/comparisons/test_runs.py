@@ -33,11 +33,12 @@ def test_the_verdict_is_about_the_lower_end_of_the_interval(
 
 
 def test_each_verdict_is_a_sentence_of_its_own() -> None:
-    lines = gate_findings(gated([row(0.46, 0.5, 0.54), row(0.4, 0.5, 0.6), row(0.3, 0.35, 0.4)],
-                                0.05)).splitlines()
-    assert ["passes" in line for line in lines] == [True, False, False]
+    ends = [(0.46, 0.5, 0.54), (0.4, 0.5, 0.6), (0.3, 0.35, 0.4), (0.4, 0.44, 0.48)]
+    lines = gate_findings(gated([row(*each) for each in ends], 0.05)).splitlines()
+    assert ["passes" in line for line in lines] == [True, False, False, False]
     assert "about 400 prompts would rule it out" in lines[1]
     assert "the whole interval lies below .45" in lines[2]
+    assert "the rate lies below .45, though its interval does not" in lines[3]
 
 
 def test_a_systems_name_gains_its_run_and_stays_a_systems_name() -> None:

@@ -48,6 +48,10 @@ def title(figure: go.Figure) -> str:
     return figure.layout.title.text.replace("<br>", " ")
 
 
+def subtitle(figure: go.Figure) -> str:
+    return figure.layout.title.subtitle.text.replace("<br>", " ")
+
+
 def test_titles_state_what_the_curves_did() -> None:
     assert "falls from 0.69 to 0.60" in title(figures.sft_loss_figure(metrics()))
     assert "rises from 0.693 to 0.800 (ln 2 = 0.693)" in title(
@@ -127,8 +131,8 @@ def test_each_kind_of_rows_has_its_own_panel_and_only_its_own_limit_cuts_it() ->
 def test_the_warning_figure_shows_a_falling_score_beside_a_good_accuracy() -> None:
     figure = figures.sample_quality_figure({"written": metrics(score_end=1.0),
                                             "on-policy": metrics()})
-    assert "written: accuracy 0.70, answers' score falls from 2.00 to 1.00" in title(figure)
-    assert "on-policy: accuracy 0.70, answers' score rises" in title(figure)
+    assert "written: accuracy 0.70, answers' score goes from 2.00 to 1.00" in title(figure)
+    assert "on-policy: accuracy 0.70, answers' score goes from" in title(figure)
     assert len(figure.data) == 6
 
 
@@ -165,7 +169,9 @@ def test_win_rates_stand_beside_the_selectors_and_the_papers() -> None:
     figure = figures.win_rates_figure(rows)
     assert [trace.name for trace in figure.data] == ["judge", "selector", "the paper"]
     assert "by the judge, 100% by the selector" in title(figure)
-    assert "n = 20" in figure.layout.title.subtitle.text
+    assert "n = 20 held-out prompts, all pairs of answers, ties" in subtitle(figure)
+    read = figures.win_rates_figure([*rows, rows[0] | {"judge": "blind reader"}])
+    assert "all pairs of answers (by the blind reader: single answers)" in subtitle(read)
     paper = figure.data[-1]
     assert list(paper.x) == [paper_row("sft", "base")["win_rate"],
                              paper_row("dpo+bon4@0.25", "sft")["win_rate"],
@@ -196,16 +202,16 @@ def test_the_best_of_n_figure_has_the_line_of_any_selector_by_its_own_scores() -
               "judge": [{"n": n, "value": 0.5} | ENDS for n in (1, 2, 4)]}
     figure = figures.best_of_n_figure(curves)
     assert list(figure.data[-1].y) == pytest.approx([0.5, 2 / 3, 0.8])
-    assert ("80% by the selector itself and 50% by the judge; any selector gives its own picks "
-            "among equals 80%" in title(figure))
+    assert ("80% by the selector itself and 50% by the judge; a picker of noise wins 80% by its "
+            "own scores" in title(figure))
 
 
 def test_a_picker_of_noise_is_drawn_beside_what_it_says_of_itself() -> None:
     wins = [{"n": n, "value": 0.5} | ENDS for n in (1, 2, 4)]
     figure = figures.best_of_n_figure({"picker of noise": wins})
-    assert [trace.name for trace in figure.data] == ["picker of noise",
-                                                     "n / (n + 1): any selector, of itself"]
-    assert "wins 50% by the picker of noise; any selector gives its own picks" in title(figure)
+    assert [trace.name for trace in figure.data] == [
+        "picker of noise", "n / (n + 1): a picker of noise, by its own scores"]
+    assert "wins 50% by the picker of noise; a picker of noise wins 80% by its own" in title(figure)
 
 
 def test_text_figures_name_the_most_repetitive() -> None:

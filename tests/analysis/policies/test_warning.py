@@ -1,12 +1,20 @@
 """The warning's two-by-two: which factor lowers the answers' score, by interval."""
 
+import re
+
 import numpy as np
 import pytest
 
 from lib.analysis.figures import warning_figure
-from lib.analysis.policies.warning import factor_effects, harmful, probe_intervals, warning_cell
+from lib.analysis.policies.warning import (
+    factor_effects,
+    harmful,
+    probe_change,
+    probe_intervals,
+    warning_cell,
+)
 from lib.analysis.tables import warning_table
-from lib.analysis.tables.findings import warning_findings
+from lib.analysis.tables.findings import dpo_findings, warning_findings
 from lib.runtime.files import Row
 
 PROMPTS = 32
@@ -29,9 +37,9 @@ def cells(own_low: float, own_high: float, written_low: float, written_high: flo
 
 
 @pytest.mark.parametrize(("shifts", "found", "words"), [
-    ((0.0, 0.0, 0.0, 0.0), [], "Neither the kind of pairs nor the learning rate surely does harm"),
-    ((0.0, 0.0, -1.0, -1.0), ["pairs"], "The kind of pairs does harm, and the learning rate does"),
-    ((0.0, -1.0, 0.0, -1.0), ["rate"], "The learning rate does harm, and the kind of pairs does"),
+    ((0.0, 0.0, 0.0, 0.0), [], "Harm is shown neither of the kind of pairs nor"),
+    ((0.0, 0.0, -1.0, -1.0), ["pairs"], "The kind of pairs does harm; of the learning rate"),
+    ((0.0, -1.0, 0.0, -1.0), ["rate"], "The learning rate does harm; of the kind of pairs"),
     ((0.0, -0.7, -0.7, -1.4), ["pairs", "rate"], "Both the kind of pairs and the learning rate"),
     ((0.5, 0.0, 0.5, 0.0), ["rate"], "The learning rate does harm")])
 def test_the_factor_that_does_harm_is_named_by_its_interval(
@@ -58,7 +66,7 @@ def test_a_prompt_without_a_score_is_left_out_and_counted() -> None:
 def test_every_cell_of_table_and_figure_has_its_interval_and_hidden_harm_is_told() -> None:
     made = cells(0.0, 0.0, 0.0, -2.0)
     text = warning_findings({"cells": made, "effects": factor_effects(made)})
-    assert "surely got worse: written pairs at 0.0001: accuracy 1.00 [" in text
+    assert "lies below zero: written pairs at 0.0001: accuracy 1.00 [" in text
     assert warning_table(made).count("[") == 5 * (4 + 1)  # of four runs, and the heads
     figure = warning_figure(made)
     assert all(trace.error_y.array is not None for trace in figure.data)
@@ -70,3 +78,19 @@ def test_a_probe_tells_its_interval_and_not_its_values() -> None:
     assert row["judge_score_low"] < row["judge_score"] < row["judge_score_high"]
     assert "judge_scores" not in row
     assert probe_intervals({"judge_score": 1.0}) == {"judge_score": 1.0}  # of an older run
+
+
+def test_a_change_of_the_answers_is_told_with_its_interval_and_not_called_a_fall() -> None:
+    """The scores of the two probes differ by noise alone."""
+    said = dpo_findings([probe(0, 0.0, 1), probe(12, -0.01, 2)])
+    assert "fresh validation answers goes from " in said
+    assert re.search(r"a change of -?\.\d\d \[-\.\d\d, \.\d\d\] paired by prompt", said)
+    assert "falls" not in said
+
+
+def test_a_change_is_paired_by_prompt_so_that_what_prompts_differ_in_drops_out() -> None:
+    before, after = probe(0, 0.0, 1), probe(12, -1.0, 1)
+    assert probe_change([before, after]) == pytest.approx(
+        {"mean": -1.0, "low": -1.0, "high": -1.0, "n": PROMPTS})
+    after["judge_scores"][3] = None
+    assert probe_change([before, after])["n"] == PROMPTS - 1

@@ -9,6 +9,7 @@ from scipy.special import expit
 from scipy.stats import norm, t
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
+from statsmodels.stats.multitest import multipletests
 
 from lib.analysis.statistics import (
     expected_calibration_error,
@@ -105,6 +106,12 @@ def test_a_sign_test_of_ties_alone_finds_nothing() -> None:
 def test_holm_multiplies_the_smallest_p_by_the_size_of_the_family() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 9, 50])
+def test_holms_p_values_are_those_of_statsmodels(size: int) -> None:
+    values = np.random.default_rng(size).random(size).round(2) ** 3  # some are equal
+    assert holm(values) == pytest.approx(list(multipletests(values, method="holm")[1]))
 
 
 def test_a_test_and_its_interval_agree_on_one_half() -> None:

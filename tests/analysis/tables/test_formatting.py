@@ -26,7 +26,8 @@ REPORT = {part: {"rows": 1300, "kept": 1200, "dropped": {"near_duplicate": 100},
 RATES = [{"a": "dpo+bon4@0.6", "b": "sft+bon4@1", "judge": judge, "n": 1200, "win_rate": 0.625,
           "ci_low": 0.55, "ci_high": 0.7} for judge in ("selector", "judge")]
 SAMPLES = [{"split": "samples", "step": step, "n": 32, "judge_score": 0.5 - step,
-            "repetition": 0.02} for step in (0, 1)]
+            "judge_scores": [0.25 - step, 0.75 - step], "repetition": 0.02,
+            "repetitions": [0.0, 0.04]} for step in (0, 1)]
 METRICS = [*SAMPLES, {"split": "train", "num_tokens": 12_000}, *(
     {"split": "validation", "step": step, "n": 138, "loss": 0.693 - step / 10,
      "rewards/margins": 0.2, "rewards/chosen": 0.1, "rewards/rejected": -0.1} for step in (0, 1))]

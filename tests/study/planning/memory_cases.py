@@ -54,7 +54,7 @@ def memory(kind: str) -> int:
 if __name__ == "__main__":
     case = json.loads(Path(sys.argv[1]).read_text())
     kind, options = getattr(torch, case["dtype"]), case["settings"]
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     train(TINY, SFTSettings(**options | {"token_budget": 128}), 32, kind)  # kernels and libraries
     before = memory("VmRSS")
     train(Shape(**case["shape"]), SFTSettings(**options), case["length"], kind)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,27 @@ PROMPTS = [{"id": f"p{number}", "prompt": "question " * (1 + number % 3), "sourc
 POOLS = [Pool("base", 0.6, 2), Pool("base", 1.0, 3)]
 
 
+def small_study(folder: Path) -> Study:
+    return open_study("smoke", str(folder), {"sampling.max_new_tokens": 6})
+
+
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    return open_study("smoke", str(tmp_path / "run"), {"sampling.max_new_tokens": 6})
+    return small_study(tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def rows_of_one(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict]]:
+    """The scored rows of both pools, by one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    study = small_study(folder / "run")
+    sample_pools(study, POOLS, PROMPTS, folder / "pools")
+    return [rows for _, rows, _ in score_pools(study, POOLS, folder / "pools")]
 
 
 @pytest.fixture
-def alone(study: Study, tmp_path: Path) -> list[list[dict]]:
-    """The scored rows of both pools, by one process."""
-    sample_pools(study, POOLS, PROMPTS, tmp_path / "alone")
-    return [rows for _, rows, _ in score_pools(study, POOLS, tmp_path / "alone")]
+def alone(rows_of_one: list[list[dict]]) -> list[list[dict]]:
+    return deepcopy(rows_of_one)
 
 
 def in_turn(count: int) -> Callable[..., list[Any]]:

@@ -1,5 +1,6 @@
 """A run's exports and model cards, the spread over seeds, and systems that need scores alone."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,19 @@ def results_of(study: Study) -> Row:
         "confounds": confounds(study), "text_metrics": {}}
 
 
-def test_every_export_is_written_in_its_tools_format(study: Study) -> None:
-    paths = write_exports(study, results_of(study))
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Row:
+    """What is said of these made-up answers, whatever the folder and the model's name."""
+    return results_of(filled(open_study("smoke", str(tmp_path_factory.mktemp("compared") / "run"))))
+
+
+@pytest.fixture
+def results(compared: Row) -> Row:
+    return deepcopy(compared)
+
+
+def test_every_export_is_written_in_its_tools_format(study: Study, results: Row) -> None:
+    paths = write_exports(study, results)
     assert all(path.exists() for path in paths)
     exports = study.path("exports")
     leaderboard = read_jsonl(exports / "leaderboard" / "dpo.jsonl")
@@ -85,28 +97,30 @@ def test_every_export_is_written_in_its_tools_format(study: Study) -> None:
     assert {line["folder"] for line in lines} >= {"exports/leaderboard", "dpo/model"}
 
 
-def test_a_card_beside_a_model_leaves_the_stages_hash_as_it_was(study: Study) -> None:
+def test_a_card_beside_a_model_leaves_the_stages_hash_as_it_was(study: Study,
+                                                                    results: Row) -> None:
     before = outputs_hash(study.path("dpo"))
-    write_exports(study, results_of(study))
+    write_exports(study, results)
     card = study.path("dpo", "model", "README.md").read_text(encoding="utf-8")
     assert outputs_hash(study.path("dpo")) == before
     assert "Manifest hash (SHA-256)" in card
     assert "dpo over sft" in card
 
 
-def test_a_card_of_what_was_trained_from_gemma_names_its_terms(tmp_path: Path) -> None:
+def test_a_card_of_what_was_trained_from_gemma_names_its_terms(tmp_path: Path,
+                                                                   results: Row) -> None:
     for name, terms in (("gemma", "license: gemma"), ("smoke", "license: apache-2.0")):
         study = filled(open_study("smoke", str(tmp_path / name), {"model.name": name}))
-        write_exports(study, results_of(study))
+        write_exports(study, results)
         assert terms in study.path("sft", "model", "README.md").read_text(encoding="utf-8")
 
 
 def test_nothing_is_pushed_unless_a_finished_model_is_named(
-        study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        study: Study, results: Row, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
     pushed = []
     monkeypatch.setattr("lib.analysis.exports.formats.push_to_hub",
                         lambda *given, **options: pushed.append((*given, options)) or "address")
-    results = results_of(study)
     assert main([str(study.folder), "--push", "dpo", "me/mine"]) == 2
     assert "has no model with a card" in capsys.readouterr().err
     write_exports(study, results)
@@ -131,16 +145,15 @@ def test_answers_that_could_not_be_scored_are_missing_everywhere(study: Study) -
     assert {row["missing"] for row in results["single_draws"]} == {1}
 
 
-def test_the_round_robin_has_every_pair_and_the_family_is_among_them(study: Study) -> None:
-    results = results_of(study)
+def test_the_round_robin_has_every_pair_and_the_family_is_among_them(study: Study,
+                                                                     results: Row) -> None:
     systems = [name for name in system_names(study.profile) if System.parse(name).rule != RANDOM]
     pairs = {frozenset((row["a"], row["b"])) for row in results["round_robin"]}
     assert len(pairs) == len(systems) * (len(systems) - 1) // 2
     assert {frozenset(found[:2]) for found in comparisons(study)} <= pairs
 
 
-def test_no_comparison_of_the_family_is_true_by_construction(study: Study) -> None:
-    results = results_of(study)
+def test_no_comparison_of_the_family_is_true_by_construction(results: Row) -> None:
     systems = {name for row in results["family"] for name in (row["a"], row["b"])}
     assert all(System.parse(name).rule != RANDOM for name in systems)
     assert all(row["why"] for row in results["family"])
@@ -160,11 +173,12 @@ def test_the_base_model_is_reranked_where_the_profile_says_so(tmp_path: Path) ->
     assert "base+bon4@0.6" not in system_names(open_study("smoke", str(tmp_path)).profile)
 
 
-def test_the_spread_over_seeds_stands_beside_the_first_seeds_own_interval(study: Study) -> None:
+def test_the_spread_over_seeds_stands_beside_the_first_seeds_own_interval(study: Study,
+                                                                          results: Row) -> None:
     studies = seed_runs(study, 3)
     for one in studies[1:]:
         filled(one)
-    write_json(study.path("results.json"), results_of(study))
+    write_json(study.path("results.json"), results)
     assert known_seeds(study) == []
     summarise_seeds(study, studies)
     row = known_seeds(study)[0]
@@ -174,10 +188,10 @@ def test_the_spread_over_seeds_stands_beside_the_first_seeds_own_interval(study:
 
 
 @pytest.mark.parametrize("changed", [0, 1])
-def test_a_spread_of_other_answers_is_not_shown(study: Study, changed: int) -> None:
+def test_a_spread_of_other_answers_is_not_shown(study: Study, results: Row, changed: int) -> None:
     studies = seed_runs(study, 2)
     filled(studies[1])
-    write_json(study.path("results.json"), results_of(study))
+    write_json(study.path("results.json"), results)
     summarise_seeds(study, studies)
     assert known_seeds(study)
     one = studies[changed]

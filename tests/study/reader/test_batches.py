@@ -186,6 +186,11 @@ def test_the_command_says_what_is_to_be_read(run: Path, capsys: pytest.CaptureFi
     assert main(["export", str(run), "--twice", "0", "--batch", "30"]) == 0
     said = capsys.readouterr()
     assert "56 different answers to 12 prompts" in said.out + said.err
+    assert f"then: python -m lib.study.reader import {run} FILE..." in said.out + said.err
+    assert "another reader" not in said.out + said.err
+    assert main(["export", str(run), "--twice", "8"]) == 0
+    said = capsys.readouterr()
+    assert "second_* is for another reader" in said.out + said.err
     assert main(["export", str(run), "--prompts", "0"]) == 2
     assert "0 held-out prompts are set" in capsys.readouterr().err
     assert main(["export", str(run / "nothing")]) == 2

@@ -1,19 +1,18 @@
 """What every rank of the distributed tests does: the same small runs, as copies and as shards."""
 
 import contextlib
-import multiprocessing
 import os
 import shutil
 import socket
-from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 
 from lib.training.parallel.processes import join, leave
 from lib.training.processes import Processes
+from tests.forked import process
 from tests.training.small_runs import METHODS, Interrupted, finish, run_of
 
 CUT_AT = 3  # optimizer steps after which a run is interrupted
@@ -69,16 +68,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def process(target: Callable[..., None], *arguments: object) -> ForkServerProcess:
-    """A started process, from a server that has imported everything once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["distributed_cases"])
-    started = context.Process(target=target, args=arguments)
-    started.start()
-    return started
-
-
-def start(count: int, root: Path) -> list[ForkServerProcess]:
+def start(count: int, root: Path) -> list[BaseProcess]:
     """Start all ranks of the distributed tests."""
     port = free_port()
     return [process(rank_main, rank, count, port, root) for rank in range(count)]

@@ -19,7 +19,8 @@ from lib.training.parallel.launch import launch_command, launch_job, reason_of
 from lib.training.parallel.processes import ProcessError
 from lib.training.settings import DPOSettings, SFTSettings
 from lib.training.sft import train_sft
-from tests.training.parallel.distributed_cases import alone_of_two, free_port, process
+from tests.forked import process
+from tests.training.parallel.distributed_cases import alone_of_two, free_port
 
 
 @pytest.fixture
