@@ -197,7 +197,7 @@ def _at_home(value: Any) -> Any:
     """The values with a person's home for `~`, which no shell expands behind an equals sign."""
     if isinstance(value, Mapping):
         return {key: _at_home(item) for key, item in value.items()}
-    return str(Path(value).expanduser()) if str(value).startswith("~/") else value
+    return str(Path(value).expanduser()) if str(value).startswith(("~/", "~\\")) else value
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

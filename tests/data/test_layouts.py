@@ -10,6 +10,7 @@ import pytest
 from lib.data.cells import SchemaError
 from lib.data.layouts.reading import Reading
 from lib.data.layouts.recognise import layout_of
+from lib.data.layouts.unpaired import paired
 from lib.data.schema import convert, heldout_row, preference_row, scored_row, sft_row
 from lib.data.settings import DataSettings
 from lib.data.sources import check_sources, load_heldout, load_preferences, load_sft
@@ -234,6 +235,16 @@ def test_one_bad_row_is_counted_with_file_and_row_and_ends_no_run(row: dict[str,
 def test_a_row_that_is_more_than_text_to_learn_is_left_out(row: dict, column: str) -> None:
     with pytest.raises(SchemaError, match=column):
         convert([row], sft_row, "f")
+
+
+@pytest.mark.parametrize("more", [{"image": "x.jpg"}, {"completion": [
+    {"role": "assistant", "content": "a", "tool_calls": [{"id": "1"}]}]}])
+def test_a_pair_of_labelled_completions_hides_nothing_but_text(more: dict) -> None:
+    rows = [{"prompt": "q", "completion": "b", "label": False},
+            {"prompt": "q", "completion": "a", "label": True, **more}]
+    taken = [row for _, row in paired(list(enumerate(rows)), "f", Reading())]
+    with pytest.raises(SchemaError, match="column image|tool_calls"):
+        convert(taken, preference_row, "f")
 
 
 def test_only_bad_rows_are_one_sentence_that_names_the_first() -> None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from lib.data.cells import SEEN
 from lib.data.layouts.columns import own_columns
 from lib.data.layouts.reading import Reading
 from lib.data.layouts.recognise import DESIRABLE, LABEL, label_of, layout_of
@@ -59,15 +60,15 @@ def paired(rows: Numbered, name: str, reading: Reading) -> Numbered:
 
 
 def _split(row: Row) -> tuple[Any, Any]:
-    """A row's prompt as messages, and its completion."""
+    """A row's prompt as messages, and its completion as one."""
     *prompt, last = own_columns(row, "kto")["messages"]
     if last["role"] != "assistant" or not prompt:
         raise ValueError("no answer to a prompt")
-    return prompt, last["content"]
+    return prompt, [last]
 
 
 def _pair(good: Row, prompt: Any, chosen: Any, rejected: Any) -> Row:
-    kept = {key: good[key] for key in ("id", "prompt_id", "source") if key in good}
+    kept = {key: good[key] for key in ("id", "prompt_id", "source", *SEEN) if key in good}
     return kept | {"prompt": prompt, "chosen": chosen, "rejected": rejected, DESIRABLE: True}
 
 
