@@ -18,8 +18,15 @@ study: setup
 	$(BIN)/python -m lib.study $(ARGS)
 
 # The whole suite takes all cores, a file to a process; with ARGS one process runs what they choose.
+# All tests: two processes or more, then the browser's, whose pages must not compete.
 test: setup
-	$(BIN)/python -m pytest $(or $(ARGS),-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
+ifdef ARGS
+	$(BIN)/python -m pytest $(ARGS)
+else
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		--ignore=tests/browser
+	$(BIN)/python -m pytest tests/browser
+endif
 
 lab: setup
 	$(BIN)/python -m jupyter lab --LabApp.default_url=/lab/tree/notebooks
