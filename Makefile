@@ -17,8 +17,8 @@ $(VENV)/.complete: pyproject.toml requirements.txt tests/requirements.txt
 study: setup
 	$(BIN)/python -m lib.study $(ARGS)
 
-# The whole suite takes all cores, a file to a process; with ARGS one process runs what they choose.
-# All tests: two processes or more, then the browser's, whose pages must not compete.
+# The whole suite takes all cores, a file to a process; the browser's tests follow, because their
+# pages must not compete. With ARGS one process runs what they choose.
 test: setup
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
