@@ -14,6 +14,7 @@ from lib.study.pools import split as pool_shares
 from lib.study.pools.pool import Pool
 from lib.study.pools.sampled import sample_pools, score_pools
 from lib.study.run import Study, open_study
+from lib.study.stages.rewards import fit_rewards
 from lib.study.workers.processes import use_processes
 from lib.training.processes import Processes
 
@@ -129,6 +130,7 @@ def test_processes_started_by_accelerate_give_the_file_of_one(
         monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("STUDY_PROCESSES", "STUDY_SHARDED", "STUDY_ACCELERATE_CONFIG"):
         monkeypatch.setenv(name, "")
+    fit_rewards(study)  # as notebook 04 does before it samples
     use_processes(2, False, "")
     sample_pools(study, POOLS[:1], PROMPTS, tmp_path / "split")
     (_, rows, _), = score_pools(study, POOLS[:1], tmp_path / "split")

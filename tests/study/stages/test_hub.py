@@ -44,7 +44,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     changed = smoltalk(root / "changed", rows=4)
     file, = changed.glob("data/*.parquet")
     table = pyarrow.parquet.read_table(file)
-    pyarrow.parquet.write_table(table.rename_columns(["conversation", "source"]), file)
+    pyarrow.parquet.write_table(table.rename_columns(["spoken", "source"]), file)
     return {"Qwen/small": qwen_folder(root / "model", BASE), "talk/small": smoltalk(root / "talk"),
             "feedback/small": ultrafeedback(root / "feedback"), "talk/changed": changed,
             "judge/small": judge_folder(root / "judge"),
