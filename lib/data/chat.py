@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING
+
+from lib.data.pieces import BREAK, encode_piece, special_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,7 +28,6 @@ TODAY = datetime(2024, 7, 26)  # of templates that write the date: Llama 3's own
 FIXED_CLOCK = ("{% macro strftime_now(format) %}{{ format|replace('%-', '%')"
                + "".join(f"|replace('%{code}', '{TODAY.strftime('%' + code)}')"
                          for code in "aAbBdeDFHIjmMpSTyY") + " }}{% endmacro %}\n")
-BREAK = "\ue000"  # a private-use character that makes plain text of the special token around it
 PLACE = "\ue001"  # another one, in place of a message's text
 
 
@@ -57,7 +57,7 @@ def encode_conversation(tokenizer: PreTrainedTokenizerBase, messages: Sequence[M
     last = max(i for i, message in enumerate(messages) if message.get("role") == "assistant")
     ids, mask, before = [], [], ""
     for text, is_response in _segments(tokenizer, messages[:last + 1], open_ended=False):
-        piece = _encode(tokenizer, text, before)
+        piece = encode_piece(tokenizer, text, before)
         before += text
         ids += piece
         mask += [int(is_response)] * len(piece)
@@ -77,7 +77,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message
     """Token ids of the messages and of the assistant's opening. Raises ChatError."""
     ids, before = [], ""
     for text, _ in _segments(tokenizer, messages, open_ended=True):
-        ids += _encode(tokenizer, text, before)
+        ids += encode_piece(tokenizer, text, before)
         before += text
     return ids
 
@@ -93,7 +93,7 @@ def encode_response(tokenizer: PreTrainedTokenizerBase, prompt_messages: Sequenc
     """
     answered = [*prompt_messages, {"role": "assistant", "content": response_text}]
     *before, (text, _) = _segments(tokenizer, answered, open_ended=False)
-    ids = _encode(tokenizer, text, "".join(each for each, _ in before))
+    ids = encode_piece(tokenizer, text, "".join(each for each, _ in before))
     return ids[:-1] if cut_off and len(ids) > 1 else ids
 
 
@@ -105,7 +105,7 @@ def encode_whole(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]
     to its last word. A control token in a message could end the turn and praise the answer; such a
     conversation has no ids.
     """
-    special = _special_tokens(tokenizer, len(tokenizer))
+    special = special_tokens(tokenizer, len(tokenizer))
     found = [match[0] for message in messages for match in special.finditer(message["content"])]
     if found:
         return f"the text holds the control token {found[0]}"
@@ -176,7 +176,7 @@ def _segments(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
     open_ended: end with the next answer's opening; otherwise with the last answer's end. An answer
     ends with the special token that closes it, an inner one without such a token with its text.
     """
-    special = _special_tokens(tokenizer, len(tokenizer))
+    special = special_tokens(tokenizer, len(tokenizer))
     messages = [_checked(message, special) for message in messages]
     full = _render(tokenizer, messages, open_ended)
     around = _around_answers(tokenizer, messages, open_ended)
@@ -239,7 +239,7 @@ def _ends_in(tokenizer: PreTrainedTokenizerBase, size: int, template: str) -> li
         pieces = _render(tokenizer, turns * 2, add_generation_prompt=False).split(PLACE)
     except ChatError:  # a template of one turn
         pieces = _render(tokenizer, turns, add_generation_prompt=False).split(PLACE)
-    special = _special_tokens(tokenizer, size)
+    special = special_tokens(tokenizer, size)
     openers = special.findall(pieces[0])
     inner = special.findall(pieces[2])[:1] if len(pieces) == 5 else []
     return special.findall(pieces[-1])[:1] + [token for token in inner if token not in openers]
@@ -264,10 +264,6 @@ def _broken(special: re.Match[str]) -> str:
     return special[0][0] + BREAK + special[0][1:]
 
 
-def _mended(text: str) -> str:
-    return re.sub(f"{BREAK}({BREAK}?)", r"\1", text)
-
-
 def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message],
             add_generation_prompt: bool) -> str:
     if not tokenizer.chat_template:
@@ -284,58 +280,3 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message],
         roles = ", ".join(message["role"] for message in messages)
         raise ChatError(f"the chat template refuses turns in the order {roles or 'none'}: {error}; "
                         "start with system or user, then alternate") from error
-
-
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str, before: str) -> list[int]:
-    """Token ids of a piece of the rendered text; `before`: the text that it follows."""
-    if BREAK not in text:
-        return _continued(tokenizer, text, before)
-    special = _special_tokens(tokenizer, len(tokenizer))
-    ids, position = [], 0
-    for token in chain(special.finditer(text), [None]):
-        plain = _mended(text[position:token.start() if token else len(text)])
-        ids += _continued(tokenizer, plain, before, split_special_tokens=True)
-        if token:
-            ids.append(tokenizer.convert_tokens_to_ids(token[0]))
-            position, before = token.end(), token[0]
-    return ids
-
-
-def _continued(tokenizer: PreTrainedTokenizerBase, text: str, before: str,
-               **options: bool) -> list[int]:
-    """Token ids of a text that follows another: without the space that would open a first one.
-
-    SentencePiece tokenizers put a space before a text, and some one after each special token.
-    """
-    at_start, after_special = _opening_spaces(tokenizer, len(tokenizer))
-    whole = tokenizer.encode(text, add_special_tokens=False, **options)
-    if not text or not before or not at_start or (
-            after_special and _ends_special(tokenizer, before)):
-        return whole
-    anchor = tokenizer.encode("\n", add_special_tokens=False)
-    ids = tokenizer.encode("\n" + text, add_special_tokens=False, **options)
-    return ids[len(anchor):] if ids[:len(anchor)] == anchor else whole
-
-
-@lru_cache(maxsize=8)
-def _opening_spaces(tokenizer: PreTrainedTokenizerBase, size: int) -> tuple[bool, bool]:
-    """Whether the tokenizer opens a text with a space, and what follows a special token too."""
-    alone = tokenizer.encode("a", add_special_tokens=False)
-    anchor = tokenizer.encode("\n", add_special_tokens=False)
-    later = tokenizer.encode("\na", add_special_tokens=False)
-    token = next((token.content for token in tokenizer.added_tokens_decoder.values()
-                  if token.special), "")
-    after = tokenizer.encode(token + "a", add_special_tokens=False)[1:]
-    return later[:len(anchor)] == anchor and later[len(anchor):] != alone, after == alone
-
-
-def _ends_special(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
-    return any(text.endswith(token.content) for token in tokenizer.added_tokens_decoder.values()
-               if token.special)
-
-
-@lru_cache(maxsize=8)
-def _special_tokens(tokenizer: PreTrainedTokenizerBase, size: int) -> re.Pattern[str]:
-    """A pattern of all special tokens; `size` gives a larger tokenizer another cache key."""
-    names = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-    return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or "(?!)")
