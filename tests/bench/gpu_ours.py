@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 
 from lib.inference.sampling import SamplingSettings, sample
-from lib.modeling.packed.attention import block_mask, use_packed_attention
+from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.logps import response_logps
+from lib.modeling.packed.masks import block_mask
 from lib.runtime.files import Row
 from lib.training.dpo import DPOObjective
 from lib.training.loop import Loop, Run

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import torch
 
 from lib.analysis.figures.theme import BLUE, GREY, style_figure
-from lib.modeling.packed.attention import dense_mask
+from lib.modeling.packed.masks import dense_mask
 from lib.modeling.packed.packing import Layout, Span
 
 RESPONSE = f"background:{BLUE}33;border-bottom:2px solid {BLUE}"

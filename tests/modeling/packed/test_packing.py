@@ -18,14 +18,13 @@ from transformers import (
 from lib.modeling.packed import logps
 from lib.modeling.packed.attention import (
     QUERY_BLOCK,
-    block_mask,
-    dense_mask,
     masked_attention,
     segments_attention,
     use_packed_attention,
 )
 from lib.modeling.packed.hidden import hidden_states
 from lib.modeling.packed.logps import response_logps, token_logps
+from lib.modeling.packed.masks import block_mask, dense_mask
 from lib.modeling.packed.packing import ROW_MULTIPLE, Layout, SharedPrompt, Span, collate, pack
 from lib.training.plain import Tokens, answer_logps
 
