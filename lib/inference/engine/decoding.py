@@ -9,7 +9,7 @@ streams of their own answer independently.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 
@@ -55,6 +55,15 @@ class Sample:
     def length(self) -> int:
         """Tokens of prompt and answer so far."""
         return len(self.request.tokens) + len(self.tokens)
+
+    def ends_with(self, token: int, stops: Collection[int], longest: int) -> bool:
+        """Add a drawn token; returns whether the answer ends with it, and notes how."""
+        self.tokens.append(token)
+        if token in stops:
+            self.finish = "stop"
+        elif len(self.tokens) == longest:
+            self.finish = "length"
+        return bool(self.finish)
 
 
 def random_stream(seed: int, stream: str, prompt_id: str, sample: int,
@@ -256,12 +265,7 @@ class Engine:
         """Give each running sample its token; remove those that ended, which leaves holes."""
         ended = []
         for slot, (sample, token) in enumerate(zip(self.running, tokens, strict=True)):
-            sample.tokens.append(token)
-            if token in self.stops:
-                sample.finish = "stop"
-            elif len(sample.tokens) == self.settings.max_new_tokens:
-                sample.finish = "length"
-            if sample.finish:
+            if sample.ends_with(token, self.stops, self.settings.max_new_tokens):
                 sample.logprob, sample.sampling_logprob = self.sums[slot].tolist()
                 ended.append(sample)
                 self.running[slot] = None

@@ -46,12 +46,7 @@ class OwnEngine:
         tokens = self._draw(self._logits())
         kept, ended = [], []
         for row, (sample, token) in enumerate(zip(self.running, tokens.tolist(), strict=True)):
-            sample.tokens.append(token)
-            if token in self.stops:
-                sample.finish = "stop"
-            elif len(sample.tokens) == self.settings.max_new_tokens:
-                sample.finish = "length"
-            if sample.finish:
+            if sample.ends_with(token, self.stops, self.settings.max_new_tokens):
                 sample.logprob, sample.sampling_logprob = self.sums[row].tolist()
                 ended.append(sample)
             else:
