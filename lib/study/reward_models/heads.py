@@ -178,7 +178,7 @@ def ship(backbone: Backbone, cache_folder: Path | None) -> None:
             known = [each for view in (*READ, SHOWN) for each in seen_as(view, answers, references)
                      if each is not None and conversation_key(each) in store.features]
             if known:
-                say(f"wrote {ship_features(store, known, name)}")
+                say(f"wrote {', '.join(map(str, ship_features(store, known, name)))}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from lib.runtime.files import atomic_write, sha256_of_value
 from lib.runtime.progress import say
 
 SHIPPED = ROOT / "data" / "features"
+ANSWERS_A_FILE = 2000  # shipped ones, about 1.1 MB
 Features = dict[str, np.ndarray]
 
 
@@ -63,11 +64,12 @@ def _read_part(part: Path) -> Features:
         return {}
 
 
-def ship_features(store: FeatureStore, conversations: Sequence[Conversation], name: str) -> Path:
-    """Write these conversations' features, once each, to data/features as `<name>.npz`.
+def ship_features(store: FeatureStore, conversations: Sequence[Conversation],
+                  name: str) -> list[Path]:
+    """Write these conversations' features, once each, to data/features as `<name>-<number>.npz`.
 
     Every feature is rounded to one of 256 steps between its lowest and highest value, about 0.03
-    deviations each. Returns the file; raises ValueError for a store without a folder.
+    deviations each. Returns the files; raises ValueError for a store without a folder.
     """
     if store.folder is None:
         raise ValueError("features are shipped from a cache folder; name one (--cache)")
@@ -75,8 +77,11 @@ def ship_features(store: FeatureStore, conversations: Sequence[Conversation], na
     values = np.stack([store.features[key] for key in keys])
     lowest = values.min(0)
     step = np.maximum((values.max(0) - lowest) / 255, np.finfo(np.float32).tiny)
-    target = SHIPPED / store.folder.name / f"{name}.npz"
-    with atomic_write(target) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, keys=np.array(keys, dtype="S64"), lowest=lowest, step=step,
-                            values=np.rint((values - lowest) / step).astype(np.uint8))
-    return target
+    steps, files = np.rint((values - lowest) / step).astype(np.uint8), []
+    for number, begin in enumerate(range(0, len(keys), ANSWERS_A_FILE), start=1):
+        part = slice(begin, begin + ANSWERS_A_FILE)
+        files.append(SHIPPED / store.folder.name / f"{name}-{number}.npz")
+        with atomic_write(files[-1]) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, keys=np.array(keys[part], dtype="S64"), lowest=lowest,
+                                step=step, values=steps[part])
+    return files
