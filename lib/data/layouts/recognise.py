@@ -13,8 +13,8 @@ NAMES = {"messages": "messages", "sharegpt": "ShareGPT", "alpaca": "Alpaca", "hh
          "answers": "scored answers", "prompts": "prompts", "auto": "unknown columns"}
 CONVERSATION = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat")
 TRANSCRIPT = ("text", "transcript")
-PROMPT = ("instruction", "prompt", "question", "query", "input", "problem")  # beside an
-# instruction, a prompt is the whole in Alpaca's frame, at times with the answer
+# Instruction first: a prompt beside it is the whole in Alpaca's frame, at times with the answer.
+PROMPT = ("instruction", "prompt", "question", "query", "input", "problem")
 COMPLETION = ("completion", "response", "output", "answer", "solution")
 SIDES = (("chosen", "rejected"), ("chosen_response", "rejected_response"),
          ("response_chosen", "response_rejected"), ("response_j", "response_k"),

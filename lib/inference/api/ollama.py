@@ -11,8 +11,8 @@ from typing import Any
 
 OPTIONS = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p",
            "repeat_penalty": "repeat_penalty", "repeat_last_n": "repeat_last_n",
-            "presence_penalty": "presence_penalty",
-           "frequency_penalty": "frequency_penalty", "seed": "seed", "max_tokens": "num_predict"}
+           "presence_penalty": "presence_penalty", "frequency_penalty": "frequency_penalty",
+           "seed": "seed", "max_tokens": "num_predict"}
 
 
 def root_of(base_url: str) -> str:

@@ -151,13 +151,15 @@ def test_a_broken_key_ends_the_run_and_is_not_repeated(
 
 def test_answers_under_way_when_the_key_expires_are_kept(
         server: FakeServer, tmp_path: Path) -> None:
-    failed = threading.Event()
+    under_way, failed = threading.Event(), threading.Event()
 
     def behave(asked: dict, call: int) -> Reply:
         if asked["messages"][0]["content"] == "question 0":
+            under_way.wait(30)
             failed.set()
             return 401, {}, "no"
-        failed.wait()
+        under_way.set()
+        failed.wait(30)
         time.sleep(0.1)
         return good(asked)
     server.behave = behave
