@@ -29,6 +29,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from lib.data.chat import ChatError, encode_prompt, joining_fault, stop_token_ids
+from lib.modeling.folders import folder_fault
 from lib.modeling.load_check import packed_fault
 from lib.modeling.packaged import packaged_model
 from lib.modeling.packages import PACKAGED
@@ -43,13 +44,16 @@ disable_progress_bar()  # a notebook that ran headless would keep each bar as a 
 
 
 def resolve_model(name: str) -> str:
-    """The folder or hub id behind a name; makes the packaged and the smoke model if needed."""
+    """The folder or hub id behind a name; makes the packaged and the smoke model if needed.
+
+    Raises ModelError for a path of no model folder.
+    """
     if name in PACKAGED:
         return str(packaged_model(name))
     if name == "smoke":
         return str(smoke_model())
-    if Path(name).is_dir() and not (Path(name) / "config.json").exists():
-        raise ModelError(f"{name} holds no config.json; give a folder that save_pretrained wrote")
+    if fault := folder_fault(name):
+        raise ModelError(fault)
     return name
 
 
@@ -185,8 +189,10 @@ def _why_not(source: str, revision: str | None, error: Exception) -> str:
     if isinstance(cause, RepositoryNotFoundError):
         return (f"there is no model {source!r} on the hub; check the id, or set HF_TOKEN if it is "
                 "private")
-    return (f"cannot load {source}: {first_line(error)} (give a local folder as model.name if no "
-            "hub is reachable)")
+    if Path(source).is_dir():
+        return f"cannot load {source}: {first_line(error)}"
+    return (f"cannot load {source}, which is no folder here, from a hub: {first_line(error)} (give "
+            "a local folder as model.name if no hub is reachable)")
 
 
 def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:

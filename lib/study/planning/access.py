@@ -29,10 +29,10 @@ from lib.modeling.loading import (
     load_tokenizer,
     named_revision,
 )
-from lib.modeling.packages import PACKAGED
 from lib.modeling.saving import try_saving
 from lib.runtime.files import FileError
 from lib.runtime.progress import say
+from lib.study.planning.named import MADE_HERE
 from lib.study.planning.preflight import uses_api
 from lib.study.policies import POLICIES
 from lib.study.pools.sampled import server_of
@@ -42,7 +42,6 @@ from lib.study.reward_models.chat_judge import chat_judge
 from lib.study.run import Study
 
 PATIENCE = 20.0  # seconds for the call to the API, and as many for all questions to the hub
-MADE_HERE = (*PACKAGED, "smoke", "embedded", "nemotron")  # models that the hub does not have
 
 Check = tuple[str, Callable[[], None]]
 
