@@ -6,6 +6,7 @@ it stops, so that one run folder never mixes two studies. One process at a time 
 """
 
 import gc
+import os
 import shutil
 import tempfile
 import time
@@ -52,6 +53,17 @@ class Study:
         """A path inside the run folder."""
         return self.folder.joinpath(*parts)
 
+    def view(self, *parts: str) -> Path:
+        """A path for what shows the run and is no part of it; elsewhere if the run is read-only."""
+        if not self.read_only:
+            return self.path(*parts)
+        return Path(tempfile.gettempdir(), f"{self.folder.name}_read_only").joinpath(*parts)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the run folder is there and cannot be written to."""
+        return self.folder.exists() and not os.access(self.folder, os.W_OK)
+
     @property
     def device(self) -> Device:
         """Device and compute precision of this run's models."""
@@ -86,6 +98,9 @@ def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, An
         say(f"profile {chosen.name}, run folder {folder}, {study.device.reason}")
     except ValueError as error:
         raise ProfileError(f"model.{error}") from None
+    if study.read_only:
+        say(f"{folder} is read-only: finished stages are shown, pages and figures go to "
+            f"{study.view()}, and nothing can be made")
     return study
 
 

@@ -340,3 +340,16 @@ def test_a_number_or_a_switch_given_as_text_is_one() -> None:
     study = open_study("smoke", data__sft_rows="8", evaluation__warning_run="false")
     assert study.profile.data.sft_rows == 8
     assert study.profile.evaluation.warning_run is False
+
+
+def test_what_shows_a_read_only_run_is_written_elsewhere_and_that_is_said(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    study = open_study("smoke", str(tmp_path / "run"))
+    (tmp_path / "run").mkdir()
+    assert study.view("figures") == tmp_path / "run" / "figures"
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert study.view("figures") == tmp_path / "temporary" / "run_read_only" / "figures"
+    assert "read-only" not in capsys.readouterr().out
+    open_study("smoke", str(tmp_path / "run"))
+    assert "is read-only: finished stages are shown, pages and" in capsys.readouterr().out
