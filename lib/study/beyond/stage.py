@@ -57,9 +57,9 @@ def run_arms(study: Study) -> Row:
             say(f"{name}: {error}; the other arms go on")
     done = [name for name in study.profile.beyond.arms if name not in failed]
     folder = run_stage(
-        study, "beyond", {"arms": list(study.profile.beyond.arms)}, ["beyond.json"],
+        study, "beyond", {}, ["beyond.json"],
         lambda folder: write_json(folder / "beyond.json", compared(study, done)),
-        inputs={"code": code_hash("analysis"), "failed": sha256_of_value(failed)} | {
+        inputs={"code": code_hash("analysis"), "order of arms": sha256_of_value(done)} | {
             name: outputs_hash(study.path("arms", name)) for name in done})
     return read_json(folder / "beyond.json") | {"failed": failed}
 
