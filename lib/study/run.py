@@ -161,12 +161,18 @@ def _is_finished(study: Study, folder: Path, made_from: Row, outputs: Sequence[s
         raise StudyError(f"{shown(folder)} was made "
                          f"{_difference(manifest['parameters'], made_from['parameters'])}; choose "
                          "another run folder, or force=True (--force) to replace it")
-    finished = bool(manifest) and manifest["inputs"] == made_from["inputs"] and all(
+    finished = bool(manifest) and _same_inputs(study, manifest, made_from) and all(
         (folder / output).exists() for output in outputs)
     if finished:
         say(f"{folder.name}: found {shown(folder / 'manifest.json')}, skipped; force=True (or "
             "--force) makes it again")
     return finished
+
+
+def _same_inputs(study: Study, manifest: Row, made_from: Row) -> bool:
+    """Whether a stage has these inputs; a read-only run is shown as another version made it."""
+    known, now = manifest["inputs"], made_from["inputs"]
+    return known == now or study.read_only and _changed(known, now) == "code"
 
 
 def _is_copied(study: Study, folder: Path, made_from: Row, outputs: Sequence[str]) -> bool:

@@ -353,3 +353,12 @@ def test_what_shows_a_read_only_run_is_written_elsewhere_and_that_is_said(
     assert "read-only" not in capsys.readouterr().out
     open_study("smoke", str(tmp_path / "run"))
     assert "is read-only: finished stages are shown, pages and" in capsys.readouterr().out
+
+
+def test_a_read_only_run_is_shown_as_another_version_of_the_code_made_it(
+        study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(study, Work(), inputs={"code": "old"})
+    monkeypatch.setattr("os.access", lambda *_: False)
+    again = Work()
+    make(study, again, inputs={"code": "new"})
+    assert again.calls == 0

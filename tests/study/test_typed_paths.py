@@ -101,7 +101,7 @@ def test_a_run_folder_that_cannot_be_written_is_refused_before_any_work(
     (folder / "run").mkdir()
     (folder / "run" / "results.json").write_text("{}", encoding="utf-8")
     finished, = blockers(open_study("smoke", str(folder / "run")))
-    assert finished.endswith("; it is finished, and notebook 05 of JupyterLab shows it as it is")
+    assert finished.endswith("; it is finished, and notebook 05 in JupyterLab shows it as it is")
     with pytest.raises(SystemExit):
         compare.main([str(folder / "run"), str(folder / "run"), "--out", str(folder / "out")])
     assert f"{folder} is read-only; name another folder with --out" in capsys.readouterr().err
