@@ -210,14 +210,6 @@ def test_notebook_knobs_and_settings_reach_the_same_profile(tmp_path: Path) -> N
         0.3, 2.0, "dpo")
 
 
-def test_the_notebook_beyond_the_paper_depends_on_nothing_of_the_run(tmp_path: Path) -> None:
-    path, = NOTEBOOKS.glob("06_*.ipynb")
-    before = _key(path, tmp_path, {"profile": "smoke"})
-    for stage in ("data", "sft", "dpo", "responses", "results"):
-        write_text(tmp_path / stage / "manifest.json", '{"outputs": {"new": "1"}}')
-    assert _key(path, tmp_path, {"profile": "smoke"}) == before
-
-
 def test_the_warning_run_is_a_setting_and_trains_nothing_when_it_is_off(tmp_path: Path) -> None:
     study = open_study("smoke", str(tmp_path), {"evaluation.warning_run": False})
     assert run_warning(study) == {}
