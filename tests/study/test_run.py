@@ -12,7 +12,7 @@ from lib.runtime import manifest
 from lib.runtime.files import FileError, read_json, write_json, write_text
 from lib.study import __main__ as runner
 from lib.study.__main__ import main
-from lib.study.notebooks import NOTEBOOKS, _key, notebook_paths
+from lib.study.notebooks import notebook_paths
 from lib.study.run import Study, StudyError, open_study, run_stage, stage_hash
 from lib.study.stages.warning import run_warning
 from lib.training.settings import DPOSettings
