@@ -80,13 +80,21 @@ def _own_scores(study: Study, rows: Sequence[PreferenceRow],
     """The selector's scores of SFT's own answers, [pairs, samples], and of the chosen, [pairs]."""
     pool = _pool(study)
     sample_pools(study, [pool], prompts_of(rows), folder / "pools")
-    scorer = Scorer(study, ["selector"])
-    answered = score_rows(scorer, read_jsonl(pool.file(folder / "pools")))
+    answered = score_rows(Scorer(study, ["selector"]), read_jsonl(pool.file(folder / "pools")))
+    return own_and_chosen(study, rows, answered)
+
+
+def own_and_chosen(study: Study, rows: Sequence[PreferenceRow],
+                   answered: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+    """The selector's scores of own answers, [pairs, samples], and of chosen ones, [pairs].
+
+    answered: a row with scored candidates for every prompt of the pairs. NaN: not scored.
+    """
     own = {prompt_text(row): [answer["rewards"]["selector"] for answer in row["candidates"]]
            for row in answered}
-    chosen = scorer.score([conversation(row["prompt"], row["chosen"],
-                                        row.get("cut_off_chosen", False))
-                           for row in rows])["selector"]
+    chosen = Scorer(study, ["selector"]).score([
+        conversation(row["prompt"], row["chosen"], row.get("cut_off_chosen", False))
+        for row in rows])["selector"]
     return (np.array([own[prompt_text(row)] for row in rows], dtype=float),
             np.array(chosen, dtype=float))
 

@@ -46,6 +46,14 @@ def probe_of_run(options: Mapping[str, Any], tokenizer: Any) -> Probe | None:
                             tokenizer, options.get("start"), options.get("reference"))
 
 
+def kl_probe_of_run(options: Mapping[str, Any], tokenizer: Any) -> Probe | None:
+    """A probe that measures KL from the model "reference" and nothing else, as `fresh_kl` does."""
+    study = Study(build(Profile, options["profile"]), Path(options["folder"]))
+    prompts = probe_prompts(study)
+    return (lambda model, step: fresh_kl(model, options["reference"], tokenizer, prompts,
+                                         study.profile.sampling)) if prompts else None
+
+
 def validation_probe(study: Study, tokenizer: Any, start: Row | None = None,
                      reference: str | None = None) -> Probe | None:
     """A function (model, step) -> metrics of fresh answers; None without probe prompts."""
@@ -81,7 +89,7 @@ def fresh_kl(policy: nn.Module, reference: str, tokenizer: Any, prompts: list[di
     sums the exact KL at each token and has its interval, `k1` and `k3` use the drawn tokens alone.
     """
     drawn = sample(policy, tokenizer, prompts, replace(
-        sampling, temperature=1.0, top_k=None, top_p=1.0, repetition_penalty=1.0,
+        sampling, samples=1, temperature=1.0, top_k=None, top_p=1.0, repetition_penalty=1.0,
         stream="probe kl"), description="answers for KL")
     answers = [prompt_and_answer(row, tokenizer, sampling.max_prompt_tokens) for row in drawn]
     device = next(policy.parameters()).device
