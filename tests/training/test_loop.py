@@ -263,6 +263,18 @@ def test_shuffling_keeps_pairs_of_a_prompt_together_and_visits_each_once() -> No
         assert max(spots) - min(spots) == len(group) - 1
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 0.5, 1.5])
+def test_a_curriculums_order_is_kept_in_every_epoch_and_whole_in_a_part_of_one(
+        epochs: float) -> None:
+    settings = replace(DPO, order="file", epochs=epochs, batch_size=4)
+    count = len(pairs())
+    batches = step_batches(untrained(settings).groups, settings, seed=3)
+    order = [i for batch in batches for i in batch]
+    whole, part = order[:int(epochs) * count], order[int(epochs) * count:]
+    assert whole == list(range(count)) * int(epochs)
+    assert part == list(range(0, count, 2)) * (epochs % 1 == 0.5)
+
+
 def test_bf16_weights_move_at_a_learning_rate_that_bf16_alone_could_not_see() -> None:
     small = model()
     weights = MasterWeights(small, torch.bfloat16)
