@@ -34,6 +34,7 @@ from lib.runtime.devices import Device, choose_device
 from lib.runtime.files import FileError, write_json
 from lib.runtime.progress import say
 from lib.runtime.settings import checked
+from lib.training.betas.steering import Steering
 from lib.training.lazy_examples import LazyExamples
 from lib.training.loop import Probe, Run, train
 from lib.training.objective import Objective
@@ -154,8 +155,9 @@ def read_examples(setup: Setup, path: str, encode: Callable[..., list[Any]]) -> 
 
 
 def fit(setup: Setup, objective: Objective, validation: Objective | None,
-        make_probe: ProbeMaker | None) -> tuple[PreTrainedModel, dict[str, Tensor]]:
-    """Train the model, from its newest checkpoint if it has one.
+        make_probe: ProbeMaker | None,
+        steering: Steering | None = None) -> tuple[PreTrainedModel, dict[str, Tensor]]:
+    """Train the model, from its newest checkpoint if it has one; steering: of DPO's beta.
 
     Returns the model, on rank 0 whole and in its compute precision, and its trained parameters in
     float32.
@@ -173,7 +175,7 @@ def fit(setup: Setup, objective: Objective, validation: Objective | None,
     state = train(Run(
         model, objective, validation, job.settings, Path(job.folder), job.seed, device.device,
         device.dtype, _probe(setup, make_probe), name=Path(job.folder).name.upper(),
-        processes=processes, fresh_model=fresh_model))
+        processes=processes, fresh_model=fresh_model, steering=steering))
     if processes.main:
         model = fresh_model() if processes.sharded else model
         model.load_state_dict(state, strict=False)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ from lib.modeling.packed.lean_activations import recompute_norms_and_mlps
 from lib.runtime.devices import keep_freed_memory, peak_memory_gb, release_memory
 from lib.runtime.files import append_jsonl, read_whole_lines, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
+from lib.training.betas.steering import Gaps, Steering
 from lib.training.engine.checkpoints import (
     latest_checkpoint,
     load_checkpoint,
@@ -59,6 +61,7 @@ class Run:
     name: str = "training"
     processes: Processes = ALONE
     fresh_model: Callable[[], nn.Module] | None = None  # makes the model that gathers shards
+    steering: Steering | None = None  # changes DPO's beta from step to step
 
 
 def train(run: Run) -> dict[str, Tensor]:
@@ -134,6 +137,8 @@ class Loop:
         if checkpoint is not None:
             self.counters = load_checkpoint(checkpoint, self.weights, self.optimizer, self.scale,
                                             self.processes)
+            if self.run.steering:
+                self.run.steering.restore(self.counters.pop("steering"))
             self.step = checkpoint.step
             say(f"{self.run.name}: resuming from {checkpoint.folder}, "
                 f"step {self.step} of {len(self.batches)}")
@@ -145,8 +150,10 @@ class Loop:
         settings = self.run.settings
         if settings.checkpoint_every:
             release_memory()  # for the copies that writing makes
+            steering = self.run.steering
+            counters = self.counters | ({"steering": steering.state()} if steering else {})
             save_checkpoint(self.run.folder / "checkpoints", self.step, self.key, self.weights,
-                            self.optimizer, self.scale, self.counters, settings.keep_checkpoints,
+                            self.optimizer, self.scale, counters, settings.keep_checkpoints,
                             self.processes)
 
     def _optimizer_step(self, examples: Sequence[int]) -> Metrics:
@@ -155,6 +162,7 @@ class Loop:
         rate = learning_rate(self.step, len(self.batches), run.settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        examples = self._begin(examples)
         weight, sums = run.objective.weight(examples), {"computed_tokens": 0}
         for row, is_filler in own_rows(run.objective, examples, run.device, self.processes):
             metrics = self._backward(row, weight, is_filler)
@@ -169,8 +177,27 @@ class Loop:
             "grad_norm": grad_norm, "learning_rate": rate, "skipped": float(not applied),
             "num_tokens": self.counters["num_tokens"], "computed_tokens": computed,
             "tokens_per_second": tokens / seconds, "seconds": seconds,
-            "peak_memory_gb": peak_memory_gb(run.device)}
+            "peak_memory_gb": peak_memory_gb(run.device),
+            **(run.steering.metrics() if run.steering else {})}
         return metrics | model_flops_utilisation(run.model, computed, seconds, run.device)
+
+    def _begin(self, examples: Sequence[int]) -> Sequence[int]:
+        """The examples of the step, or those that `steering` keeps of them for its beta."""
+        steering = self.run.steering
+        if steering is None:
+            return examples
+        return steering.begin_step(examples, self._gaps,
+                                   np.random.default_rng([self.run.seed, self.step]))
+
+    def _gaps(self, examples: Sequence[int]) -> dict[int, float]:
+        """The gap of each of a step's pairs, without gradients, on every process."""
+        found: dict[int, float] = {}
+        with torch.no_grad():
+            for row, _ in own_rows(self.run.objective, examples, self.run.device, self.processes):
+                gaps, _ = self.loss(Gaps(self.run.objective), row)
+                found |= zip(row.examples, gaps.tolist(), strict=True)
+        return {example: gap for part in self.processes.gather(found)
+                for example, gap in part.items()}
 
     def _backward(self, row: PackedRow, weight: float, is_filler: bool = False) -> Metrics:
         """Add a row's gradient; a filler adds none (FSDP needs equally many passes on ranks)."""
@@ -212,11 +239,18 @@ class Loop:
             self._log("validation", evaluate(self.loss, run.validation, run.device,
                                              self.processes))
         if run.probe is None:
+            if run.steering:
+                run.steering.after_probe({})
             return
         state = self.state_dict() if self.processes.sharded else None  # every rank takes part
+        metrics: Metrics = {}
         if self.processes.main:
             model = run.model if state is None else self._whole_model(state)
-            self._log("samples", run.probe(model, self.step))
+            metrics = run.probe(model, self.step)
+        if run.steering:
+            run.steering.after_probe(self.processes.from_main(metrics))
+            metrics = metrics | run.steering.metrics()
+        self._log("samples", metrics)
 
     def _whole_model(self, state: dict[str, Tensor]) -> nn.Module:
         """The trained model put together from shards, in its compute precision."""

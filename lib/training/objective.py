@@ -82,12 +82,16 @@ class RowLoss(nn.Module):
 
 def step_batches(groups: Sequence[Sequence[int]], settings: TrainingSettings,
                  seed: int) -> list[list[int]]:
-    """The examples of every optimizer step; an epoch's last step may have fewer than the others."""
+    """The examples of every optimizer step; an epoch's last step may have fewer than the others.
+
+    Every epoch has another order of the groups, unless the settings keep the examples' own.
+    """
     batches: list[list[int]] = []
     for epoch in range(math.ceil(settings.epochs)):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         shuffled = torch.randperm(len(groups), generator=generator).tolist()
         order = [example for group in shuffled for example in groups[group]]
+        order = sorted(order) if settings.keeps_order else order
         share = min(1.0, settings.epochs - epoch)
         order = order[:max(1, round(share * len(order)))]
         batches += [order[i:i + settings.batch_size]

@@ -115,7 +115,7 @@ def training_rows(study: Study, stage: str, part: str) -> list[Row]:
                                           settings.of_loss().items() if name != "beta")])
         scale = "scale of the rewards" if settings.loss in REFERENCE_FREE else \
             "pull towards the reference"
-        shown += [("beta", f"{settings.beta:g}", scale),
+        shown += [("beta", f"{settings.reward_scale:g}", scale),
                   ("loss", own, "which member of the DPO family, and what else it reads")]
     return [dict(zip(("setting", "value", "meaning"), row, strict=True)) for row in shown]
 

@@ -21,21 +21,22 @@ from lib.study.workers.training import train_job, training_job
 from lib.training import dpo
 from lib.training.job import Job, ProbeMaker
 
-TOGETHER = ("batch_size", "epochs", "token_budget")  # settings of which pairs share a row
+TOGETHER = ("batch_size", "epochs", "token_budget", "order")  # settings of which pairs share a row
 
 
 def train_dpo(study: Study) -> list[Row]:
     """Train dpo/model on the profile's pairs, unless it is finished; dpo/metrics.jsonl's rows."""
     generate_pairs(study)
     fit_rewards(study)  # the judge scores the probe's answers
-    probe = ProbeMaker(probe_of_run, {"profile": asdict(study.profile),
-                                      "folder": str(study.folder)})
+    options = {"profile": asdict(study.profile), "folder": str(study.folder)}
+    if study.profile.dpo.kl_target:
+        options["reference"] = str(study.path("sft", "model"))
     folder = run_stage(
         study, "dpo", {"model": study.profile.model, "dpo": study.profile.dpo.in_force(),
                        "pairs": "preferences", "max_length": study.profile.data.max_pair_length,
                        "probe": probe_parameters(study)},
         outputs=["model", "metrics.jsonl", "validation_rewards.jsonl"],
-        work=lambda folder: _train(study, folder, probe))
+        work=lambda folder: _train(study, folder, ProbeMaker(probe_of_run, options)))
     return read_jsonl(folder / "metrics.jsonl")
 
 
