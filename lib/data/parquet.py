@@ -29,7 +29,8 @@ SCHEMAS = (
     pa.schema([("id", pa.string()), ("prompt", _messages), ("answer", pa.string()),
                ("score", pa.float64()), ("cut_off", pa.bool_())]),
 )
-TOKENS = ("input_ids", "response_mask", "prompt_ids", "chosen_ids", "rejected_ids")
+TOKENS = ("input_ids", "response_mask", "prompt_ids", "chosen_ids", "rejected_ids",
+          "answer_ids")
 OPTIONAL = {"cut_off_chosen": pa.bool_(), "cut_off_rejected": pa.bool_(),
             **dict.fromkeys(TOKENS, pa.list_(pa.int32())),
             "age": pa.int32(), "sft_weight": pa.float64(), "old_logps": pa.list_(pa.float32())}

@@ -27,9 +27,11 @@ from lib.study.stages.drift import divergence_rows
 from lib.study.stages.rewards import Scorer, score_rows
 from lib.study.workers.training import train_job, training_job
 from lib.training import dpo, sft
+from lib.training.on_policy.train import train_policy_gradient
 from lib.training.settings import LOSS_SETTINGS, DPOSettings, SFTSettings, TrainingSettings
 
-TRAINERS: dict[str, Callable[..., None]] = {"sft": sft.train_sft, "dpo": dpo.train_dpo}
+TRAINERS: dict[str, Callable[..., None]] = {"sft": sft.train_sft, "dpo": dpo.train_dpo,
+                                            "policy_gradient": train_policy_gradient}
 SHARED = "sft_answers"  # the pool of the SFT model's answers, which all arms share
 
 
@@ -85,7 +87,7 @@ class ArmRun:
         shared = {row["id"]: row for row in shared_answers(self.study)}
         rows = [shared[row["id"]] for row in (self.prompts if prompts is None else prompts)]
         self._charge(SHARED, rows)
-        return rows
+        return self._with_ends(rows)
 
     def sample(self, model: Path, prompts: Sequence[Row], name: str,
                samples: int | None = None) -> list[Row]:
@@ -99,7 +101,7 @@ class ArmRun:
                              self.folder / "pools" / f"{name}.jsonl", count, settings.temperature,
                              ["selector"])
         self._charge(name, rows)
-        return rows
+        return self._with_ends(rows)
 
     def settings(self, loss: str = "dpo", **own: Any) -> DPOSettings:
         """The profile's DPO settings with another loss, at that loss's defaults but for `own`."""
@@ -113,11 +115,12 @@ class ArmRun:
 
     def train(self, method: str, rows: Sequence[Row], settings: TrainingSettings,
               start: Path | None = None, name: str = "training", share: float = 1.0,
-              tokens: int | None = None) -> Path:
+              tokens: int | None = None, **fields: Any) -> Path:
         """Train on the rows for `share` of the arm's token budget; the trained model's folder.
 
         method: of `TRAINERS`. start: a model folder, the SFT model by default, and DPO's reference.
         tokens: of one pass over the rows, where they are of a kind that `tokens_of` does not know.
+        fields: further ones of `lib.training.job.Job`.
         Raises ArmError without rows.
         """
         if not rows:
@@ -131,9 +134,11 @@ class ArmRun:
             self.study, method, folder, ("preferences", "preferences"),
             model=str(start or self.sft), max_length=profile.data.max_pair_length,
             settings=replace(settings, epochs=passes, evaluate_every=0))
-        train_job(TRAINERS[method], replace(job, rows=str(folder / "rows.parquet"), validation=""))
+        train_job(TRAINERS[method], replace(job, rows=str(folder / "rows.parquet"), validation="",
+                                            **fields))
+        steps = read_jsonl(folder / "metrics.jsonl")  # none where there was nothing to learn
         write_json(folder / "done.json", {
-            "passes": passes, "tokens": read_jsonl(folder / "metrics.jsonl")[-1]["num_tokens"]})
+            "passes": passes, "tokens": steps[-1]["num_tokens"] if steps else 0})
         return folder / "model"
 
     def costs(self) -> Row:
@@ -143,6 +148,13 @@ class ArmRun:
                 "answers": sum(each["answers"] for each in charged),
                 "trained_tokens": sum(read_json(file)["tokens"]
                                       for file in self.folder.glob("*/done.json"))}
+
+    def _with_ends(self, rows: list[Row]) -> list[Row]:
+        """The rows, all answers as if they had ended where the profile keeps cut-off ones."""
+        if self.study.profile.beyond.cut_off_answers == "left_out":
+            return rows
+        return [{**row, "candidates": [{**answer, "finish": "stop"} for answer in
+                                       row["candidates"]]} for row in rows]
 
     def _charge(self, name: str, rows: Sequence[Row]) -> None:
         answers = [answer for row in rows for answer in row["candidates"]]

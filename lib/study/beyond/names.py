@@ -3,5 +3,6 @@
 from typing import Literal, get_args
 
 ArmName = Literal["offline_dpo", "ipo_matched", "odpo_matched", "simpo_matched",
-                  "robust_matched"]
+                  "robust_matched", "online_dpo", "dice", "raft", "raft_random", "bonbon", "bond",
+                  "rloo", "dpo_then_rloo", "dpo_plus_rloo"]
 NAMES: tuple[str, ...] = get_args(ArmName)

@@ -3,7 +3,8 @@
 A row of the file (`lib.data.parquet`) is one answer: `id`, `prompt` (messages), `answer`, `score`
 (null: not scored), `cut_off` (it ran into the token limit). Optional are `age`, the rounds since
 another policy sampled it (0: the one that training starts from), `old_logps`, that policy's
-log-probability of each token, and `sft_weight`, the weight of -log p(answer) in the loss.
+log-probability of each token, `answer_ids`, the sampled tokens (the text may tokenise otherwise),
+and `sft_weight`, the weight of -log p(answer) in the loss.
 """
 
 import math
@@ -83,7 +84,8 @@ def _unusable(row: dict[str, Any], settings: PolicyGradientSettings) -> str:
 
 def _encode(row: dict[str, Any], tokenizer: Any, settings: PolicyGradientSettings) -> Answer:
     age, old = row.get("age") or 0, row.get("old_logps")
-    tokens = encode_response(tokenizer, row["prompt"], row["answer"], row["cut_off"])
+    tokens = row.get("answer_ids") or encode_response(tokenizer, row["prompt"], row["answer"],
+                                                      row["cut_off"])
     if age and old is None:
         raise ValueError(f"answer {row['id']} is {age} rounds old and has no old_logps; keep them "
                          "with the answers of each round, or leave old answers out")

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from lib.data.parquet import read_parquet
 from lib.modeling.loading import load_model, model_hash, rounded_to
 from lib.modeling.packed.logps import response_token_logps
-from lib.runtime.files import write_jsonl
+from lib.runtime.files import Row, read_jsonl, write_jsonl
 from lib.runtime.progress import say
 from lib.training.dpo import DPOObjective
 from lib.training.job import Job, ProbeMaker, Setup, fit, save_trained, set_up
@@ -114,6 +114,19 @@ def _read(setup: Setup, path: str) -> list[Answer]:
     if reasons:
         say(f"{len(encoded.answers)} of {len(rows)} answers are used; left out: {reasons}")
     return encoded.answers
+
+
+def replayed(rows: Sequence[Row], folder: Path) -> list[Row]:
+    """A finished job's answer rows as replay for the next: a round older, with their `old_logps`.
+
+    folder: the job's. Rows that it left out stay out.
+    """
+    files = [read_jsonl(path) for path in sorted(folder.glob("old_logps_training*.jsonl"))]
+    key = read_jsonl(folder / "old_logps_training.jsonl")[0]
+    kept = {name: logps for header, *lines in files if header == key
+            for line in lines for name, logps in line["logps"].items()}
+    return [row | {"age": (row.get("age") or 0) + 1, "old_logps": kept[row["id"]]}
+            for row in rows if row["id"] in kept]
 
 
 def policy_objective(setup: Setup, answers: Sequence[Answer], steps: Sequence[Sequence[int]],
