@@ -1,8 +1,10 @@
-"""One training run as a file, and the steps that SFT and DPO have in common.
+"""One training run as a file, and the steps that all methods have in common.
 
-`lib.training.sft.train_sft` and `lib.training.dpo.train_dpo` run a job, alone or as one of many
-processes. A job writes `model/` (safetensors in float32), `checkpoints/`, `metrics.jsonl` and, for
-DPO, `validation_rewards.jsonl` and the cached reference log-probabilities into its folder.
+`lib.training.sft.train_sft`, `lib.training.dpo.train_dpo` and
+`lib.training.on_policy.train.train_policy_gradient` run a job, alone or as one of many processes. A
+job writes `model/` (safetensors in float32), `checkpoints/`, `metrics.jsonl`, the cached
+log-probabilities of other policies that its loss needs and, for DPO, `validation_rewards.jsonl`
+into its folder.
 """
 
 import json
@@ -37,18 +39,23 @@ from lib.training.lazy_examples import LazyExamples
 from lib.training.loop import Probe, Run, train
 from lib.training.objective import Objective
 from lib.training.processes import Processes
-from lib.training.settings import DPOSettings, SFTSettings, TrainingSettings
+from lib.training.settings import (
+    DPOSettings,
+    PolicyGradientSettings,
+    SFTSettings,
+    TrainingSettings,
+)
 
-SETTINGS = {"sft": SFTSettings, "dpo": DPOSettings}
+SETTINGS = {"sft": SFTSettings, "dpo": DPOSettings, "policy_gradient": PolicyGradientSettings}
 
 
 @checked
 class Job:
     """All settings of one training run; paths are strings, so that it can be a file."""
 
-    method: Literal["sft", "dpo"]
+    method: Literal["sft", "dpo", "policy_gradient"]
     model: str  # where training starts and DPO's reference: a folder, a hub id, packaged, smoke
-    rows: str  # Parquet file of conversations (sft) or preferences (dpo)
+    rows: str  # Parquet file of conversations (sft), preferences (dpo) or answers
     folder: str  # the run's output
     validation: str = ""  # Parquet file of validation rows; empty: no validation
     settings: TrainingSettings = field(default_factory=SFTSettings)
@@ -59,6 +66,14 @@ class Job:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of matrix products
     attention: Literal["auto", "segments", "flex", "masked"] = "auto"  # for packed rows
     streamed: bool = False  # rows stay on disk until a step needs them
+    reference: str = ""  # policy_gradient: folder of the reference; empty: `model`
+    pairs: str = ""  # policy_gradient: Parquet file of preferences whose DPO loss is added
+
+    def __post_init__(self) -> None:
+        for name in ("reference", "pairs"):
+            if getattr(self, name) and self.method != "policy_gradient":
+                raise ValueError(f"{name} is {getattr(self, name)}, which method={self.method} "
+                                 "does not read; leave it out")
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,8 @@ def read_job(path: Path | str) -> tuple[Job, ProbeMaker | None]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise FileError(f"cannot read job {path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) or values.get("method") not in SETTINGS:
-        raise ValueError(f"{path} is no training job; give method: sft or dpo, model, rows, folder")
+        raise ValueError(f"{path} is no training job; give method: {' or '.join(SETTINGS)}, model, "
+                         "rows, folder")
     missing = [name for name in ("model", "rows", "folder") if name not in values]
     if missing:
         raise ValueError(f"{path}: {missing[0]} is missing; give model, rows and folder")

@@ -173,7 +173,7 @@ class Loop:
         seconds = time.perf_counter() - started
         tokens = run.objective.tokens(examples)
         self.counters["num_tokens"] += tokens
-        metrics = {name: value / weight for name, value in sums.items()} | {
+        metrics = run.objective.means(sums, weight) | {
             "grad_norm": grad_norm, "learning_rate": rate, "skipped": float(not applied),
             "num_tokens": self.counters["num_tokens"], "computed_tokens": computed,
             "tokens_per_second": tokens / seconds, "seconds": seconds,
@@ -306,8 +306,8 @@ def evaluate(model: nn.Module, objective: Objective, device: torch.device,
         for row, is_filler in own_rows(objective, examples, device, processes):
             loss, metrics = loss_of(objective, row)
             _add(sums, {} if is_filler else metrics | {"loss": loss.item()})
-    weight, sums = objective.weight(examples), processes.total(sums)
-    return {name: value / weight for name, value in sums.items()} | {"n": len(examples)}
+    sums = processes.total(sums)
+    return objective.means(sums, objective.weight(examples)) | {"n": len(examples)}
 
 
 def _add(sums: Metrics, metrics: Metrics) -> None:

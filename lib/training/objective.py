@@ -56,6 +56,17 @@ class Objective(Protocol):
     def key(self) -> str:
         """Hash of all that the loss depends on, the data and more."""
 
+    def means(self, sums: Metrics, weight: float) -> Metrics:
+        """A step's metrics from their sums over its rows, and from the step's weight."""
+
+
+class MeanMetrics:
+    """What most objectives do: each metric, like the loss, is a mean over the step's weight."""
+
+    def means(self, sums: Metrics, weight: float) -> Metrics:
+        """The sums divided by the weight."""
+        return {name: value / weight for name, value in sums.items()}
+
 
 class RowLoss(nn.Module):
     """An objective's loss as a module's forward, because FSDP gathers weights for a forward."""

@@ -91,6 +91,26 @@ class RewardModelSettings(TrainingSettings):
 
 
 @checked
+class PolicyGradientSettings(TrainingSettings):
+    """Policy gradient on sampled answers (RLOO); KL weight, clip and rate are TRL's.
+
+    batch_size counts answers. More than one epoch replays each of them. pair_beta and policy_weight
+    are read where a job has pairs.
+    """
+
+    learning_rate: float = Field(1e-6, gt=0)
+    batch_size: int = Field(32, ge=1)
+    kl_weight: float = Field(0.05, ge=0)  # reward lost by a nat of log-ratio to the reference
+    clip: float = Field(0.2, gt=0, lt=1)  # a ratio to the old policy is kept within 1 +- clip
+    ratio: Literal["token", "sequence"] = "token"  # TRL's of whole answers clips nearly all of them
+    cut_off: Literal["penalised", "masked"] = "penalised"  # answers that ran into the token limit
+    cut_off_penalty: float = Field(1.0, ge=0)  # taken off the score of a penalised one
+    max_age: int = Field(1, ge=0)  # replayed answers of more rounds ago are left out
+    pair_beta: float = Field(0.1, gt=0)  # beta of the pairs' DPO loss
+    policy_weight: float = Field(1.0, ge=0)  # lambda, the answers' weight beside the pairs
+
+
+@checked
 class DPOSettings(TrainingSettings):
     """Preference optimisation; rate, beta, epochs and batch (4 x 8) are the paper's, warm-up ours.
 
