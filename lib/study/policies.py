@@ -1,17 +1,18 @@
 """The policies of a run, the pools of candidates they sampled, and the systems that pick.
 
 A pool holds K candidates of each prompt and their scores; `lib.analysis.comparisons.all_pairs`
-compares all of them. A system's one answer is a pick from a pool: the policy itself (the first
-candidate, at the main temperature), Best-of-N (the selector's argmax of the first N) and its
-control (a random one of the first N).
+compares all of them. A system's one answer is a pick from a pool: the policy itself (the last
+candidate, at the main temperature), Best-of-N or another rule (by the selector's scores of the
+first N) and its control (a random one of the first N).
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lib.analysis.comparisons.candidates import CandidateBoard, candidate_board
-from lib.inference.best_of_n import best_of_n, random_of_n
+from lib.analysis.comparisons.candidates import CandidateBoard, candidate_board, offer_of
+from lib.inference.best_of_n import random_of_n
 from lib.inference.rewards import ROLES
+from lib.inference.selection import pick
 from lib.inference.systems import BEST, RANDOM, System
 from lib.runtime.files import Row, read_json, read_jsonl
 from lib.study.pools.pool import Pool
@@ -99,8 +100,7 @@ def _pick(system: System, row: Row, seed: int) -> int | None:
         return len(row["candidates"]) - 1
     if system.rule == RANDOM:
         return random_of_n(system.n, row["id"], seed)
-    return best_of_n([candidate["rewards"]["selector"]
-                      for candidate in row["candidates"][:system.n]])
+    return pick(system, offer_of(row["candidates"][:system.n]), row["id"], seed)
 
 
 def picked_rows(system: System, rows: Sequence[Row], picks: Picks) -> list[Row]:
