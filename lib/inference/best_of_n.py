@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaln, softmax
+from scipy.special import gammaln, rel_entr, softmax
 
 
 def best_of_n(rewards: Sequence[float | None]) -> int | None:
@@ -98,6 +98,20 @@ def kl_bound(n: ArrayLike) -> np.ndarray | float:
         raise ValueError(f"n is {n.min():g}; Best-of-n needs n of at least 1")
     bound = np.log(n) - (n - 1) / n
     return float(bound) if bound.ndim == 0 else bound
+
+
+def exact_kl(probabilities: ArrayLike, n: int) -> float:
+    """KL(Best-of-n || sampling distribution) in nats, for outcomes in ascending order of reward.
+
+    probabilities [outcomes], summing to 1; outcomes of equal reward are one. The best of n is
+    outcome i with F_i^n - F_(i-1)^n, F being the cumulative probability.
+    """
+    single = np.asarray(probabilities, float)
+    if n < 1 or (single < 0).any() or abs(single.sum() - 1) > 1e-9:
+        raise ValueError(f"n is {n} and the probabilities sum to {single.sum():g}; use n of at "
+                         "least 1 and probabilities that sum to 1")
+    best = np.diff(np.minimum(np.cumsum(single), 1) ** n, prepend=0.0)
+    return float(rel_entr(best, single).sum())
 
 
 def soft_best_of_n(rewards: ArrayLike, lam: float) -> np.ndarray:
