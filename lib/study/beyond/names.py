@@ -1,0 +1,6 @@
+"""The names of all arms, for settings that are checked before anything heavy is imported."""
+
+from typing import Literal, get_args
+
+ArmName = Literal["offline_dpo"]
+NAMES: tuple[str, ...] = get_args(ArmName)
