@@ -16,11 +16,14 @@ from lib.data.splits import held_out_subset
 from lib.inference.sampling import sample_to_file
 from lib.inference.sampling_settings import SamplingSettings
 from lib.modeling.loading import load_model, load_tokenizer, model_hash
+from lib.modeling.packed.divergence import whole_vocabulary
 from lib.runtime.files import Row, read_json, read_jsonl, write_json, write_jsonl
 from lib.runtime.manifest import outputs_hash
+from lib.study.policies import load_policy
 from lib.study.pools.self_generated import prompts_of
 from lib.study.run import Study, run_stage, stage_hash
 from lib.study.stages.data import load_part
+from lib.study.stages.drift import divergence_rows
 from lib.study.stages.rewards import Scorer, score_rows
 from lib.study.workers.training import train_job, training_job
 from lib.training import dpo, sft
@@ -194,6 +197,21 @@ def sample_scored(study: Study, model: Path, prompts: Sequence[Row], stream: str
     write_jsonl(path, rows)
     drawn.unlink()
     return rows
+
+
+def kl_from_sft(study: Study, model: Path, name: str, file: Path) -> list[Row]:
+    """KL of a model folder from SFT on one answer of its own to each validation prompt.
+
+    At temperature 1 over the whole vocabulary, where a policy's KL is defined; no held-out prompt
+    is read, so that a strength may be chosen by it.
+    """
+    prompts = prompts_of(load_part(study, "preferences_validation"))
+    rows = sample_scored(study, model, prompts[:study.profile.beyond.kl_prompts], f"{name}/kl",
+                         file, 1, 1.0, ())
+    reference, tokenizer = load_policy(study, "sft")
+    policy = load_model(str(model), study.device.dtype, study.device.device)
+    return divergence_rows(study, rows, whole_vocabulary, policy, reference, tokenizer,
+                           f"KL of {name} from SFT")
 
 
 def sampling_of(study: Study, samples: int, temperature: float, stream: str) -> SamplingSettings:

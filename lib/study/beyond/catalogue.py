@@ -41,10 +41,20 @@ class Arm:
 
 
 OWN = "lib.study.beyond"
+MATCHED = {  # losses at equal movement: their formulas, of h and d as in lib.training.losses
+    "ipo": ("(d - 1 / (2 beta))^2", "Azar et al. 2023, eq. 17"),
+    "odpo": ("-log sigmoid(beta d - alpha log(score gap))", "Amini et al. 2024"),
+    "simpo": ("-log sigmoid(beta (mean logp chosen - mean logp rejected) - gamma)",
+              "Meng et al. 2024, sec. 3"),
+    "robust": ("((1 - e) L(d) - e L(-d)) / (1 - 2 e)", "Chowdhury et al. 2024")}
 ARMS: dict[str, Arm] = {arm.name: arm for arm in (
     Arm("offline_dpo", "the study's own loss on fixed pairs of these prompts",
         "-log sigmoid(beta d)", "Rafailov et al. 2023, eq. 7", OFFLINE,
         f"{OWN}.offline:preference_loss", (("loss", "dpo"),)),
+    *(Arm(f"{loss}_matched", f"{loss} at the learning rate that moves it as far as offline_dpo",
+          formula, source, "generates nothing, trains up to three times",
+          f"{OWN}.matched:equal_movement", (("loss", loss),), "offline_dpo")
+      for loss, (formula, source) in MATCHED.items()),
 )}
 
 

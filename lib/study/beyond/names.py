@@ -2,5 +2,6 @@
 
 from typing import Literal, get_args
 
-ArmName = Literal["offline_dpo"]
+ArmName = Literal["offline_dpo", "ipo_matched", "odpo_matched", "simpo_matched",
+                  "robust_matched"]
 NAMES: tuple[str, ...] = get_args(ArmName)

@@ -13,8 +13,6 @@ from lib.analysis.comparisons.all_pairs import win_rate_matrix, win_rates
 from lib.analysis.comparisons.candidates import candidate_board
 from lib.analysis.policies.arms import movement, reward_gain, text_rows, what_to_try
 from lib.inference.rewards import ROLES
-from lib.modeling.loading import load_model
-from lib.modeling.packed.divergence import whole_vocabulary
 from lib.runtime.files import Row, read_json, read_jsonl, sha256_of_value, write_json, write_jsonl
 from lib.runtime.manifest import code_hash, outputs_hash, read_manifest
 from lib.runtime.progress import say
@@ -23,15 +21,13 @@ from lib.study.beyond.arm import (
     ArmError,
     ArmRun,
     inputs_of,
+    kl_from_sft,
     parameters_of,
     sample_scored,
 )
 from lib.study.beyond.catalogue import ARMS
-from lib.study.policies import POLICIES, load_policy, load_pools, system_at_main
-from lib.study.pools.self_generated import prompts_of
+from lib.study.policies import POLICIES, load_pools, system_at_main
 from lib.study.run import Study, StudyError, run_stage
-from lib.study.stages.data import load_part
-from lib.study.stages.drift import divergence_rows
 from lib.study.stages.responses import prompts_of as held_out_prompts
 from lib.training.loop import TrainingError
 
@@ -82,21 +78,6 @@ def _measure(study: Study, name: str, folder: Path) -> None:
     for trained in folder.glob("*/model"):
         shutil.rmtree(trained)
         shutil.rmtree(trained.parent / "checkpoints", ignore_errors=True)
-
-
-def kl_from_sft(study: Study, model: Path, name: str, file: Path) -> list[Row]:
-    """KL of a model folder from SFT on one answer of its own to each validation prompt.
-
-    At temperature 1 over the whole vocabulary, where a policy's KL is defined; no held-out prompt
-    is read, so that a strength may be chosen by it.
-    """
-    prompts = prompts_of(load_part(study, "preferences_validation"))
-    rows = sample_scored(study, model, prompts[:study.profile.beyond.kl_prompts], f"{name}/kl",
-                         file, 1, 1.0, ())
-    reference, tokenizer = load_policy(study, "sft")
-    policy = load_model(str(model), study.device.dtype, study.device.device)
-    return divergence_rows(study, rows, whole_vocabulary, policy, reference, tokenizer,
-                           f"KL of {name} from SFT")
 
 
 def compared(study: Study, names: list[str]) -> Row:

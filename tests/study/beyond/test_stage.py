@@ -10,6 +10,7 @@ from lib.analysis import tables
 from lib.runtime.files import Row, read_json, read_jsonl
 from lib.study.beyond import arm, catalogue, stage
 from lib.study.beyond.arm import ArmError, ArmRun
+from lib.study.beyond.matched import equal_movement
 from lib.study.beyond.names import NAMES
 from lib.study.profiles import ProfileError, load_profile
 from lib.study.run import Study
@@ -189,3 +190,19 @@ def test_the_notebooks_losses_by_hand_are_those_of_lib(study: Study) -> None:
     assert {"id", "chosen_gain", "rejected_gain"} <= pair.keys()
     assert dpo_loss([pair["chosen_gain"]], [pair["rejected_gain"]], [0.0], [0.0], 0.1)[0] > 0
     assert read_json(study.path("dpo", "manifest.json"))["parameters"]
+
+
+def test_a_matched_loss_reaches_dpos_kl_better_than_its_first_rate(
+        study: Study, beyond: Row) -> None:
+    run = ArmRun(study, "simpo_matched")
+    equal_movement(run, "simpo")
+    trials = read_json(run.folder / "matched.json")
+    target = trials[0]["target"]
+    assert target == pytest.approx(beyond["arms"][0]["kl"])
+    off = [abs(trial["kl"] - target) for trial in trials]
+    assert off[0] <= 0.1 * target or min(off[1:]) < off[0]
+
+
+def test_a_matched_loss_needs_the_arm_that_it_is_matched_to(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(ArmError, match="put offline_dpo before it"):
+        equal_movement(ArmRun(replace(study, folder=tmp_path), "ipo_matched"), "ipo")
