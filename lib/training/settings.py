@@ -1,9 +1,9 @@
 """What can be set about a training stage, checked when it is built."""
 
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
 from lib.runtime.settings import checked
@@ -47,6 +47,8 @@ class TrainingSettings:
     activation_checkpointing: bool = False  # recompute activations: less memory, about 20 % slower
     lora_rank: int = Field(0, ge=0)  # 0 trains all weights; otherwise peft's LoRA of this rank
     lora_alpha: int = Field(32, ge=1)  # LoRA's scale is alpha / rank
+    lora_targets: tuple[str, ...] | None = None  # attention, or names such as [q_proj, v_proj];
+    # null: every linear layer of the decoder
 
     @model_validator(mode="before")
     @classmethod
@@ -58,6 +60,22 @@ class TrainingSettings:
                 "batch_size to the examples behind one optimizer step (16 where the paper writes "
                 "2 x 8, 32 where it writes 4 x 8)")
         return values
+
+    @field_validator("lora_targets", mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value or None
+
+    @model_validator(mode="after")
+    def _targets_need_a_rank(self) -> Self:
+        if self.lora_targets and not self.lora_rank:
+            raise ValueError(f"lora_targets is {', '.join(self.lora_targets)}, but lora_rank 0 "
+                             "trains all weights; set a rank such as 16, or leave lora_targets out")
+        return self
+
+    def in_force(self) -> dict[str, Any]:
+        """The settings in force, by name: those that are null are left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @checked
@@ -113,10 +131,6 @@ class DPOSettings(TrainingSettings):
             raise ValueError(f"label_smoothing is {self.label_smoothing}, with which "
                              f"loss={self.loss} is plain DPO; use a share above 0 and below 0.5, "
                              "or loss=dpo")
-
-    def in_force(self) -> dict[str, Any]:
-        """The settings in force, by name: what the loss does not read is left out."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def of_loss(self) -> dict[str, Any]:
         """The settings that the loss reads, beta first."""

@@ -29,6 +29,7 @@ from lib.modeling.loading import (
     load_tokenizer,
     named_revision,
 )
+from lib.modeling.lora import check_lora
 from lib.modeling.packages import PACKAGED
 from lib.modeling.saving import try_saving
 from lib.runtime.files import FileError
@@ -138,6 +139,10 @@ def _checks(study: Study) -> Iterator[Check]:
         return
     if Path(profile.model.name).is_dir():
         yield profile.model.name, lambda: try_model(profile.model.name)
+    for stage in (profile.sft, profile.dpo, profile.warning):
+        if stage.lora_rank and profile.model.name not in MADE_HERE:
+            yield f"LoRA of {profile.model.name}", lambda stage=stage: check_lora(
+                profile.model.name, profile.model.revision, stage.lora_rank, stage.lora_targets)
     models = {profile.model.name: profile.model.revision} | dict(
         named_revision(name) for name in (profile.rewards.selector, profile.rewards.scoring.judge))
     for name, revision in models.items():
