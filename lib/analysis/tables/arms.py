@@ -21,7 +21,7 @@ NO_ARMS = "This run has no arm; set for example beyond.arms=[offline_dpo,raft]."
 
 
 def catalogue_table(rows: Sequence[Row]) -> str:
-    """Every arm in a line: its idea, its formula, and what it costs."""
+    """Every arm in a line: look at what each costs, and at what it is held against."""
     return markdown_table(rows, {key: key for key in (
         "arm", "idea", "formula", "cost", "control", "source")}, NO_ARMS)
 
