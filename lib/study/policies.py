@@ -9,11 +9,13 @@ first N) and its control (a random one of the first N).
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lib.analysis.comparisons.candidates import CandidateBoard, candidate_board, offer_of
 from lib.inference.best_of_n import random_of_n
 from lib.inference.rewards import ROLES
 from lib.inference.selection import pick
-from lib.inference.systems import BEST, RANDOM, System
+from lib.inference.systems import BEST, COEFFICIENTS, KL, RANDOM, System
 from lib.runtime.files import Row, read_json, read_jsonl
 from lib.study.pools.pool import Pool
 from lib.study.profiles import Profile
@@ -70,6 +72,16 @@ def candidates_of(profile: Profile, policy: str) -> int:
 def system_at_main(profile: Profile, policy: str, rule: str = BEST) -> System:
     """A policy's Best-of-N, or its control, at the main temperature."""
     return System(policy, rule, profile.sampling.samples, profile.sampling.temperature)
+
+
+def rule_systems(profile: Profile, board: CandidateBoard, policy: str) -> list[str]:
+    """The other rules' systems of a policy at the main temperature, each at its own default.
+
+    A pool without log-probabilities, as a server's may be, has no system of the KL rule.
+    """
+    silent = np.isnan(board.pool(System(policy)).logps).all()
+    return [system_at_main(profile, policy, rule).name for rule in COEFFICIENTS
+            if not (rule == KL and silent)]
 
 
 def systems_by_pool(profile: Profile) -> dict[Pool, list[System]]:

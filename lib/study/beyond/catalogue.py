@@ -55,6 +55,10 @@ ARMS: dict[str, Arm] = {arm.name: arm for arm in (
           formula, source, "generates nothing, trains up to three times",
           f"{OWN}.matched:equal_movement", (("loss", loss),), "offline_dpo")
       for loss, (formula, source) in MATCHED.items()),
+    Arm("lora_dpo", "LoRA of rank 16 at the learning rate that moves it as far as offline_dpo",
+        "W + (alpha / r) B A, W frozen", "Hu et al. 2021",
+        "generates nothing, trains few parameters up to three times",
+        f"{OWN}.adapters:lora_dpo", (), "offline_dpo"),
 )}
 
 

@@ -3,5 +3,5 @@
 from typing import Literal, get_args
 
 ArmName = Literal["offline_dpo", "ipo_matched", "odpo_matched", "simpo_matched",
-                  "robust_matched"]
+                  "robust_matched", "lora_dpo"]
 NAMES: tuple[str, ...] = get_args(ArmName)

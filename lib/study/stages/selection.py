@@ -6,15 +6,12 @@ Stage `selection` reads the pools and writes selection.json for notebook 04 and 
 
 from pathlib import Path
 
-import numpy as np
-
 from lib.analysis.best_of_n.curves import cost_rows, gain_rows, win_rate_rows
 from lib.analysis.best_of_n.selection_effects import best_over_random_rows
 from lib.analysis.best_of_n.selection_rules import rule_rows
 from lib.analysis.comparisons.all_pairs import win_rates
 from lib.analysis.design.components import variance_components
 from lib.inference.rewards import ROLES
-from lib.inference.systems import KL, MBR, SOFT, System
 from lib.runtime.files import Row, read_json, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash
 from lib.study.policies import (
@@ -22,6 +19,7 @@ from lib.study.policies import (
     candidates_of_pools,
     load_pools,
     reranked_pools,
+    rule_systems,
     system_at_main,
 )
 from lib.study.run import Study, run_stage
@@ -67,16 +65,12 @@ def _measure(study: Study, folder: Path) -> None:
 
 
 def _rule_systems(study: Study, pools: Pools) -> list[Row]:
-    """Win rates of the other rules over the best of n of the same draws, and over one SFT answer.
-
-    A pool without log-probabilities, as a server's may be, has no system of the KL rule.
-    """
+    """Win rates of the other rules over the best of the same draws, and over one SFT answer."""
     board = candidates_of_pools(study, pools)
-    pairs = [(system.name, rival) for policy in ("sft", "dpo") for rule in (SOFT, MBR, KL)
-             if not (rule == KL and np.isnan(board.pool(System(policy)).logps).all())
-             for system in [system_at_main(study.profile, policy, rule)]
-             for rival in (system_at_main(study.profile, policy).name, "sft")]
-    return win_rates(board, pairs)
+    return win_rates(board, [
+        (name, rival) for policy in ("sft", "dpo")
+        for name in rule_systems(study.profile, board, policy)
+        for rival in (system_at_main(study.profile, policy).name, "sft")])
 
 
 def _pairs(study: Study) -> list[tuple[str, str]]:
