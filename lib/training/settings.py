@@ -64,7 +64,9 @@ class TrainingSettings:
     @field_validator("lora_targets", mode="before")
     @classmethod
     def _one_name_is_a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value or None
+        if isinstance(value, str):
+            return (value,)
+        return tuple(value) or None if isinstance(value, list | tuple) else value
 
     @model_validator(mode="after")
     def _targets_need_a_rank(self) -> Self:
