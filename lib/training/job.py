@@ -190,7 +190,7 @@ def trainable(model: PreTrainedModel, job: Job) -> PreTrainedModel:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if settings.lora_rank:
         torch.manual_seed(job.seed)
-        return with_lora(model, settings.lora_rank, settings.lora_alpha)
+        return with_lora(model, settings.lora_rank, settings.lora_alpha, settings.lora_targets)
     return model
 
 

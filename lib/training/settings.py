@@ -1,9 +1,9 @@
 """What can be set about a training stage, checked when it is built."""
 
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
 from lib.runtime.settings import checked
@@ -52,6 +52,8 @@ class TrainingSettings:
     activation_checkpointing: bool = False  # recompute activations: less memory, about 20 % slower
     lora_rank: int = Field(0, ge=0)  # 0 trains all weights; otherwise peft's LoRA of this rank
     lora_alpha: int = Field(32, ge=1)  # LoRA's scale is alpha / rank
+    lora_targets: tuple[str, ...] | None = None  # attention, or names such as [q_proj, v_proj];
+    # null: every linear layer of the decoder
 
     @model_validator(mode="before")
     @classmethod
@@ -68,6 +70,24 @@ class TrainingSettings:
     def keeps_order(self) -> bool:
         """Whether every pass reads the rows in the order of their file."""
         return False
+
+    @field_validator("lora_targets", mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return (value,)
+        return tuple(value) or None if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _targets_need_a_rank(self) -> Self:
+        if self.lora_targets and not self.lora_rank:
+            raise ValueError(f"lora_targets is {', '.join(self.lora_targets)}, but lora_rank 0 "
+                             "trains all weights; set a rank such as 16, or leave lora_targets out")
+        return self
+
+    def in_force(self) -> dict[str, Any]:
+        """The settings in force, by name: those that are null are left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @checked
@@ -188,10 +208,6 @@ class DPOSettings(TrainingSettings):
     def reward_scale(self) -> float:
         """What the loss's rewards are of a log-ratio: beta, or what stands for it in BoNBoN."""
         return 1 / (2 * best_of_n_gap(self.best_of)) if self.beta is None else self.beta
-
-    def in_force(self) -> dict[str, Any]:
-        """The settings in force, by name: what the loss does not read is left out."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def of_loss(self) -> dict[str, Any]:
         """The settings that the loss reads, beta first."""

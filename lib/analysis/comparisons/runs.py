@@ -12,7 +12,7 @@ import numpy as np
 from lib.analysis.comparisons.candidates import SELECTOR, CandidateBoard, Candidates, Matches
 from lib.analysis.comparisons.scoreboard import Scoreboard
 from lib.analysis.statistics.outcomes import Floats
-from lib.inference.systems import BEST, System
+from lib.inference.systems import KL, System
 from lib.runtime.files import Row
 
 A, B = "a", "b"
@@ -38,9 +38,11 @@ def board_of_runs(boards: Mapping[str, CandidateBoard]) -> CandidateBoard:
 
 def answer_alike(board: CandidateBoard, first: str, second: str) -> bool:
     """Whether two systems draw from the same answers by the same picks: neither can win."""
+    system = System.parse(first)
     one, other = (board.pool(System.parse(name)) for name in (first, second))
-    return _alike(one, other) and (System.parse(first).rule != BEST or np.array_equal(
-        one.scores[SELECTOR], other.scores[SELECTOR], equal_nan=True))
+    return _alike(one, other) and (not system.selects or np.array_equal(
+        one.scores[SELECTOR], other.scores[SELECTOR], equal_nan=True)) and (
+            system.rule != KL or np.array_equal(one.logps, other.logps, equal_nan=True))
 
 
 def _alike(one: Candidates, other: Candidates) -> bool:

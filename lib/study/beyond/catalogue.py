@@ -133,6 +133,10 @@ ARMS: dict[str, Arm] = {arm.name: arm for arm in (
     Arm("dpo_plus_rloo", "both losses in one step, on fixed pairs and on answers of SFT",
         "L_DPO + lambda L_RLOO", "ours", SAMPLES, f"{OWN}.online:dpo_plus_rloo",
         (("policy_weight", 0.1),), "offline_dpo"),
+    Arm("lora_dpo", "LoRA of rank 16 at the learning rate that moves it as far as offline_dpo",
+        "W + (alpha / r) B A, W frozen", "Hu et al. 2021",
+        "generates nothing, trains few parameters up to three times",
+        f"{OWN}.adapters:lora_dpo", (), "offline_dpo"),
 )}
 
 

@@ -9,5 +9,5 @@ ArmName = Literal[
     "curriculum", "curriculum_reference", "curriculum_random", "adaptive_beta", "dpo_flipped10",
     "dpo_flipped20", "cdpo_flipped10", "cdpo_flipped20", "robust_flipped10", "robust_flipped20",
     "online_dpo", "dice", "raft", "raft_random", "bonbon", "bond", "rloo", "dpo_then_rloo",
-    "dpo_plus_rloo"]
+    "dpo_plus_rloo", "lora_dpo"]
 NAMES: tuple[str, ...] = get_args(ArmName)

@@ -58,8 +58,8 @@ def load_plain_model(study: Study, policy: str) -> tuple[PreTrainedModel, PreTra
 def learner_of(model: PreTrainedModel, settings: TrainingSettings) -> nn.Module:
     """A copy of the model whose weights, or LoRA matrices, train as the stage's settings say."""
     learner = copy.deepcopy(model)
-    return (with_lora(learner, settings.lora_rank, settings.lora_alpha) if settings.lora_rank
-            else learner)
+    return with_lora(learner, settings.lora_rank, settings.lora_alpha,
+                     settings.lora_targets) if settings.lora_rank else learner
 
 
 def packed_answer_logps(model: PreTrainedModel, sequences: Sequence[Tokens]) -> Tensor:

@@ -42,7 +42,8 @@ STAND_INS: dict[str, Any] = {
     "model.name": "smoke", "model.revision": None, "model.device": "cpu",
     "model.precision": "float32", "rewards.selector": "embedded", "rewards.judge": "embedded",
     "rewards.backbone": "smoke", "sampling.server": None, "sampling.max_new_tokens": 8,
-    "sampling.max_prompt_tokens": 1024, "data.max_length": 1024, "data.max_pair_length": 1024}
+    "sampling.max_prompt_tokens": 1024, "data.max_length": 1024, "data.max_pair_length": 1024,
+    "sft.lora_targets": None, "dpo.lora_targets": None, "warning.lora_targets": None}
 EIGHT_PAIRS = {"margin": 1e-9, "fdpo_threshold": 1e9, "clusters": 2}  # choices that leave some
 PAIRED = {"preferences": "other_pairs", "preferences_validation": "other_validation"}
 LARGEST = {"evaluation.prompts": ROWS, "evaluation.temperature_prompts": ROWS,
@@ -52,7 +53,7 @@ LARGEST = {"evaluation.prompts": ROWS, "evaluation.temperature_prompts": ROWS,
            "beyond.kl_prompts": 4} | {
     f"{stage}.{key}": value for stage in ("sft", "dpo", "warning")
     for key, value in (("epochs", 1.0), ("batch_size", 4), ("checkpoint_every", 0),
-                       ("evaluate_every", 0))}
+                       ("evaluate_every", 0), ("lora_rank", 8))}
 
 
 def dry_run(study: Study, keep_data: bool) -> None:

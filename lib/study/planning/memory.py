@@ -55,6 +55,7 @@ class Shape:
         return self.layers * self.layer_parameters + words
 
 
+ATTENTION_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj")
 SHAPES = {
     "smoke": Shape(2, 64, 128, 4, 2, 1024),
     "packaged": Shape(30, 576, 1536, 9, 3, 49152),
@@ -91,9 +92,20 @@ def _named(config: dict[str, Any], *names: str) -> int | None:
 
 
 def trained_parameters(shape: Shape, settings: TrainingSettings) -> int:
-    """Parameters that have gradients: all, or about LoRA's of seven matrices a layer."""
-    lora = settings.lora_rank * 2 * 7 * shape.layers * shape.width
-    return lora if settings.lora_rank else shape.parameters
+    """Parameters that have gradients: all, or LoRA's of the targeted matrices of each layer."""
+    if not settings.lora_rank:
+        return shape.parameters
+    sides = linear_layers(shape)
+    named = [name.rpartition(".")[2] for name in settings.lora_targets or sides]
+    targets = {*named, *(ATTENTION_LAYERS if "attention" in named else ())}
+    return settings.lora_rank * shape.layers * sum(sides.get(name, 0) for name in targets)
+
+
+def linear_layers(shape: Shape) -> dict[str, int]:
+    """Inputs plus outputs of the seven linear layers of a Llama's, Qwen's or Gemma's layer."""
+    outputs = shape.query_width, shape.kv_width, shape.kv_width, shape.query_width
+    return dict(zip(ATTENTION_LAYERS, (shape.width + size for size in outputs), strict=True)) | \
+        dict.fromkeys(("gate_proj", "up_proj", "down_proj"), shape.width + shape.intermediate)
 
 
 def state_bytes(shape: Shape, half: bool, trained: float | None = None) -> float:

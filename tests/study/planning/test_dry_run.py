@@ -32,6 +32,12 @@ def test_the_profile_is_the_runs_own_but_for_its_size() -> None:
     assert (small.model.name, small.evaluation.prompts, small.sft.batch_size) == ("smoke", 5, 4)
 
 
+def test_lora_of_a_large_model_is_no_reason_to_refuse_the_small_stand_in() -> None:
+    profile = load_profile("laptop", {"dpo.lora_rank": 256, "dpo.lora_targets": ["c_attn"]})
+    small = smaller(profile, prompts=5)
+    assert (small.dpo.lora_rank, small.dpo.lora_targets) == (8, None)
+
+
 def test_pairs_that_a_run_makes_itself_are_written_ones_here() -> None:
     made = load_profile("laptop", {"data.pairs": "self_generated"})
     assert smaller(made, prompts=8).data.pairs == "written"  # random answers never end

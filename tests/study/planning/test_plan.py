@@ -8,11 +8,19 @@ import torch
 from transformers import BloomConfig, GPT2Config, MambaConfig, PretrainedConfig, Qwen2Config
 
 from lib import ROOT
+from lib.modeling.loading import load_model
+from lib.modeling.lora import with_lora
 from lib.runtime.devices import Device
 from lib.study.__main__ import main
 from lib.study.planning import plan, preflight
 from lib.study.planning.costs import GPUS, cost_row, cost_tables, recipe_costs, scale_costs
-from lib.study.planning.memory import SHAPES, Shape, shape_of, training_bytes
+from lib.study.planning.memory import (
+    SHAPES,
+    Shape,
+    shape_of,
+    trained_parameters,
+    training_bytes,
+)
 from lib.study.planning.plan import plan_text
 from lib.study.planning.requirements import (
     answers_of,
@@ -212,3 +220,31 @@ def test_an_unknown_model_in_the_cost_table_is_named() -> None:
 def test_the_pages_cost_tables_are_those_that_the_command_prints() -> None:
     page = ROOT / "lib" / "study" / "planning" / "README.md"
     assert cost_tables() in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("settings", "reason"), [
+    ({"dpo.lora_rank": 577}, "dpo.lora_rank is 577 and the model is 576 wide; use at most 576"),
+    ({"sft.lora_rank": 4, "sft.lora_targets": ["q_proj", "c_attn"]},
+     "sft.lora_targets has 'c_attn', which no linear layer of the model is called; it has q_proj")])
+def test_lora_that_the_model_cannot_have_is_refused_before_any_work(
+        settings: dict, reason: str, tmp_path: Path) -> None:
+    study = open_study("laptop", str(tmp_path), settings)
+    assert [problem for problem in preflight.blockers(study) if problem.startswith(reason)]
+    fine = {"dpo.lora_rank": 576, "dpo.lora_targets": ["attention", "self_attn.q_proj"]}
+    study = open_study("laptop", str(tmp_path), fine)
+    assert not [problem for problem in preflight.blockers(study) if "lora_targets" in problem]
+
+
+def test_lora_trains_what_its_targets_hold() -> None:
+    shape = SHAPES["smoke"]  # 64 wide, keys and values 32, MLP 128, two layers
+
+    def trained(**settings: object) -> int:
+        return trained_parameters(shape, SFTSettings(lora_rank=4, **settings))
+    attention = 2 * 4 * (2 * (64 + 64) + 2 * (64 + 32))
+    assert trained(lora_targets="attention") == trained(
+        lora_targets=["attention", "q_proj"]) == attention
+    assert trained() == attention + 2 * 4 * 3 * (64 + 128)
+    assert trained(lora_targets=["q_proj"]) == 2 * 4 * 128
+    assert trained_parameters(shape, SFTSettings()) == shape.parameters
+    real = with_lora(load_model("smoke"), 4, 8)
+    assert sum(p.numel() for p in real.parameters() if p.requires_grad) == trained()
