@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lib.modeling.packed.logps import response_logps
 from lib.runtime.files import append_jsonl, read_whole_lines, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
+from lib.runtime.threads import leave_taken_cores
 from lib.training.pairs import Pair, pair_rows, pairs_hash, pairs_together
 from lib.training.processes import ALONE, Processes
 
@@ -38,15 +39,19 @@ def reference_logps(model: nn.Module, pairs: Sequence[Pair], batches: Sequence[S
     steps = [processes.part(pairs_together(pairs, batch, token_budget))
              for batch in _covering(batches, len(pairs))]
     rows = [row for step in steps for row in pair_rows(pairs, step, token_budget, device)]
-    with Progress(f"{name} log-probabilities", len(rows), "row") as progress, torch.no_grad():
-        for row in rows:
-            if not all(pairs[i].id in known for i in row.examples):
+    works = [0 if all(pairs[i].id in known for i in row.examples) else row.batch.tokens
+             for row in rows]
+    with (Progress(f"{name} log-probabilities", len(rows), "row", sum(works)) as progress,
+          torch.no_grad()):
+        for row, work in zip(rows, works, strict=True):
+            if work:
+                leave_taken_cores()
                 logps = response_logps(model, row.batch)
                 both = torch.stack((logps[row.chosen], logps[row.rejected]), 1).tolist()
                 found = {pairs[i].id: value for i, value in zip(row.examples, both, strict=True)}
                 append_jsonl(own, {"logps": found})
                 known |= found
-            progress.advance()
+            progress.advance(work=work)
     processes.gather(None)
     known = _known(cache, key) if processes.count > 1 else known
     return torch.tensor([known[pair.id] for pair in pairs], dtype=torch.float32)

@@ -1,6 +1,6 @@
 """How much of its speed the study keeps beside another program that takes a core.
 
-    python tests/bench/busy.py --work sft --json          # or sampling; --waiting active: as OpenMP would
+    python tests/bench/busy.py --work sft --json    # or sampling; --waiting active: as it was
 
 One process trains or samples in short bursts, by turns alone and beside one process that spins, so
 that a change of the machine's load in between hits both. The rates are medians over the bursts; the
@@ -29,7 +29,8 @@ def main() -> None:
     """Measure by turns and print one JSON object, or lines for people without --json."""
     options = _options()
     if options.worker:
-        return _work(options)
+        _work(options)
+        return
     environment = dict(os.environ)
     if options.waiting == "active":
         environment["GOMP_SPINCOUNT"] = "300000"  # GNU OpenMP's own number of turns
@@ -55,10 +56,11 @@ def _options() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", choices=tuple(WORKS), default="sft")
     parser.add_argument("--rounds", type=int, default=4, help="bursts alone, and as many beside")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of a burst, at least")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of a burst, at least")
     parser.add_argument("--threads", type=int, default=0, help="0: as PyTorch chooses")
     parser.add_argument("--waiting", choices=("passive", "active"), default="passive",
-                        help="how threads wait: as lib/__init__.py says, or in a loop at first")
+                        help="passive: as the study computes; active: with all threads, which "
+                        "wait in a loop, as without lib/__init__.py and lib/runtime/threads.py")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -75,6 +77,9 @@ def _rate(worker: subprocess.Popen) -> float:
 def _work(options: argparse.Namespace) -> None:
     """A burst for each line of standard input; the rate of each as a line of standard output."""
     out, sys.stdout = sys.stdout, sys.stderr  # progress must not mix with the rates
+    if options.waiting == "active":
+        from lib.runtime.threads import WATCH
+        WATCH.look = lambda: None
     burst = WORKS[options.work](options)
     for _ in sys.stdin:
         started, tokens = time.perf_counter(), 0
@@ -84,12 +89,13 @@ def _work(options: argparse.Namespace) -> None:
 
 
 def _sft(options: argparse.Namespace) -> Burst:
-    """Forward and backward passes over one packed row of 512 tokens."""
+    """Forward and backward passes over one packed row of 256 tokens, as the loop makes them."""
     import torch
 
     from lib.modeling.loading import load_model, load_tokenizer
     from lib.modeling.packed.lean_activations import recompute_norms_and_mlps
     from lib.runtime.files import read_jsonl
+    from lib.runtime.threads import leave_taken_cores
     from lib.training.objective import RowLoss
     from lib.training.sft import SFTObjective, encode_sft
     if options.threads:
@@ -103,6 +109,7 @@ def _sft(options: argparse.Namespace) -> Burst:
 
     def burst() -> int:
         """One row; its tokens."""
+        leave_taken_cores()
         loss_of(objective, row)[0].backward()
         model.zero_grad()
         return row.batch.tokens
@@ -118,7 +125,8 @@ def _sampling(options: argparse.Namespace) -> Burst:
     from lib.runtime.files import read_jsonl
     if options.threads:
         torch.set_num_threads(options.threads)
-    model, tokenizer = load_model("packaged", getattr(torch, options.precision)), load_tokenizer("packaged")
+    model = load_model("packaged", getattr(torch, options.precision))
+    tokenizer = load_tokenizer("packaged")
     prompts = read_jsonl(ROOT / "data" / "sample" / "heldout.jsonl")[:8]
     settings = SamplingSettings(samples=8, temperature=0.6, top_k=50, max_new_tokens=16, rows=64)
 

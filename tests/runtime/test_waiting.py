@@ -17,8 +17,9 @@ SHOW = "import os; print(*(os.environ.get(name) for name in {names!r}))"
 def shown(code: str, **environment: str) -> str:
     """What a fresh Python prints in which none of the variables is set."""
     clean = {key: value for key, value in os.environ.items() if key not in WAITING}
-    return subprocess.run([sys.executable, "-c", code], env=clean | environment, cwd=ROOT, text=True,
-                          capture_output=True, check=True).stdout.strip()
+    done = subprocess.run([sys.executable, "-c", code], env=clean | environment, cwd=ROOT,
+                          text=True, capture_output=True, check=True)
+    return done.stdout.strip()
 
 
 def test_importing_the_study_sets_how_threads_wait() -> None:
@@ -48,7 +49,8 @@ def test_a_person_may_set_it_differently() -> None:
                  OMP_WAIT_POLICY="active") == "active"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("0*.ipynb")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("0*.ipynb")),
+                         ids=lambda path: path.stem)
 def test_no_notebook_imports_pytorch_before_the_study(path: Path) -> None:
     lines = "\n".join("".join(cell["source"]) for cell in read_json(path)["cells"]
                       if cell["cell_type"] == "code")
