@@ -157,25 +157,26 @@ def _sampled_tokens(shape: Shape, profile: Profile, card: Gpu) -> float:
 def shorter(profile: Profile, rates: Rates) -> list[tuple[str, float]]:
     """Settings that would make the run shorter, and the seconds that each saves alone."""
     now, found = _seconds(profile, rates), []
-    for changes in _smaller(profile):
-        saved = now - _seconds(replace(profile, evaluation=replace(profile.evaluation, **changes)),
-                               rates)
-        text = " ".join(f"evaluation.{key}={_written(value)}" for key, value in changes.items())
-        found.append((text, saved))
-    return sorted(((text, saved) for text, saved in found if saved >= WORTH),
-                  key=lambda pair: -pair[1])[:NAMED]
+    for section, changes in _smaller(profile):
+        changed = replace(getattr(profile, section), **changes)
+        saved = now - _seconds(replace(profile, **{section: changed}), rates)
+        text = " ".join(f"{section}.{key}={_written(value)}" for key, value in changes.items())
+        found += [(text, saved)] * (saved >= WORTH)
+    return sorted(found, key=lambda pair: -pair[1])[:NAMED]
 
 
-def _smaller(profile: Profile) -> Iterator[dict[str, object]]:
-    """Changes of the evaluation that keep every question of the study, most of them coarser."""
+def _smaller(profile: Profile) -> Iterator[tuple[str, dict[str, object]]]:
+    """Sections of the profile and changes in them that leave the study's main questions."""
     evaluation, least = profile.evaluation, profile.sampling.samples + 1
     half = max(1, evaluation.prompts // 2)
-    yield {"candidates": min(evaluation.candidates, least)}
-    yield {"prompts": half, "temperature_prompts": min(evaluation.temperature_prompts, half)}
-    yield {"temperatures": (profile.sampling.temperature,)}
-    yield {"warning_run": False}
-    yield {"probe_prompts": 0}
-    yield {"deep_samples": 0}
+    yield "evaluation", {"candidates": min(evaluation.candidates, least)}
+    yield "evaluation", {"prompts": half,
+                         "temperature_prompts": min(evaluation.temperature_prompts, half)}
+    yield "evaluation", {"temperatures": (profile.sampling.temperature,)}
+    yield "evaluation", {"warning_run": False}
+    yield "evaluation", {"probe_prompts": 0}
+    yield "evaluation", {"deep_samples": 0}
+    yield "beyond", {"arms": ()}
 
 
 def _seconds(profile: Profile, rates: Rates) -> float:

@@ -24,11 +24,11 @@ DEPTH = 19 / 30  # of the layers that the heads of embedded reward models read
 SCORED_ANSWERS = 5080  # answers of the sample on which the embedded heads are fitted and tested
 AUDIT_ANSWERS = 480  # answers of the audit, which every judge scores once
 CHOICES, OPENINGS = 48, 32  # questions of movement's multiple choice, tokens of their openings
-KL_PROMPTS_HEADS = 6  # passes of the head that comparing two whole distributions costs
+DISTRIBUTION_HEADS = 6  # passes of the head that comparing two whole distributions costs
 FIT, STATISTICS, AGAIN = 20.0, 35.0, 5.0  # seconds: heads on shipped features; results; a model's
 # loading and writing. Measured on two cores
 NOTEBOOKS = {"01_data": 10.0, "02_sft": 15.0, "03_dpo": 18.0, "04_best_of_n": 15.0,
-             "05_analysis": 20.0, "06_beyond_the_paper": 9.0, "07_appendix": 12.0}  # seconds of a
+             "05_analysis": 20.0, "06_beyond_the_paper": 12.0, "07_appendix": 15.0}  # seconds of a
 # kernel's start, of figures and of the export, beside the stages
 SHOWN_ANSWERS = 6  # of base and SFT that notebook 02 samples to show
 
@@ -125,6 +125,10 @@ def planned_work(profile: Profile) -> Iterator[StageWork]:
                     _movement(profile, lengths))
     yield StageWork("results", "05_analysis", "statistics, figures, viewers", Work(
         seconds=STATISTICS) + _scoring(profile, AUDIT_ANSWERS, 4))
+    if profile.beyond.arms:
+        yield StageWork("beyond", "06_beyond_the_paper", f"{len(profile.beyond.arms)} more methods "
+                        f"with {profile.beyond.trained_tokens:,} training tokens each, at most",
+                        sum((_arm(profile, lengths, name) for name in profile.beyond.arms), Work()))
 
 
 def beside_stages(profile: Profile) -> dict[str, Work]:
@@ -259,14 +263,36 @@ def _scoring(profile: Profile, answers: float, samples: int, judges: int = 2) ->
     return Work(read=answers * tokens)
 
 
+def _arm(profile: Profile, lengths: Lengths, name: str) -> Work:
+    """One arm of notebook 06: answers to learn from, training with a reference, and its answers.
+
+    The budget counts a pair's prompt in both answers; computed together they are fewer tokens.
+    """
+    beyond, computed = profile.beyond, lengths.lone_pair / (lengths.lone_pair + lengths.prompt)
+    tokens, prompts = beyond.trained_tokens * computed, profile.evaluation.prompts
+    kl = Work(sampled=beyond.kl_prompts * _answer_tokens(profile)) + _compared(
+        profile, lengths, beyond.kl_prompts)
+    learns_from = 0 if name.startswith("offline") or name.endswith("matched") else beyond.prompts
+    return (_trained(tokens / lengths.lone_pair, lengths.lone_pair, lengths.pair_head, profile.dpo)
+            + _passes(1, tokens, lengths.pair_head)
+            + _answers(profile, learns_from * beyond.samples, beyond.samples, 1)
+            + _answers(profile, prompts * beyond.candidates, beyond.candidates, 2) + kl)
+
+
+def _compared(profile: Profile, lengths: Lengths, answers: float) -> Work:
+    """Two policies' whole distributions at every token of the answers."""
+    answer = _answer_tokens(profile)
+    return Work(read=2 * answers * (lengths.prompt + answer),
+                read_heads=2 * DISTRIBUTION_HEADS * answers * answer)
+
+
 def _movement(profile: Profile, lengths: Lengths) -> Work:
     """Validation text and choices by three policies; DPO's answers by two, all words compared."""
     rows = validation_rows(profile, requirements.training_rows(profile.data, "sft"))
-    evaluation, answer = profile.evaluation, _answer_tokens(profile)
+    evaluation = profile.evaluation
     general = (_passes(rows, lengths.sft, lengths.sft_head)
                + _passes(min(CHOICES, rows), lengths.prompt + OPENINGS, OPENINGS
                          / (lengths.prompt + OPENINGS))).times(3)
     compared = evaluation.prompts + (evaluation.temperature_prompts
                                      if len(evaluation.temperatures) > 1 else evaluation.prompts)
-    return general + Work(read=2 * compared * (lengths.prompt + answer),
-                          read_heads=2 * KL_PROMPTS_HEADS * compared * answer, seconds=5 * AGAIN)
+    return general + _compared(profile, lengths, compared) + Work(seconds=5 * AGAIN)

@@ -38,6 +38,7 @@ def test_every_stage_of_a_run_is_planned_in_the_notebook_that_makes_it() -> None
 def test_stages_that_only_some_runs_have_are_planned_where_they_are_set() -> None:
     assert "deep" in works(load_profile("laptop", {"evaluation.deep_samples": 16}))
     assert "pairs" in works(load_profile("gemma"))
+    assert "beyond" not in works(load_profile("laptop", {"beyond.arms": []}))
     assert "warning" not in works(load_profile("laptop", {"evaluation.warning_run": False}))
 
 
