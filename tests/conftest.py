@@ -59,6 +59,12 @@ def _no_headless_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STUDY_HEADLESS", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _same_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of equal digits keep their threads, whatever else the machine does."""
+    monkeypatch.setattr("lib.runtime.threads.WATCH.look", lambda: None)
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`made_once(name, make)`: a folder that `make` fills for the processes of a session once."""

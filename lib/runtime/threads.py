@@ -3,8 +3,8 @@
 The threads of a matrix product wait for the slowest. Where another program takes a core, two
 threads get less done than one: the thread on the taken core is away half of the time, and the
 other waits for it, thousands of times a step. So long work calls `leave_taken_cores` between its
-pieces (`tests/bench/busy.py` measures what it gains). With other threads sums may be rounded
-otherwise.
+pieces (`tests/bench/busy.py` measures what it gains). Another number of threads may round sums
+otherwise; whoever wants the same digits on a busy machine sets OMP_NUM_THREADS, which stays.
 """
 
 import os
@@ -26,8 +26,11 @@ class CoreWatch:
     def look(self) -> None:
         """Set PyTorch's threads to the free cores, between half and all of the chosen ones.
 
-        Call it between two pieces of work; it does nothing where it was called a moment ago.
+        Call it between two pieces of work; it does nothing where it was called a moment ago, and
+        where OMP_NUM_THREADS is set.
         """
+        if os.environ.get("OMP_NUM_THREADS"):
+            return
         import torch
         now = time.monotonic()
         if torch.get_num_threads() != self.set:  # the first look, or a person chose anew

@@ -31,7 +31,7 @@ def main() -> None:
     if options.worker:
         _work(options)
         return
-    environment = dict(os.environ)
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     if options.waiting == "active":
         environment["GOMP_SPINCOUNT"] = "300000"  # GNU OpenMP's own number of turns
     worker = subprocess.Popen([sys.executable, __file__, *sys.argv[1:], "--worker"], text=True,

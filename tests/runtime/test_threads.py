@@ -31,6 +31,7 @@ class Machine:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Machine]:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return lambda count: Machine(monkeypatch, count)
 
 
@@ -77,6 +78,14 @@ def test_as_many_threads_as_a_person_chose_are_the_most(machine: Callable) -> No
     assert here.after(watch, 5, 0.0) == 4
 
 
+def test_a_number_of_threads_in_the_environment_stays(
+        machine: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, here = CoreWatch(), machine(4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    watch.look()
+    assert here.after(watch, 5, 3.0) == 4
+
+
 def test_processes_of_one_thread_each_keep_it(machine: Callable) -> None:
     watch, here = CoreWatch(), machine(4)
     here.set = 1
@@ -95,6 +104,7 @@ def real_threads() -> Iterator[None]:
 def test_the_threads_that_a_run_records_are_those_of_a_machine_without_other_work(
         monkeypatch: pytest.MonkeyPatch) -> None:
     watch = CoreWatch()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(threads, "WATCH", watch)
     torch.set_num_threads(2)
     watch.look()

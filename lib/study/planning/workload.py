@@ -114,7 +114,8 @@ def planned_work(profile: Profile) -> Iterator[StageWork]:
         yield StageWork("pairs", "03_dpo", f"{own:,} answers of the SFT model, from which its "
                         "pairs are made", _answers(profile, own, data.pair_samples, 1))
     yield _dpo(profile, lengths, bool(own))
-    if (data.source == "sample" or own) and profile.evaluation.warning_run:
+    warned = profile.evaluation.warning_run and profile.evaluation.probe_prompts
+    if (data.source == "sample" or own) and warned:
         yield _warning(profile, lengths, bool(own))
     yield _pools("responses", profile, planned_pools(profile),
                  f"of about {_answer_tokens(profile):.0f} tokens, scored")
