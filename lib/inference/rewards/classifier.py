@@ -26,8 +26,8 @@ from lib.inference.rewards.score_results import ScoreResult, StreamingRewardMode
 from lib.modeling.context import context_of
 from lib.modeling.loading import ModelError, check_fit, model_hash
 from lib.modeling.saving import first_line
-from lib.runtime.progress import Progress
-from lib.runtime.threads import leave_taken_cores, say
+from lib.runtime.progress import Progress, say
+from lib.runtime.threads import leave_taken_cores
 
 
 @dataclass(frozen=True)
