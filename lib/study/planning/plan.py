@@ -84,9 +84,10 @@ def plan_of(study: Study, processes: int = 1, sharded: bool = False) -> Plan:
 
 def _planned(profile: Profile, device: Device, rates: Rates, stage: StageWork, processes: int,
              sharded: bool) -> PlannedStage:
+    trains = "dpo" if stage.name == "beyond" else stage.name
     memory = MEMORY_GB.get(stage.name) or (
-        requirements.training_gb(profile, device, stage.name, processes, sharded)
-        if stage.name in ("sft", "dpo", "warning") else requirements.sampling_gb(profile))
+        requirements.training_gb(profile, device, trains, processes, sharded)
+        if trains in ("sft", "dpo", "warning") else requirements.sampling_gb(profile))
     return PlannedStage(stage.name, stage.text,
                         stage.work.takes(shape_for(profile), rates, stage.updated), memory,
                         stage.notebook)
