@@ -77,11 +77,17 @@ def _rate(worker: subprocess.Popen) -> float:
 def _work(options: argparse.Namespace) -> None:
     """A burst for each line of standard input; the rate of each as a line of standard output."""
     out, sys.stdout = sys.stdout, sys.stderr  # progress must not mix with the rates
+    import torch
+
+    from lib.runtime.threads import WATCH
+    if options.threads:
+        torch.set_num_threads(options.threads)
     if options.waiting == "active":
-        from lib.runtime.threads import WATCH
         WATCH.look = lambda: None
-    burst = WORKS[options.work](options)
+    threads, burst = torch.get_num_threads(), WORKS[options.work](options)
     for _ in sys.stdin:
+        torch.set_num_threads(threads)
+        WATCH.set = 0  # it begins anew: what others did since the last burst says nothing
         started, tokens = time.perf_counter(), 0
         while time.perf_counter() - started < options.seconds:
             tokens += burst()
@@ -98,8 +104,6 @@ def _sft(options: argparse.Namespace) -> Burst:
     from lib.runtime.threads import leave_taken_cores
     from lib.training.objective import RowLoss
     from lib.training.sft import SFTObjective, encode_sft
-    if options.threads:
-        torch.set_num_threads(options.threads)
     model = load_model("packaged", getattr(torch, options.precision))
     recompute_norms_and_mlps(model)
     rows = read_jsonl(ROOT / "data" / "sample" / "sft.jsonl")[:16]
@@ -123,8 +127,6 @@ def _sampling(options: argparse.Namespace) -> Burst:
     from lib.inference.sampling import SamplingSettings, sample
     from lib.modeling.loading import load_model, load_tokenizer
     from lib.runtime.files import read_jsonl
-    if options.threads:
-        torch.set_num_threads(options.threads)
     model = load_model("packaged", getattr(torch, options.precision))
     tokenizer = load_tokenizer("packaged")
     prompts = read_jsonl(ROOT / "data" / "sample" / "heldout.jsonl")[:8]
