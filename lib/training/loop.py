@@ -19,6 +19,7 @@ from lib.modeling.packed.lean_activations import recompute_norms_and_mlps
 from lib.runtime.devices import keep_freed_memory, peak_memory_gb, release_memory
 from lib.runtime.files import append_jsonl, read_whole_lines, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
+from lib.runtime.threads import leave_taken_cores
 from lib.training.betas.steering import Gaps, Steering
 from lib.training.engine.checkpoints import (
     latest_checkpoint,
@@ -101,20 +102,25 @@ class Loop:
     def finish(self) -> None:
         """Train from the newest checkpoint, or from the start, to the last step."""
         self._resume()
-        total = len(self.batches)
-        with Progress(self.run.name, total) as progress:
+        total, every = len(self.batches), self.run.settings.evaluate_every
+        works = [sum(group.tokens for group in self.run.objective.computed_together(batch))
+                 for batch in self.batches]
+        pauses = sum(self._due(every, step) for step in range(self.step + 1, total + 1))
+        with Progress(self.run.name, total, work=sum(works[self.step:]),
+                      pauses=pauses + (self.step == 0)) as progress:
             progress.done = self.step
             if self.step == 0:
-                self._evaluate()
+                self._evaluate(progress)
             while self.step < total:
                 metrics = self._optimizer_step(self.batches[self.step])
                 self.step += 1
                 self._log("train", metrics)
                 progress.advance(1, f"loss {metrics['loss']:.4f}, "
-                                    f"{metrics['tokens_per_second']:.0f} tokens/s")
-                if self._due(self.run.settings.evaluate_every):
-                    self._evaluate()
-                if self._due(self.run.settings.checkpoint_every):
+                                    f"{metrics['tokens_per_second']:.0f} tokens/s",
+                                 works[self.step - 1])
+                if self._due(every, self.step):
+                    self._evaluate(progress)
+                if self._due(self.run.settings.checkpoint_every, self.step):
                     self._save()
         self.weights.release()
         self.optimizer.zero_grad(set_to_none=True)
@@ -127,8 +133,8 @@ class Loop:
         """The trained parameters in float32 by name, on rank 0."""
         return self.processes.gathered(self.weights.masters)
 
-    def _due(self, every: int) -> bool:
-        return self.step == len(self.batches) or bool(every) and self.step % every == 0
+    def _due(self, every: int, step: int) -> bool:
+        return step == len(self.batches) or bool(every) and step % every == 0
 
     def _resume(self) -> None:
         folder = self.run.folder / "checkpoints"
@@ -165,6 +171,7 @@ class Loop:
         examples = self._begin(examples)
         weight, sums = run.objective.weight(examples), {"computed_tokens": 0}
         for row, is_filler in own_rows(run.objective, examples, run.device, self.processes):
+            leave_taken_cores()
             metrics = self._backward(row, weight, is_filler)
             _add(sums, {} if is_filler else metrics | {"computed_tokens": row.batch.tokens})
         grad_norm, applied = self._apply()
@@ -233,7 +240,11 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=False)  # the next step uses the same memory
         return norm if applied else 0.0, applied
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, progress: Progress) -> None:
+        with progress.pause():
+            self._measure()
+
+    def _measure(self) -> None:
         run = self.run
         if run.validation is not None:
             self._log("validation", evaluate(self.loss, run.validation, run.device,
@@ -304,6 +315,7 @@ def evaluate(model: nn.Module, objective: Objective, device: torch.device,
     sums: Metrics = {}
     with torch.no_grad():
         for row, is_filler in own_rows(objective, examples, device, processes):
+            leave_taken_cores()
             loss, metrics = loss_of(objective, row)
             _add(sums, {} if is_filler else metrics | {"loss": loss.item()})
     sums = processes.total(sums)

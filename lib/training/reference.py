@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lib.modeling.packed.logps import response_logps
 from lib.runtime.files import append_jsonl, read_whole_lines, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
+from lib.runtime.threads import leave_taken_cores
 from lib.training.objective import PackedRow
 from lib.training.pairs import Pair, PairRow, pair_rows, pairs_hash, pairs_together
 from lib.training.processes import ALONE, Processes
@@ -58,14 +59,17 @@ def kept_logps(model: nn.Module, rows: Sequence[PackedRow],
     _begin(own, key)
     processes.gather(None)  # no process reads before every file has begun
     known = _known(cache, key)
-    with Progress(f"{name} log-probabilities", len(rows), "row") as progress, torch.no_grad():
-        for row in rows:
-            if not all(ids[i] in known for i in row.examples):
+    works = [0 if all(ids[i] in known for i in row.examples) else row.batch.tokens for row in rows]
+    with (Progress(f"{name} log-probabilities", len(rows), "row", sum(works)) as progress,
+          torch.no_grad()):
+        for row, work in zip(rows, works, strict=True):
+            if work:
+                leave_taken_cores()
                 found = {ids[i]: logps
                          for i, logps in zip(row.examples, logps_of(row), strict=True)}
                 append_jsonl(own, {"logps": found})
                 known |= found
-            progress.advance()
+            progress.advance(work=work)
     processes.gather(None)
     return _known(cache, key) if processes.count > 1 else known
 

@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from lib import ROOT
 from lib.runtime import manifest
-from lib.runtime.files import FileError, read_json, write_json, write_text
+from lib.runtime.files import FileError, read_json, write_text
 from lib.study import __main__ as runner
 from lib.study.__main__ import main
 from lib.study.notebooks import notebook_paths
@@ -269,19 +268,6 @@ def test_ctrl_c_is_one_sentence_that_says_how_to_go_on(
     monkeypatch.setattr(runner, "_run", interrupted)
     assert main([]) == 130
     assert capsys.readouterr().err == "interrupted; run the same command again to resume\n"
-
-
-def test_a_run_ends_with_what_took_long_where_to_look_and_the_main_result(study: Study) -> None:
-    write_json(study.path("results.json"), {"win_rates": [
-        {"a": "dpo+bon4@0.6", "b": "sft", "judge": judge, "win_rate": rate, "ci_low": 0.5,
-         "ci_high": 0.9, "n": 64} for judge, rate in (("selector", 0.79), ("judge", 0.68))]})
-    write_text(study.path("05_analysis.html"), "")
-    lines = runner.summary(study, Counter({"01_data": 5.0, "03_dpo": 7300.0, "02_sft": 61.0}))
-    took, where, result = lines.splitlines()
-    assert took == "done in 2 h 02 min (03_dpo 2 h 01 min, 02_sft 1 min 01 s)"
-    assert where.endswith("05_analysis.html")
-    assert result == ("dpo+bon4@0.6 against sft: wins 0.79 [0.50, 0.90] by the selector (n = 64); "
-                      "wins 0.68 [0.50, 0.90] by the judge (n = 64)")
 
 
 def test_the_hash_of_code_follows_the_rooms_it_was_asked_for(

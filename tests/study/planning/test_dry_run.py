@@ -10,6 +10,7 @@ from lib.runtime.files import write_json, write_jsonl
 from lib.study import __main__ as runner
 from lib.study.planning import dry_run as module
 from lib.study.planning.dry_run import ROWS, dry_run, few_rows, smaller
+from lib.study.planning.plan import Plan
 from lib.study.profiles import load_profile
 from lib.study.run import Study, StudyError, open_study
 
@@ -96,6 +97,7 @@ def test_the_runner_checks_a_whole_study_first(
         monkeypatch: pytest.MonkeyPatch) -> None:
     found, run = [], []
     monkeypatch.setattr(module, "dry_run", lambda study, keep_data: found.append(keep_data))
+    monkeypatch.setattr("lib.study.planning.plan.plan_of", lambda *_: Plan([], {}, None))
     monkeypatch.setattr("lib.study.planning.plan.plan_text", lambda *_: "")
     monkeypatch.setattr("lib.study.planning.preflight.blockers", lambda *_: [])
     monkeypatch.setattr("lib.study.planning.access.check_access", lambda study: None)

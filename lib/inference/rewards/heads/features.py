@@ -23,6 +23,7 @@ from lib.modeling.loading import load_model, load_tokenizer, model_hash, resolve
 from lib.modeling.packed.hidden import hidden_states
 from lib.modeling.packed.packing import SharedPrompt, collate, pack
 from lib.runtime.progress import Progress
+from lib.runtime.threads import leave_taken_cores
 
 POOLING = "mean"
 TOKENS_A_ROW = 2048
@@ -117,12 +118,12 @@ def _fill(backbone: Backbone, stores: dict[int, FeatureStore], groups: list[_Gro
             store.add({key: features[layer] for key, features in pending.items()})
         pending.clear()
 
-    total = sum(len(group.keys) for group in groups)
-    with Progress("reading answers", total, "answer") as progress:
-        for row in pack([len(group.shared) for group in groups], TOKENS_A_ROW):
+    total, lengths = sum(len(group.keys) for group in groups), [len(each.shared) for each in groups]
+    with Progress("reading answers", total, "answer", sum(lengths)) as progress:
+        for row in pack(lengths, TOKENS_A_ROW):
             found = _row_features(backbone, [groups[index] for index in row], list(stores))
             pending |= found
-            progress.advance(len(found))
+            progress.advance(len(found), work=sum(lengths[index] for index in row))
             if len(pending) >= ANSWERS_A_PART:
                 store_pending()
     store_pending()
@@ -131,6 +132,7 @@ def _fill(backbone: Backbone, stores: dict[int, FeatureStore], groups: list[_Gro
 def _row_features(backbone: Backbone, groups: list[_Group],
                   layers: list[int]) -> dict[str, dict[int, np.ndarray]]:
     """{key: {layer: mean hidden state}} of every answer of one packed row."""
+    leave_taken_cores()
     batch = collate([group.shared for group in groups], backbone.model.device)
     states = hidden_states(backbone.model, batch, layers)
     return {key: {layer: states[layer][piece].float().mean(0).cpu().numpy() for layer in layers}
