@@ -24,8 +24,8 @@ from lib.modeling.packed.masks import answer_mask, block_mask, dense_mask
 from lib.modeling.packed.packing import Layout
 
 METHODS = ("segments", "flex", "masked")
-PAD_TO = 64  # a piece is padded to a multiple, so that oneDNN reuses its compiled primitives
-QUERY_BLOCK = 256  # queries that are computed together
+PAD_TO = 32  # a piece is padded to a multiple, so that oneDNN reuses its compiled primitives
+QUERY_BLOCK = 64  # queries computed together; more of them meet more keys that they may not see
 FLEX_KINDS = 64  # kinds of pass that flex attention may be compiled for; PyTorch allows 8
 
 
