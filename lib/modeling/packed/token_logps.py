@@ -1,12 +1,12 @@
 """Log-probabilities of tokens without the logits of a whole batch.
 
-Nothing of size [tokens, vocabulary] is alive at once: a CPU takes a block of the vocabulary at a
-time (`head_blocks`), another device a chunk of tokens. The forward gives one log-probability a
-token; the backward computes a chunk's logits again. With a frozen head (LoRA) the forward also
-keeps the hidden state's gradient of each log-probability, so that the head's largest product, of
-three, is not repeated. Log-sum-exps are in float32. With p the
-softmax and g the gradient of log p[y], the gradients are g (e_y - p) W for the hidden state and
-the sum of (e_y - p) outer (g h) for W: g never touches an array of vocabulary size.
+Nothing of size [tokens, vocabulary] is alive at once, but for what a CPU keeps: it takes a block of
+the vocabulary at a time (`head_blocks`), another device a chunk of tokens, whose logits the
+backward computes again. With a frozen head (LoRA) the forward also makes the hidden state's
+gradient of each log-probability, so that the head's largest product, of three, is not repeated.
+Log-sum-exps are in float32. With p the softmax and g the gradient of log p[y], the gradients are
+g (e_y - p) W for the hidden state and the sum of (e_y - p) outer (g h) for W: g never touches an
+array of vocabulary size.
 """
 
 import torch
