@@ -60,7 +60,7 @@ def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bo
     try:
         papermill.execute_notebook(
             path, output, dict(parameters), kernel_name="python3", cwd=Path.cwd(), log_output=False,
-            progress_bar=False, start_timeout=600, execution_timeout=None, autosave_cell_every=60,
+            progress_bar=False, start_timeout=120, execution_timeout=None, autosave_cell_every=60,
             stdout_file=sys.stdout, stderr_file=None, extra_arguments=QUIET)
     except PapermillExecutionError as error:
         raise StudyError(f"{path.stem} stopped at cell {error.cell_index}: {error.ename}: "
