@@ -86,9 +86,7 @@ class Loop:
         self.batches = step_batches(run.objective.groups, run.settings, run.seed)
         recompute_norms_and_mlps(run.model)
         self.loss = self.processes.row_loss(run.model, run.dtype)
-        # Shards are float32 masters themselves; FSDP rounds them for each forward.
-        self.weights = MasterWeights(run.model,
-                                     torch.float32 if self.processes.sharded else run.dtype)
+        self.weights = MasterWeights(run.model, run.dtype, self.processes.sharded)
         self.optimizer = build_optimizer(self.weights, run.settings)
         self.scale = LossScale(run.dtype == torch.float16, processes=self.processes)
         self.step, self.counters = 0, {"num_tokens": 0}
