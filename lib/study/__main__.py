@@ -169,11 +169,13 @@ def summary(study: Study, seconds: Counter[str]) -> str:
 
 
 def _main_result(study: Study) -> str:
-    """DPO with Best-of-N against SFT, by each judge; empty without a results.json."""
+    """DPO with Best-of-N against SFT, by each judge, a chat model's too; empty without results."""
     from lib.study.policies import system_at_main
     path, best = study.path("results.json"), system_at_main(study.profile, "dpo").name
-    rows = [row for row in (read_json(path)["win_rates"] if path.exists() else [])
-            if (row["a"], row["b"]) == (best, "sft")]
+    results = read_json(path) if path.exists() else {"win_rates": []}
+    rows = [row for row in (*results["win_rates"],
+                            *results.get("llm_judge", {}).get("win_rates", []))
+            if (row["a"], row["b"]) == (best, "sft") and row["n"]]
     return f"{best} against sft: " + "; ".join(
         f"wins {row['win_rate']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}] by the "
         f"{row['judge']} (n = {row['n']})" for row in rows) if rows else ""

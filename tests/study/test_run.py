@@ -292,6 +292,18 @@ def test_a_run_ends_with_what_took_long_where_to_look_and_the_main_result(study:
                       "wins 0.68 [0.50, 0.90] by the judge (n = 64)")
 
 
+def test_the_main_result_tells_a_chat_models_verdicts_and_leaves_out_who_gave_none(
+        study: Study) -> None:
+    row = {"a": "dpo+bon4@0.6", "b": "sft", "win_rate": 0.6, "ci_low": 0.5, "ci_high": 0.9, "n": 9}
+    empty = dict.fromkeys(row) | {"a": row["a"], "b": "sft", "n": 0}
+    write_json(study.path("results.json"), {
+        "win_rates": [row | {"judge": "judge"}, empty | {"judge": "selector"}],
+        "llm_judge": {"win_rates": [row | {"judge": "llm", "win_rate": 0.7}]}})
+    told = runner.summary(study, Counter()).splitlines()[-1]
+    assert told.endswith("wins 0.60 [0.50, 0.90] by the judge (n = 9); wins 0.70 [0.50, 0.90] by "
+                         "the llm (n = 9)")
+
+
 def test_the_hash_of_code_follows_the_rooms_it_was_asked_for(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest, "ROOT", tmp_path)

@@ -92,7 +92,7 @@ class CandidateBoard:
         """The pairs of a's and b's candidates by a judge.
 
         Raises ValueError for a system without a pool, for two systems whose comparison within one
-        pool is even by construction, and where no prompt has the scores.
+        pool is even by construction, and where a prompt with all its scores has too few candidates.
         """
         systems = [System.parse(name) for name in (a, b)]
         keys = [self._pool_of(system) for system in systems]
@@ -100,8 +100,9 @@ class CandidateBoard:
         proxies = [_proxy(system, pool, judge) for system, pool in zip(systems, pools, strict=True)]
         weights = _own_pool_weights(*proxies, *systems) if keys[0] == keys[1] else \
             _picks(proxies[0], systems[0])[:, :, None] * _picks(proxies[1], systems[1])[:, None]
-        if np.isnan(weights).any((1, 2)).all():
-            raise ValueError(f"{judge} can compare {a} and {b} on no prompt; sample and score more "
+        whole = ~np.isnan(np.hstack(proxies)).any(axis=1)
+        if np.isnan(weights[whole]).any():
+            raise ValueError(f"{judge} can compare {a} and {b} on no prompt; sample more "
                              "candidates")
         first, second = pools
         found = outcome(*np.broadcast_arrays(first.scores[judge][:, :, None],

@@ -121,6 +121,8 @@ def conclusion(row: Row) -> str:
     """Who wins, or how large an effect this many prompts see and leave possible."""
     if row.get("by_construction"):
         return "nothing: it follows from counting"
+    if row.get("n") == 0:
+        return "nothing: no prompt has a verdict on both answers"
     if decided(row):
         winner = row["a"] if row["ci_low"] > 0.5 else row["b"]
         return f"{winner} wins{_unless_corrected(row)}"
@@ -154,6 +156,8 @@ def sentence(row: Row) -> str:
     shown = f"{format_rate(row)} over {row['n']:,} prompts by the {row['judge']}"
     if row.get("by_construction"):
         return f"{versus(row)} by its own {row['judge']} follows from counting: {shown}."
+    if row["n"] == 0:
+        return f"{row['a']} against {row['b']} has no prompt with a verdict by the {row['judge']}."
     if decided(row):
         verb = "beats" if row["ci_low"] > 0.5 else "loses to"
         return f"{row['a']} {verb} {row['b']}{_unless_corrected(row)}: {shown}."

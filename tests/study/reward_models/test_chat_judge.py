@@ -159,6 +159,17 @@ def test_its_tables_have_the_form_of_the_other_judges(systems: dict[str, list[Ro
         in sentence
 
 
+def test_a_judge_without_any_verdict_has_tables_that_say_so(
+        systems: dict[str, list[Row]], tmp_path: Path) -> None:
+    with judging(lambda *_: "well") as server:
+        results = chat_judge_results(study_of(server, tmp_path, prompts=2), PAIRS)
+    table = win_rate_table(results["win_rates"])
+    assert "| 0 | 0 / 0 / 0 | – | – | – | nothing: no prompt has a verdict on both" in table
+    assert "No chat model gave a verdict" in position_bias_table(results["position_bias"])
+    assert "0 verdicts of 8 asked, all of them hard; 8 missing" in chat_judge_sentence(
+        results["costs"])
+
+
 def test_what_scores_candidates_keeps_the_embedded_judge() -> None:
     rewards = load_profile("laptop", {"rewards.judge": "llm", "llm_judge.model": "m"}).rewards
     assert rewards.scoring == load_profile("laptop").rewards
