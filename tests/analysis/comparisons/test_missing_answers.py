@@ -15,7 +15,7 @@ from lib.analysis.figures.comparisons import win_rates_figure
 from lib.analysis.figures.ratings import ratings_figure, round_robin_figure
 from lib.analysis.judges.quality import judge_agreement
 from lib.analysis.tables import complementarity_table, win_rate_table
-from lib.analysis.tables.formatting import sentence
+from lib.analysis.tables.formatting import verdict_lines
 from lib.analysis.texts.constraints import constraint_checks
 from lib.analysis.texts.metrics import text_metrics
 from lib.inference.api.replies import missing_candidate
@@ -65,7 +65,7 @@ def test_a_comparison_without_a_scored_prompt_is_a_row_of_nothing_and_spoils_no_
     assert rows["judge", "dpo", "sft"]["holm_p"] is not None
     assert rows["selector", "sft", "base"]["n"] == 4
     assert "| 0 | 0 / 0 / 0 | – | – | – | nothing: no prompt" in win_rate_table([gone])
-    assert sentence(gone) == "sft against base has no prompt with a verdict by the judge."
+    assert verdict_lines([gone], "judge") == ["By the judge, no prompt judged: sft over base –."]
     titles = [figure(list(rows.values()), *more).layout.title.text for figure, more in (
         (win_rates_figure, ()), (round_robin_figure, ("judge",)))]
     assert not any("None" in title or "nan" in title for title in titles)
