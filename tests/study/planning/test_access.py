@@ -21,7 +21,7 @@ from lib.study.reward_models.api import api_settings
 from lib.study.run import Study, open_study
 from lib.study.stages import sft
 from tests.inference.api.servers import HOSTED, IGNORING, Kind, serving
-from tests.study.stand_ins import judge_folder, nvidia_server, qwen_folder
+from tests.study.stand_ins import judge_folder, nvidia_server
 
 
 @pytest.fixture(autouse=True)
