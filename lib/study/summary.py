@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from lib.analysis.tables.formatting import conclusion, format_rate
+from lib.inference.judges.settings import LLM
 from lib.inference.rewards import OWN_READER
 from lib.runtime.files import Row, read_json, shown
 from lib.runtime.progress import duration
@@ -12,7 +13,7 @@ from lib.study.run import Study
 PLACES = {"05_analysis.html": "every comparison, by every judge",
           "figures/compare.html": "the answers side by side, to read and to vote on",
           "results.json": "every number"}
-READERS = (OWN_READER, "judge", "selector")  # whose verdict comes first, where there is one
+READERS = (OWN_READER, LLM, "judge", "selector")  # whose verdict comes first, where there is one
 
 
 def summary(study: Study, seconds: Mapping[str, float], planned: Mapping[str, float]) -> str:
@@ -25,7 +26,8 @@ def _main_result(study: Study) -> list[str]:
     path = study.path("results.json")
     results = read_json(path) if path.exists() else {}
     best = system_at_main(study.profile, "dpo").name
-    found = {row["judge"]: row for row in _rows(results) if (row["a"], row["b"]) == (best, "sft")}
+    found = {row["judge"]: row for row in _rows(results)
+             if (row["a"], row["b"]) == (best, "sft") and row["n"]}
     said = [name for name in READERS if name in found]
     if not said:
         return []
@@ -39,7 +41,8 @@ def _main_result(study: Study) -> list[str]:
 
 
 def _rows(results: Row) -> Sequence[Row]:
-    return [*results.get("win_rates", ()), *(results.get("reader") or {}).get("same_answers", ())]
+    return [*results.get("win_rates", ()), *results.get("llm_judge", {}).get("win_rates", ()),
+            *(results.get("reader") or {}).get("same_answers", ())]
 
 
 def _times(study: Study, seconds: Mapping[str, float],

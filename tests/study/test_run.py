@@ -96,6 +96,23 @@ def test_equal_stages_of_another_run_are_copied_and_unequal_ones_made(
     assert (source / "out.txt").read_text() == "first"
 
 
+def test_a_model_beside_which_a_finished_run_wrote_its_card_is_copied_without_it(
+        study: Study, tmp_path: Path) -> None:
+    def train(folder: Path) -> None:
+        (folder / "model").mkdir()
+        (folder / "model" / "weights").write_text("first")
+
+    def trained(one: Study) -> Path:
+        return run_stage(one, "stage", {"a": 1}, ["model"], train, {"data": "x"})
+    write_text(trained(study) / "model" / "README.md", "wins .62 in this run")
+    copied = trained(open_study("smoke", str(tmp_path / "other"), from_run=str(study.folder)))
+    assert read_json(copied / "manifest.json") == read_json(study.path("stage", "manifest.json"))
+    assert [path.name for path in (copied / "model").iterdir()] == ["weights"]
+    study.path("stage", "model", "weights").unlink()
+    train_again = open_study("smoke", str(tmp_path / "third"), from_run=str(study.folder))
+    assert (trained(train_again) / "model" / "weights").read_text() == "first"
+
+
 def test_a_stage_that_is_not_what_its_manifest_says_is_not_copied(
         study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = make(study, Work("first"))

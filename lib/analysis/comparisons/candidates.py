@@ -112,7 +112,7 @@ class CandidateBoard:
 
         Raises ValueError for a system without a pool or without the log-probabilities that it
         reads, for two systems whose comparison within one pool is even by construction or has no
-        common draw, and where no prompt has the scores.
+        common draw, and where a prompt with all its scores has too few candidates.
         """
         systems = [System.parse(name) for name in (a, b)]
         keys = [self._pool_of(system) for system in systems]
@@ -121,8 +121,9 @@ class CandidateBoard:
         weights = _own_pool_weights(*proxies, *systems, pools[0]) if keys[0] == keys[1] else \
             _picks(proxies[0], systems[0], pools[0])[:, :, None] \
             * _picks(proxies[1], systems[1], pools[1])[:, None]
-        if np.isnan(weights).any((1, 2)).all():
-            raise ValueError(f"{judge} can compare {a} and {b} on no prompt; sample and score more "
+        whole = ~np.isnan(np.hstack(proxies)).any(axis=1)
+        if np.isnan(weights[whole]).any():
+            raise ValueError(f"{judge} can compare {a} and {b} on no prompt; sample more "
                              "candidates")
         first, second = pools
         found = outcome(*np.broadcast_arrays(first.scores[judge][:, :, None],

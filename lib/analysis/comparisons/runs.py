@@ -87,6 +87,8 @@ def gated(rows: Sequence[Row], margin: float) -> list[Row]:
 
 
 def _verdict(row: Row, least: float) -> str:
+    if not row["n"]:
+        return UNSURE
     if row["ci_low"] >= least:
         return PASSES
     return LOSES if row["ci_high"] < least else UNSURE
@@ -94,7 +96,7 @@ def _verdict(row: Row, least: float) -> str:
 
 def _enough(row: Row, least: float) -> int | None:
     """Prompts at which the lower end would reach `least`; its distance falls as 1 / sqrt(n)."""
-    room = row["win_rate"] - least
+    room = row["win_rate"] - least if row["n"] else 0
     if room <= 0:
         return None
     return int(np.ceil(row["n"] * max(1.0, (row["win_rate"] - row["ci_low"]) / room) ** 2))

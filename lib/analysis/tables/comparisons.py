@@ -161,6 +161,8 @@ def _strength(row: Row) -> str:
 
 
 def _interaction_reading(row: Row) -> str:
+    if row["low"] is None:
+        return "nothing: no prompt has the four scores"
     if row["low"] <= 0 <= row["high"]:
         return "undecided: no interaction shown"
     return "complementary" if row["low"] > 0 else "they overlap"

@@ -261,13 +261,19 @@ def test_a_prompt_with_too_few_scored_candidates_is_missing() -> None:
     assert (rows["dpo"]["n"], rows["dpo"]["missing"], rows["dpo"]["left_out"]) == (6, 0, 1)
     nothing = pool("dpo", [[(None, None)] * 4] * 6)
     empty = board_of({("sft", 0.6): pool("sft", drawn(1)), ("dpo", 0.6): nothing})
-    with pytest.raises(ValueError, match="judge can compare dpo and sft on no prompt"):
-        empty.matches("judge", "dpo", "sft")
+    (row,) = [row for row in win_rates(empty, [("dpo", "sft")]) if row["judge"] == "judge"]
+    assert (row["n"], row["missing"], row["left_out"]) == (0, 6, 24)
+    assert {row[key] for key in ("win_rate", "ci_low", "wins", "p_value", "holm_p")} == {None}
+    (row,) = [row for row in contrasts(empty, [("dpo", BEST["dpo"], "sft")])
+              if row["judge"] == "judge"]
+    assert (row["n"], row["difference"], row["holm_p"]) == (0, None, None)
+    assert win_rates_by_source(empty, [("dpo", "sft")]) == []
+    assert rate_systems(empty, ["sft", "dpo"], "judge").systems == ()
 
 
 def test_the_best_of_as_many_as_there_are_has_no_other_answer_to_meet() -> None:
     board = board_of({("dpo", 0.6): pool("dpo", drawn(2, size=2))})
-    with pytest.raises(ValueError, match="on no prompt; sample and score more candidates"):
+    with pytest.raises(ValueError, match="on no prompt; sample more candidates"):
         board.matches("judge", BEST["dpo"], "dpo")
 
 
