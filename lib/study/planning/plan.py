@@ -121,6 +121,8 @@ def _stages(profile: Profile, device: Device, rate: float, processes: int,
         yield _rewards(profile.rewards.backbone, rate)
     if own := requirements.pair_answers(profile):
         yield sampled("pairs", own, "of the SFT model, from which its pairs are made")
+    if beside := requirements.filter_answers(profile):
+        yield sampled("chosen_pairs", beside, "of the SFT model, beside which pairs are filtered")
     yield training("dpo", "one_a_prompt" if own else "pairs", ", and the reference once")
     if (source == "sample" or own) and profile.evaluation.warning_run:
         yield _warning(profile, "one_a_prompt" if own else "other_pairs", training)
