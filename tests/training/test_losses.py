@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import quad
+from scipy.stats import norm
 
 from lib import ROOT
 from lib.training import dpo, losses
@@ -54,14 +56,44 @@ def test_the_dpo_family_agrees_with_the_vectors() -> None:
     close(losses.simpo_loss(*FOUR, 2.0, *LENGTHS, gamma=1.0).mean(), 1.7088088267)
 
 
+def test_every_pair_of_the_family_agrees_with_the_vectors() -> None:
+    expected = VECTORS["2_dpo_family"]["out"]
+    close(losses.dpo_loss(*FOUR, 0.1), expected["dpo"])
+    close(losses.dpo_loss(*FOUR, 0.1, label_smoothing=0.1), expected["cdpo"])
+    close(losses.robust_dpo_loss(*FOUR, 0.1, 0.1), expected["robust"])
+    for beta, name in ((0.1, "length_normalised_beta0p1"), (5.0, "length_normalised_beta5")):
+        close(losses.length_normalised_dpo_loss(*FOUR, beta, *LENGTHS), expected[name])
+    close(losses.simpo_loss(*FOUR, 2.0, *LENGTHS, gamma=1.0), expected["simpo"])
+    optimum = expected["cdpo_optimum_margin_logit"]  # of beta d, where the gradient is 0
+    gap = torch.tensor([optimum / 0.1], dtype=torch.float64, requires_grad=True)
+    losses.dpo_loss(gap, 0 * gap.detach(), 0, 0, 0.1, 0.1).sum().backward()
+    close(gap.grad, [0.0])
+
+
+def test_the_papers_loss_margin_and_accuracy_are_possible_together() -> None:
+    given, expected = (VECTORS["2_seed_consistency"][part] for part in ("in", "out"))
+
+    def loss(margin: np.ndarray) -> np.ndarray:
+        return losses.dpo_loss(margin, 0 * margin, 0 * margin, 0 * margin, 1.0)
+    close(loss(np.array([given["margin"], 0.0])),
+          [expected["loss_if_margin_were_constant"], expected["loss_at_init"]])
+    sd = given["margin"] / norm.ppf(given["accuracy"])
+    close(sd, expected["sd_of_margin_implied_by_gaussian"])
+    mean, _ = quad(lambda z: norm.pdf(z) * loss(np.array([given["margin"] + sd * z]))[0], -12, 12,
+                   epsabs=1e-12)
+    close(mean, expected["expected_loss_gaussian"])
+
+
 def test_odpo_cal_dpo_and_bonbon_agree_with_the_vectors() -> None:
     odpo = VECTORS["3_odpo"]["in"]
     gaps = np.array(odpo["score_chosen"]) - np.array(odpo["score_rejected"])
     close(losses.odpo_loss(*FOUR, 0.1, gaps), VECTORS["3_odpo"]["out"]["loss_log"])
     close(losses.odpo_loss(*FOUR, 0.1, gaps, offset="identity"),
           VECTORS["3_odpo"]["out"]["loss_identity"])
-    close(losses.cal_dpo_loss(*FOUR, 0.1, coefficient=1.0).mean(), 48.369463665)
-    close(losses.cal_dpo_loss(*FOUR, 0.1).mean(), 24.619463665)
+    for beta, expected in VECTORS["3_caldpo"]["out"].items():
+        for coefficient, total in ((1.0, "total_coef1_mean"), (0.5, "total_coef_half_mean")):
+            got = losses.cal_dpo_loss(*FOUR, float(beta), coefficient).mean()
+            np.testing.assert_allclose(got, expected[total], rtol=1e-11)
     bonbon = VECTORS["4_bonbon"]["in"]
     chosen = -np.array(bonbon["nll_best_summed"])
     gap = np.array(bonbon["gap_logratio_best_minus_worst"])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from lib.inference.judges.settings import LLM
+from lib.study.beyond.catalogue import ARMS, OFFLINE
 from lib.study.planning import requirements
 from lib.study.planning.benchmark import Rates
 from lib.study.planning.memory import SHAPES, Shape, shape_of, trained_parameters
@@ -113,6 +114,9 @@ def planned_work(profile: Profile) -> Iterator[StageWork]:
     if own:
         yield StageWork("pairs", "03_dpo", f"{own:,} answers of the SFT model, from which its "
                         "pairs are made", _answers(profile, own, data.pair_samples, 1))
+    if beside := requirements.filter_answers(profile):
+        yield StageWork("chosen_pairs", "03_dpo", f"{beside:,} answers of the SFT model, beside "
+                        "which pairs are filtered", _answers(profile, beside, data.fdpo_samples, 1))
     yield _dpo(profile, lengths, bool(own))
     warned = profile.evaluation.warning_run and profile.evaluation.probe_prompts
     if (data.source == "sample" or own) and warned:
@@ -273,7 +277,7 @@ def _arm(profile: Profile, lengths: Lengths, name: str) -> Work:
     tokens, prompts = beyond.trained_tokens * computed, profile.evaluation.prompts
     kl = Work(sampled=beyond.kl_prompts * _answer_tokens(profile)) + _compared(
         profile, lengths, beyond.kl_prompts)
-    learns_from = 0 if name.startswith("offline") or name.endswith("matched") else beyond.prompts
+    learns_from = 0 if ARMS[name].cost.startswith(OFFLINE) else beyond.prompts
     return (_trained(tokens / lengths.lone_pair, lengths.lone_pair, lengths.pair_head, profile.dpo)
             + _passes(1, tokens, lengths.pair_head)
             + _answers(profile, learns_from * beyond.samples, beyond.samples, 1)

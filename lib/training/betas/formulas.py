@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LEAST_BETA = 1e-3  # of beta-DPO's authors
+LEAST_SD = 1e-4  # nats; gaps of a policy that has not moved deviate by rounding alone
 MOST_ERROR = 0.2  # of Ziegler et al.: by which an error of KL counts at most
 
 
@@ -40,10 +41,11 @@ def filter_log_weights(gaps: Sequence[float], moments: RunningMoments) -> np.nda
     """Logarithm of beta-DPO's weight of each pair, -(gap - mean)^2 / (2 sd^2), [pairs].
 
     Source: Wu et al. 2024. Far from the mean the weights themselves would underflow. All are 0
-    where no batch had a deviation.
+    where batches deviated by less than `LEAST_SD`, as before the first step.
     """
     distance = np.asarray(gaps, dtype=float) - moments.mean
-    return -0.5 * (distance / moments.sd) ** 2 if moments.sd else np.zeros_like(distance)
+    near = moments.sd < LEAST_SD
+    return np.zeros_like(distance) if near else -0.5 * (distance / moments.sd) ** 2
 
 
 def filtered(log_weights: np.ndarray, filtered_share: float,

@@ -60,6 +60,12 @@ def test_nothing_is_filtered_with_a_share_of_0_and_ten_pairs_lose_two_at_a_fifth
     assert len(filtered(np.zeros(10), 0.7, np.random.default_rng(0))) == 3  # 1 - .7 is below .3
 
 
+def test_rounding_before_the_first_step_chooses_no_pairs() -> None:
+    gaps = [1e-6, -2e-6, 0.0, 3e-6]
+    moments = RunningMoments().after(gaps, 0.9).debiased()
+    assert filter_log_weights(gaps, moments).tolist() == [0.0] * 4
+
+
 def test_pairs_are_kept_by_weight_without_replacement() -> None:
     weights, generator = np.log([0.5, 0.3, 0.2]), np.random.default_rng(0)
     counts = np.zeros(3)

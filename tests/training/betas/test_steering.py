@@ -13,6 +13,7 @@ from lib.runtime.files import read_jsonl
 from lib.training.betas.formulas import RunningMoments, dynamic_beta
 from lib.training.betas.steering import Steering, steering_of
 from lib.training.loop import Loop, Run, train
+from lib.training.processes import Processes
 from lib.training.settings import LOSS_SETTINGS, DPOSettings
 from tests.training.small_runs import DPO, Interrupted, dpo_objective, finish, run_of
 
@@ -133,3 +134,24 @@ def test_a_loop_measures_the_gaps_of_exactly_its_steps_pairs(tmp_path: Path) -> 
     loop.run.objective.reference -= torch.arange(36).view(18, 2).float()
     gaps = loop._gaps([3, 5, 11])
     assert gaps == pytest.approx({3: -1.0, 5: -1.0, 11: -1.0}, abs=1e-4)
+
+
+def test_processes_measure_each_their_part_and_all_know_every_gap(tmp_path: Path) -> None:
+    examples, parts = list(range(18)), []
+
+    class Part(Processes):
+        """One of two processes, which hands in its gaps."""
+
+        def gather(self, value: Any) -> list[Any]:
+            """What this process found."""
+            parts.append(value)
+            return [value]
+    loop = Loop(steered(tmp_path, BETA_DPO))
+    loop.run.objective.reference -= torch.arange(36).view(18, 2).float() ** 2
+    whole = loop._gaps(examples)
+    for rank in (0, 1):
+        loop.processes = Part(rank=rank, count=2)
+        loop._gaps(examples)
+    assert not parts[0].keys() & parts[1].keys()
+    assert parts[0] | parts[1] == pytest.approx(whole, abs=1e-3)
+    assert sorted(whole) == examples
