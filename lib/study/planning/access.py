@@ -137,22 +137,10 @@ def _checks(study: Study) -> Iterator[Check]:
         yield "the data", lambda: check_sources(profile.data)
     if not study.force and study.path("responses", "manifest.json").exists():
         return
-<<<<<<< HEAD
-    if Path(profile.model.name).is_dir():
-        yield profile.model.name, lambda: try_model(profile.model.name)
-    for stage in (profile.sft, profile.dpo, profile.warning):
-        if stage.lora_rank and profile.model.name not in MADE_HERE:
-            yield f"LoRA of {profile.model.name}", lambda stage=stage: check_lora(
-                profile.model.name, profile.model.revision, stage.lora_rank, stage.lora_targets)
-    models = {profile.model.name: profile.model.revision} | dict(
-        named_revision(name) for name in (profile.rewards.selector, profile.rewards.scoring.judge))
-    for name, revision in models.items():
-=======
     names, rewards = dict(named_models(profile)), profile.rewards
     policies = {profile.model.name: profile.model.revision}
     policies.setdefault(names.get("rewards.backbone", profile.model.name), None)
     for name, revision in policies.items():
->>>>>>> main
         if name not in MADE_HERE:
             yield name, lambda name=name, revision=revision: try_model(name, revision)
     for stage in (profile.sft, profile.dpo, profile.warning):
