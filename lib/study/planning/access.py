@@ -34,6 +34,7 @@ from lib.modeling.loading import (
     load_tokenizer,
     named_revision,
 )
+from lib.modeling.lora import check_lora
 from lib.modeling.saving import try_saving
 from lib.runtime.files import FileError
 from lib.runtime.progress import say
