@@ -137,7 +137,8 @@ def _checks(study: Study) -> Iterator[Check]:
     if not study.force and study.path("responses", "manifest.json").exists():
         return
     if Path(profile.model.name).is_dir():
-        yield profile.model.name, lambda: try_model(profile.model.name)
+        yield profile.model.name, lambda: try_model(
+            profile.model.name, profile.sampling.engine)
     models = {profile.model.name: profile.model.revision} | dict(
         named_revision(name) for name in (profile.rewards.selector, profile.rewards.scoring.judge))
     for name, revision in models.items():
@@ -145,10 +146,12 @@ def _checks(study: Study) -> Iterator[Check]:
             yield name, lambda name=name, revision=revision: check_model(name, revision)
 
 
-def try_model(name: str) -> None:
+def try_model(name: str, engine: str = "own") -> None:
     """Compare every computation with the model's own forward; raises ModelError."""
     model = load_model(name)
-    sampler_of(model)
+    sampler_of(model)  # of the samples while it trains
+    if engine != "own":
+        sampler_of(model, engine)
     try_saving(model, load_tokenizer(name))
 
 

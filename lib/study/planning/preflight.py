@@ -17,8 +17,20 @@ CHANGEABLE = ("token_budget", "activation_checkpointing", "lora_rank")
 
 def blockers(study: Study, processes: int = 1, sharded: bool = False) -> list[str]:
     """Why the run cannot work on this machine, each with a setting that would help."""
-    return [*_memory_blockers(study, processes, sharded), *_disk_blockers(study),
-            *_key_blockers(study)]
+    return [*_engine_blockers(study), *_memory_blockers(study, processes, sharded),
+            *_disk_blockers(study), *_key_blockers(study)]
+
+
+def _engine_blockers(study: Study) -> Iterator[str]:
+    from lib.inference.engine.openvino_model import openvino_fault
+    sampling = study.profile.sampling
+    if sampling.engine == "own":
+        return
+    if sampling.server:
+        yield ("sampling.engine is openvino and sampling.server is set, but only one can sample; "
+               "leave one of them out")
+    elif fault := openvino_fault(study.device.device, study.device.dtype):
+        yield fault
 
 
 def _memory_blockers(study: Study, processes: int, sharded: bool) -> Iterator[str]:
