@@ -33,6 +33,7 @@ SMOKE: dict[str, Any] = {
                      "token_budget": 1024, "checkpoint_every": 2},
     "evaluation": {"prompts": 16, "candidates": 6, "temperature_prompts": 8,
                    "resamples": 1000, "probe_prompts": 8, "warning_pairs": 8},
+    "beyond": {"arms": ["offline_dpo"], "prompts": 8, "trained_tokens": 2_000, "kl_prompts": 4},
 }
 
 # token_budget keeps a step within the cache and the run within 6 GB.
@@ -53,6 +54,7 @@ LAPTOP: dict[str, Any] = {
                      "evaluate_every": 9},
     "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_new_tokens": 128,
                  "max_prompt_tokens": 512},
+    "beyond": {"arms": ["offline_dpo"]},
 }
 
 # LoRA: with all weights the head over 262,144 words would make a step several times dearer.

@@ -19,6 +19,7 @@ from lib.inference.judges.settings import LLM, ChatJudgeSettings
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.settings import build, checked
 from lib.runtime.typed import load_yaml, typed
+from lib.study.beyond.settings import BeyondSettings
 from lib.study.presets import PRESETS
 from lib.training.settings import DPOSettings, RewardModelSettings, SFTSettings
 
@@ -109,6 +110,7 @@ class Profile:
     reward_model: RewardModelSettings = field(default_factory=RewardModelSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     llm_judge: ChatJudgeSettings = field(default_factory=ChatJudgeSettings)
+    beyond: BeyondSettings = field(default_factory=BeyondSettings)
 
     def __post_init__(self) -> None:
         if self.sampling.seed:

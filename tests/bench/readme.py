@@ -1,7 +1,7 @@
-"""Put the benchmarks' figures into the README: `python tests/bench/readme.py`.
+"""Put the benchmarks' figures into tests/bench/README.md: `python tests/bench/readme.py`.
 
 Reads figures/bench/*.json, as `training.py` and `sampling.py` print them with --json, and writes
-the table between the README's two speed marks.
+the table between the page's two speed marks.
 """
 
 import json
@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 from lib.analysis.tables.formatting import markdown_table  # noqa: E402
 from lib.runtime.files import write_text  # noqa: E402
 
+PAGE = ROOT / "tests" / "bench" / "README.md"
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 TITLES = {"dpo": "DPO on UltraFeedback pairs", "sft": "SFT on their chosen answers",
           "sampling": "16 prompts x 4 samples x 128 tokens",
@@ -47,10 +48,10 @@ def _memory(side: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    """Rewrite the README's table from figures/bench."""
-    before, rest = (ROOT / "README.md").read_text(encoding="utf-8").split(BEGIN)
+    """Rewrite the page's table from figures/bench."""
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
     table = speed_table(ROOT / "figures" / "bench")
-    write_text(ROOT / "README.md", f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}")
+    write_text(PAGE, f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}")
 
 
 if __name__ == "__main__":

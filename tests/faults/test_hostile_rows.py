@@ -96,8 +96,8 @@ def read(file: Path, part: str, pairs: str, rows: int) -> tuple[list[Row], Readi
         prompts = {row["id"].rpartition("/")[0] for row in found}
         kept = len(prompts) + reading.without_pair
     else:
-        kept = len(found) + reading.joined
-    assert kept + reading.dropped.total() == rows
+        kept = len(found)
+    assert kept + reading.joined + reading.dropped.total() == rows
     assert len({row["id"] for row in found}) == len(found)
     return found, reading
 

@@ -45,7 +45,7 @@ def checks(study: Study) -> dict[str, Callable[[Callable[..., Any]], str]]:
             "03_dpo": lambda f: lessons.check_dpo_loss(f).data,
             "04_best_of_n": lambda f: lessons.check_curve(f).data,
             "05_analysis": lambda f: lessons.check_win_rate(f).data,
-            "06_beyond_the_paper": lambda f: lessons.check_training_bytes(f).data,
+            "06_beyond_the_paper": lambda f: lessons.check_advantages(f).data,
             "07_appendix": lambda f: lessons.check_kappa(f).data}
 
 
@@ -230,7 +230,7 @@ def test_answers_are_sampled_once_and_again_when_their_settings_change(
     (lessons.check_curve, lambda proxy, gold: "high", "no number or list of numbers"),
     (lessons.check_win_rate, lambda a, b: (a > b).sum() / 4, "a tie counts half a win, not nothing"),
     (lessons.check_win_rate, lambda a, b: ((np.sign(a - b) + 1) / 2).mean(), "leave such prompts"),
-    (lessons.check_training_bytes, lambda every, trained: 18 * trained, "frozen weights"),
+    (lessons.check_advantages, lambda rewards: rewards - rewards.mean(), "without its own"),
     (lessons.check_kappa, lambda a, b: (a == b).mean(), "the plain agreement")])
 def test_a_known_mistake_is_named(check: Callable, answer: Callable, reason: str) -> None:
     assert reason in check(answer).data

@@ -8,7 +8,7 @@ from lib.analysis.tables.formatting import (
     bullets,
     format_number,
     interval,
-    sentence,
+    verdict_lines,
 )
 from lib.runtime.files import Row
 
@@ -119,9 +119,11 @@ def best_of_n_findings(curves: Sequence[Row], costs: Sequence[Row] = ()) -> str:
                           for judge, row in ends.items())
         n = next(iter(ends.values()))["n"]
         lines.append(f"The best of {n} answers of {policy} at T = {heat:g} beats one SFT answer in "
-                     f"{shown}; by its own scores a selector gives {format_number(n / (n + 1))} to "
-                     "answers of equal worth.")
-    return bullets([*lines, *_cost_lines(costs)])
+                     f"{shown}.")
+    sizes = sorted({row["n"] for row in curves})[-1:]
+    counting = [f"By its own scores a selector of {n} gives {format_number(n / (n + 1))} to "
+                "answers of equal worth." for n in sizes]
+    return bullets([*lines, *counting, *_cost_lines(costs)])
 
 
 def _cost_lines(costs: Sequence[Row]) -> list[str]:
@@ -134,8 +136,8 @@ def _cost_lines(costs: Sequence[Row]) -> list[str]:
 
 
 def analysis_findings(win_rates: Sequence[Row], judge: str = "judge") -> str:
-    """Notebook 05: every comparison by the judge in a sentence, null results included."""
-    return bullets([sentence(row) for row in win_rates if row["judge"] == judge])
+    """Notebook 05: what the judge decided and what it left open, null results included."""
+    return bullets(verdict_lines([row for row in win_rates if row["judge"] == judge], judge))
 
 
 def confound(rows: Sequence[Row], a: str, b: str) -> str:

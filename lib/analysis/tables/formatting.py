@@ -149,15 +149,20 @@ def resolution(row: Row) -> str:
     return f"n = {row['n']:,} sees effects of at least {smallest}; they differ by at most {within}"
 
 
-def sentence(row: Row) -> str:
-    """One comparison in words, null results included."""
-    shown = f"{format_rate(row)} over {row['n']:,} prompts by the {row['judge']}"
-    if row.get("by_construction"):
-        return f"{versus(row)} by its own {row['judge']} follows from counting: {shown}."
-    if decided(row):
-        verb = "beats" if row["ci_low"] > 0.5 else "loses to"
-        return f"{row['a']} {verb} {row['b']}{_unless_corrected(row)}: {shown}."
-    return f"{row['a']} against {row['b']} is {_verdict(row)}: {shown}; {resolution(row)}."
+def verdict_lines(rows: Sequence[Row], judge: str) -> list[str]:
+    """All comparisons by one judge in a sentence for each kind of verdict, null results included.
+
+    A rate is the first system's; a star marks what does not stand after Holm's correction.
+    """
+    told: dict[str, list[str]] = {}
+    for row in rows:
+        kind = ("decided" if decided(row) else
+                "given by counting" if row.get("by_construction") else _verdict(row))
+        star = "*" if kind == "decided" and _unless_corrected(row) else ""
+        told.setdefault(kind, []).append(f"{versus(row)} {format_rate(row)}{star}")
+    return [f"By the {judge}, {kind}: {'; '.join(found)}." + (
+        " (* not after Holm's correction)" if any(each.endswith("*") for each in found) else "")
+        for kind, found in told.items()]
 
 
 def format_rate(row: Row) -> str:

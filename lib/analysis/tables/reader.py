@@ -12,6 +12,7 @@ from lib.analysis.tables.formatting import (
     interval_of,
     markdown_table,
     p_value,
+    verdict_lines,
     versus,
 )
 from lib.inference.rewards import OWN_READER
@@ -40,14 +41,14 @@ def reader_table(rows: Sequence[Row]) -> str:
 
 
 def reader_findings(reading: Mapping[str, Any]) -> str:
-    """Who read, and every comparison by the reader in a sentence, null results included.
+    """Who read, and what the reader decided and left open, null results included.
 
     reading: `reader` of results.json, {} for a run that no one has read.
     """
     if not reading:
         return UNREAD
-    return bullets([who_read(reading), *(
-        _verdict(row) for row in reading["same_answers"] if row["judge"] == OWN_READER)])
+    read = [row for row in reading["same_answers"] if row["judge"] == OWN_READER]
+    return bullets([who_read(reading), *verdict_lines(read, OWN_READER)])
 
 
 def who_read(reading: Mapping[str, Any]) -> str:
@@ -66,15 +67,6 @@ def reliability_table(rows: Sequence[Row]) -> str:
         "second": lambda row: ", ".join(row["second"]), "answers": "n", "prompts": "prompts",
         **{heading: interval_of(key, key) for heading, key in (
             ("correlation [95 %]", "pearson"), ("within prompts", "within"),
-            ("weighted kappa", "kappa"), ("second less first", "difference"))},
+            ("weighted kappa", "kappa"), ("second minus first", "difference"))},
         "pairs that both order": "pairs",
         "same order": interval_of("same_order", "same_order")}, NOT_TWICE)
-
-
-def _verdict(row: Row) -> str:
-    found = f"{interval(row, 'win_rate')} of {row['n']:,} prompts, {row['ties']:,} of them ties"
-    if row["ci_low"] <= 0.5 <= row["ci_high"]:
-        return f"{row['a']} against {row['b']} is undecided by the reader: {found}."
-    verb = "beats" if row["ci_low"] > 0.5 else "loses to"
-    doubt = ", but not after Holm's correction" if row["holm_p"] >= 0.05 else ""
-    return f"{row['a']} {verb} {row['b']} by the reader{doubt}: {found}."

@@ -26,7 +26,6 @@ from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.logps import response_logps
 from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.runtime.files import Row
-from lib.study.planning.memory import SHAPES, state_bytes
 from lib.study.policies import load_policy
 from lib.study.run import Study
 from lib.study.stages.data import load_part
@@ -217,16 +216,19 @@ def check_win_rate(function: Callable[[np.ndarray, np.ndarray], float | None]) -
         "it is the other system's win rate": win_rate(theirs, ours)})
 
 
-def check_training_bytes(function: Callable[[int, int], float | None]) -> Markdown:
-    """Exercise of notebook 06: bytes of half-precision training of which LoRA trains a part."""
-    shape, trained = SHAPES["packaged"], 2_000_000
-    every = shape.parameters
-    return _compared(function(every, trained), state_bytes(shape, True, trained),
-                     "every parameter has a weight, only the trained ones have an optimizer", {
-        "gradients, masters and moments are there for trained parameters only": 18 * every,
-        "the frozen weights are in memory too": 18 * trained,
-        "the model is in two bytes a parameter": 4 * every + 16 * trained,
-        "a trained parameter has a float32 master beside its weight": 2 * every + 12 * trained})
+def check_advantages(function: Callable[[np.ndarray], np.ndarray | None]) -> Markdown:
+    """Exercise of notebook 06: RLOO's advantages of four answers to one prompt."""
+    rewards = np.array([1.0, 0.2, -0.5, 0.9])
+    others = (rewards.sum() - rewards) / (len(rewards) - 1)
+    from_mean, spread = rewards - rewards.mean(), rewards.std(ddof=1)
+    return _compared(function(rewards), rewards - others,
+                     "they add up to zero: an answer is pushed up at the cost of the others", {
+        "the baseline is the mean of the *other* answers, without its own": from_mean,
+        "it is the baseline itself; take it off the reward": others,
+        "the sign: an answer above the others has a positive advantage": others - rewards,
+        "RLOO divides by no standard deviation (that is GRPO)": from_mean / spread,
+        "divide the sum of the others by their number, one less than all":
+            rewards - (rewards.sum() - rewards) / len(rewards)})
 
 
 def check_kappa(function: Callable[[np.ndarray, np.ndarray], float | None]) -> Markdown:

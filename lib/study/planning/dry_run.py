@@ -47,7 +47,8 @@ PAIRED = {"preferences": "other_pairs", "preferences_validation": "other_validat
 LARGEST = {"evaluation.prompts": ROWS, "evaluation.temperature_prompts": ROWS,
            "evaluation.deep_prompts": ROWS, "evaluation.deep_samples": 16,
            "evaluation.probe_prompts": ROWS, "evaluation.warning_pairs": ROWS,
-           "evaluation.resamples": 200} | {
+           "evaluation.resamples": 200, "beyond.prompts": ROWS, "beyond.trained_tokens": 2000,
+           "beyond.kl_prompts": 4} | {
     f"{stage}.{key}": value for stage in ("sft", "dpo", "warning")
     for key, value in (("epochs", 1.0), ("batch_size", 4), ("checkpoint_every", 0),
                        ("evaluate_every", 0))}
@@ -91,10 +92,11 @@ def _run_apart(options: Path) -> None:
 
 def smaller(profile: Profile, prompts: int) -> Profile:
     """The profile of the dry run; prompts: how many held-out ones it has."""
-    values, few = asdict(profile), {"prompts": prompts, "temperature_prompts": prompts}
+    values, few = asdict(profile), {
+        "evaluation.prompts": prompts, "evaluation.temperature_prompts": prompts}
     for key, most in LARGEST.items():
         section, name = key.split(".")
-        values[section][name] = min(values[section][name], few.get(name, most), most)
+        values[section][name] = min(values[section][name], few.get(key, most), most)
     if values["data"]["pairs"] == "self_generated":  # eight random tokens end no answer
         values["data"]["pairs"] = "written"
     for key, value in STAND_INS.items():

@@ -1,7 +1,7 @@
-"""`python -m lib.study.publish.readme runs/laptop` writes a run's numbers into the README.
+"""`python -m lib.study.publish.readme runs/laptop` writes a run's numbers into README and figures/.
 
-It replaces the text between the two result marks and copies the README's figures to figures/, so
-that a command regenerates every number of the README.
+The README gets the finding and one table, figures/README.md all tables, each between two marks, and
+figures/ the run's results.json and pictures: a command regenerates every number of both pages.
 """
 
 import shutil
@@ -13,6 +13,9 @@ from typing import Any
 from lib import ROOT
 from lib.analysis import tables
 from lib.analysis.comparisons.family import EVEN
+from lib.analysis.comparisons.paper import paper_row
+from lib.analysis.figures.theme import readable
+from lib.analysis.judges.audit import READER
 from lib.analysis.tables import formatting
 from lib.analysis.tables.findings import (
     accuracy_words,
@@ -22,6 +25,7 @@ from lib.analysis.tables.findings import (
     warning_findings,
 )
 from lib.analysis.tables.formatting import format_number, interval
+from lib.inference.rewards import OWN_READER
 from lib.runtime.files import read_json, write_text
 from lib.runtime.progress import duration, say
 from lib.study.publish.reader_lines import (
@@ -31,12 +35,50 @@ from lib.study.publish.reader_lines import (
     reading_of,
 )
 
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+MARKS = "<!-- {name}: begin -->", "<!-- {name}: end -->"
+PAGES = {"finding": "README.md", "summary": "README.md", "results": "figures/README.md"}
 FIGURES = ("win_rates.svg", "warning.svg")
 
 
+def finding_section(results: Mapping[str, Any]) -> str:
+    """The main finding in a sentence: Best-of-N of SFT by its selector, a judge and a reader."""
+    rows, (best, sft) = _by_pair(results), results["confounds"][0]
+    found = rows[best, sft]
+    reader = found.get(OWN_READER) or found[READER]
+    dpo = rows["dpo", "sft"].get(OWN_READER) or rows["dpo", "sft"][READER]
+    return (f"**{readable(best)} wins {interval(reader, 'win_rate')} against a single answer of "
+            f"SFT by a blind reader, {interval(found['judge'], 'win_rate')} by a judge, and "
+            f"{interval(found['selector'], 'win_rate')} by the selector that picked it; a single "
+            f"answer of DPO wins {interval(dpo, 'win_rate')} by the reader** (n = {reader['n']} "
+            "prompts, the same answers for all; a tie is half a win; 95 % intervals).")
+
+
+def summary_section(results: Mapping[str, Any]) -> str:
+    """The comparisons that were decided on beforehand, by reader, judge, selector and the paper."""
+    rows = _by_pair(results)
+    judged = {(row["a"], row["b"], row["judge"]): row for row in results["win_rates"]}
+    pairs = list(dict.fromkeys((row["a"], row["b"]) for row in results["win_rates"]))
+    reader = OWN_READER if results.get("reader") else READER
+    return formatting.markdown_table([{"a": a, "b": b} for a, b in pairs], {
+        "comparison": formatting.versus,
+        f"{reader} [95 %]": lambda row: formatting.with_n(
+            rows.get((row["a"], row["b"]), {}).get(reader)),
+        **{f"{judge} [95 %]": lambda row, judge=judge: formatting.with_n(
+            judged.get((row["a"], row["b"], judge))) for judge in ("judge", "selector")},
+        "the paper": lambda row: format_number((paper_row(row["a"], row["b"]) or {}).get(
+            "win_rate"), 3)})
+
+
+def _by_pair(results: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
+    """Rates on the same answers: (a, b) -> judge -> row."""
+    reading, found = reading_of(results), {}
+    for row in reading.get("same_answers") or reading["win_rates"]:
+        found.setdefault((row["a"], row["b"]), {})[row["judge"]] = row
+    return found
+
+
 def results_section(results: Mapping[str, Any]) -> str:
-    """The README's results as Markdown, from results.json alone."""
+    """All tables of figures/README.md as Markdown, from results.json alone."""
     by_judge = [row for row in results["win_rates"] if row["judge"] == "judge"]
     reading = reading_of(results)
     return "\n\n".join([
@@ -163,15 +205,24 @@ def timings_table(results: Mapping[str, Any]) -> str:
         "peak memory": lambda row: f"{row['peak_memory_gb']:.1f} GB"})
 
 
+SECTIONS = {"finding": finding_section, "summary": summary_section, "results": results_section}
+
+
+def between_marks(page: str, name: str) -> tuple[str, str, str]:
+    """A page's text before, between and after the marks of a section."""
+    begin, end = (mark.format(name=name) for mark in MARKS)
+    before, rest = page.split(begin)
+    shown, after = rest.split(end)
+    return f"{before}{begin}", shown.strip(), f"{end}{after}"
+
+
 def main(run: str) -> None:
-    """Rewrite the README's results and figures from a run folder."""
+    """Rewrite both pages' numbers and the figures from a run folder."""
     folder = Path(run)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, rest = readme.split(BEGIN)
-    _, after = rest.split(END)
-    section = results_section(read_json(folder / "results.json"))
-    write_text(ROOT / "README.md", f"{before}{BEGIN}\n\n{section}\n\n{END}{after}")
-    (ROOT / "figures").mkdir(exist_ok=True)
+    results = read_json(folder / "results.json")
+    for name, file in PAGES.items():
+        before, _, after = between_marks((ROOT / file).read_text(encoding="utf-8"), name)
+        write_text(ROOT / file, f"{before}\n\n{SECTIONS[name](results)}\n\n{after}")
     shutil.copy(folder / "results.json", ROOT / "figures" / "results.json")
     for name in FIGURES:
         if (folder / "figures" / name).exists():

@@ -162,8 +162,9 @@ def _compare_answers(study: Study, names: Sequence[str]) -> Iterator[tuple[str, 
                 "sampler_answers": (_main_pool(study), _sampler(study))}
     for name in names:
         pool, distribution = compared[name]
-        yield name, _first_answers(study, pool, distribution, dpo, sft, tokenizer) \
-            if distribution else []
+        rows = read_jsonl(pool.file(study.path("responses", "pools"))) if distribution else []
+        yield name, divergence_rows(study, rows, distribution, dpo, sft, tokenizer,
+                                    f"{pool.name} under DPO and SFT")
 
 
 def _sampler(study: Study) -> Distribution | None:
@@ -178,21 +179,23 @@ def _sampler(study: Study) -> Distribution | None:
                    top_p=settings.top_p)
 
 
-def _first_answers(study: Study, pool: Pool, distribution: Distribution, dpo: Any, sft: Any,
-                   tokenizer: Any) -> list[Row]:
-    """Log-probabilities and KL of each prompt's first candidate, under DPO and SFT."""
-    drawn = [row for row in read_jsonl(pool.file(study.path("responses", "pools")))
-             if not is_missing(row["candidates"][0])]
+def divergence_rows(study: Study, rows: Sequence[Row], distribution: Distribution, policy: Any,
+                    reference: Any, tokenizer: Any, description: str) -> list[Row]:
+    """Log-probabilities and KL of each prompt's first candidate, under a policy and its reference.
+
+    {"tokens", "sampled", and the fields of `lib.modeling.packed.divergence.Divergence`} a row.
+    """
+    drawn = [row for row in rows if not is_missing(row["candidates"][0])]
     limit = study.profile.sampling.max_prompt_tokens
     prompts = [prompt_and_answer(row, tokenizer, limit) for row in drawn]
-    rows: list[Row] = [{} for _ in prompts]
-    for places, batch in _packed(study, prompts, f"{pool.name} under DPO and SFT"):
-        found = answer_divergence(dpo, sft, batch, distribution)
-        for place, values in zip(places, torch.stack(found, 1).tolist(), strict=True):
-            rows[place] = {"tokens": len(prompts[place].answers[0]),
-                           "sampled": _sampled_ids(drawn[place]) is not None,
-                           **dict(zip(found._fields, values, strict=True))}
-    return rows
+    values: list[Row] = [{} for _ in prompts]
+    for places, batch in _packed(study, prompts, description):
+        found = answer_divergence(policy, reference, batch, distribution)
+        for place, line in zip(places, torch.stack(found, 1).tolist(), strict=True):
+            values[place] = {"tokens": len(prompts[place].answers[0]),
+                             "sampled": _sampled_ids(drawn[place]) is not None,
+                             **dict(zip(found._fields, line, strict=True))}
+    return values
 
 
 def prompt_and_answer(row: Row, tokenizer: Any, limit: int) -> SharedPrompt:

@@ -33,7 +33,9 @@ STAGES = {stage.name: stage for stage in (
     Stage("movement", "05_analysis", ("data", "sft", "dpo", "responses")),
     Stage("verdicts", "05_analysis", ("data", "responses")),
     Stage("results", "05_analysis", ("data", "sft", "dpo", "responses", "selection", "movement"),
-          ("warning", "rewards", "deep", "verdicts")))}
+          ("warning", "rewards", "deep", "verdicts")),
+    Stage("beyond", "06_beyond_the_paper", ("data", "sft", "dpo", "responses"),
+          ("rewards", "pairs")))}
 SHOWN = {"07": ("responses", "results")}  # read by notebooks without a stage
 
 

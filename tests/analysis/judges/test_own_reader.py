@@ -127,4 +127,4 @@ def test_the_table_and_the_sentences_say_the_reader_first() -> None:
         {"reader": "Ada", "kind": "person", "blind": True, "n": 43},
         {"reader": "Bob", "kind": "model", "blind": False, "n": 9}]})
     assert "by Ada (a person), 43 answers; Bob (a model, not blind), 9 answers" in said
-    assert "dpo beats sft by the reader: ." in said
+    assert "By the reader, decided: dpo over sft ." in said

@@ -22,8 +22,8 @@ def test_an_undecided_comparison_says_what_its_prompts_see_and_what_they_leave()
     row = compare(system([2] * 11 + [0] * 9), system([1] * 20, "b"), "judge", "dpo", "sft")
     told = "n = 20 sees effects of at least .34; they differ by at most .23"
     assert formatting.conclusion(row) == f"undecided: {told}"
-    assert formatting.sentence(row) == (
-        f"dpo against sft is undecided: .55 [.34, .74] over 20 prompts by the judge; {told}.")
+    assert formatting.verdict_lines([row], "judge") == [
+        "By the judge, undecided: dpo over sft .55 [.34, .74]."]
 
 
 def test_an_even_comparison_is_settled_where_the_margin_holds_it() -> None:
@@ -35,11 +35,13 @@ def test_an_even_comparison_is_settled_where_the_margin_holds_it() -> None:
 def test_decided_comparisons_name_the_winner_and_whether_it_outlasts_holm() -> None:
     row = compare(system([0] * 20), system([1] * 20, "b"), "judge", "dpo", "sft")
     assert formatting.conclusion(row) == "sft wins"
-    assert formatting.sentence(row).startswith("dpo loses to sft: .00 [.00, .16] over 20 prompts")
+    assert formatting.verdict_lines([row], "judge") == [
+        "By the judge, decided: dpo over sft .00 [.00, .16]."]
     doubtful = row | {"holm_p": 0.2}
     assert formatting.conclusion(doubtful) == "sft wins, but not after Holm's correction"
-    assert formatting.sentence(doubtful).startswith(
-        "dpo loses to sft, but not after Holm's correction: .00 [.00, .16]")
+    assert formatting.verdict_lines([doubtful, row], "judge") == [
+        "By the judge, decided: dpo over sft .00 [.00, .16]*; dpo over sft .00 [.00, .16]. "
+        "(* not after Holm's correction)"]
 
 
 def test_a_length_controlled_rate_has_its_interval_and_a_mark_where_it_is_doubtful() -> None:

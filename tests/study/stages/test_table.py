@@ -46,13 +46,14 @@ def test_a_stage_that_a_run_need_not_have_is_an_input_where_it_is_there(
     assert read in stage_inputs(study, stage)
 
 
-def test_notebook_06_depends_on_nothing_but_the_profile(study: Study) -> None:
+def test_notebook_06_is_out_of_date_when_answers_change_but_not_when_results_do(
+        study: Study) -> None:
     [beyond] = notebook_paths(["06"])
     before = notebooks._key(beyond, study.folder, {})
-    for name in STAGES:
-        finish(study, name, "other")
+    finish(study, "results", "other")
     assert notebooks._key(beyond, study.folder, {}) == before
-    assert notebooks._key(beyond, study.folder, {"profile": "paper"}) != before
+    finish(study, "responses", "other")
+    assert notebooks._key(beyond, study.folder, {}) != before
 
 
 def test_a_notebook_reads_the_stages_of_the_notebooks_before_it() -> None:

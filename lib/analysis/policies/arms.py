@@ -1,0 +1,74 @@
+"""Notebook 06's numbers: what each arm gained, how far it moved, what it cost, and what to try.
+
+In: response rows of each arm (every candidate with its `rewards`), KL rows of its own answers, and
+its costs. The comparisons use `lib.analysis.comparisons.all_pairs`, as the rest of the study does.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lib.analysis.statistics.clusters import clustered_mean_interval
+from lib.analysis.texts.metrics import text_metrics_by_system
+from lib.runtime.files import Row
+
+TEXT = ("mean_tokens", "mean_tokens_low", "mean_tokens_high", "stopped_at_limit", "seq_rep_4",
+        "seq_rep_4_low", "seq_rep_4_high")
+
+
+def reward_gain(rows: Sequence[Row], start: Sequence[Row], role: str) -> Row:
+    """By how much an arm's mean reward exceeds its start's, prompt by prompt.
+
+    In standard deviations of the start's rewards within a prompt (their mean over prompts), so that
+    selector and judge share an axis. {"gain", "gain_low", "gain_high", "n" prompts}; nulls where no
+    prompt has both.
+    """
+    before = {row["id"]: _rewards(row, role) for row in start}
+    spread = np.nanmean([np.std(values, ddof=1) for values in before.values() if len(values) > 1])
+    gains = [np.mean(after) - np.mean(before[row["id"]]) for row in rows
+             if len(after := _rewards(row, role)) and len(before.get(row["id"], ()))]
+    if not gains or not spread > 0:
+        return {"gain": None, "gain_low": None, "gain_high": None, "n": len(gains)}
+    low, high = clustered_mean_interval(np.divide(gains, spread))
+    return {"gain": float(np.mean(gains) / spread), "gain_low": low, "gain_high": high,
+            "n": len(gains)}
+
+
+def movement(kl_rows: Sequence[Row]) -> Row:
+    """KL from SFT in nats an answer, on the arm's own answers at temperature 1, with interval."""
+    values = [row["kl"] for row in kl_rows]
+    low, high = clustered_mean_interval(values)
+    return {"kl": float(np.mean(values)), "kl_low": low, "kl_high": high, "kl_n": len(values)}
+
+
+def text_rows(systems: Mapping[str, Sequence[Row]]) -> dict[str, Row]:
+    """Length, repetition and cut-off share of each system's first answers, with intervals."""
+    chosen = {name: [{**row, "chosen": 0} for row in rows] for name, rows in systems.items()}
+    return {name: {key: found[key] for key in ("n", *TEXT)}
+            for name, found in text_metrics_by_system(chosen).items()}
+
+
+def what_to_try(rows: Sequence[Row], verdicts: Sequence[Row], judge: str = "judge") -> list[Row]:
+    """The arms by the judge's win rate over SFT, with what it says after Holm's correction.
+
+    {"arm", "win_rate", "ci_low", "ci_high", "n", "holm_p", "verdict"}: "better", "worse" or
+    "undecided".
+    """
+    known = {row["arm"] for row in rows}
+    found = [{"arm": row["a"], "verdict": verdict(row)}
+             | {key: row[key] for key in ("win_rate", "ci_low", "ci_high", "n", "holm_p")}
+             for row in verdicts if row["judge"] == judge and row["a"] in known]
+    return sorted(found, key=lambda row: -row["win_rate"])
+
+
+def verdict(row: Row) -> str:
+    """What a tested win rate says at .05 after Holm's correction."""
+    if row["holm_p"] is None or row["holm_p"] > 0.05:
+        return "undecided"
+    return "better" if row["win_rate"] > 0.5 else "worse"
+
+
+def _rewards(row: Row, role: str) -> np.ndarray:
+    """The scores of a row's candidates, those that could not be scored left out."""
+    scores = [candidate["rewards"].get(role) for candidate in row["candidates"]]
+    return np.array([score for score in scores if score is not None], dtype=float)

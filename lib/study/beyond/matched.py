@@ -1,0 +1,46 @@
+"""Losses compared at equal movement: each at the learning rate that moves it as far as DPO.
+
+A loss that merely moves further can look better or worse than it is. The strength is the learning
+rate: over the few steps of an arm AdamW divides the gradient by its own size, so that beta changes
+its direction and hardly the length of the way. KL is measured on validation answers alone.
+"""
+
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+
+from lib.runtime.files import read_jsonl, write_json
+from lib.runtime.progress import say
+from lib.study.beyond.arm import ArmError, ArmRun, kl_from_sft
+
+ANCHOR = "offline_dpo"  # the arm whose KL the others are to reach
+TRIALS, NEAR, STEP = 3, 0.1, 4.0  # at most; relative to the KL; largest factor between two rates
+
+
+def equal_movement(run: ArmRun, loss: str) -> Path:
+    """The loss at the rate, of at most `TRIALS`, whose KL from SFT is nearest to that of `ANCHOR`.
+
+    KL grows like the square of a small step, so the next rate is the last one times the root of
+    what is missing. matched.json has every trial. Raises ArmError before `ANCHOR` has run.
+    """
+    anchor = run.study.path("arms", ANCHOR, "kl.jsonl")
+    if not anchor.exists():
+        raise ArmError(f"{run.name} is compared at the KL of {ANCHOR}, which has not run; put "
+                       f"{ANCHOR} before it in beyond.arms")
+    target = float(np.mean([row["kl"] for row in read_jsonl(anchor)]))
+    rate, trials, models = run.settings(loss).learning_rate, [], []
+    for number in range(TRIALS):
+        models.append(run.train("dpo", run.pairs(), run.settings(loss, learning_rate=rate),
+                                name=f"trial{number}"))
+        rows = kl_from_sft(run.study, models[-1], f"{run.name}/trial{number}",
+                           run.folder / f"trial{number}" / "kl_answers.jsonl")
+        kl = float(np.mean([row["kl"] for row in rows]))
+        trials.append({"learning_rate": rate, "kl": kl, "target": target})
+        say(f"{run.name}: a rate of {rate:.1e} moves it {kl:.3f} nats, {ANCHOR} {target:.3f}")
+        if abs(kl - target) <= NEAR * target:
+            break
+        rate *= min(STEP, max(1 / STEP, sqrt(target / max(kl, 1e-9))))
+    write_json(run.folder / "matched.json", trials)
+    return min(zip(trials, models, strict=True),
+               key=lambda one: abs(one[0]["kl"] - target))[1]

@@ -1,0 +1,23 @@
+"""The `beyond` part of a profile: which arms of notebook 06 run, and the budget that all have."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from lib.runtime.settings import checked
+from lib.study.beyond.names import ArmName
+
+Share = Annotated[float, Field(gt=0)]
+
+
+@checked
+class BeyondSettings:
+    """Arms and budget; the learning rates of all arms are those of the profile's own stages."""
+
+    arms: tuple[ArmName, ...] = ()  # none: notebook 06 shows what there is and trains nothing
+    prompts: int = Field(128, ge=2)  # of the preferences' training prompts, the same for all arms
+    samples: int = Field(4, ge=2)  # answers a prompt that an arm may generate, all rounds together
+    temperature: float = Field(1.0, gt=0)  # at which an arm samples what it learns from
+    trained_tokens: int = Field(60_000, ge=1)  # an arm trains on, a pair's prompt in both answers
+    candidates: int = Field(2, ge=1)  # answers of each arm to each held-out prompt
+    kl_prompts: int = Field(64, ge=2)  # validation prompts whose answers measure KL from SFT

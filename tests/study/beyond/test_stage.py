@@ -1,0 +1,208 @@
+"""Arms of notebook 06 on the smoke study: equal budgets, resumption, failures that stay alone."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lib.analysis import tables
+from lib.runtime.files import Row, read_json, read_jsonl
+from lib.study.beyond import arm, catalogue, stage
+from lib.study.beyond.arm import ArmError, ArmRun
+from lib.study.beyond.matched import equal_movement
+from lib.study.beyond.names import NAMES
+from lib.study.profiles import ProfileError, load_profile
+from lib.study.run import Study
+from lib.training.losses import dpo_loss
+from lib.training.settings import LOSS_SETTINGS
+
+pytestmark = pytest.mark.slow
+SETTINGS = {"beyond.arms": ["offline_dpo"], "evaluation.resamples": 200}
+
+
+@pytest.fixture(scope="module")
+def study(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = shutil.copytree(smoke_run, tmp_path_factory.mktemp("beyond") / "run")
+    shutil.rmtree(folder / "arms", ignore_errors=True)
+    shutil.rmtree(folder / "beyond", ignore_errors=True)
+    return Study(load_profile("smoke", SETTINGS), folder)
+
+
+def with_beyond(study: Study, **values: object) -> Study:
+    return replace(study, profile=replace(
+        study.profile, beyond=replace(study.profile.beyond, **values)))
+
+
+@pytest.fixture(scope="module")
+def beyond(study: Study) -> Row:
+    return stage.run_arms(study)
+
+
+def test_the_names_of_the_settings_are_those_of_the_catalogue() -> None:
+    assert tuple(catalogue.ARMS) == NAMES
+    for each in catalogue.ARMS.values():
+        assert callable(each.call())
+        assert not each.control or each.control in catalogue.ARMS
+
+
+def test_an_unknown_arm_is_refused_when_the_profile_is_read() -> None:
+    with pytest.raises(ProfileError, match=r"beyond\.arms"):
+        load_profile("smoke", {"beyond.arms": ["ppo9"]})
+
+
+def test_an_arm_answers_every_held_out_prompt_and_is_compared_with_sft(
+        study: Study, beyond: Row) -> None:
+    answers = read_jsonl(study.path("arms", "offline_dpo", "answers.jsonl"))
+    assert len(answers) == study.profile.evaluation.prompts
+    assert {len(row["candidates"]) for row in answers} == {study.profile.beyond.candidates}
+    assert {tuple(one["rewards"]) for row in answers for one in row["candidates"]} == {
+        ("selector", "judge")}
+    [row] = [row for row in beyond["verdicts"] if row["judge"] == "judge"]
+    assert (row["a"], row["b"], row["n"]) == ("offline_dpo", "sft", len(answers))
+    assert beyond["failed"] == {}
+
+
+def test_an_arm_trains_on_its_budget_and_no_model_is_left(study: Study, beyond: Row) -> None:
+    [row] = beyond["arms"]
+    budget = study.profile.beyond.trained_tokens
+    assert budget / 2 < row["trained_tokens"] < 1.5 * budget
+    assert row["generated_tokens"] == 0
+    assert not list(study.path("arms").glob("**/*.safetensors"))
+
+
+def test_kl_is_measured_on_validation_prompts_only(study: Study, beyond: Row) -> None:
+    asked = {row["id"] for row in read_jsonl(
+        study.path("arms", "offline_dpo", "kl_answers.jsonl"))}
+    held = {row["id"] for row in stage.held_out_prompts(study)}
+    assert len(asked) == study.profile.beyond.kl_prompts == beyond["arms"][0]["kl_n"]
+    assert not asked & held
+
+
+def test_a_finished_arm_is_skipped_and_another_one_goes_beside_it(
+        study: Study, beyond: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_training(*_: object, **__: object) -> None:
+        raise AssertionError("a finished arm trains again")
+    monkeypatch.setattr(arm, "train_job", no_training)
+    assert stage.run_arms(study) == beyond
+
+
+def test_an_arm_that_fails_says_why_and_the_others_go_on(
+        study: Study, beyond: Row, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    broken = replace(catalogue.ARMS["offline_dpo"], name="broken",
+                     function=f"{__name__}:diverges", options=())
+    monkeypatch.setitem(catalogue.ARMS, "broken", broken)
+    both = replace(study, profile=replace(study.profile, beyond=_named(study, "broken")))
+    found = stage.run_arms(both)
+    assert found["failed"] == {"broken": "the reward model returned nothing"}
+    assert [row["arm"] for row in found["arms"]] == ["offline_dpo"]
+    assert "the other arms go on" in capsys.readouterr().out
+    assert "broken failed: the reward model returned nothing." in tables.arms_findings(
+        found["first"], found["failed"])
+    stage.run_arms(study)  # for the tests beside this one
+
+
+def _named(study: Study, name: str) -> object:
+    """The arms with one more, past the check of names."""
+    settings = replace(study.profile.beyond)
+    object.__setattr__(settings, "arms", (name, "offline_dpo"))
+    return settings
+
+
+def diverges(run: ArmRun) -> Path:
+    raise ArmError("the reward model returned nothing")
+
+
+def test_all_arms_share_the_sft_answers_and_each_is_charged_with_them(study: Study) -> None:
+    first, second = ArmRun(study, "one"), ArmRun(study, "two")
+    assert first.first_answers() == second.first_answers()
+    answers = study.profile.beyond.samples * len(first.prompts)
+    assert first.costs()["answers"] == second.costs()["answers"] == answers
+    assert first.costs()["generated_tokens"] > answers
+
+
+def test_a_part_of_the_prompts_is_charged_as_a_part(study: Study) -> None:
+    run = ArmRun(study, "half")
+    halves = run.rounds(2)
+    assert sorted(row["id"] for half in halves for row in half) == sorted(
+        row["id"] for row in run.prompts)
+    run.first_answers(halves[0])
+    assert run.costs()["answers"] == study.profile.beyond.samples * len(halves[0])
+
+
+def test_an_arm_that_samples_beyond_its_budget_is_stopped(study: Study) -> None:
+    run = ArmRun(study, "greedy")
+    run.first_answers()
+    with pytest.raises(ArmError, match="every arm has"):
+        run.sample(run.sft, run.prompts[:2], "more")
+
+
+def test_an_arm_without_rows_says_so(study: Study) -> None:
+    with pytest.raises(ArmError, match="nothing to train on"):
+        ArmRun(study, "empty").train("dpo", [], ArmRun(study, "empty").settings())
+
+
+def test_more_rounds_than_prompts_are_refused(study: Study) -> None:
+    with pytest.raises(ArmError, match=r"raise beyond\.prompts"):
+        ArmRun(with_beyond(study, prompts=2), "rounds").rounds(3)
+
+
+def test_another_loss_has_its_own_defaults_and_the_profiles_learning_rate(study: Study) -> None:
+    settings = ArmRun(study, "loss").settings("simpo")
+    assert settings.beta == LOSS_SETTINGS["simpo"]["beta"]
+    assert settings.learning_rate == study.profile.dpo.learning_rate
+    assert ArmRun(study, "loss").settings("dpo", beta=0.5).beta == 0.5
+
+
+def test_no_arm_gives_an_empty_comparison_with_a_sentence(study: Study, beyond: Row) -> None:
+    found = stage.compared(study, [])
+    assert found["arms"] == found["verdicts"] == []
+    assert {row["a"] for row in found["payments"]} == {"sft+bon4@0.6", "dpo", "dpo+bon4@0.6"}
+    assert tables.arms_table([], 0) == tables.arms_findings([], {}) == tables.arms.NO_ARMS
+
+
+def test_an_interrupted_arm_resumes_after_its_training(
+        study: Study, beyond: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shutil.copytree(study.folder, tmp_path / "run")
+    shutil.rmtree(folder / "arms")
+    again = replace(study, folder=folder)
+    calls = []
+    trained = arm.train_job
+    monkeypatch.setattr(arm, "train_job", lambda *given: calls.append(1) or trained(*given))
+
+    def stops(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "kl_from_sft", stops)
+        with pytest.raises(KeyboardInterrupt):
+            stage.run_arm(again, "offline_dpo")
+    stage.run_arm(again, "offline_dpo")
+    assert len(calls) == 1
+    for name in ("answers.jsonl", "kl.jsonl", "costs.json"):
+        assert (folder / "arms" / "offline_dpo" / name).read_bytes() == study.path(
+            "arms", "offline_dpo", name).read_bytes()
+
+
+def test_the_notebooks_losses_by_hand_are_those_of_lib(study: Study) -> None:
+    """The pair that notebook 06 reads has what its cell needs."""
+    pair = read_jsonl(study.path("dpo", "validation_rewards.jsonl"))[0]
+    assert {"id", "chosen_gain", "rejected_gain"} <= pair.keys()
+    assert dpo_loss([pair["chosen_gain"]], [pair["rejected_gain"]], [0.0], [0.0], 0.1)[0] > 0
+    assert read_json(study.path("dpo", "manifest.json"))["parameters"]
+
+
+def test_a_matched_loss_reaches_dpos_kl_better_than_its_first_rate(
+        study: Study, beyond: Row) -> None:
+    run = ArmRun(study, "simpo_matched")
+    equal_movement(run, "simpo")
+    trials = read_json(run.folder / "matched.json")
+    target = trials[0]["target"]
+    assert target == pytest.approx(beyond["arms"][0]["kl"])
+    off = [abs(trial["kl"] - target) for trial in trials]
+    assert off[0] <= 0.1 * target or min(off[1:]) < off[0]
+
+
+def test_a_matched_loss_needs_the_arm_that_it_is_matched_to(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(ArmError, match="put offline_dpo before it"):
+        equal_movement(ArmRun(replace(study, folder=tmp_path), "ipo_matched"), "ipo")
