@@ -31,7 +31,10 @@ TRIAL = SamplingSettings(samples=2, temperature=1.0, top_k=None, max_new_tokens=
 def engine_for(model: PreTrainedModel, settings: SamplingSettings, stops: Sequence[int],
                requests: Sequence[SampleRequest]) -> Engine | OwnEngine:
     """The engine that samples from this model; raises ModelError where none can."""
-    return _engine(sampler_of(model, settings.engine), model, settings, stops, requests)
+    engine = _engine(sampler_of(model, settings.engine), model, settings, stops, requests)
+    if isinstance(engine, OpenVinoEngine):
+        say(f"OpenVINO converted and compiled the model in {engine.paged.seconds:.1f} s")
+    return engine
 
 
 def sampler_of(model: PreTrainedModel, engine: str = "own") -> str:

@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 from lib.inference.engine.decoding import Engine, SampleRequest
 from lib.inference.engine.openvino_model import PagedModel
 from lib.inference.sampling_settings import SamplingSettings
-from lib.runtime.progress import say
 
 
 class PagedPrompt:
@@ -65,7 +64,6 @@ class OpenVinoEngine(Engine):
                  requests: Sequence[SampleRequest]) -> None:
         super().__init__(model, settings, stops, requests)
         self.paged = PagedModel(model)
-        say(f"OpenVINO converted and compiled the model in {self.paged.seconds:.1f} s")
 
     def _prefill(self, requests: Sequence[SampleRequest], rows: int,
                  tokens: int) -> Iterator[PagedPrompt]:

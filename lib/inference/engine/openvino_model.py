@@ -6,7 +6,6 @@ attention interface converts in memory, without another package or a file. Wheth
 model's own is tried by `lib.inference.engine.load_check`.
 """
 
-import os
 import time
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -49,7 +48,6 @@ class PagedModel:
     def __init__(self, model: PreTrainedModel) -> None:
         if fault := openvino_fault(model.device, model.dtype):
             raise ModelError(fault)
-        os.environ.setdefault("OPENVINO_TELEMETRY_DISABLED", "1")
         started = time.perf_counter()
         precision, self.number = PRECISIONS[model.dtype]
         self.compiled = _compiled(_converted(model), precision)
@@ -153,7 +151,9 @@ def _converted(model: PreTrainedModel) -> Any:
     """The model as an OpenVINO model with paged attention."""
     import openvino as ov
     import openvino.opset13 as opset
+    from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch import ConversionExtension
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     marks: list[_Mark] = []
 
     def mark(context: Any) -> list[Any]:
@@ -173,9 +173,16 @@ def _converted(model: PreTrainedModel) -> Any:
                "position_ids": torch.arange(3)[None], "rows": torch.tensor([1, 2])}
     try:
         with torch.inference_mode(False), torch.no_grad():
-            converted = ov.convert_model(
-                _Logits(model).eval(), example_input=example,
-                extension=[ConversionExtension("study::attention_place", mark)])
+            # Not by `openvino.convert_model`: it tells its makers about each use.
+            frontend = FrontEndManager().load_by_framework("pytorch")
+            frontend.add_extension(ConversionExtension("study::attention_place", mark))
+            traced = TorchScriptPythonDecoder(_Logits(model).eval(), example_input=example,
+                                              trace_kwargs={"check_trace": False})
+            loaded = frontend.load(traced)
+            for place, value in zip(loaded.get_inputs(), example.values(), strict=True):
+                loaded.set_partial_shape(place, ov.PartialShape([-1] * value.ndim))
+                loaded.set_element_type(place, ov.Type.i64)
+            converted = frontend.convert(loaded)
     finally:
         model.set_attn_implementation(before)
     _page_attention(converted, marks)
