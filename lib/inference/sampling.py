@@ -90,7 +90,7 @@ def iter_samples(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
         return
     stops = stop_token_ids(tokenizer) if stops is None else stops
     finished: dict[int, list[Sample]] = {request.index: [] for request in requests}
-    slots = sampler_of(model) == "slots"
+    slots = sampler_of(model, settings.engine) == "slots"
     with (sampling_mode(model, slots),
           Progress(description, len(requests) * settings.samples, "answer") as progress):
         engine = engine_for(model, settings, stops, requests)
@@ -113,7 +113,7 @@ def generate_stream(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
                     stopped: Callable[[], bool] = lambda: False) -> Iterator[tuple[int, str]]:
     """Yield (sample number, its text so far) for each answer after each step, until `stopped()`."""
     requests, _ = _requests(model, tokenizer, [prompt], settings)
-    with sampling_mode(model, sampler_of(model) == "slots"):
+    with sampling_mode(model, sampler_of(model, settings.engine) == "slots"):
         engine = engine_for(model, settings, stop_token_ids(tokenizer), requests)
         while not engine.idle and not stopped():
             ended = engine.step()

@@ -1,7 +1,7 @@
 """The settings of sampling, checked when they are built."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,8 @@ class SamplingSettings:
     stream: str = ""  # name of a random stream: with another one, equal models answer otherwise
     rows: int = Field(64, ge=1)  # answers written at the same time
     memory_gb: float | None = Field(None, gt=0)  # most for keys and values; null: as rows need
+    engine: Literal["own", "openvino"] = Field("own", description=(
+        "openvino: OpenVINO's forward pass on CPU, if the package openvino is installed"))
     server: str | None = Field(None, pattern="^https?://", description=(
         "an address such as http://localhost:8000/v1 of an OpenAI-compatible server"))
 

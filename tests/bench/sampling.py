@@ -1,26 +1,30 @@
-"""How fast sampling is beside `generate` (and llama.cpp, where llama-cpp-python is installed).
+"""How fast sampling is beside `generate`, OpenVINO GenAI, vLLM or llama.cpp, where installed.
 
     python tests/bench/sampling.py --prompts 16 --samples 4 --new-tokens 128 --precision bf16 \
         --rival transformers --json
 
 Each engine runs in its own process, in turn, on the same model, prompts and threads. Stops are off
 unless `--natural-stops` is given, so that all make exactly the same number of tokens; with stops
-only an answer's own tokens count, its stop token included. Memory is the process's peak.
+only an answer's own tokens count, its stop token included. Memory is the process's peak. Tokens per
+CPU second count all threads of the process; a busy machine hardly moves them.
 """
 
 import argparse
 import json
+import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-TEMPERATURE, TOP_K = 0.6, 50
+
+from tests.bench.sampling_rivals import PACKAGES, TEMPERATURE, TOP_K, need  # noqa: E402
+
 Measure = Callable[[argparse.Namespace], dict[str, Any]]
 
 
@@ -31,6 +35,8 @@ def main() -> None:
         print(json.dumps(WORKERS[options.worker](options)))
         return
     rivals = [] if options.rival == "none" else [options.rival]
+    if options.rival in PACKAGES:
+        need(options.rival)
     results = {}
     for _ in range(options.repeats):  # in turn, so that a busy minute hits both
         for engine in ("ours", *rivals):
@@ -39,10 +45,11 @@ def main() -> None:
             if best is None or result["tokens_per_second"] > best["tokens_per_second"]:
                 results[engine] = result
     report = {"settings": {key: value for key, value in vars(options).items() if key != "worker"},
-              "engines": results}
+              "processor": _processor(), "engines": results}
     if rivals:
         ours, rival = results["ours"], results[rivals[0]]
         report["speedup"] = ours["tokens_per_second"] / rival["tokens_per_second"]
+        report["cpu_speedup"] = ours["tokens_per_cpu_second"] / rival["tokens_per_cpu_second"]
         report["memory_ratio"] = ours["peak_memory_gb"] / rival["peak_memory_gb"]
     print(json.dumps(report, indent=2) if options.json else _table(report))
 
@@ -53,14 +60,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--new-tokens", type=int, default=128)
     parser.add_argument("--precision", choices=("bf16", "fp32", "fp16"), default="bf16")
-    parser.add_argument("--rival", choices=("transformers", "llama.cpp", "none"),
-                        default="transformers")
+    parser.add_argument("--rival", default="transformers",
+                        choices=("transformers", "llama.cpp", "openvino", "vllm", "none"))
+    parser.add_argument("--engine", choices=("own", "openvino"), default="own",
+                        help="sampling.engine of our side")
     parser.add_argument("--natural-stops", action="store_true", help="let answers end")
     parser.add_argument("--rows", type=int, default=64, help="rows of a batch, for both")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=1, help="runs of each engine; best counts")
     parser.add_argument("--model", default="", help="model folder; default: the packaged SmolLM2")
-    parser.add_argument("--gguf", default="", help="model file for llama.cpp")
+    parser.add_argument("--gguf", default="", help="for llama.cpp and openvino")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--worker", choices=tuple(WORKERS), help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -79,14 +88,16 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
 
     model, tokenizer, prompts = _loaded(options)
     settings = SamplingSettings(samples=options.samples, temperature=TEMPERATURE, top_k=TOP_K,
-                                max_new_tokens=options.new_tokens, rows=options.rows)
+                                max_new_tokens=options.new_tokens, rows=options.rows,
+                                engine=options.engine)
     stops = None if options.natural_stops else []
 
     def run() -> list[int]:
         rows = sample(model, tokenizer, prompts, settings, stops=stops)
         return [answer["tokens"] for row in rows for answer in row["candidates"]]
 
-    return _timed(run)
+    packages = ["torch", *(["openvino"] if options.engine == "openvino" else [])]
+    return _timed(run, {"engine": options.engine} | _versions(*packages))
 
 
 def _transformers(options: argparse.Namespace) -> dict[str, Any]:
@@ -118,38 +129,27 @@ def _transformers(options: argparse.Namespace) -> dict[str, Any]:
             counts += [_own_tokens(tokens, stops) for tokens in new]
         return counts
 
-    return _timed(run)
+    return _timed(run, {"attention": "sdpa", "rows": options.rows}
+                  | _versions("torch", "transformers"))
 
 
-def _llama_cpp(options: argparse.Namespace) -> dict[str, Any]:
-    """llama-cpp-python, one answer after the other; the prompt's cache is reused by its samples."""
-    if not find_spec("llama_cpp") or not options.gguf:
-        sys.exit("llama.cpp needs the package llama-cpp-python and --gguf FILE; install it, or use "
-                 "another --rival")
-    from llama_cpp import Llama
-
+def _rival(options: argparse.Namespace) -> dict[str, Any]:
+    """One of `sampling_rivals`, on the same prompts, as token ids."""
     from lib.data.chat import encode_prompt, stop_token_ids
     from lib.inference.prompts import messages_of
+    from tests.bench import sampling_rivals
 
+    need(options.worker)
     _, tokenizer, prompts = _loaded(options, weights=False)
-    model = Llama(options.gguf, n_ctx=2048, n_threads=options.threads, verbose=False, seed=0)
     encoded = [encode_prompt(tokenizer, messages_of(prompt)) for prompt in prompts]
     stops = stop_token_ids(tokenizer) if options.natural_stops else []
-
-    def one(tokens: Sequence[int]) -> int:
-        made = 0
-        for token in model.generate(tokens, top_k=TOP_K, top_p=1.0, min_p=0.0, temp=TEMPERATURE,
-                                    repeat_penalty=1.0):
-            made += 1
-            if token in stops or made == options.new_tokens:
-                break
-        return made
-
-    return _timed(lambda: [one(tokens) for tokens in encoded for _ in range(options.samples)])
+    prepare = getattr(sampling_rivals, options.worker.replace(".", "_"))
+    run, mode = prepare(options, encoded, stops)
+    return _timed(run, mode | _versions(PACKAGES[options.worker][1]))
 
 
 WORKERS: dict[str, Measure] = {"ours": _ours, "transformers": _transformers,
-                               "llama.cpp": _llama_cpp}
+                               "llama.cpp": _rival, "openvino": _rival, "vllm": _rival}
 
 
 def _own_tokens(tokens: Sequence[int], stops: Sequence[int]) -> int:
@@ -177,22 +177,37 @@ def _loaded(options: argparse.Namespace, weights: bool = True) -> tuple:
     return model, load_tokenizer(name), prompts
 
 
-def _timed(run: Callable[[], list[int]]) -> dict[str, Any]:
+def _versions(*packages: str) -> dict[str, Any]:
+    return {"versions": {package: version(package) for package in packages}}
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return next((line.split(":")[1].strip() for line in lines.splitlines()
+                 if line.startswith("model name")), platform.processor())
+
+
+def _timed(run: Callable[[], list[int]], mode: dict[str, Any]) -> dict[str, Any]:
+    """Run once; mode: versions and settings of this side."""
     import torch
 
     from lib.runtime.devices import peak_memory_gb
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     counts = run()
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     return {"new_tokens": sum(counts), "answers": len(counts), "seconds": seconds,
-            "tokens_per_second": sum(counts) / seconds, "peak_memory_gb": peak_memory_gb(device)}
+            "tokens_per_second": sum(counts) / seconds, "cpu_seconds": cpu,
+            "tokens_per_cpu_second": sum(counts) / cpu, "mode": mode,
+            "peak_memory_gb": peak_memory_gb(device)}
 
 
 def _table(report: dict[str, Any]) -> str:
     lines = [f"{name}: {result['new_tokens']} tokens in {result['seconds']:.1f} s, "
-             f"{result['tokens_per_second']:.0f} tokens/s, {result['peak_memory_gb']:.2f} GB"
+             f"{result['tokens_per_second']:.0f} tokens/s, "
+             f"{result['tokens_per_cpu_second']:.0f} a CPU second, "
+             f"{result['peak_memory_gb']:.2f} GB"
              for name, result in report["engines"].items()]
     if "speedup" in report:
         lines.append(f"speedup {report['speedup']:.2f}, memory {report['memory_ratio']:.2f} of it")

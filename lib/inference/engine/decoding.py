@@ -190,9 +190,7 @@ class Engine:
 
     def _allocate(self) -> None:
         """Make the state of the slots: `settings.rows`, fewer if samples or memory are fewer."""
-        settings = self.settings
-        slot_bytes = self.capacity * sum(  # a token's keys and values over all layers
-            x[:, 0].nbytes for layer in self.prompt for x in layer)
+        settings, slot_bytes = self.settings, self._slot_bytes()
         slots = min(settings.rows, self.left)
         if settings.memory_gb is not None:
             slots = min(slots, int(settings.memory_gb * 1e9 // slot_bytes))
@@ -201,12 +199,19 @@ class Engine:
                              f"{slot_bytes / 1e9:.2g}; raise it or lower max_new_tokens")
         self.slots = slots
         rows = rows_in_pass(slots, slots, self.device, self.dtype)
-        self.cache = SlotCache(slots)
+        self.cache = self._cache(slots, rows)
         self.history = torch.zeros(rows, self.capacity, dtype=torch.long, device=self.device)
         self.positions = torch.zeros(rows, dtype=torch.long, device=self.device)
         self.uniforms = torch.zeros(rows, settings.max_new_tokens, dtype=torch.float64,
                                     device=self.device)
         self.sums = torch.zeros(rows, 2, dtype=torch.float64, device=self.device)
+
+    def _slot_bytes(self) -> int:
+        """Bytes of the keys and values of one slot over all layers."""
+        return self.capacity * sum(x[:, 0].nbytes for layer in self.prompt for x in layer)
+
+    def _cache(self, slots: int, rows: int) -> SlotCache:
+        return SlotCache(slots)
 
     def _place(self, sample: Sample, slot: int) -> None:
         prompt, settings = sample.request.tokens, self.settings

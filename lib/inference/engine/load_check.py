@@ -2,15 +2,19 @@
 
 A few answers of a few tokens are sampled and compared; the fastest sampler that agrees is used:
 `slots` (`decoding.Engine`), else `cached` (`own_engine.OwnEngine` with the model's own cache), else
-`whole` (the same without a cache).
+`whole` (the same without a cache). `openvino` (`openvino_engine.OpenVinoEngine`) is used where
+`sampling.engine` says so.
 """
 
 from collections.abc import Sequence
+from importlib.metadata import version
 
 import torch
 from transformers import PreTrainedModel
 
 from lib.inference.engine.decoding import Engine, Sample, SampleRequest
+from lib.inference.engine.openvino_engine import OpenVinoEngine
+from lib.inference.engine.openvino_model import openvino_fault
 from lib.inference.engine.own_engine import OwnEngine
 from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.sampling_settings import SamplingSettings
@@ -27,15 +31,21 @@ TRIAL = SamplingSettings(samples=2, temperature=1.0, top_k=None, max_new_tokens=
 def engine_for(model: PreTrainedModel, settings: SamplingSettings, stops: Sequence[int],
                requests: Sequence[SampleRequest]) -> Engine | OwnEngine:
     """The engine that samples from this model; raises ModelError where none can."""
-    return _engine(sampler_of(model), model, settings, stops, requests)
+    engine = _engine(sampler_of(model, settings.engine), model, settings, stops, requests)
+    if isinstance(engine, OpenVinoEngine):
+        say(f"OpenVINO converted and compiled the model in {engine.paged.seconds:.1f} s")
+    return engine
 
 
-def sampler_of(model: PreTrainedModel) -> str:
-    """`slots`, `cached` or `whole`; tried once a model."""
+def sampler_of(model: PreTrainedModel, engine: str = "own") -> str:
+    """`slots`, `cached`, `whole` or `openvino`; tried once a model. engine: `sampling.engine`."""
     inner = without_adapter(model)
+    if engine == "openvino":
+        return _openvino(inner)
     if not hasattr(inner, "sampler"):
         kind = f"sampler {has_own_forward(model)}"
-        inner.sampler = verdict(kind, getattr(inner, "identity", ""), lambda: _tried(inner))
+        inner.sampler = verdict(kind, getattr(inner, "identity", ""),
+                                lambda: _tried(inner, _own_ways(inner)))
         if inner.sampler != "slots":
             say(f"{type(inner).__name__} is sampled by its own forward, "
                 + ("with its own cache" if inner.sampler == "cached" else "without a cache")
@@ -43,9 +53,19 @@ def sampler_of(model: PreTrainedModel) -> str:
     return inner.sampler
 
 
-def _tried(model: PreTrainedModel) -> str:
+def _openvino(model: PreTrainedModel) -> str:
+    if fault := openvino_fault(model.device, model.dtype):
+        raise ModelError(fault)
+    kind = f"openvino {version('openvino')}"
+    return verdict(kind, getattr(model, "identity", ""), lambda: _tried(model, ["openvino"]))
+
+
+def _own_ways(model: PreTrainedModel) -> list[str]:
+    return ["cached", "whole"] if has_own_forward(model) else ["slots", "cached", "whole"]
+
+
+def _tried(model: PreTrainedModel, ways: Sequence[str]) -> str:
     exact = exact_copy(model)
-    ways = ["cached", "whole"] if has_own_forward(model) else ["slots", "cached", "whole"]
     for way in ways:
         try:
             if _agrees(exact, way):
@@ -54,8 +74,9 @@ def _tried(model: PreTrainedModel) -> str:
             reason = f"{type(error).__name__}: {first_line(error)}"
         else:
             reason = "its answers have other log-probabilities than its own forward gives"
-    raise ModelError(f"{type(model).__name__} cannot be sampled from: {reason}; use a decoder such "
-                     "as Llama, Qwen2 or Gemma 3")
+    remedy = ("set sampling.engine=own" if ways == ["openvino"] else
+              "use a decoder such as Llama, Qwen2 or Gemma 3")
+    raise ModelError(f"{type(model).__name__} cannot be sampled from: {reason}; {remedy}")
 
 
 @torch.inference_mode()
@@ -97,6 +118,7 @@ def _requests(model: PreTrainedModel) -> list[SampleRequest]:
 
 def _engine(way: str, model: PreTrainedModel, settings: SamplingSettings, stops: Sequence[int],
             requests: Sequence[SampleRequest]) -> Engine | OwnEngine:
-    if way == "slots":
-        return Engine(model, settings, stops, requests)
+    if way in ("slots", "openvino"):
+        kind = Engine if way == "slots" else OpenVinoEngine
+        return kind(model, settings, stops, requests)
     return OwnEngine(model, settings, stops, requests, cached=way == "cached")

@@ -10,6 +10,7 @@ schema. Finished stages need nothing more.
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from time import monotonic
@@ -148,7 +149,8 @@ def _checks(study: Study) -> Iterator[Check]:
     policies.setdefault(names.get("rewards.backbone", profile.model.name), None)
     for name, revision in policies.items():
         if name not in MADE_HERE:
-            yield name, lambda name=name, revision=revision: try_model(name, revision)
+            engine = profile.sampling.engine if name == profile.model.name else "own"
+            yield name, partial(try_model, name, revision, engine)
     for stage in (profile.sft, profile.dpo, profile.warning):
         if stage.lora_rank and profile.model.name not in MADE_HERE:
             yield f"LoRA of {profile.model.name}", lambda stage=stage: check_lora(
@@ -158,7 +160,7 @@ def _checks(study: Study) -> Iterator[Check]:
             yield name, lambda name=name: check_reward_model(*named_revision(name))
 
 
-def try_model(name: str, revision: str | None) -> None:
+def try_model(name: str, revision: str | None, engine: str = "own") -> None:
     """Compare every computation with the model's own forward, once its weights are here.
 
     The weights of a hub's model are fetched by the first stage that trains, which tries it before
@@ -167,7 +169,9 @@ def try_model(name: str, revision: str | None) -> None:
     check_model(name, revision)
     if is_here(name, revision):
         model = load_model(name, revision=revision)
-        sampler_of(model)
+        sampler_of(model)  # of the answers while it trains
+        if engine != "own":
+            sampler_of(model, engine)
         try_saving(model, load_tokenizer(name, revision))
 
 

@@ -17,8 +17,9 @@ CHANGEABLE = ("token_budget", "activation_checkpointing", "lora_rank")
 
 def blockers(study: Study, processes: int = 1, sharded: bool = False) -> list[str]:
     """Why the run cannot work on this machine, each with a setting that would help."""
-    return [*_lora_blockers(study.profile), *_memory_blockers(study, processes, sharded),
-            *_disk_blockers(study), *_key_blockers(study)]
+    return [*_lora_blockers(study.profile), *_engine_blockers(study),
+            *_memory_blockers(study, processes, sharded), *_disk_blockers(study),
+            *_key_blockers(study)]
 
 
 def _lora_blockers(profile: Profile) -> Iterator[str]:
@@ -34,6 +35,18 @@ def _lora_blockers(profile: Profile) -> Iterator[str]:
             if name.rpartition(".")[2] not in (*known, "attention"):
                 yield (f"{stage}.lora_targets has {name!r}, which no linear layer of the model is "
                        f"called; it has {', '.join(known)}")
+
+
+def _engine_blockers(study: Study) -> Iterator[str]:
+    from lib.inference.engine.openvino_model import openvino_fault
+    sampling = study.profile.sampling
+    if sampling.engine == "own":
+        return
+    if sampling.server:
+        yield ("sampling.engine is openvino and sampling.server is set, but only one can sample; "
+               "leave one of them out")
+    elif fault := openvino_fault(study.device.device, study.device.dtype):
+        yield fault
 
 
 def _memory_blockers(study: Study, processes: int, sharded: bool) -> Iterator[str]:

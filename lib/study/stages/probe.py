@@ -61,7 +61,8 @@ def validation_probe(study: Study, tokenizer: Any, start: Row | None = None,
     if not prompts:
         return None
     scorer = Scorer(study, ["judge"])
-    settings = replace(study.profile.sampling, samples=1, stream="probe")
+    settings = replace(study.profile.sampling, samples=1, stream="probe",
+                       engine="own")  # weights that change would be converted again and again
 
     def probe(model: nn.Module, step: int) -> Row:
         """The judge's mean score of n fresh answers (None without any), repetition and length."""

@@ -8,6 +8,7 @@ import torch
 from transformers import BloomConfig, GPT2Config, MambaConfig, PretrainedConfig, Qwen2Config
 
 from lib import ROOT
+from lib.inference.engine import openvino_model
 from lib.modeling.loading import load_model
 from lib.modeling.lora import with_lora
 from lib.runtime.devices import Device
@@ -109,6 +110,16 @@ def test_what_does_not_fit_is_refused_with_the_knob_that_makes_it_fit(
     found = [problem for problem in preflight.blockers(study) if problem.startswith("dpo needs")]
     assert f"and {memory:.1f} GB are there" in found[0]
     assert knob in found[0]
+
+
+def test_openvino_is_refused_where_it_cannot_sample(tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_model, "find_spec", lambda _: None)
+    study = open_study("smoke", str(tmp_path / "a"), {"sampling.engine": "openvino"})
+    assert preflight.blockers(study)[0].endswith("not installed; " + openvino_model.INSTALL)
+    both = open_study("smoke", str(tmp_path / "b"), {
+        "sampling.engine": "openvino", "sampling.server": "http://localhost:8000/v1"})
+    assert "only one can sample; leave one of them out" in preflight.blockers(both)[0]
 
 
 @pytest.mark.usefixtures("quick")
