@@ -20,7 +20,7 @@ from lib.study.stages.table import STAGES
 # tokens computed in training, and new tokens, of the recorded run of the laptop study
 RECORDED = {"sft": 41_024, "dpo": 53_312, "warning": 2 * (10_496 + 9_600)}
 SAMPLED = 78_922 + 133_941 + 102_124 + 35_475 + 32_789 + 35_612
-OPTIONAL = {"pairs", "deep", "verdicts"}  # of a laptop run
+OPTIONAL = {"pairs", "chosen_pairs", "deep", "verdicts"}  # of a laptop run
 RATES = Rates(1e11, 1e8, 2e11, 5e10, "given")
 
 
@@ -38,6 +38,7 @@ def test_every_stage_of_a_run_is_planned_in_the_notebook_that_makes_it() -> None
 def test_stages_that_only_some_runs_have_are_planned_where_they_are_set() -> None:
     assert "deep" in works(load_profile("laptop", {"evaluation.deep_samples": 16}))
     assert "pairs" in works(load_profile("gemma"))
+    assert "chosen_pairs" in works(load_profile("laptop", {"data.fdpo_threshold": 0.0}))
     assert "beyond" not in works(load_profile("laptop", {"beyond.arms": []}))
     assert "warning" not in works(load_profile("laptop", {"evaluation.warning_run": False}))
 
