@@ -28,8 +28,10 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    fields = dict(reversed([line.partition(":")[::2] for line in lines]))
-    known = {key.strip(): value.strip() for key, value in fields.items()}
+    fields = (line.partition(":")[::2] for line in lines)
+    known = {key.strip(): value.strip() for key, value in fields}
     if "model name" not in known:
         return platform.processor()
-    return f"{known['model name']} (family {known['cpu family']}, model {known['model']})"
+    numbers = [f"{name} {known[key]}" for name, key in (("family", "cpu family"),
+                                                        ("model", "model")) if key in known]
+    return " ".join([known["model name"], *(["(" + ", ".join(numbers) + ")"] if numbers else [])])

@@ -21,7 +21,8 @@ TITLES = {"dpo": "DPO on UltraFeedback pairs", "sft": "SFT on their chosen answe
           "sampling": "16 prompts x 4 samples x 128 tokens",
           "sampling_stops": "the same, up to 512 tokens with natural stops"}
 VARIANTS = ("", "_avx2")  # a file of each: the processor's best, and float32 on AVX2
-RIVALS = {"trl": "TRL", "transformers": "`generate`"}
+RIVALS = {"trl": "TRL", "transformers": "`generate`", "openvino": "OpenVINO GenAI",
+          "llama.cpp": "llama.cpp", "vllm": "vLLM"}
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -65,7 +66,10 @@ def _precision(report: dict[str, Any]) -> str:
 
 def _side(side: dict[str, Any]) -> str:
     """Mode, tokens a second and memory of one side; older files have neither mode nor CPU time."""
-    mode = f"{side['mode']}: " if "mode" in side else ""
+    mode = side.get("mode", "")
+    if isinstance(mode, dict):  # settings by name
+        mode = ", ".join(f"{name} {value}" for name, value in mode.items() if name != "versions")
+    mode = f"{mode}: " if mode else ""
     cpu = (f" ({side['tokens_per_cpu_second']:.0f} a CPU second)"
            if "tokens_per_cpu_second" in side else "")
     return f"{mode}{side['tokens_per_second']:.0f} tokens/s{cpu}, {_memory(side):.1f} GB"

@@ -11,7 +11,6 @@ CPU second count all threads of the process; a busy machine hardly moves them.
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.bench.machine import machine  # noqa: E402
 from tests.bench.sampling_rivals import PACKAGES, TEMPERATURE, TOP_K, need  # noqa: E402
 
 Measure = Callable[[argparse.Namespace], dict[str, Any]]
@@ -45,7 +45,7 @@ def main() -> None:
             if best is None or result["tokens_per_second"] > best["tokens_per_second"]:
                 results[engine] = result
     report = {"settings": {key: value for key, value in vars(options).items() if key != "worker"},
-              "processor": _processor(), "engines": results}
+              "machine": machine(), "engines": results}
     if rivals:
         ours, rival = results["ours"], results[rivals[0]]
         report["speedup"] = ours["tokens_per_second"] / rival["tokens_per_second"]
@@ -179,12 +179,6 @@ def _loaded(options: argparse.Namespace, weights: bool = True) -> tuple:
 
 def _versions(*packages: str) -> dict[str, Any]:
     return {"versions": {package: version(package) for package in packages}}
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    return next((line.split(":")[1].strip() for line in lines.splitlines()
-                 if line.startswith("model name")), platform.processor())
 
 
 def _timed(run: Callable[[], list[int]], mode: dict[str, Any]) -> dict[str, Any]:

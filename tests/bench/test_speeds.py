@@ -28,6 +28,19 @@ def test_a_row_names_machine_precision_threads_and_the_mode_of_both_sides(tmp_pa
     assert row.count("1.50 times") == 2
 
 
+def test_the_fastest_rival_of_sampling_is_shown_with_its_settings(tmp_path: Path) -> None:
+    def engine(rate: float, **mode: object) -> dict:
+        return {"tokens_per_second": rate, "peak_memory_gb": 1.0,
+                "mode": mode | {"versions": {"torch": "2"}}}
+    (tmp_path / "sampling.json").write_text(json.dumps({
+        "settings": {"precision": "bf16", "threads": 2}, "machine": machine(),
+        "engines": {"ours": engine(300, engine="own"), "transformers": engine(100),
+                    "openvino": engine(200, rows=64)}}))
+    row = speed_table(tmp_path).splitlines()[-1]
+    assert "| engine own: 300 tokens/s, 1.0 GB | OpenVINO GenAI, rows 64: 200 tokens/s" in row
+    assert "2 threads | bfloat16 |" in row
+
+
 def test_the_machine_has_a_name_and_the_packages_a_version() -> None:
     assert machine()["processor"]
     assert machine()["instructions"] != ""
