@@ -139,6 +139,7 @@ def _training(model: Any, shape: Shape, device: Device,
 def _reading(model: Any, shape: Shape, device: Device,
              tokens: Callable[[int], tuple[int, ...]]) -> float:
     """Rate of passes through all layers over a packed row of prompts with four answers each."""
+    from lib.inference.rewards.heads.lean_layers import lean_layers
     from lib.modeling.packed.hidden import hidden_states
     from lib.modeling.packed.packing import SharedPrompt, collate
     size = TOKENS // 10
@@ -150,7 +151,8 @@ def _reading(model: Any, shape: Shape, device: Device,
         hidden_states(model, batch, [shape.layers])
         _wait(device.device)
     model.eval()
-    return 2 * shape.layers * shape.layer_parameters * batch.tokens / _seconds(read)
+    with lean_layers(model):
+        return 2 * shape.layers * shape.layer_parameters * batch.tokens / _seconds(read)
 
 
 def _sampling(model: Any, shape: Shape, rows: int,
