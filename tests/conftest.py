@@ -1,6 +1,7 @@
 """No test asks a hub or sends telemetry; set before anything imports the libraries that would.
 
-`make test` deals the files of tests to a process a core; each computes on one thread.
+`make test` deals the files of tests to a process a core; each computes on one thread. All files of
+the browser's tests go to one process, which starts one Chromium and one JupyterLab for them.
 """
 
 import gc
@@ -36,6 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     All processes have to find one order, also of parameters that came from a set.
     """
+    browser = ROOT / "tests" / "browser"
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(
+            "browser" if browser in item.path.parents else str(item.path.relative_to(ROOT))))
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: (item.path in slow, places.get(item.path, len(LONGEST)),
@@ -52,6 +57,12 @@ def pytest_collection_finish() -> None:
 def _no_headless_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner marks its process as headless; no test leaves that mark to the next."""
     monkeypatch.delenv("STUDY_HEADLESS", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _same_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of equal digits keep their threads, whatever else the machine does."""
+    monkeypatch.setattr("lib.runtime.threads.WATCH.look", lambda: None)
 
 
 @pytest.fixture(scope="session")

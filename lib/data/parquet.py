@@ -1,9 +1,10 @@
 """The rows of a run as Parquet files, written atomically and read without loss.
 
 Preferences have TRL's conversational format (prompt, chosen and rejected are message lists), so
-that other trainers can read them. SFT rows and pairs carry their token ids (`lib.data.tokens`).
-Arguments of verifiable instructions are JSON texts: a Parquet column of structs would give every
-row the keys of all the others.
+that other trainers can read them. SFT rows and pairs carry their token ids (`lib.data.tokens`). A
+scored answer of the model itself is a row (`lib.training.on_policy.answers`). Arguments of
+verifiable instructions are JSON texts: a Parquet column of structs would give every row the keys of
+all the others.
 """
 
 import json
@@ -25,14 +26,18 @@ SCHEMAS = (
     pa.schema([("id", pa.string()), ("prompt", pa.string()), ("reference", pa.string()),
                ("source", pa.string()), ("instruction_id_list", pa.list_(pa.string())),
                ("kwargs", pa.list_(pa.string()))]),
+    pa.schema([("id", pa.string()), ("prompt", _messages), ("answer", pa.string()),
+               ("score", pa.float64()), ("cut_off", pa.bool_())]),
 )
-TOKENS = ("input_ids", "response_mask", "prompt_ids", "chosen_ids", "rejected_ids")
+TOKENS = ("input_ids", "response_mask", "prompt_ids", "chosen_ids", "rejected_ids",
+          "answer_ids")
 OPTIONAL = {"cut_off_chosen": pa.bool_(), "cut_off_rejected": pa.bool_(),
-            **dict.fromkeys(TOKENS, pa.list_(pa.int32()))}
+            **dict.fromkeys(TOKENS, pa.list_(pa.int32())),
+            "age": pa.int32(), "sft_weight": pa.float64(), "old_logps": pa.list_(pa.float32())}
 
 
 def write_parquet(rows: Sequence[Row], path: Path | str, like: Sequence[Row] = ()) -> None:
-    """Write SFT, preference or held-out rows, which their columns identify.
+    """Write SFT, preference, held-out or answer rows, which their columns identify.
 
     like: rows of the same kind, for a part that may be empty. Raises FileError for no rows, unknown
     columns, and a folder that cannot be written to.
@@ -106,4 +111,4 @@ def _schema_of(rows: Sequence[Row], path: Path | str) -> pa.Schema:
             return pa.schema([*schema, *((name, kind) for name, kind in OPTIONAL.items()
                                          if name in columns)])
     raise FileError(f"rows for {path} have columns {', '.join(sorted(columns))}; "
-                    "expected those of SFT, preference or held-out rows")
+                    "expected those of SFT, preference, held-out or answer rows")

@@ -5,12 +5,14 @@ UltraFeedback, at fixed revisions of the hub's repositories. Validation takes no
 further rows of SmolTalk, and pairs of UltraFeedback's test split without the held-out prompts.
 """
 
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from lib.data.layouts.recognise import Format
+from lib.data.pair_selection.settings import PairSelection
 from lib.runtime.places import is_path
 from lib.runtime.settings import checked
 
@@ -19,8 +21,11 @@ Pairs = Literal["on_policy", "written", "self_generated"]
 Keep = Literal["best_worst", "all"]
 
 
+CHOICES = tuple(field.name for field in fields(PairSelection))
+
+
 @checked
-class DataSettings:
+class DataSettings(PairSelection):
     """The `data` part of a profile."""
 
     source: Source = "sample"  # sample: data/sample; hub: Hugging Face; local: your own files
@@ -57,6 +62,7 @@ class DataSettings:
     drop_near_duplicates: bool = False  # also drop rows with a near-duplicate prompt
 
     def __post_init__(self) -> None:
+        PairSelection.__post_init__(self)
         named = (self.sft_path, self.preferences_path, self.heldout_path)
         if self.source != "sample" and not any(named):
             raise ValueError(f"data.source is {self.source!r} and no place is named; use sample, "
@@ -69,6 +75,15 @@ class DataSettings:
             raise ValueError(f"data.score_column is {self.score_column!r} with data.pairs="
                              f"{self.pairs}; scored answers (on_policy) need a plain dotted name, "
                              "pairs one with {side} for chosen and rejected: scores.{side}")
+
+    def read(self) -> dict[str, Any]:
+        """The settings by name on which rows and pairs depend before any pair is chosen."""
+        return {name: value for name, value in asdict(self).items() if name not in CHOICES}
+
+    def choice(self) -> str:
+        """The choice of pairs in words: the settings that are not at their defaults."""
+        return ", ".join(f"{name}={getattr(self, name)}" for name in CHOICES
+                         if getattr(self, name) != getattr(PairSelection(), name))
 
 
 PAPER: dict[str, Any] = {

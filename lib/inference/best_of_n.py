@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaln, softmax
+from scipy.special import gammaln, rel_entr, softmax
 
 
 def best_of_n(rewards: Sequence[float | None]) -> int | None:
@@ -29,8 +29,13 @@ def random_of_n(n: int, prompt_id: str, seed: int = 0) -> int:
     """
     if n < 1:
         raise ValueError(f"n is {n}; a choice needs at least 1 candidate")
+    return int(generator_of(prompt_id, seed).integers(n))
+
+
+def generator_of(prompt_id: str, seed: int = 0) -> np.random.Generator:
+    """A random stream that is always the same for one prompt and seed."""
     digest = hashlib.sha256(f"{seed}\n{prompt_id}".encode()).digest()
-    return int(np.random.default_rng(int.from_bytes(digest[:16], "big")).integers(n))
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 def best_of_n_curve(proxy: ArrayLike, gold: ArrayLike) -> np.ndarray:
@@ -95,6 +100,20 @@ def kl_bound(n: ArrayLike) -> np.ndarray | float:
     return float(bound) if bound.ndim == 0 else bound
 
 
+def exact_kl(probabilities: ArrayLike, n: int) -> float:
+    """KL(Best-of-n || sampling distribution) in nats, for outcomes in ascending order of reward.
+
+    probabilities [outcomes], summing to 1; outcomes of equal reward are one. The best of n is
+    outcome i with F_i^n - F_(i-1)^n, F being the cumulative probability.
+    """
+    single = np.asarray(probabilities, float)
+    if n < 1 or (single < 0).any() or abs(single.sum() - 1) > 1e-9:
+        raise ValueError(f"n is {n} and the probabilities sum to {single.sum():g}; use n of at "
+                         "least 1 and probabilities that sum to 1")
+    best = np.diff(np.minimum(np.cumsum(single), 1) ** n, prepend=0.0)
+    return float(rel_entr(best, single).sum())
+
+
 def soft_best_of_n(rewards: ArrayLike, lam: float) -> np.ndarray:
     """Probability of each candidate under soft Best-of-N, exp(reward / lam) normalised.
 
@@ -120,7 +139,26 @@ def mbr_best_of_n(rewards: ArrayLike, similarity: ArrayLike, beta: float) -> int
     if similarity.shape != (*values.shape, values.shape[-1]):
         raise ValueError(f"similarity has shape {similarity.shape} for rewards {values.shape}; "
                          "it needs one more axis of the length of the last")
-    scores = values + beta * similarity.mean(-1)
+    return _highest(values + beta * similarity.mean(-1))
+
+
+def kl_best_of_n(rewards: ArrayLike, logps: ArrayLike, beta: float) -> int | np.ndarray:
+    """Index of the highest reward + beta * log pi(y|x), pi being the policy that answered.
+
+    rewards and logps (nats, summed over an answer's tokens) [N] or [prompts, N]. beta is in units
+    of the reward a nat, so standardise rewards within a prompt first. It favours short answers,
+    whose log-probabilities are higher. Ties go to the lowest index, missing values are never
+    chosen. Source: Jinnai et al. 2024 (RBoN with a KL term).
+    """
+    values, logps = _rewards(rewards), _rewards(logps)
+    if logps.shape != values.shape:
+        raise ValueError(f"logps has shape {logps.shape} for rewards {values.shape}; both must be "
+                         "alike")
+    return _highest(values + beta * logps)
+
+
+def _highest(scores: np.ndarray) -> int | np.ndarray:
+    """Index of the highest score on the last axis, the lowest index where several are equal."""
     if np.isnan(scores).all(-1).any():
         raise ValueError("all rewards of a prompt are missing; leave the prompt out")
     best = np.nanargmax(scores, -1)

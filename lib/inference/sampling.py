@@ -29,9 +29,11 @@ from lib.inference.engine.load_check import engine_for, sampler_of
 from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.partial_file import PartialFile
 from lib.inference.prompts import Prompt, check_context, encode_within
+from lib.inference.remaining import DecodingSteps
 from lib.inference.sampling_settings import CANDIDATE, SamplingSettings
 from lib.runtime.files import Row, sha256_of_value
 from lib.runtime.progress import Progress
+from lib.runtime.threads import leave_taken_cores
 
 __all__ = ["Prompt", "SamplingSettings", "generate_stream", "iter_samples", "sample",
            "sample_to_file"]
@@ -92,11 +94,15 @@ def iter_samples(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     with (sampling_mode(model, slots),
           Progress(description, len(requests) * settings.samples, "answer") as progress):
         engine = engine_for(model, settings, stops, requests)
+        steps = DecodingSteps(progress.total, settings.max_new_tokens)
         while not engine.idle:
-            for ended in engine.step():
+            leave_taken_cores()
+            all_ended = engine.step()
+            progress.expect(len(all_ended), *steps.after(
+                all_ended, [sample for sample in engine.running if sample]))
+            for ended in all_ended:
                 index = ended.request.index
                 finished[index].append(ended)
-                progress.advance()
                 if len(finished[index]) == settings.samples:
                     yield _row(tokenizer, prompts[index], finished.pop(index), truncated[index])
 

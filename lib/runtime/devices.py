@@ -12,6 +12,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from lib.runtime.threads import chosen_threads
+
 if TYPE_CHECKING:
     import torch
 
@@ -125,6 +127,17 @@ def _cpu_flags() -> str:
         return ""
 
 
+def machine_name(device: "torch.device") -> str:
+    """The GPU, or the processor with the threads that compute: what a measured rate holds for."""
+    import torch
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    models = (line.partition(":")[2].strip() for line in _cpu_flags().splitlines()
+              if line.startswith("model name"))
+    name = next(models, "") or platform.processor() or platform.machine()
+    return f"{name}, {chosen_threads()} threads"
+
+
 def memory_gb(device: "torch.device") -> float:
     """Total memory of the GPU, or of this machine, in GB (1e9 bytes)."""
     if device.type != "cuda":
@@ -173,6 +186,6 @@ def environment() -> dict[str, str | int]:
     packages = ("torch", "transformers", "datasets", "peft", "numpy", "scipy", "papermill",
                 "plotly")
     hardware = {"python": platform.python_version(), "machine": platform.machine(),
-                "system": platform.system(), "threads": torch.get_num_threads(),
+                "system": platform.system(), "threads": chosen_threads(),
                 "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none"}
     return hardware | {name: version(name) for name in packages}

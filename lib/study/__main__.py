@@ -20,9 +20,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.runtime.files import FileError, read_json, shown
+from lib.runtime.files import FileError, shown
 from lib.runtime.places import HEADLESS, NOTEBOOKS, typed_path
-from lib.runtime.progress import duration, say
+from lib.runtime.progress import say
 from lib.study.notebooks import notebook_paths, run_notebook
 from lib.study.presets import PRESETS
 from lib.study.profiles import ProfileError, load_profile, parse_setting
@@ -92,10 +92,11 @@ def _run(options: argparse.Namespace) -> int:
     study = open_study(options.profile, options.run, settings, from_run=options.from_run)
 
     from lib.study.planning.named import check_named
-    from lib.study.planning.plan import plan_text
+    from lib.study.planning.plan import plan_of, plan_text
     from lib.study.planning.preflight import blockers
     check_named(study)
-    say(plan_text(study, options.processes, options.shard))
+    plan = plan_of(study, options.processes, options.shard)
+    say(plan_text(study, options.processes, options.shard, plan))
     if options.plan:
         return 0
     if problems := blockers(study, options.processes, options.shard):
@@ -109,7 +110,9 @@ def _run(options: argparse.Namespace) -> int:
         dry_run(study, keep_data=not (options.check or options.force))
     if options.check:
         return 0
-    say(summary(study, _run_seeds(study, paths, options, settings)))
+    seconds = _run_seeds(study, paths, options, settings)
+    from lib.study.summary import summary
+    say(summary(study, seconds, plan.notebooks if options.seeds == 1 else {}))
     return 0
 
 
@@ -158,27 +161,6 @@ def _run_notebooks(study: Study, paths: Sequence[Path], options: argparse.Namesp
         say(f"notebook {number} of {len(paths)}: {path.stem}")
         seconds[path.stem] = run_notebook(path, study.folder, parameters, options.force) or 0.0
     return seconds
-
-
-def summary(study: Study, seconds: Counter[str]) -> str:
-    """The last three lines of a run: the longest notebooks, the pages to open, the main result."""
-    long = ", ".join(f"{name} {duration(took)}" for name, took in seconds.most_common(2) if took)
-    places = [study.path(*parts) for parts in (("05_analysis.html",), ("figures", "compare.html"))]
-    there = " and ".join(shown(path) for path in places if path.exists())
-    return "\n".join(filter(None, [
-        f"done in {duration(seconds.total())}" + (f" ({long})" if long else ""),
-        f"open {there or shown(study.folder)}", _main_result(study)]))
-
-
-def _main_result(study: Study) -> str:
-    """DPO with Best-of-N against SFT, by each judge; empty without a results.json."""
-    from lib.study.policies import system_at_main
-    path, best = study.path("results.json"), system_at_main(study.profile, "dpo").name
-    rows = [row for row in (read_json(path)["win_rates"] if path.exists() else [])
-            if (row["a"], row["b"]) == (best, "sft")]
-    return f"{best} against sft: " + "; ".join(
-        f"wins {row['win_rate']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}] by the "
-        f"{row['judge']} (n = {row['n']})" for row in rows) if rows else ""
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 """The policies of a run, the pools of candidates they sampled, and the systems that pick.
 
 A pool holds K candidates of each prompt and their scores; `lib.analysis.comparisons.all_pairs`
-compares all of them. A system's one answer is a pick from a pool: the policy itself (the first
-candidate, at the main temperature), Best-of-N (the selector's argmax of the first N) and its
-control (a random one of the first N).
+compares all of them. A system's one answer is a pick from a pool: the policy itself (the last
+candidate, at the main temperature), Best-of-N or another rule (by the selector's scores of the
+first N) and its control (a random one of the first N).
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lib.analysis.comparisons.candidates import CandidateBoard, candidate_board
-from lib.inference.best_of_n import best_of_n, random_of_n
+import numpy as np
+
+from lib.analysis.comparisons.candidates import CandidateBoard, candidate_board, offer_of
+from lib.inference.best_of_n import random_of_n
 from lib.inference.rewards import ROLES
-from lib.inference.systems import BEST, RANDOM, System
+from lib.inference.selection import pick
+from lib.inference.systems import BEST, COEFFICIENTS, KL, RANDOM, System
 from lib.runtime.files import Row, read_json, read_jsonl
 from lib.study.pools.pool import Pool
 from lib.study.profiles import Profile
@@ -71,6 +74,16 @@ def system_at_main(profile: Profile, policy: str, rule: str = BEST) -> System:
     return System(policy, rule, profile.sampling.samples, profile.sampling.temperature)
 
 
+def rule_systems(profile: Profile, board: CandidateBoard, policy: str) -> list[str]:
+    """The other rules' systems of a policy at the main temperature, each at its own default.
+
+    A pool without log-probabilities, as a server's may be, has no system of the KL rule.
+    """
+    silent = np.isnan(board.pool(System(policy)).logps).all()
+    return [system_at_main(profile, policy, rule).name for rule in COEFFICIENTS
+            if not (rule == KL and silent)]
+
+
 def systems_by_pool(profile: Profile) -> dict[Pool, list[System]]:
     """The systems that read each pool; the plain policy only at the main temperature."""
     sampling, reranked = profile.sampling, reranked_pools(profile)
@@ -99,8 +112,7 @@ def _pick(system: System, row: Row, seed: int) -> int | None:
         return len(row["candidates"]) - 1
     if system.rule == RANDOM:
         return random_of_n(system.n, row["id"], seed)
-    return best_of_n([candidate["rewards"]["selector"]
-                      for candidate in row["candidates"][:system.n]])
+    return pick(system, offer_of(row["candidates"][:system.n]), row["id"], seed)
 
 
 def picked_rows(system: System, rows: Sequence[Row], picks: Picks) -> list[Row]:

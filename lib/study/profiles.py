@@ -123,6 +123,7 @@ class Profile:
             raise ValueError(f"sampling.samples is {self.sampling.samples}; the best of one answer "
                              "is that answer, use at least 2")
         self._check_chat_judge()
+        self._check_pairs()
         self._check_candidates("candidates")
         if self.evaluation.rerank_base:
             self._check_candidates("base_candidates")
@@ -137,6 +138,26 @@ class Profile:
         if model == (rewards.api_model if rewards.selector == "nemotron" else rewards.selector):
             raise ValueError(f"llm_judge.model is {model!r}, which is the selector; the judge must "
                              "not be the selector")
+
+    def _check_pairs(self) -> None:
+        """What DPO's settings need of its pairs and of the probe."""
+        data, dpo = self.data, self.dpo
+        if data.curriculum and not dpo.keeps_order:
+            raise ValueError(f"data.curriculum is {data.curriculum} and dpo.order is null, which "
+                             "would shuffle it away; set dpo.order=file")
+        if dpo.loss == "bonbon" and (data.pairs == "written"
+                                     or data.pairs_per_prompt != "best_worst"):
+            raise ValueError("dpo.loss is bonbon, whose pairs are the best and the worst of "
+                             f"dpo.best_of = {dpo.best_of} answers of the model itself; set "
+                             "data.pairs_per_prompt=best_worst, and data.pairs to on_policy or "
+                             "self_generated")
+        if dpo.loss == "bonbon" and data.pairs == "self_generated" \
+                and dpo.best_of != data.pair_samples:
+            raise ValueError(f"dpo.best_of is {dpo.best_of}, and the pairs are best and worst of "
+                             f"data.pair_samples = {data.pair_samples}; set both alike")
+        if self.dpo.kl_target and not self.evaluation.probe_prompts:
+            raise ValueError(f"dpo.kl_target is {self.dpo.kl_target:g} with evaluation."
+                             "probe_prompts 0, so that no KL would be measured; use at least 1")
 
     def _check_candidates(self, key: str) -> None:
         """The best of N against a single answer of its own pool leaves that answer out."""

@@ -35,6 +35,8 @@ from lib.runtime.typed import flag, load_yaml
 from lib.study.profiles import Profile, ProfileError, load_profile, parse_setting
 from lib.study.stages.table import STAGES
 
+MODEL_CARD = "README.md"  # beside a model, of its own run's results; no part of its stage
+
 
 class StudyError(ValueError):
     """A run that has to stop; the text is one sentence."""
@@ -188,7 +190,8 @@ def _is_copied(study: Study, folder: Path, made_from: Row, outputs: Sequence[str
         f"made there on {manifest['device']} in {manifest['dtype']}, in "
         f"{duration(manifest['seconds'])}")
     with tempfile.TemporaryDirectory(dir=study.folder) as temporary:
-        copied = shutil.copytree(source, Path(temporary) / folder.name)
+        copied = shutil.copytree(source, Path(temporary) / folder.name,
+                                 ignore=shutil.ignore_patterns(MODEL_CARD))
         shutil.rmtree(folder, ignore_errors=True)
         copied.rename(folder)
     return True
@@ -202,8 +205,9 @@ def _not_taken(source: Path, manifest: Row | None, made_from: Row, outputs: Sequ
         return f"which made it {_difference(manifest['parameters'], made_from['parameters'])}"
     if manifest["inputs"] != made_from["inputs"]:
         return f"which made it from another {_changed(manifest['inputs'], made_from['inputs'])}"
-    if not all((source / output).exists() for output in outputs) or hash_outputs(
-            source, [source / output for output in outputs]) != manifest["outputs"]:
+    named = [source / name for name in manifest["outputs"]]
+    if not all(path.exists() for path in (*named, *(source / output for output in outputs))) or \
+            hash_outputs(source, named) != manifest["outputs"]:
         return "whose files are no longer those that its manifest names"
     return ""
 

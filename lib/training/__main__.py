@@ -19,10 +19,11 @@ import torch
 from lib.training.dpo import train_dpo
 from lib.training.job import Job, ProbeMaker, read_job
 from lib.training.loop import TrainingError
+from lib.training.on_policy.train import train_policy_gradient
 from lib.training.parallel.processes import JOIN_SECONDS, ProcessError, join, leave, lost_another
 from lib.training.sft import train_sft
 
-TRAIN = {"sft": train_sft, "dpo": train_dpo}
+TRAIN = {"sft": train_sft, "dpo": train_dpo, "policy_gradient": train_policy_gradient}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

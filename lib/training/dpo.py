@@ -15,6 +15,7 @@ from lib.modeling.loading import model_hash, rounded_to
 from lib.modeling.packed.logps import response_logps
 from lib.runtime.files import sha256_of_value, write_jsonl
 from lib.training import losses
+from lib.training.betas.steering import Steering, steering_of
 from lib.training.job import Job, ProbeMaker, Setup, fit, read_examples, save_trained, set_up
 from lib.training.objective import Metrics, step_batches
 from lib.training.pairs import (
@@ -45,8 +46,10 @@ def train_dpo(job: Job, processes: Processes = ALONE,
     steps = step_batches(group_by_prompt(pairs), job.settings, job.seed)
     with rounded_to(setup.model, setup.device.dtype):  # as the policy will compute
         training = _objective(setup, pairs, steps, "training")
+        training.steering = steering_of(job.settings)
         validation = _objective(setup, held, [], "validation")
-    model, state = fit(setup, training, validation if len(held) else None, make_probe)
+    model, state = fit(setup, training, validation if len(held) else None, make_probe,
+                       training.steering)
     if processes.main:
         if job.validation:
             write_jsonl(Path(job.folder) / "validation_rewards.jsonl",
@@ -70,18 +73,21 @@ class DPOObjective(PairObjective):
     """Pairs with their reference log-probabilities; see `lib.training.objective.Objective`.
 
     reference: [pairs, 2] float32, summed log-probabilities of chosen and rejected. A loss without
-    a reference does not read it.
+    a reference does not read it. steering: changes beta while training; validation losses and all
+    rewards have the settings' own beta, so that they compare from step to step.
     """
 
-    def __init__(self, pairs: Sequence[Pair], reference: Tensor, settings: DPOSettings) -> None:
+    def __init__(self, pairs: Sequence[Pair], reference: Tensor, settings: DPOSettings,
+                 steering: Steering | None = None) -> None:
         super().__init__(pairs, settings)
-        self.reference = reference
+        self.reference, self.steering = reference, steering
 
     def loss(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Metrics]:
         """Summed loss of the row's pairs and sums of TRL's metrics, with the loss's own rewards."""
         four, settings = self._logps(model, row), self.settings
         pairs = [self.pairs[i] for i in row.examples]
-        per_pair = LOSSES[settings.loss]((*four, settings.beta), settings, pairs)  # [pairs]
+        beta = self.steering.beta if self.steering else settings.beta
+        per_pair = LOSSES[settings.loss]((*four, beta), settings, pairs)  # [pairs]
         chosen, rejected, *reference = (logps.detach() for logps in four)
         return per_pair.sum(), {
             **reward_sums(*self._implicit((chosen, rejected, *reference), pairs)),
@@ -97,6 +103,11 @@ class DPOObjective(PairObjective):
         return {"chosen": chosen, "rejected": rejected, "chosen_gain": four[0] - four[2],
                 "rejected_gain": four[1] - four[3]}
 
+    def gaps(self, model: nn.Module, row: PairRow) -> Tensor:
+        """How far the policy moved chosen and rejected of each pair apart, in nats, [pairs]."""
+        chosen, rejected, *reference = self._logps(model, row)
+        return (chosen - reference[0]) - (rejected - reference[1])
+
     def _logps(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The policy's chosen and rejected, the reference's chosen and rejected: [pairs] each."""
         policy = response_logps(model, row.batch)  # [answers of the row]
@@ -110,7 +121,7 @@ class DPOObjective(PairObjective):
             reference = torch.zeros_like(reference)
         if self.settings.loss in PER_TOKEN:
             policy, reference = (logps / _lengths(pairs).to(logps) for logps in (policy, reference))
-        return tuple(losses.implicit_rewards(policy, reference, self.settings.beta))
+        return tuple(losses.implicit_rewards(policy, reference, self.settings.reward_scale))
 
     def key(self) -> str:
         """Hash of the pairs and of the reference log-probabilities."""
@@ -129,6 +140,8 @@ LOSSES: dict[str, Callable[[tuple, DPOSettings, Sequence[Pair]], Tensor]] = {
     "cdpo": lambda given, settings, _: losses.dpo_loss(*given, settings.label_smoothing),
     "robust": lambda given, settings, _: losses.robust_dpo_loss(*given, settings.label_smoothing),
     "ipo": lambda given, *_: losses.ipo_loss(*given),
+    "ipo_per_token": lambda given, _, pairs: losses.ipo_per_token_loss(
+        *given, *_lengths(pairs).to(given[0])),
     "cal_dpo": lambda given, settings, _: losses.cal_dpo_loss(*given, settings.calibration_weight),
     "odpo": lambda given, settings, pairs: losses.odpo_loss(
         *given, score_gaps(pairs, "loss=odpo").to(given[0]), settings.offset_alpha,
@@ -137,4 +150,9 @@ LOSSES: dict[str, Callable[[tuple, DPOSettings, Sequence[Pair]], Tensor]] = {
         *given, *_lengths(pairs).to(given[0]), settings.beta * settings.gamma_beta_ratio),
     "length_normalised": lambda given, _, pairs: losses.length_normalised_dpo_loss(
         *given, *_lengths(pairs).to(given[0])),
+    "beta_dpo": lambda given, *_: losses.dpo_loss(*given),  # `betas.steering` sets the step's beta
+    "dpo_sft": lambda given, settings, pairs: losses.dpo_sft_loss(
+        *given, _lengths(pairs)[0].to(given[0]), settings.sft_weight),
+    "bonbon": lambda given, settings, _: losses.bonbon_loss(
+        *given[:4], settings.best_of, settings.sft_share),
 }

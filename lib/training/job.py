@@ -1,8 +1,10 @@
-"""One training run as a file, and the steps that SFT and DPO have in common.
+"""One training run as a file, and the steps that all methods have in common.
 
-`lib.training.sft.train_sft` and `lib.training.dpo.train_dpo` run a job, alone or as one of many
-processes. A job writes `model/` (safetensors in float32), `checkpoints/`, `metrics.jsonl` and, for
-DPO, `validation_rewards.jsonl` and the cached reference log-probabilities into its folder.
+`lib.training.sft.train_sft`, `lib.training.dpo.train_dpo` and
+`lib.training.on_policy.train.train_policy_gradient` run a job, alone or as one of many processes. A
+job writes `model/` (safetensors in float32), `checkpoints/`, `metrics.jsonl`, the cached
+log-probabilities of other policies that its loss needs and, for DPO, `validation_rewards.jsonl`
+into its folder.
 """
 
 import json
@@ -32,22 +34,28 @@ from lib.runtime.devices import Device, choose_device
 from lib.runtime.files import FileError, write_json
 from lib.runtime.progress import say
 from lib.runtime.settings import checked
+from lib.training.betas.steering import Steering
 from lib.training.lazy_examples import LazyExamples
 from lib.training.loop import Probe, Run, train
 from lib.training.objective import Objective
 from lib.training.processes import Processes
-from lib.training.settings import DPOSettings, SFTSettings, TrainingSettings
+from lib.training.settings import (
+    DPOSettings,
+    PolicyGradientSettings,
+    SFTSettings,
+    TrainingSettings,
+)
 
-SETTINGS = {"sft": SFTSettings, "dpo": DPOSettings}
+SETTINGS = {"sft": SFTSettings, "dpo": DPOSettings, "policy_gradient": PolicyGradientSettings}
 
 
 @checked
 class Job:
     """All settings of one training run; paths are strings, so that it can be a file."""
 
-    method: Literal["sft", "dpo"]
+    method: Literal["sft", "dpo", "policy_gradient"]
     model: str  # where training starts and DPO's reference: a folder, a hub id, packaged, smoke
-    rows: str  # Parquet file of conversations (sft) or preferences (dpo)
+    rows: str  # Parquet file of conversations (sft), preferences (dpo) or answers
     folder: str  # the run's output
     validation: str = ""  # Parquet file of validation rows; empty: no validation
     settings: TrainingSettings = field(default_factory=SFTSettings)
@@ -58,6 +66,14 @@ class Job:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of matrix products
     attention: Literal["auto", "segments", "flex", "masked"] = "auto"  # for packed rows
     streamed: bool = False  # rows stay on disk until a step needs them
+    reference: str = ""  # policy_gradient: folder of the reference; empty: `model`
+    pairs: str = ""  # policy_gradient: Parquet file of preferences whose DPO loss is added
+
+    def __post_init__(self) -> None:
+        for name in ("reference", "pairs"):
+            if getattr(self, name) and self.method != "policy_gradient":
+                raise ValueError(f"{name} is {getattr(self, name)}, which method={self.method} "
+                                 "does not read; leave it out")
 
 
 @dataclass(frozen=True)
@@ -87,7 +103,8 @@ def read_job(path: Path | str) -> tuple[Job, ProbeMaker | None]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise FileError(f"cannot read job {path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) or values.get("method") not in SETTINGS:
-        raise ValueError(f"{path} is no training job; give method: sft or dpo, model, rows, folder")
+        raise ValueError(f"{path} is no training job; give method: {' or '.join(SETTINGS)}, model, "
+                         "rows, folder")
     missing = [name for name in ("model", "rows", "folder") if name not in values]
     if missing:
         raise ValueError(f"{path}: {missing[0]} is missing; give model, rows and folder")
@@ -138,8 +155,9 @@ def read_examples(setup: Setup, path: str, encode: Callable[..., list[Any]]) -> 
 
 
 def fit(setup: Setup, objective: Objective, validation: Objective | None,
-        make_probe: ProbeMaker | None) -> tuple[PreTrainedModel, dict[str, Tensor]]:
-    """Train the model, from its newest checkpoint if it has one.
+        make_probe: ProbeMaker | None,
+        steering: Steering | None = None) -> tuple[PreTrainedModel, dict[str, Tensor]]:
+    """Train the model, from its newest checkpoint if it has one; steering: of DPO's beta.
 
     Returns the model, on rank 0 whole and in its compute precision, and its trained parameters in
     float32.
@@ -157,7 +175,7 @@ def fit(setup: Setup, objective: Objective, validation: Objective | None,
     state = train(Run(
         model, objective, validation, job.settings, Path(job.folder), job.seed, device.device,
         device.dtype, _probe(setup, make_probe), name=Path(job.folder).name.upper(),
-        processes=processes, fresh_model=fresh_model))
+        processes=processes, fresh_model=fresh_model, steering=steering))
     if processes.main:
         model = fresh_model() if processes.sharded else model
         model.load_state_dict(state, strict=False)
@@ -172,7 +190,7 @@ def trainable(model: PreTrainedModel, job: Job) -> PreTrainedModel:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if settings.lora_rank:
         torch.manual_seed(job.seed)
-        return with_lora(model, settings.lora_rank, settings.lora_alpha)
+        return with_lora(model, settings.lora_rank, settings.lora_alpha, settings.lora_targets)
     return model
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ from lib.modeling.packed.lean_activations import recompute_norms_and_mlps
 from lib.runtime.devices import keep_freed_memory, peak_memory_gb, release_memory
 from lib.runtime.files import append_jsonl, read_whole_lines, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
+from lib.runtime.threads import leave_taken_cores
+from lib.training.betas.steering import Gaps, Steering
 from lib.training.engine.checkpoints import (
     latest_checkpoint,
     load_checkpoint,
@@ -59,6 +62,7 @@ class Run:
     name: str = "training"
     processes: Processes = ALONE
     fresh_model: Callable[[], nn.Module] | None = None  # makes the model that gathers shards
+    steering: Steering | None = None  # changes DPO's beta from step to step
 
 
 def train(run: Run) -> dict[str, Tensor]:
@@ -82,9 +86,7 @@ class Loop:
         self.batches = step_batches(run.objective.groups, run.settings, run.seed)
         recompute_norms_and_mlps(run.model)
         self.loss = self.processes.row_loss(run.model, run.dtype)
-        # Shards are float32 masters themselves; FSDP rounds them for each forward.
-        self.weights = MasterWeights(run.model,
-                                     torch.float32 if self.processes.sharded else run.dtype)
+        self.weights = MasterWeights(run.model, run.dtype, self.processes.sharded)
         self.optimizer = build_optimizer(self.weights, run.settings)
         self.scale = LossScale(run.dtype == torch.float16, processes=self.processes)
         self.step, self.counters = 0, {"num_tokens": 0}
@@ -98,20 +100,25 @@ class Loop:
     def finish(self) -> None:
         """Train from the newest checkpoint, or from the start, to the last step."""
         self._resume()
-        total = len(self.batches)
-        with Progress(self.run.name, total) as progress:
+        total, every = len(self.batches), self.run.settings.evaluate_every
+        works = [sum(group.tokens for group in self.run.objective.computed_together(batch))
+                 for batch in self.batches]
+        pauses = sum(self._due(every, step) for step in range(self.step + 1, total + 1))
+        with Progress(self.run.name, total, work=sum(works[self.step:]),
+                      pauses=pauses + (self.step == 0)) as progress:
             progress.done = self.step
             if self.step == 0:
-                self._evaluate()
+                self._evaluate(progress)
             while self.step < total:
                 metrics = self._optimizer_step(self.batches[self.step])
                 self.step += 1
                 self._log("train", metrics)
                 progress.advance(1, f"loss {metrics['loss']:.4f}, "
-                                    f"{metrics['tokens_per_second']:.0f} tokens/s")
-                if self._due(self.run.settings.evaluate_every):
-                    self._evaluate()
-                if self._due(self.run.settings.checkpoint_every):
+                                    f"{metrics['tokens_per_second']:.0f} tokens/s",
+                                 works[self.step - 1])
+                if self._due(every, self.step):
+                    self._evaluate(progress)
+                if self._due(self.run.settings.checkpoint_every, self.step):
                     self._save()
         self.weights.release()
         self.optimizer.zero_grad(set_to_none=True)
@@ -124,8 +131,8 @@ class Loop:
         """The trained parameters in float32 by name, on rank 0."""
         return self.processes.gathered(self.weights.masters)
 
-    def _due(self, every: int) -> bool:
-        return self.step == len(self.batches) or bool(every) and self.step % every == 0
+    def _due(self, every: int, step: int) -> bool:
+        return step == len(self.batches) or bool(every) and step % every == 0
 
     def _resume(self) -> None:
         folder = self.run.folder / "checkpoints"
@@ -134,6 +141,8 @@ class Loop:
         if checkpoint is not None:
             self.counters = load_checkpoint(checkpoint, self.weights, self.optimizer, self.scale,
                                             self.processes)
+            if self.run.steering:
+                self.run.steering.restore(self.counters.pop("steering"))
             self.step = checkpoint.step
             say(f"{self.run.name}: resuming from {checkpoint.folder}, "
                 f"step {self.step} of {len(self.batches)}")
@@ -145,8 +154,10 @@ class Loop:
         settings = self.run.settings
         if settings.checkpoint_every:
             release_memory()  # for the copies that writing makes
+            steering = self.run.steering
+            counters = self.counters | ({"steering": steering.state()} if steering else {})
             save_checkpoint(self.run.folder / "checkpoints", self.step, self.key, self.weights,
-                            self.optimizer, self.scale, self.counters, settings.keep_checkpoints,
+                            self.optimizer, self.scale, counters, settings.keep_checkpoints,
                             self.processes)
 
     def _optimizer_step(self, examples: Sequence[int]) -> Metrics:
@@ -155,8 +166,10 @@ class Loop:
         rate = learning_rate(self.step, len(self.batches), run.settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        examples = self._begin(examples)
         weight, sums = run.objective.weight(examples), {"computed_tokens": 0}
         for row, is_filler in own_rows(run.objective, examples, run.device, self.processes):
+            leave_taken_cores()
             metrics = self._backward(row, weight, is_filler)
             _add(sums, {} if is_filler else metrics | {"computed_tokens": row.batch.tokens})
         grad_norm, applied = self._apply()
@@ -165,12 +178,31 @@ class Loop:
         seconds = time.perf_counter() - started
         tokens = run.objective.tokens(examples)
         self.counters["num_tokens"] += tokens
-        metrics = {name: value / weight for name, value in sums.items()} | {
+        metrics = run.objective.means(sums, weight) | {
             "grad_norm": grad_norm, "learning_rate": rate, "skipped": float(not applied),
             "num_tokens": self.counters["num_tokens"], "computed_tokens": computed,
             "tokens_per_second": tokens / seconds, "seconds": seconds,
-            "peak_memory_gb": peak_memory_gb(run.device)}
+            "peak_memory_gb": peak_memory_gb(run.device),
+            **(run.steering.metrics() if run.steering else {})}
         return metrics | model_flops_utilisation(run.model, computed, seconds, run.device)
+
+    def _begin(self, examples: Sequence[int]) -> Sequence[int]:
+        """The examples of the step, or those that `steering` keeps of them for its beta."""
+        steering = self.run.steering
+        if steering is None:
+            return examples
+        return steering.begin_step(examples, self._gaps,
+                                   np.random.default_rng([self.run.seed, self.step]))
+
+    def _gaps(self, examples: Sequence[int]) -> dict[int, float]:
+        """The gap of each of a step's pairs, without gradients, on every process."""
+        found: dict[int, float] = {}
+        with torch.no_grad():
+            for row, _ in own_rows(self.run.objective, examples, self.run.device, self.processes):
+                gaps, _ = self.loss(Gaps(self.run.objective), row)
+                found |= zip(row.examples, gaps.tolist(), strict=True)
+        return {example: gap for part in self.processes.gather(found)
+                for example, gap in part.items()}
 
     def _backward(self, row: PackedRow, weight: float, is_filler: bool = False) -> Metrics:
         """Add a row's gradient; a filler adds none (FSDP needs equally many passes on ranks)."""
@@ -206,17 +238,28 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=False)  # the next step uses the same memory
         return norm if applied else 0.0, applied
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, progress: Progress) -> None:
+        with progress.pause():
+            self._measure()
+
+    def _measure(self) -> None:
         run = self.run
         if run.validation is not None:
             self._log("validation", evaluate(self.loss, run.validation, run.device,
                                              self.processes))
         if run.probe is None:
+            if run.steering:
+                run.steering.after_probe({})
             return
         state = self.state_dict() if self.processes.sharded else None  # every rank takes part
+        metrics: Metrics = {}
         if self.processes.main:
             model = run.model if state is None else self._whole_model(state)
-            self._log("samples", run.probe(model, self.step))
+            metrics = run.probe(model, self.step)
+        if run.steering:
+            run.steering.after_probe(self.processes.from_main(metrics))
+            metrics = metrics | run.steering.metrics()
+        self._log("samples", metrics)
 
     def _whole_model(self, state: dict[str, Tensor]) -> nn.Module:
         """The trained model put together from shards, in its compute precision."""
@@ -270,10 +313,11 @@ def evaluate(model: nn.Module, objective: Objective, device: torch.device,
     sums: Metrics = {}
     with torch.no_grad():
         for row, is_filler in own_rows(objective, examples, device, processes):
+            leave_taken_cores()
             loss, metrics = loss_of(objective, row)
             _add(sums, {} if is_filler else metrics | {"loss": loss.item()})
-    weight, sums = objective.weight(examples), processes.total(sums)
-    return {name: value / weight for name, value in sums.items()} | {"n": len(examples)}
+    sums = processes.total(sums)
+    return objective.means(sums, objective.weight(examples)) | {"n": len(examples)}
 
 
 def _add(sums: Metrics, metrics: Metrics) -> None:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from lib.training.betas.formulas import best_of_n_gap
+
 Arguments = ParamSpec("Arguments")
 
 
@@ -39,6 +41,13 @@ def _tensor(value: object) -> object:
 def _gap(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
          reference_rejected: Tensor) -> Tensor:
     return (policy_chosen - reference_chosen) - (policy_rejected - reference_rejected)
+
+
+def _token_gap(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
+               reference_rejected: Tensor, chosen_lengths: Tensor,
+               rejected_lengths: Tensor) -> Tensor:
+    return ((policy_chosen - reference_chosen) / chosen_lengths
+            - (policy_rejected - reference_rejected) / rejected_lengths)
 
 
 @_numpy_or_torch
@@ -110,9 +119,23 @@ def ipo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: T
              reference_rejected: Tensor, beta: float) -> Tensor:
     """(d - 1 / (2 beta))^2 on summed log-probabilities (Azar et al. 2023, Eq. 17).
 
-    TRL takes means over tokens, for which the same beta sets another target.
+    `ipo_per_token_loss` takes means over tokens, for which the same beta sets another target.
     """
     gap = _gap(policy_chosen, policy_rejected, reference_chosen, reference_rejected)
+    return (gap - 1 / (2 * beta)) ** 2
+
+
+@_numpy_or_torch
+def ipo_per_token_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
+                       reference_rejected: Tensor, beta: float, chosen_lengths: Tensor,
+                       rejected_lengths: Tensor) -> Tensor:
+    """IPO on log-ratios a token, as TRL computes it: (gap - 1 / (2 beta))^2.
+
+    Lengths are response tokens, [pairs]. The distance to reach is in nats a token, so that a long
+    answer has to move further than a short one; with `ipo_loss` both move equally far.
+    """
+    gap = _token_gap(policy_chosen, policy_rejected, reference_chosen, reference_rejected,
+                     chosen_lengths, rejected_lengths)
     return (gap - 1 / (2 * beta)) ** 2
 
 
@@ -124,9 +147,8 @@ def length_normalised_dpo_loss(policy_chosen: Tensor, policy_rejected: Tensor,
 
     Lengths are response tokens, [pairs]. Needs a much larger beta than DPO (Tulu 3 used 5).
     """
-    gap = ((policy_chosen - reference_chosen) / chosen_lengths
-           - (policy_rejected - reference_rejected) / rejected_lengths)
-    return softplus(-beta * gap)
+    return softplus(-beta * _token_gap(policy_chosen, policy_rejected, reference_chosen,
+                                       reference_rejected, chosen_lengths, rejected_lengths))
 
 
 @_numpy_or_torch
@@ -174,17 +196,16 @@ def cal_dpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chose
 
 
 @_numpy_or_torch
-def beta_dpo_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
-                  reference_rejected: Tensor, beta: float, running_mean: float,
-                  strength: float = 0.6) -> Tensor:
-    """DPO with a beta for the batch: beta (1 + strength (mean d - running mean)), >= 0.001.
+def dpo_sft_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor,
+                 reference_rejected: Tensor, beta: float, chosen_lengths: Tensor,
+                 sft_weight: float = 1.0) -> Tensor:
+    """DPO plus `sft_weight` times the chosen answer's mean negative log-probability a token.
 
-    Source: Wu et al. 2024. The pairs are those that pass the method's filter, `running_mean` is the
-    moving average of d over earlier batches, and the batch's beta carries no gradient.
+    Source: Pang et al. 2024 (iterative RPO), who take the mean within each answer, as here; TRL
+    takes it over the tokens of a batch, where a long answer weighs more. chosen_lengths: [pairs].
     """
-    gap = _gap(policy_chosen, policy_rejected, reference_chosen, reference_rejected)
-    shift = float(gap.detach().mean()) - running_mean
-    return softplus(-max(1e-3, beta * (1 + strength * shift)) * gap)
+    loss = dpo_loss(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta)
+    return loss - sft_weight * policy_chosen / chosen_lengths
 
 
 @_numpy_or_torch
@@ -192,11 +213,8 @@ def bonbon_loss(policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen
                 reference_rejected: Tensor, n: int, alpha: float = 0.005) -> Tensor:
     """Distils best-of-n: SFT on the best answer plus IPO towards the gap of best-of-n.
 
-    Source: Gui et al. 2024. chosen is the best and rejected the worst of n samples; the target gap
-    is (n - 1) H_(n-1), with H the harmonic number. Raises ValueError for n < 2.
+    Source: Gui et al. 2024. chosen is the best and rejected the worst of n samples; alpha is the
+    weight of the summed -log p of the best. Raises ValueError for n < 2.
     """
-    if n < 2:
-        raise ValueError(f"n is {n}; best and worst of n samples need n of at least 2")
-    target = (n - 1) * sum(1 / k for k in range(1, n))
     gap = _gap(policy_chosen, policy_rejected, reference_chosen, reference_rejected)
-    return alpha * -policy_chosen + (1 - alpha) * (gap - target) ** 2
+    return alpha * -policy_chosen + (1 - alpha) * (gap - best_of_n_gap(n)) ** 2

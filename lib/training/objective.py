@@ -56,6 +56,17 @@ class Objective(Protocol):
     def key(self) -> str:
         """Hash of all that the loss depends on, the data and more."""
 
+    def means(self, sums: Metrics, weight: float) -> Metrics:
+        """A step's metrics from their sums over its rows, and from the step's weight."""
+
+
+class MeanMetrics:
+    """What most objectives do: each metric, like the loss, is a mean over the step's weight."""
+
+    def means(self, sums: Metrics, weight: float) -> Metrics:
+        """The sums divided by the weight."""
+        return {name: value / weight for name, value in sums.items()}
+
 
 class RowLoss(nn.Module):
     """An objective's loss as a module's forward, because FSDP gathers weights for a forward."""
@@ -71,14 +82,19 @@ class RowLoss(nn.Module):
 
 def step_batches(groups: Sequence[Sequence[int]], settings: TrainingSettings,
                  seed: int) -> list[list[int]]:
-    """The examples of every optimizer step; an epoch's last step may have fewer than the others."""
+    """The examples of every optimizer step; an epoch's last step may have fewer than the others.
+
+    Every epoch has another order of the groups, unless the settings keep the examples' own. A part
+    of such an epoch takes examples at equal distances, so that it too goes from first to last.
+    """
     batches: list[list[int]] = []
     for epoch in range(math.ceil(settings.epochs)):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         shuffled = torch.randperm(len(groups), generator=generator).tolist()
         order = [example for group in shuffled for example in groups[group]]
-        share = min(1.0, settings.epochs - epoch)
-        order = order[:max(1, round(share * len(order)))]
+        count = max(1, round(min(1.0, settings.epochs - epoch) * len(order)))
+        order = ([i * len(order) // count for i in range(count)] if settings.keeps_order
+                 else order[:count])
         batches += [order[i:i + settings.batch_size]
                     for i in range(0, len(order), settings.batch_size)]
     return batches

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lib.data.tokens import pair_ids, with_ids
 from lib.modeling.packed.packing import SharedPrompt, collate, pack
 from lib.runtime.files import sha256_of_values
-from lib.training.objective import ExampleGroup, Metrics, PackedRow
+from lib.training.objective import ExampleGroup, MeanMetrics, Metrics, PackedRow
 from lib.training.settings import TrainingSettings
 
 
@@ -135,7 +135,7 @@ def _row(pairs: Sequence[Pair], groups: Sequence[tuple[list[int], SharedPrompt]]
                    torch.tensor(chosen, device=device), torch.tensor(rejected, device=device))
 
 
-class PairObjective(ABC):
+class PairObjective(MeanMetrics, ABC):
     """What objectives on pairs share; see `lib.training.objective.Objective`."""
 
     def __init__(self, pairs: Sequence[Pair], settings: TrainingSettings) -> None:

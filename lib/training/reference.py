@@ -7,7 +7,7 @@ completed. Of several processes each computes its part of every step, appends to
 it writes (`<name>-<rank>.jsonl`), and reads all files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from lib.modeling.packed.logps import response_logps
 from lib.runtime.files import append_jsonl, read_whole_lines, sha256_of_value, write_jsonl
 from lib.runtime.progress import Progress, say
-from lib.training.pairs import Pair, pair_rows, pairs_hash, pairs_together
+from lib.runtime.threads import leave_taken_cores
+from lib.training.objective import PackedRow
+from lib.training.pairs import Pair, PairRow, pair_rows, pairs_hash, pairs_together
 from lib.training.processes import ALONE, Processes
 
 
@@ -28,31 +30,51 @@ def reference_logps(model: nn.Module, pairs: Sequence[Pair], batches: Sequence[S
     batches: the optimizer steps' examples in training order; pairs in no batch come after them.
     model: in its compute precision. model_hash: hash of the model's files.
     """
+    steps = [processes.part(pairs_together(pairs, batch, token_budget))
+             for batch in covering(batches, len(pairs))]
+    rows = [row for step in steps for row in pair_rows(pairs, step, token_budget, device)]
+
+    def both(row: PairRow) -> list[list[float]]:
+        """(chosen, rejected) of every pair of a row."""
+        logps = response_logps(model, row.batch)
+        return torch.stack((logps[row.chosen], logps[row.rejected]), 1).tolist()
+    known = kept_logps(model, rows, both, [pair.id for pair in pairs],
+                       [model_hash, pairs_hash(pairs)], cache, name, processes)
+    return torch.tensor([known[pair.id] for pair in pairs], dtype=torch.float32)
+
+
+def kept_logps(model: nn.Module, rows: Sequence[PackedRow],
+               logps_of: Callable[[PackedRow], list[list[float]]], ids: Sequence[str],
+               made_from: Sequence[str], cache: Path, name: str,
+               processes: Processes = ALONE) -> dict[str, list[float]]:
+    """Log-probabilities of examples by id, read from `cache` where it has them, else computed.
+
+    rows: this process's; logps_of: the values of each example of a row. made_from: what decides
+    them beside the model's precision.
+    """
     model.eval()  # dropout off, as in training
     precision = str(next(model.parameters()).dtype)
-    key = sha256_of_value([model_hash, precision, pairs_hash(pairs)])
+    key = sha256_of_value([made_from[0], precision, *made_from[1:]])
     own = cache if processes.main else cache.with_stem(f"{cache.stem}-{processes.rank}")
     _begin(own, key)
     processes.gather(None)  # no process reads before every file has begun
     known = _known(cache, key)
-    steps = [processes.part(pairs_together(pairs, batch, token_budget))
-             for batch in _covering(batches, len(pairs))]
-    rows = [row for step in steps for row in pair_rows(pairs, step, token_budget, device)]
-    with Progress(f"{name} log-probabilities", len(rows), "row") as progress, torch.no_grad():
-        for row in rows:
-            if not all(pairs[i].id in known for i in row.examples):
-                logps = response_logps(model, row.batch)
-                both = torch.stack((logps[row.chosen], logps[row.rejected]), 1).tolist()
-                found = {pairs[i].id: value for i, value in zip(row.examples, both, strict=True)}
+    works = [0 if all(ids[i] in known for i in row.examples) else row.batch.tokens for row in rows]
+    with (Progress(f"{name} log-probabilities", len(rows), "row", sum(works)) as progress,
+          torch.no_grad()):
+        for row, work in zip(rows, works, strict=True):
+            if work:
+                leave_taken_cores()
+                found = {ids[i]: logps
+                         for i, logps in zip(row.examples, logps_of(row), strict=True)}
                 append_jsonl(own, {"logps": found})
                 known |= found
-            progress.advance()
+            progress.advance(work=work)
     processes.gather(None)
-    known = _known(cache, key) if processes.count > 1 else known
-    return torch.tensor([known[pair.id] for pair in pairs], dtype=torch.float32)
+    return _known(cache, key) if processes.count > 1 else known
 
 
-def _covering(batches: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+def covering(batches: Sequence[Sequence[int]], count: int) -> list[list[int]]:
     """The batches, then all other examples, each example only where it comes first."""
     seen: set[int] = set()
     covering = []

@@ -17,7 +17,7 @@ from lib.modeling.packed.packing import SharedPrompt, collate, pack
 from lib.runtime.files import sha256_of_values
 from lib.training import losses
 from lib.training.job import Job, ProbeMaker, fit, read_examples, save_trained, set_up
-from lib.training.objective import ExampleGroup, Metrics, PackedRow
+from lib.training.objective import ExampleGroup, MeanMetrics, Metrics, PackedRow
 from lib.training.processes import ALONE, Processes
 
 
@@ -35,7 +35,7 @@ def train_sft(job: Job, processes: Processes = ALONE,
         save_trained(setup, model, state)
 
 
-class SFTObjective:
+class SFTObjective(MeanMetrics):
     """Conversations as packed sequences; see `lib.training.objective.Objective`.
 
     Raises ValueError naming the first sequence that is longer than `token_budget`.

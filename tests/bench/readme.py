@@ -20,27 +20,59 @@ BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 TITLES = {"dpo": "DPO on UltraFeedback pairs", "sft": "SFT on their chosen answers",
           "sampling": "16 prompts x 4 samples x 128 tokens",
           "sampling_stops": "the same, up to 512 tokens with natural stops"}
+VARIANTS = ("", "_avx2")  # a file of each: the processor's best, and float32 on AVX2
 RIVALS = {"trl": "TRL", "transformers": "`generate`"}
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def speed_table(folder: Path) -> str:
     """The benchmarks' results as a Markdown table, in the order of TITLES; missing ones left out.
 
-    Tokens a second and peak memory of both sides in one run, and their ratios.
+    Of each work: the machine, the precision, and both sides with their mode, tokens a second (of
+    the clock; of the processor) and peak memory, all in one run, and their ratios.
     """
-    rows = [_row(title, json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
-            for name, title in TITLES.items() if (folder / f"{name}.json").exists()]
+    files = [(title, folder / f"{name}{variant}.json") for variant in VARIANTS
+             for name, title in TITLES.items()]
+    rows = [_row(title, json.loads(file.read_text(encoding="utf-8"))) for title, file in files
+            if file.exists()]
     return markdown_table(rows, {name: name for name in rows[0]})
 
 
 def _row(title: str, report: dict[str, Any]) -> dict[str, str]:
     sides = report.get("engines", report)
-    rival = next(name for name in RIVALS if name in sides)
-    ours, theirs = (f"{side['tokens_per_second']:.0f} tokens/s, {_memory(side):.1f} GB"
-                    for side in (sides["ours"], sides[rival]))
-    return {"work": title, "this study": ours, "rival": f"{RIVALS[rival]}: {theirs}",
-            "speed": f"{report['speedup']:.2f} times",
-            "memory": f"{report['memory_ratio']:.2f} of it"}
+    rival = max((name for name in RIVALS if name in sides),
+                key=lambda name: sides[name]["tokens_per_second"])
+    ours, theirs = sides["ours"], sides[rival]
+    return {"work": title, "machine": _machine(report), "precision": _precision(report),
+            "this study": _side(ours), "rival": f"{RIVALS[rival]}, {_side(theirs)}",
+            "speed": _ratio(ours, theirs, "tokens_per_second"),
+            "per CPU second": _ratio(ours, theirs, "tokens_per_cpu_second"),
+            "memory": f"{_memory(ours) / _memory(theirs):.2f} of it"}
+
+
+def _machine(report: dict[str, Any]) -> str:
+    """Processor, instructions and threads; older files name no processor."""
+    threads = report.get("threads") or report.get("settings", {}).get("threads")
+    known = report.get("machine")
+    where = f"{known['processor']}, {known['instructions']}" if known else "Intel Xeon, AMX"
+    return f"{where}, {threads} thread{'s' if threads != 1 else ''}"
+
+
+def _precision(report: dict[str, Any]) -> str:
+    named = report.get("precision") or report["settings"]["precision"]
+    return PRECISIONS[named]
+
+
+def _side(side: dict[str, Any]) -> str:
+    """Mode, tokens a second and memory of one side; older files have neither mode nor CPU time."""
+    mode = f"{side['mode']}: " if "mode" in side else ""
+    cpu = (f" ({side['tokens_per_cpu_second']:.0f} a CPU second)"
+           if "tokens_per_cpu_second" in side else "")
+    return f"{mode}{side['tokens_per_second']:.0f} tokens/s{cpu}, {_memory(side):.1f} GB"
+
+
+def _ratio(ours: dict[str, Any], theirs: dict[str, Any], name: str) -> str:
+    return f"{ours[name] / theirs[name]:.2f} times" if name in ours and name in theirs else ""
 
 
 def _memory(side: dict[str, Any]) -> float:

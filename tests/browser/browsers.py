@@ -17,6 +17,8 @@ from pathlib import Path
 
 from lib import ROOT
 
+PATIENCE = 120_000  # milliseconds for what appears at once on a machine without other work
+WINDOW = {"width": 1400, "height": 1000}
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]
 
@@ -110,12 +112,20 @@ def wait_for(url: str, server: subprocess.Popen, log: Path, seconds: float = 90)
     raise TimeoutError(f"JupyterLab did not answer: {log.read_text()[-2000:]}")
 
 
+CONNECTED = """() => {
+    const session = window.jupyterapp?.shell.currentWidget?.sessionContext;
+    const kernel = session?.session?.kernel;
+    return session?.isReady && kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
+}"""
+
+
 def open_notebook(context: object, lab: Lab, notebook: str) -> object:
     """A page of this browser context with a notebook of the lab's root, ready to run."""
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto(lab.url(notebook))
-    page.wait_for_selector(".jp-NotebookPanel .jp-Notebook .jp-Cell", timeout=60_000)
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    page.wait_for_selector(".jp-NotebookPanel .jp-Notebook .jp-Cell")
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     return page
 
 
@@ -130,16 +140,17 @@ STATES = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
     (prompt) => prompt.textContent.match(/\\[(.*)\\]/)?.[1].trim() ?? '')"""
 
 
-def run_all_cells(page: object, seconds: float = 120) -> None:
-    """Run every cell of the open notebook from the menu and wait until all have a number."""
+def run_all_cells(page: object, seconds: float = 300) -> None:
+    """Run every cell of the open notebook from the menu and wait until all have a number.
+
+    Numbers of an earlier run are cleared before. Cells are dropped without a word while the kernel
+    is connecting, and run twice where the menu is used twice: it is used when the kernel is there.
+    """
     deadline = time.monotonic() + seconds
-    while not any(page.evaluate(STATES)):  # dropped without a word while the kernel is connecting
-        assert time.monotonic() < deadline, "no cell started to run"
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        soon = time.monotonic() + 1.5
-        while time.monotonic() < soon and not any(page.evaluate(STATES)):
-            page.wait_for_timeout(50)
+    page.evaluate("() => jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+    page.wait_for_function(CONNECTED)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     while not all(state.isdigit() for state in page.evaluate(STATES)):
         assert time.monotonic() < deadline, f"cells still run: {page.evaluate(STATES)}"
         page.wait_for_timeout(100)

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.browsers import Lab, chromium, chromium_path, jupyter_lab, open_notebook
+from tests.browser.browsers import (
+    WINDOW,
+    Lab,
+    chromium,
+    chromium_path,
+    jupyter_lab,
+    open_notebook,
+)
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -143,7 +150,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, browser: object) -> Iterator[L
 @pytest.fixture
 def open_lab(lab: Lab, browser: object) -> Iterator[Callable[[str], object]]:
     """Open a notebook of the lab's root in JupyterLab, ready to run."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context = browser.new_context(viewport=WINDOW)
     yield lambda notebook: open_notebook(context, lab, notebook)
     context.close()
 

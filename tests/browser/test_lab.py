@@ -2,13 +2,20 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lib.viewers.votes import Vote, append_vote, read_votes
-from tests.browser.browsers import Lab, run_all_cells, set_theme
+from tests.browser.browsers import (
+    PATIENCE,
+    WINDOW,
+    Lab,
+    open_notebook,
+    run_all_cells,
+    set_theme,
+)
 from tests.viewers.viewer_rows import HOSTILE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -70,10 +77,30 @@ def earlier(votes: Path) -> list[Vote]:
     return given
 
 
-@pytest.fixture
-def page(lab: Lab, votes: Path, open_lab: Callable) -> object:
+@pytest.fixture(scope="module")
+def opened(lab: Lab, browser: object) -> Iterator[object]:
+    """One page and one kernel for most tests of this file, because both take long to start."""
     lab.write("panels.ipynb", CELLS)
-    page = open_lab("panels.ipynb")
+    context = browser.new_context(viewport=WINDOW)
+    yield open_notebook(context, lab, "panels.ipynb")
+    context.close()
+
+
+@pytest.fixture
+def page(lab: Lab, votes: Path, opened: object) -> object:
+    """The page with every cell run anew, in the window and the theme in which it was opened."""
+    (lab.root / "metrics.jsonl").unlink(missing_ok=True)
+    opened.set_viewport_size(WINDOW)
+    set_theme(opened, "JupyterLab Light")
+    run_all_cells(opened)
+    return opened
+
+
+@pytest.fixture
+def own_page(lab: Lab, votes: Path, open_lab: Callable) -> object:
+    """The same in a page with a kernel of its own, to restart or to end."""
+    lab.write("own.ipynb", CELLS)
+    page = open_lab("own.ipynb")
     run_all_cells(page)
     return page
 
@@ -85,7 +112,7 @@ def cell(page: object, place: int) -> object:
     return found
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = PATIENCE / 1000) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
@@ -203,7 +230,8 @@ def test_a_figure_keeps_its_height_in_a_taller_window_and_follows_a_narrower_one
     assert figure.bounding_box()["height"] == before["height"]
 
 
-def test_a_kernel_that_was_restarted_is_told_in_the_panels(page: object) -> None:
+def test_a_kernel_that_was_restarted_is_told_in_the_panels(own_page: object) -> None:
+    page = own_page
     cell(page, 1).locator(".panel[data-ready]").wait_for()
     page.evaluate("() => { jupyterapp.commands.execute('kernelmenu:restart'); }")  # it asks first
     page.get_by_role("button", name="Confirm Kernel Restart").click()
@@ -216,11 +244,12 @@ def test_a_kernel_that_was_restarted_is_told_in_the_panels(page: object) -> None
 
 
 def test_a_saved_notebook_is_small_and_says_without_a_kernel_what_to_do(
-    page: object, lab: Lab, open_lab: Callable
+    own_page: object, lab: Lab, open_lab: Callable
 ) -> None:
+    page = own_page
     cell(page, 1).locator(".panel[data-ready]").wait_for()
     page.evaluate("jupyterapp.commands.execute('docmanager:save')")
-    path = lab.root / "panels.ipynb"
+    path = lab.root / "own.ipynb"
     wait_until(lambda: "viewer-note" in path.read_text(encoding="utf-8"))
     saved = json.loads(path.read_text(encoding="utf-8"))
     panels = [saved["cells"][place]["outputs"] for place in range(1, 5)]

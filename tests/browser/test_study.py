@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from lib import ROOT
 from lib.runtime.files import read_jsonl
 from lib.viewers.votes import read_votes
-from tests.browser.browsers import Lab, open_notebook, run_all_cells, set_theme
+from tests.browser.browsers import WINDOW, Lab, open_notebook, run_all_cells, set_theme
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -40,18 +39,11 @@ def output_of(page: object, call: str) -> object:
     return cell.locator(".jp-OutputArea").first
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def executed(name: str, lab: Lab, run: Path, browser: object) -> Iterator[object]:
     """A notebook of the run, every cell executed by a person's click on Run All Cells."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context = browser.new_context(viewport=WINDOW)
     page = open_notebook(context, lab, put(lab, name, profile="smoke", run=str(run)))
-    run_all_cells(page, 240)
+    run_all_cells(page)
     yield page
     context.close()
 
@@ -144,7 +136,7 @@ def test_curves_grow_while_a_stage_trains(
     lab: Lab, run: Path, open_lab: Callable[[str], object]
 ) -> None:
     page = open_lab(put(lab, "02_sft.ipynb", profile="smoke", run=str(run), force=True))
-    run_all_cells(page, 240)
+    run_all_cells(page)
     curves = output_of(page, "train_sft(study)").locator(".curves")
     assert curves.locator("polyline.smooth").count() == 1
     assert curves.locator("circle").count() >= 2

@@ -13,6 +13,7 @@ from lib import ROOT
 from lib.inference.best_of_n import (
     best_of_n,
     best_of_n_curve,
+    exact_kl,
     kl_bound,
     mbr_best_of_n,
     random_of_n,
@@ -87,10 +88,23 @@ def test_the_kl_bound_is_that_of_the_methods_sheet_and_never_below_the_exact_kl(
     given_, expected = vector("4_bon_kl")
     assert kl_bound(given_["n"]) == close(expected["bound"])
     assert kl_bound(1) == 0
-    for n, case in expected["cases"]["four"].items():
-        assert case["exact_KL"] <= kl_bound(int(n))
+    singles = {"binary": [0.5] * 2, "four": given_["four"], "twenty": [0.05] * 20,
+               "thousand": [0.001] * 1000}
+    for name, cases in expected["cases"].items():
+        for n, case in cases.items():
+            assert exact_kl(singles[name], int(n)) == close(case["exact_KL"], abs=1e-9)
+            assert case["exact_KL"] <= kl_bound(int(n))
     with pytest.raises(ValueError, match="n is 0"):
         kl_bound(0)
+
+
+def test_the_exact_kl_is_zero_for_one_draw_and_log_one_over_p_of_the_best_for_many() -> None:
+    assert exact_kl([0.3, 0.7], 1) == close(0)
+    assert exact_kl([1.0], 8) == exact_kl([0.0, 1.0], 8) == 0
+    assert exact_kl([0.75, 0.25], 500) == close(np.log(4))
+    for probabilities, n in (([0.5, 0.4], 2), ([1.5, -0.5], 2), ([1.0], 0)):
+        with pytest.raises(ValueError, match="probabilities that sum to 1"):
+            exact_kl(probabilities, n)
 
 
 def test_soft_best_of_n_lies_between_sampling_and_best_of_n() -> None:

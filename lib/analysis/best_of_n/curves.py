@@ -85,8 +85,8 @@ def best_over_random(pool: Sequence[Row], judge: str, n: int) -> Floats:
 
 
 def scored_matches(pool: Sequence[Row], opponents: Sequence[Row], judge: str,
-                   leave_out: bool = True) -> Iterator[tuple[list[str], Floats, list[Match]]]:
-    """Yield the texts [N], the selector's scores [N] and the matches of each prompt.
+                   leave_out: bool = True) -> Iterator[tuple[list[Row], Floats, list[Match]]]:
+    """Yield the candidates [N], the selector's scores [N] and the matches of each prompt.
 
     A match with an opponent says which candidates play, [N], and for each of these 1, 0.5 or 0 by
     `judge`. leave_out: in its own pool no candidate plays itself. The pool may hold some of the
@@ -100,7 +100,7 @@ def scored_matches(pool: Sequence[Row], opponents: Sequence[Row], judge: str,
                  pool_scores(opponents, judge), strict=True)
     for row, rivals, proxy, gold, against in scores:
         if not any(np.isnan(part).any() for part in (proxy, gold, against)):
-            yield ([candidate["text"] for candidate in row["candidates"]], proxy,
+            yield (row["candidates"], proxy,
                    list(_matches(gold, against, _texts(row), _texts(rivals), same)))
 
 

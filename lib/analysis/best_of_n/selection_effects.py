@@ -7,7 +7,7 @@ gains is in `lib.analysis.best_of_n.reader_forecast`.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import numpy as np
 
@@ -21,10 +21,13 @@ from lib.analysis.best_of_n.curves import (
 )
 from lib.analysis.comparisons.scoreboard import Scoreboard
 from lib.analysis.judges.correlations import correlations, within_prompt_moments
-from lib.analysis.statistics.bootstrap import paired_bootstrap
+from lib.analysis.statistics.bootstrap import Bootstrap, paired_bootstrap
 from lib.analysis.statistics.selection_law import same_pool_win_rate
 from lib.inference.systems import BEST, System
 from lib.runtime.files import Row
+
+MEANS = tuple(f"mean_{role}" for role in ("both", "first_only", "second_only", "neither"))
+INTERACTION = (*(field.name for field in fields(Bootstrap)), *MEANS, "gain_with", "gain_without")
 
 
 def best_over_random_rows(pools: Pools, judges: Sequence[str], n: int) -> list[Row]:
@@ -48,18 +51,25 @@ def complementarity(board: Scoreboard, judge: str, both: str, first_only: str, s
     both, first_only, second_only, neither: e.g. dpo+bon4@0.6, dpo, sft+bon4@0.6, sft. `gain_with`
     and `gain_without` are what Best-of-N adds with and without the first, on the judge's scale.
     Their difference, `mean`, is 0 where the gains add up, positive where the two complement each
-    other, negative where they overlap.
+    other, negative where they overlap. All are None where no prompt has the four scores.
     """
     places = [board.place(name) for name in (both, first_only, second_only, neither)]
     scores = board.scores[board.judges.index(judge), places]
-    interaction = paired_bootstrap(scores[0] - scores[1], scores[2] - scores[3], resamples, seed)
     complete = scores[:, ~np.isnan(scores).any(axis=0)]  # the prompts that the test counts
-    means = {f"mean_{role}": float(row.mean()) for role, row in
-             zip(("both", "first_only", "second_only", "neither"), complete, strict=True)}
     return {"judge": judge, "both": both, "first_only": first_only, "second_only": second_only,
-            "neither": neither} | asdict(interaction) | means | {
-                "gain_with": means["mean_both"] - means["mean_first_only"],
-                "gain_without": means["mean_second_only"] - means["mean_neither"]}
+            "neither": neither} | (_interaction(scores, complete, resamples, seed)
+                                   if complete.size else
+                                   dict.fromkeys(INTERACTION) | {"n": 0,
+                                                                 "missing": scores.shape[1]})
+
+
+def _interaction(scores: np.ndarray, complete: np.ndarray, resamples: int, seed: int) -> Row:
+    """The keys of `INTERACTION` from scores of the four systems, [4, prompts]."""
+    found = paired_bootstrap(scores[0] - scores[1], scores[2] - scores[3], resamples, seed)
+    means = dict(zip(MEANS, complete.mean(axis=1).tolist(), strict=True))
+    return asdict(found) | means | {
+        "gain_with": means["mean_both"] - means["mean_first_only"],
+        "gain_without": means["mean_second_only"] - means["mean_neither"]}
 
 
 def _pool_row(key: tuple[str, float], pool: Sequence[Row], judge: str, n: int,

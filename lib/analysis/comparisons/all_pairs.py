@@ -16,13 +16,14 @@ from lib.analysis.statistics.bradley_terry import Ratings, fit_ratings
 from lib.analysis.statistics.clusters import clustered_share_interval
 from lib.analysis.statistics.length_control import length_controlled_win_rate
 from lib.analysis.statistics.outcomes import Floats
-from lib.analysis.statistics.significance import holm, mean_test, share_test
+from lib.analysis.statistics.significance import MeanTest, holm, mean_test, share_test
 from lib.runtime.files import Row
 
 Pair = tuple[str, str]
 UNTESTED = ("p_value", "smallest_effect", "equivalent_within", "length_controlled",
             "length_controlled_low", "length_controlled_high", "length_coefficient",
-            "length_extreme", "length_penalty")  # null where counting alone gives the rate
+            "length_extreme", "length_penalty")  # null where counting alone gives the rate,
+# and where no prompt does
 
 
 def win_rates(board: CandidateBoard, pairs: Iterable[Pair]) -> list[Row]:
@@ -101,16 +102,17 @@ def _difference(first: Matches, second: Matches) -> Row:
     other = dict(zip(second.a.prompts, second.values, strict=True))
     values = first.values - [other.get(prompt, np.nan) for prompt in first.a.prompts]
     values = values[~np.isnan(values)]
-    found = mean_test(values)
-    return {"n": len(values), "difference": float(values.mean())} | found._asdict()
+    found = mean_test(values)._asdict() if len(values) else dict.fromkeys(MeanTest._fields)
+    return {"n": len(values), "difference": _mean(values)} | found
 
 
 def _row(matches: Matches) -> Row:
     shares = {name: matches.total(matches.outcomes == value)
               for name, value in (("wins", 1.0), ("ties", 0.5), ("losses", 0.0))}
-    return _rate(matches) | {name: float(np.nanmean(share)) for name, share in shares.items()} \
+    untested = matches.by_construction or np.isnan(matches.values).all()
+    return _rate(matches) | {name: _mean(share) for name, share in shares.items()} \
         | {"by_construction": matches.by_construction} | _lengths(matches) \
-        | (dict.fromkeys(UNTESTED) if matches.by_construction else _tested(matches))
+        | (dict.fromkeys(UNTESTED) if untested else _tested(matches))
 
 
 def _tested(matches: Matches) -> Row:
@@ -132,13 +134,15 @@ def _rate(matches: Matches) -> Row:
 
 
 def _interval(values: Floats, by_construction: bool) -> Row:
-    """n, missing, the rate and its interval; a number that counting alone gives has none."""
+    """n, missing, the rate and its interval; a number that counting alone gives has none.
+
+    Without a prompt the rate is None too.
+    """
     kept = values[~np.isnan(values)]
-    rate = float(kept.mean())
-    constant = by_construction and np.ptp(kept) < 1e-9
+    constant = not len(kept) or (by_construction and np.ptp(kept) < 1e-9)
     low, high = (None, None) if constant else clustered_share_interval(kept)
-    return {"n": len(kept), "missing": len(values) - len(kept), "win_rate": rate, "ci_low": low,
-            "ci_high": high}
+    return {"n": len(kept), "missing": len(values) - len(kept), "win_rate": _mean(kept),
+            "ci_low": low, "ci_high": high}
 
 
 def _lengths(matches: Matches) -> Row:

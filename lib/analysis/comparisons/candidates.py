@@ -2,23 +2,28 @@
 
 A pool's candidates are arrays, [prompts, K]. A comparison of two systems is a `Matches`: the
 outcome of every pair of their candidates, and its weight. A single answer is any candidate with
-equal probability; the best of n is `pick_probabilities`. Within one pool the opponent is left out
-of the draw: the best of n among the others.
+equal probability; the best of n is `pick_probabilities`; other rules are averaged over the draws of
+`lib.inference.selection`. Within one pool the opponent is left out of the draw: the best of n among
+the others. Two rules on one pool pick from the same n candidates, and tie where they pick alike.
 
 A candidate without a score that its system's pick or the judge needs is left out of the draw, as if
 it had not been sampled, and counted in `left_out`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
+from math import comb, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lib.analysis.comparisons.scoreboard import outcome
 from lib.analysis.statistics.outcomes import Floats
+from lib.analysis.texts.variety import word_similarity
 from lib.inference.best_of_n import pick_probabilities
-from lib.inference.systems import BEST, System
+from lib.inference.selection import MOST_DRAWS, Offer, chances, draws_of
+from lib.inference.systems import BEST, KL, System
 from lib.runtime.files import Row
 
 Pools = Mapping[tuple[str, float], Sequence[Row]]  # (policy, temperature) -> rows with candidates
@@ -27,7 +32,10 @@ SELECTOR = "selector"  # the role that picks; it judges too, and within its own 
 
 @dataclass(frozen=True)
 class Candidates:
-    """One pool as arrays [prompts, K]: scores by judge (NaN: missing), stripped texts, lengths."""
+    """One pool as arrays [prompts, K]: scores by judge (NaN: missing), stripped texts, lengths.
+
+    logps: log pi(y|x) of the policy that answered, in nats; None where nothing reads them.
+    """
 
     prompts: tuple[str, ...]
     sources: tuple[str, ...]
@@ -35,6 +43,7 @@ class Candidates:
     texts: NDArray[np.object_]
     tokens: Floats
     characters: Floats
+    logps: Floats | None = None
 
     def of(self, prompts: Sequence[str]) -> "Candidates":
         """The candidates of these prompts, in this order."""
@@ -43,7 +52,14 @@ class Candidates:
         return Candidates(
             tuple(prompts), tuple(self.sources[place] for place in places),
             {judge: scores[places] for judge, scores in self.scores.items()},
-            *(part[places] for part in (self.texts, self.tokens, self.characters)))
+            *(part[places] for part in (self.texts, self.tokens, self.characters)),
+            None if self.logps is None else self.logps[places])
+
+    def offer(self, prompt: int) -> Offer:
+        """One prompt's candidates as its systems' rules read them."""
+        scores = self.scores[SELECTOR][prompt]
+        logps = np.full_like(scores, np.nan) if self.logps is None else self.logps[prompt]
+        return Offer(scores, logps, word_similarity([text or "" for text in self.texts[prompt]]))
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,8 @@ class Matches:
     weights [prompts, K, L]: the probability of each pair, NaN where the prompt is left out;
     outcomes [prompts, K, L] of candidate k of a against l of b. left_out: candidates without a
     score. by_construction: the judge picked among these very candidates, so counting alone decides.
+    draws_error: bound on the standard error of the mean of `values` from draws of n candidates that
+    were taken at random; 0 where all draws count.
     """
 
     a: Candidates
@@ -61,6 +79,7 @@ class Matches:
     outcomes: Floats
     left_out: int
     by_construction: bool
+    draws_error: float = 0.0
 
     @property
     def values(self) -> Floats:
@@ -91,24 +110,28 @@ class CandidateBoard:
     def matches(self, judge: str, a: str, b: str) -> Matches:
         """The pairs of a's and b's candidates by a judge.
 
-        Raises ValueError for a system without a pool, for two systems whose comparison within one
-        pool is even by construction, and where no prompt has the scores.
+        Raises ValueError for a system without a pool or without the log-probabilities that it
+        reads, for two systems whose comparison within one pool is even by construction or has no
+        common draw, and where a prompt with all its scores has too few candidates.
         """
         systems = [System.parse(name) for name in (a, b)]
         keys = [self._pool_of(system) for system in systems]
         pools = self._on_common_prompts(*keys)
         proxies = [_proxy(system, pool, judge) for system, pool in zip(systems, pools, strict=True)]
-        weights = _own_pool_weights(*proxies, *systems) if keys[0] == keys[1] else \
-            _picks(proxies[0], systems[0])[:, :, None] * _picks(proxies[1], systems[1])[:, None]
-        if np.isnan(weights).any((1, 2)).all():
-            raise ValueError(f"{judge} can compare {a} and {b} on no prompt; sample and score more "
+        weights = _own_pool_weights(*proxies, *systems, pools[0]) if keys[0] == keys[1] else \
+            _picks(proxies[0], systems[0], pools[0])[:, :, None] \
+            * _picks(proxies[1], systems[1], pools[1])[:, None]
+        whole = ~np.isnan(np.hstack(proxies)).any(axis=1)
+        if np.isnan(weights[whole]).any():
+            raise ValueError(f"{judge} can compare {a} and {b} on no prompt; sample more "
                              "candidates")
         first, second = pools
         found = outcome(*np.broadcast_arrays(first.scores[judge][:, :, None],
                                              second.scores[judge][:, None]),
                         first.texts[:, :, None] == second.texts[:, None])
         return Matches(first, second, weights, found, sum(map(_unscored, pools, proxies)),
-                       judge == SELECTOR and keys[0] == keys[1])
+                       judge == SELECTOR and keys[0] == keys[1],
+                       max(starmap(_draws_error, zip(systems, proxies, strict=True))))
 
     def pool(self, system: System) -> Candidates:
         """The candidates that a system draws from; raises ValueError for one without a pool."""
@@ -129,6 +152,16 @@ class CandidateBoard:
         return [self.pools[key].of(kept) for key in keys]
 
 
+def offer_of(candidates: Sequence[Row]) -> Offer:
+    """Candidates of a pool's row as systems' rules read them."""
+    def floats(values: Iterable[float | None]) -> Floats:
+        return np.array([np.nan if value is None else value for value in values], dtype=float)
+
+    return Offer(floats(one.get("rewards", {}).get(SELECTOR) for one in candidates),
+                 floats(one.get("logprob") for one in candidates),
+                 word_similarity([one["text"] for one in candidates]))
+
+
 def candidate_board(pools: Pools, judges: Sequence[str], main: float) -> CandidateBoard:
     """The pools as arrays; judges: the scores to read. main: temperature of plain policies."""
     return CandidateBoard({key: _candidates(rows, judges) for key, rows in pools.items()},
@@ -138,26 +171,100 @@ def candidate_board(pools: Pools, judges: Sequence[str], main: float) -> Candida
 def _proxy(system: System, pool: Candidates, judge: str) -> Floats:
     """What the system picks by, [prompts, K]: the selector's score, or 0 for any candidate alike.
 
-    NaN for a candidate without a score of the judge, or of the selector where that picks.
+    NaN for a candidate that lacks a score of the judge, or what the system's rule reads.
     """
-    proxy = pool.scores[SELECTOR] if system.rule == BEST else np.zeros_like(pool.scores[judge])
-    return np.where(np.isnan(pool.scores[judge]), np.nan, proxy)
+    proxy = pool.scores[SELECTOR] if system.selects else np.zeros_like(pool.scores[judge])
+    missing = np.isnan(pool.scores[judge])
+    if system.rule == KL:
+        if pool.logps is None or np.isnan(pool.logps).all():
+            raise ValueError(f"{system.name} reads the log-probabilities of answers, and its pool "
+                             "has none; sample here, or from a server that returns them")
+        missing |= np.isnan(pool.logps)
+    return np.where(missing, np.nan, proxy)
 
 
-def _picks(proxy: Floats, system: System) -> Floats:
-    """Probability of each candidate to be the system's answer, [..., K]."""
-    return pick_probabilities(proxy, system.n if system.rule == BEST else 1)
+def _picks(proxy: Floats, system: System, pool: Candidates) -> Floats:
+    """Probability of each candidate to be the system's answer, [prompts, K]."""
+    if _sorts(system):
+        return _sorted_picks(proxy, system)
+    found = np.full_like(proxy, np.nan)
+    for prompt, present in _enough(proxy, system.n):
+        _, picked = _by_draw(present, proxy.shape[1], pool.offer(prompt), system)
+        found[prompt] = picked.mean(0)
+    return found
 
 
-def _own_pool_weights(first: Floats, second: Floats, a: System, b: System) -> Floats:
-    """Weights where both systems answer from one pool: b's answer is left out of a's draw."""
-    if b.rule == BEST != a.rule:
-        return _own_pool_weights(second, first, b, a).swapaxes(1, 2)
-    if b.rule == BEST or a.rule != BEST:
+def _sorts(system: System) -> bool:
+    """Whether its pick is a sort by one score, which has a closed form over all draws."""
+    return system.rule == BEST or not system.selects
+
+
+def _sorted_picks(proxy: Floats, system: System) -> Floats:
+    """The same from the proxy alone, [..., K], for a system whose rule sorts by it."""
+    return pick_probabilities(proxy, system.n if system.selects else 1)
+
+
+def _own_pool_weights(first: Floats, second: Floats, a: System, b: System,
+                      pool: Candidates) -> Floats:
+    """Weights where both systems answer from one pool: a single answer of b is not in a's draw."""
+    if a.selects and b.selects:
+        return _same_draw_weights(first + second, a, b, pool)
+    if b.selects:
+        return _own_pool_weights(second, first, b, a, pool).swapaxes(1, 2)
+    if not a.selects:
         raise ValueError(f"{a.name} and {b.name} draw from one pool alike, so neither can win")
-    others = ~np.eye(first.shape[-1], dtype=bool)  # [L, K]
-    picks = _picks(np.where(others, first[:, None], np.nan), a)  # [prompts, L, K]
-    return picks.swapaxes(1, 2) * _picks(second, b)[:, None]
+    if _sorts(a):
+        others = ~np.eye(first.shape[-1], dtype=bool)  # [L, K]
+        picks = _sorted_picks(np.where(others, first[:, None], np.nan), a)  # [prompts, L, K]
+        return picks.swapaxes(1, 2) * _sorted_picks(second, b)[:, None]
+    weights = np.full((*first.shape, first.shape[1]), np.nan)
+    for prompt, present in _enough(first, a.n + 1):
+        drawn, picked = _by_draw(present, first.shape[1], pool.offer(prompt), a)
+        without = picked.T @ ~drawn / np.maximum(1, (~drawn).sum(0))  # [K, L]
+        weights[prompt] = without * _sorted_picks(second[prompt], b)
+    return weights
+
+
+def _same_draw_weights(proxy: Floats, a: System, b: System, pool: Candidates) -> Floats:
+    """Weights of two rules that pick from the same n candidates."""
+    if a == b or a.n != b.n:
+        raise ValueError(f"{a.name} and {b.name} draw from one pool " + (
+            "alike, so neither can win" if a == b or a.rule == b.rule == BEST else
+            f"{a.n} and {b.n} candidates, which are no common draw; compare equal numbers"))
+    weights = np.full((*proxy.shape, proxy.shape[1]), np.nan)
+    for prompt, present in _enough(proxy, a.n):
+        offer = pool.offer(prompt)
+        (_, first), (_, second) = (_by_draw(present, proxy.shape[1], offer, system)
+                                   for system in (a, b))
+        weights[prompt] = first.T @ second / len(first)
+    return weights
+
+
+def _enough(proxy: Floats, least: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Prompts with at least so many usable candidates, and the places of these."""
+    for prompt, values in enumerate(proxy):
+        present = np.flatnonzero(~np.isnan(values))
+        if len(present) >= least:
+            yield prompt, present
+
+
+def _by_draw(present: NDArray[np.intp], size: int, offer: Offer,
+             system: System) -> tuple[NDArray[np.bool_], Floats]:
+    """Who is in each draw, and each candidate's chance in it: two arrays [draws, K]."""
+    draws = present[draws_of(len(present), system.n)]
+    drawn, picked = np.zeros((len(draws), size), dtype=bool), np.zeros((len(draws), size))
+    np.put_along_axis(drawn, draws, True, axis=1)
+    np.put_along_axis(picked, draws, chances(system, offer, draws), axis=1)
+    return drawn, picked
+
+
+def _draws_error(system: System, proxy: Floats) -> float:
+    """Bound on the standard error of a mean over prompts from random draws, 0 for all draws."""
+    present = (~np.isnan(proxy)).sum(1)
+    present = present[present >= system.n]
+    if _sorts(system) or not len(present) or comb(int(present.max()), system.n) <= MOST_DRAWS:
+        return 0.0
+    return 0.5 / sqrt(MOST_DRAWS * len(present))
 
 
 def _unscored(pool: Candidates, proxy: Floats) -> int:
@@ -179,4 +286,5 @@ def _candidates(rows: Sequence[Row], judges: Sequence[str]) -> Candidates:
         {judge: floats(lambda one, judge=judge: one.get("rewards", {}).get(judge))
          for judge in dict.fromkeys([*judges, SELECTOR])},
         np.array(texts, dtype=object), floats(lambda one: one.get("tokens")),
-        floats(lambda one: len(one["text"]) if one else None))
+        floats(lambda one: len(one["text"]) if one else None),
+        floats(lambda one: one.get("logprob")))

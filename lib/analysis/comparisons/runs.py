@@ -12,7 +12,7 @@ import numpy as np
 from lib.analysis.comparisons.candidates import SELECTOR, CandidateBoard, Candidates, Matches
 from lib.analysis.comparisons.scoreboard import Scoreboard
 from lib.analysis.statistics.outcomes import Floats
-from lib.inference.systems import BEST, System
+from lib.inference.systems import KL, System
 from lib.runtime.files import Row
 
 A, B = "a", "b"
@@ -38,9 +38,11 @@ def board_of_runs(boards: Mapping[str, CandidateBoard]) -> CandidateBoard:
 
 def answer_alike(board: CandidateBoard, first: str, second: str) -> bool:
     """Whether two systems draw from the same answers by the same picks: neither can win."""
+    system = System.parse(first)
     one, other = (board.pool(System.parse(name)) for name in (first, second))
-    return _alike(one, other) and (System.parse(first).rule != BEST or np.array_equal(
-        one.scores[SELECTOR], other.scores[SELECTOR], equal_nan=True))
+    return _alike(one, other) and (not system.selects or np.array_equal(
+        one.scores[SELECTOR], other.scores[SELECTOR], equal_nan=True)) and (
+            system.rule != KL or np.array_equal(one.logps, other.logps, equal_nan=True))
 
 
 def _alike(one: Candidates, other: Candidates) -> bool:
@@ -85,6 +87,8 @@ def gated(rows: Sequence[Row], margin: float) -> list[Row]:
 
 
 def _verdict(row: Row, least: float) -> str:
+    if not row["n"]:
+        return UNSURE
     if row["ci_low"] >= least:
         return PASSES
     return LOSES if row["ci_high"] < least else UNSURE
@@ -92,7 +96,7 @@ def _verdict(row: Row, least: float) -> str:
 
 def _enough(row: Row, least: float) -> int | None:
     """Prompts at which the lower end would reach `least`; its distance falls as 1 / sqrt(n)."""
-    room = row["win_rate"] - least
+    room = row["win_rate"] - least if row["n"] else 0
     if room <= 0:
         return None
     return int(np.ceil(row["n"] * max(1.0, (row["win_rate"] - row["ci_low"]) / room) ** 2))

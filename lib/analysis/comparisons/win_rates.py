@@ -13,16 +13,21 @@ from itertools import combinations
 
 import numpy as np
 
+from lib.analysis.comparisons.all_pairs import with_holm
 from lib.analysis.comparisons.scoreboard import Scoreboard
 from lib.analysis.statistics.bootstrap import bootstrap_intervals
 from lib.analysis.statistics.bradley_terry import ELO_PER_NAT, Ratings, fit_ratings
 from lib.analysis.statistics.intervals import score_interval, wilson_interval
 from lib.analysis.statistics.length_control import length_controlled_win_rate
 from lib.analysis.statistics.outcomes import Floats
-from lib.analysis.statistics.significance import holm, share_test, sign_test
+from lib.analysis.statistics.significance import share_test, sign_test
 from lib.runtime.files import Row
 
 Pair = tuple[str, str]
+UNKNOWN = ("win_rate", "ci_low", "ci_high", "wilson_low", "wilson_high", "p_value",
+           "smallest_effect", "equivalent_within")  # null where no prompt has both scores
+CONTROLLED = ("length_controlled", "length_controlled_low", "length_controlled_high",
+              "length_coefficient", "length_extreme", "length_penalty")
 
 
 def round_robin(board: Scoreboard, pairs: Iterable[Pair] | None = None, *, resamples: int = 10_000,
@@ -34,9 +39,7 @@ def round_robin(board: Scoreboard, pairs: Iterable[Pair] | None = None, *, resam
     """
     pairs, rows = _pairs(board, pairs), []
     for judge in board.judges:
-        family = _rows(board, judge, pairs, resamples, seed)
-        adjusted = holm([row["p_value"] for row in family])
-        rows += [row | {"holm_p": p} for row, p in zip(family, adjusted, strict=True)]
+        rows += with_holm(_rows(board, judge, pairs, resamples, seed))
     return rows
 
 
@@ -74,20 +77,24 @@ def _outcomes(board: Scoreboard, judge: str, pairs: Iterable[Pair]) -> Floats:
 def _rows(board: Scoreboard, judge: str, pairs: Sequence[Pair], resamples: int,
           seed: int) -> list[Row]:
     outcomes = _outcomes(board, judge, pairs)
-    low, high = bootstrap_intervals(outcomes, resamples, seed)
+    asked = ~np.isnan(outcomes).all(axis=0)  # pairs that some prompt decides
+    low, high = np.full((2, len(pairs)), None)
+    if asked.any():
+        low[asked], high[asked] = bootstrap_intervals(outcomes[:, asked], resamples, seed)
     return [{"a": a, "b": b, "judge": judge, "seed": seed}
             | _counts(outcomes[board.both_asked(a, b), column])
-            | {"bootstrap_low": float(low[column]), "bootstrap_high": float(high[column])}
+            | {"bootstrap_low": low[column], "bootstrap_high": high[column]}
             | _lengths(board, board.place(a), board.place(b), outcomes[:, column])
             for column, (a, b) in enumerate(pairs)]
 
 
 def _counts(outcomes: Floats) -> Row:
-    """Counts, win rate, intervals, sign test and what this many prompts can tell."""
+    """Counts, win rate, intervals, sign test and what this many prompts can tell; None for none."""
     wins, ties, losses = (int(np.sum(outcomes == value)) for value in (1.0, 0.5, 0.0))
     n = wins + ties + losses
     if n == 0:
-        raise ValueError("no prompt has a score for both answers; score the responses first")
+        return dict.fromkeys(UNKNOWN) | {"n": 0, "missing": len(outcomes), "wins": 0, "ties": 0,
+                                         "losses": 0}
     rate, ends = (wins + ties / 2) / n, score_interval(wins, ties, losses)
     wilson, able = wilson_interval(wins + ties / 2, n), share_test(outcomes[~np.isnan(outcomes)])
     return {"n": n, "missing": len(outcomes) - n, "wins": wins, "ties": ties, "losses": losses,
@@ -98,13 +105,13 @@ def _counts(outcomes: Floats) -> Row:
 
 
 def _lengths(board: Scoreboard, i: int, j: int, outcomes: Floats) -> Row:
-    """Mean lengths and the length-controlled win rate."""
-    controlled = length_controlled_win_rate(outcomes, board.characters[i], board.characters[j])
-    return {"length_controlled": controlled.win_rate,
-            "length_controlled_low": controlled.low, "length_controlled_high": controlled.high,
-            "length_coefficient": controlled.length_coefficient,
-            "length_extreme": controlled.extreme, "length_penalty": controlled.penalty,
-            "mean_tokens_a": _mean(board.tokens[i]), "mean_tokens_b": _mean(board.tokens[j])}
+    """Mean lengths and the length-controlled win rate, None without an outcome."""
+    means = {"mean_tokens_a": _mean(board.tokens[i]), "mean_tokens_b": _mean(board.tokens[j])}
+    if np.isnan(outcomes).all():
+        return dict.fromkeys(CONTROLLED) | means
+    found = length_controlled_win_rate(outcomes, board.characters[i], board.characters[j])
+    return dict(zip(CONTROLLED, (found.win_rate, found.low, found.high, found.length_coefficient,
+                                 found.extreme, found.penalty), strict=True)) | means
 
 
 def _mean(values: Floats) -> float | None:

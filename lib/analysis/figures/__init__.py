@@ -16,6 +16,7 @@ from lib.analysis.figures.ratings import ratings_figure, round_robin_figure
 from lib.analysis.figures.selection import (
     best_over_random_figure,
     gains_figure,
+    over_optimisation_figure,
     surface_figure,
     worlds_figure,
 )
@@ -34,8 +35,9 @@ from lib.analysis.figures.training import (
 __all__ = [
     "accuracy_figure", "best_of_n_figure", "best_over_random_figure", "calibration_figure",
     "data_mix_figure", "displacement_figure", "dpo_loss_figure", "gains_figure",
-    "judge_pairs_figure", "memory_figure", "ratings_figure", "reward_kl_figure", "rewards_figure",
-    "round_robin_figure", "sample_quality_figure", "save_figure", "sft_loss_figure",
-    "surface_figure", "temperature_figure", "text_metrics_figure", "use_study_renderer",
-    "warning_figure", "win_cost_figure", "win_rates_figure", "worlds_figure",
+    "judge_pairs_figure", "memory_figure", "over_optimisation_figure", "ratings_figure",
+    "reward_kl_figure", "rewards_figure", "round_robin_figure", "sample_quality_figure",
+    "save_figure", "sft_loss_figure", "surface_figure", "temperature_figure",
+    "text_metrics_figure", "use_study_renderer", "warning_figure", "win_cost_figure",
+    "win_rates_figure", "worlds_figure",
 ]

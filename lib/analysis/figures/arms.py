@@ -15,6 +15,7 @@ from lib.analysis.figures.theme import (
     readable,
     style_figure,
 )
+from lib.inference.systems import BEST, System
 from lib.runtime.files import Row
 
 PASSES = 3  # a trained token costs a forward and a backward of twice its work
@@ -49,7 +50,7 @@ def win_cost_figure(arms: Sequence[Row], verdicts: Sequence[Row],
         value, *ends = columns([row], "win_rate", "ci_low", "ci_high")
         add_marks(figure, row["a"], looks(names)[row["a"]], [work[row["a"]] / 1000], value, ends)
     for row in payments:
-        if row["judge"] == "judge" and "+" in row["a"]:
+        if row["judge"] == "judge" and System.parse(row["a"]).rule == BEST:
             figure.add_hline(y=row["win_rate"], line={"dash": "dash", "color": GREY}, annotation={
                 "text": f"{readable(row['a'])}: paid with every answer", "font_color": GREY})
     figure.add_hline(y=0.5, line=EVEN_LINE)

@@ -32,6 +32,7 @@ def win_rates_figure(rows: Sequence[Row]) -> go.Figure:
 
     The title tells the comparison over which the judges part most.
     """
+    rows = [row for row in rows if row["n"]]
     pairs = list(dict.fromkeys((row["a"], row["b"]) for row in rows))
     shown = [*rows, *filter(None, (paper_row(*pair) for pair in pairs))]
     judges = list(dict.fromkeys(row["judge"] for row in shown))
@@ -61,7 +62,7 @@ def temperature_figure(rows: Sequence[Row], n: int = 4, opponent: str = "sft") -
     """Win rate of DPO's best of n over `opponent` by temperature: a line a judge, the paper's."""
     policy = System("dpo", BEST, n).family
     chosen = [row | {"temperature": System.parse(row["a"]).temperature} for row in rows
-              if System.parse(row["a"]).family == policy and row["b"] == opponent]
+              if System.parse(row["a"]).family == policy and row["b"] == opponent and row["n"]]
     figure = go.Figure()
     judges = list(dict.fromkeys(row["judge"] for row in chosen))
     for place, judge in enumerate(judges):

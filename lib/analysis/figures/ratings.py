@@ -25,7 +25,7 @@ WINS_GREEN = "PRGn"  # purple loses, white is even, green wins: no colour of a j
 def ratings_figure(rows: Sequence[Row]) -> go.Figure:
     """Ratings of all systems on Elo's scale with intervals, a mark a judge, best on top."""
     judges = list(dict.fromkeys(row["judge"] for row in rows))
-    names = [row["system"] for row in rows if row["judge"] == judges[0]]
+    names = list(dict.fromkeys(row["system"] for row in rows))  # in the first judge's order
     figure, shown = go.Figure(), looks(judges)
     for place, judge in enumerate(judges):
         mine = [row for row in rows if row["judge"] == judge]
@@ -44,7 +44,7 @@ def ratings_figure(rows: Sequence[Row]) -> go.Figure:
 
 def round_robin_figure(rows: Sequence[Row], judge: str) -> go.Figure:
     """Share of prompts that each system (row) wins against each other (column) by one judge."""
-    rates = {(row["a"], row["b"]): row for row in rows if row["judge"] == judge}
+    rates = {(row["a"], row["b"]): row for row in rows if row["judge"] == judge and row["n"]}
     systems = list(dict.fromkeys(name for a, b in rates for name in (b, a)))
     mirrored = {(b, a): 1 - row["win_rate"] for (a, b), row in rates.items()}
     cells = {pair: row["win_rate"] for pair, row in rates.items()} | mirrored

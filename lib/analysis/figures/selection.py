@@ -5,6 +5,7 @@ In: rows of `lib.analysis.best_of_n` with value, ci_low, ci_high and prompts.
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 
 from lib.analysis.figures.theme import (
@@ -90,6 +91,33 @@ def gains_figure(gains: Mapping[str, Sequence[Row]], selector: str = "selector",
                                ticktext=[str(row["n"]) for row in rows])
 
 
+def over_optimisation_figure(rows: Sequence[Row], policy: str = "dpo") -> go.Figure:
+    """Gain of the best of n by distance sqrt(KL), and Gao's fit d (alpha - beta d), by judge.
+
+    rows: of `over_optimisation_rows`. A dotted line marks the judge's peak inside the range.
+    """
+    rows = [row for row in rows if row["policy"] == policy]
+    figure, shown = go.Figure(), looks([row["judge"] for row in rows])
+    for row in rows:
+        distances, values, *ends = columns(row["points"], "distance", "value", "ci_low", "ci_high")
+        add_marks(figure, row["judge"], shown[row["judge"]], distances, values, ends,
+                  customdata=[[point["n"], point["kl"], point["kl_bound"]]
+                              for point in row["points"]],
+                  hovertemplate="best of %{customdata[0]}: %{y:.2f}<br>KL %{customdata[1]:.2f}, "
+                                "at most %{customdata[2]:.2f}")
+        steps = np.linspace(0, distances[-1], 50)
+        figure.add_scatter(x=steps, y=steps * (row["alpha"] - row["beta"] * steps), mode="lines",
+                           line_color=shown[row["judge"]][0], showlegend=False, hoverinfo="skip")
+    judged = next((row for row in rows if row["judge"] == "judge"), None)
+    if judged and judged["peak_distance"] is not None:
+        figure.add_vline(x=judged["peak_distance"], line=EVEN_LINE)
+    counts = between(row["prompts"] for row in rows) if rows else "0"
+    return style_figure(
+        figure, _bend(judged), f"n = {counts} prompts, 95 % intervals by bootstrap over prompts; "
+        "KL of the best of n from the answers sampled, lines are fits d (alpha - beta d)",
+        "d, the root of the KL in nats", "gain (standard deviations)")
+
+
 def surface_figure(rows: Sequence[Row], policy: str = "dpo", judge: str = "judge") -> go.Figure:
     """Win rate of a policy over one SFT answer by temperature and n, every cell with its number."""
     cells = {(row["temperature"], row["n"]): row for row in rows
@@ -143,6 +171,19 @@ def _gains(picked: Sequence[Row], judged: Sequence[Row], judge: str) -> str:
     if peak["n"] < other["n"]:
         return f"{text}, whose curve is highest at n = {peak['n']}"
     return f"{text}; their ratio is how far the two agree, and no proof of quality"
+
+
+def _bend(row: Row | None) -> str:
+    if row is None:
+        return "No long pool was scored by the judge"
+    most, bend = row["points"][-1]["n"], row["beta_low"] > 0
+    if row["peak_distance"] is not None and bend:
+        return (f"By the judge more candidates stop paying: the fit peaks at d = "
+                f"{row['peak_distance']:.2f}, before the best of {most}")
+    if bend:
+        return (f"By the judge each further candidate gains less, but up to the best of {most} "
+                "the fit has no peak")
+    return f"Up to the best of {most} no bend of the judge's gain is shown"
 
 
 def _best_cell(cells: Mapping[tuple[float, int], Row], policy: str, judge: str) -> str:

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from IPython.display import HTML, display
 
-from lib.inference.systems import BEST, System
+from lib.inference.systems import BEST, KL, MBR, RANDOM, SOFT, System
 from lib.runtime.files import Row
 
 # Okabe and Ito's palette, readable with any colour vision; the two light ones are darkened
@@ -27,6 +27,7 @@ LOOKS: dict[str, Look] = {
     "loss": (PURPLE, "circle"), "accuracy": (PURPLE, "circle")}
 OTHERS: tuple[Look, ...] = ((PURPLE, "pentagon"), (AMBER, "cross"), (SKY, "triangle-down"),
                             (PINK, "hexagon"), (GREY, "x"))
+PICKS = {BEST: "best", RANDOM: "random pick", SOFT: "soft best", MBR: "MBR best", KL: "KL best"}
 EVEN_LINE = {"dash": "dot", "color": GREY, "width": 1.5}
 
 TITLE_WIDTH, SUBTITLE_WIDTH, AXIS_WIDTH = 66, 88, 30  # characters that fit into 600 pixels, or 240
@@ -98,8 +99,9 @@ def readable(name: str) -> str:
     policy = system.policy.upper() if system.policy in ("sft", "dpo") else escape(system.policy)
     if system.rule is None:
         return policy
-    picks = "best" if system.rule == BEST else f"{system.rule} pick"
-    return f"{policy} {picks} of {system.n} (T\u00a0{system.temperature:g})"
+    setting = f"{system.setting}, " if system.setting else ""
+    return (f"{policy} {PICKS[system.rule]} of {system.n} "
+            f"({setting}T\u00a0{system.temperature:g})")
 
 
 def in_two_lines(name: str) -> str:

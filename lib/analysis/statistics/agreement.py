@@ -15,9 +15,11 @@ def agreement(a: Sequence[Hashable], b: Sequence[Hashable]) -> dict[str, Any]:
 
     `missing` items lack a label. Kappa is None where both judges give one and the same label
     throughout, and it falls where one label dominates (a win rate of .93); AC1 does neither, so
-    quote both. Raises ValueError when no item has both labels.
+    quote both. All are None when no item has both labels.
     """
     left, right = _labelled(a, b)
+    if not left:
+        return {"n": 0, "missing": len(a), "agreement": None, "kappa": None, "ac1": None}
     kappa = cohen_kappa(left, right)
     return {"n": len(left), "missing": len(a) - len(left),
             "agreement": float(np.mean([x == y for x, y in zip(left, right, strict=True)])),
@@ -29,7 +31,7 @@ def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
 
     NaN where both judges give one and the same label throughout.
     """
-    left, right = _labelled(a, b)
+    left, right = _labelled(a, b, fewest=1)
     if len(set(left) | set(right)) == 1:
         return float("nan")  # chance agreement is 1: the ratio is 0 / 0
     codes = _codes(left + right)
@@ -38,7 +40,7 @@ def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
 
 def gwet_ac1(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
     """Gwet's (2008) AC1: chance = sum of p (1 - p) over labels, divided by labels - 1."""
-    left, right = _labelled(a, b)
+    left, right = _labelled(a, b, fewest=1)
     codes = _codes(left + right)
     same = float(np.mean(codes[:len(left)] == codes[len(left):]))
     share = np.bincount(codes) / len(codes)
@@ -52,11 +54,12 @@ def _codes(labels: list[Hashable]) -> np.ndarray:
     return np.array([number[label] for label in labels])
 
 
-def _labelled(a: Sequence[Hashable], b: Sequence[Hashable]) -> tuple[list, list]:
+def _labelled(a: Sequence[Hashable], b: Sequence[Hashable],
+              fewest: int = 0) -> tuple[list, list]:
     if len(a) != len(b):
         raise ValueError(f"{len(a)} labels against {len(b)}; both judges must label the same items")
     kept = [(x, y) for x, y in zip(a, b, strict=True) if not (_missing(x) or _missing(y))]
-    if not kept:
+    if len(kept) < fewest:
         raise ValueError("no item has a label from both judges; agreement needs at least one")
     return [x for x, _ in kept], [y for _, y in kept]
 

@@ -75,9 +75,11 @@ def fit_ratings(systems: Sequence[str], pairs: Sequence[tuple[int, int]], outcom
     """Ratings from outcomes [prompts, pairs]; column k is systems[i] against systems[j].
 
     (i, j) = pairs[k]; an outcome is 1, 0.5, 0 or NaN (missing). Intervals resample prompts, the
-    same for all pairs.
+    same for all pairs. A system without an outcome has no rating.
     """
-    outcomes = np.asarray(outcomes, dtype=float)
+    systems, pairs, outcomes = _that_met(systems, pairs, np.asarray(outcomes, dtype=float))
+    if not systems:
+        return Ratings((), (), (), (), 0.0, 0.0)
     counts = np.sum(~np.isnan(outcomes), axis=0)
     wins = wins_matrix(np.nansum(outcomes, axis=0), counts, pairs, len(systems))
     strengths = bradley_terry(wins)
@@ -87,6 +89,17 @@ def fit_ratings(systems: Sequence[str], pairs: Sequence[tuple[int, int]], outcom
     low, high = np.percentile(draws, [tail, 100 - tail], axis=0)
     return Ratings(tuple(systems), *(tuple(map(float, row)) for row in (strengths, low, high)),
                    float(prior_needed(wins)), _misfit(wins, strengths))
+
+
+def _that_met(systems: Sequence[str], pairs: Sequence[tuple[int, int]],
+              outcomes: Floats) -> tuple[list[str], list[tuple[int, int]], Floats]:
+    """The systems with an outcome, and the pairs of these with their columns."""
+    columns = [place for place in range(len(pairs)) if not np.isnan(outcomes[:, place]).all()]
+    met = sorted({system for place in columns for system in pairs[place]})
+    new = {system: place for place, system in enumerate(met)}
+    return ([systems[system] for system in met],
+            [(new[i], new[j]) for i, j in (pairs[place] for place in columns)],
+            outcomes[:, columns])
 
 
 def wins_matrix(won: ArrayLike, counts: ArrayLike, pairs: Sequence[tuple[int, int]],

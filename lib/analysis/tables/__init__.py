@@ -77,6 +77,7 @@ from lib.analysis.tables.selection import (
     best_over_random_table,
     correlations_table,
     judge_pairs_table,
+    over_optimisation_table,
 )
 
 __all__ = [
@@ -85,12 +86,13 @@ __all__ = [
     "chat_judge_sentence", "choices_table", "claims_table", "complementarity_table",
     "components_table", "confound", "constraints_table", "contrasts_table", "controls_finding",
     "corrected_table", "correlations_table", "costs_table", "displacement_table",
-    "divergence_table", "dpo_paper_table", "family_table", "forecast_findings", "intervals_table",
-    "judge_agreement_table", "judge_pairs_table", "judge_quality_table", "kept_rows_table",
-    "layouts_table", "left_out_table", "length_bias_table", "markdown_table", "overlap_table",
-    "paper_table", "payments_table", "position_bias_table", "ratings_table", "reader_findings",
-    "reader_table", "reference_table", "refits_finding", "reliability_table", "resolution_table",
-    "retention_table", "reward_models_table", "rules_table", "sample_sizes_table", "seeds_table",
-    "single_draws_table", "slices_table", "sources_table", "system_order_table", "systems_table",
-    "text_table", "warning_table", "who_read", "win_rate_table",
+    "divergence_table", "dpo_paper_table", "family_table", "forecast_findings",
+    "intervals_table", "judge_agreement_table", "judge_pairs_table", "judge_quality_table",
+    "kept_rows_table", "layouts_table", "left_out_table", "length_bias_table", "markdown_table",
+    "over_optimisation_table", "overlap_table", "paper_table", "payments_table",
+    "position_bias_table", "ratings_table", "reader_findings", "reader_table",
+    "reference_table", "refits_finding", "reliability_table", "resolution_table",
+    "retention_table", "reward_models_table", "rules_table", "sample_sizes_table",
+    "seeds_table", "single_draws_table", "slices_table", "sources_table", "system_order_table",
+    "systems_table", "text_table", "warning_table", "who_read", "win_rate_table",
 ]

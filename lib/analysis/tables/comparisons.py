@@ -18,11 +18,16 @@ from lib.analysis.tables.formatting import (
     versus,
     with_n,
 )
-from lib.inference.systems import BEST, System
+from lib.inference.systems import BEST, KL, MBR, RANDOM, SOFT, System
 from lib.runtime.files import Row
 
 MEANINGS = {"base": "the model before training", "sft": "the model after supervised fine-tuning",
             "dpo": "the SFT model after Direct Preference Optimization"}
+PICKS = {BEST: "the one that the selector scores highest",
+         RANDOM: "one picked at random, as a control",
+         SOFT: "one drawn with chances that grow with the selector's score (lam = {coefficient:g})",
+         MBR: "the one of highest score and likeness to the others (beta = {coefficient:g})",
+         KL: "the one of highest score and log-probability (beta = {coefficient:g})"}
 
 
 def systems_table(names: Iterable[str]) -> str:
@@ -146,9 +151,8 @@ def _meaning(system: System) -> str:
     policy = MEANINGS.get(system.policy, system.policy)
     if system.rule is None:
         return f"one answer of {policy}"
-    pick = "the one that the selector scores highest" if system.rule == BEST else (
-        "one picked at random, as a control")
-    return f"of {system.n} answers of {policy}, sampled at T = {system.temperature:g}, {pick}"
+    return (f"of {system.n} answers of {policy}, sampled at T = {system.temperature:g}, "
+            f"{PICKS[system.rule].format(coefficient=system.coefficient)}")
 
 
 def _strength(row: Row) -> str:
@@ -157,6 +161,8 @@ def _strength(row: Row) -> str:
 
 
 def _interaction_reading(row: Row) -> str:
+    if row["low"] is None:
+        return "nothing: no prompt has the four scores"
     if row["low"] <= 0 <= row["high"]:
         return "undecided: no interaction shown"
     return "complementary" if row["low"] > 0 else "they overlap"

@@ -121,6 +121,8 @@ def conclusion(row: Row) -> str:
     """Who wins, or how large an effect this many prompts see and leave possible."""
     if row.get("by_construction"):
         return "nothing: it follows from counting"
+    if row.get("n") == 0:
+        return "nothing: no prompt has a verdict on both answers"
     if decided(row):
         winner = row["a"] if row["ci_low"] > 0.5 else row["b"]
         return f"{winner} wins{_unless_corrected(row)}"
@@ -157,7 +159,8 @@ def verdict_lines(rows: Sequence[Row], judge: str) -> list[str]:
     told: dict[str, list[str]] = {}
     for row in rows:
         kind = ("decided" if decided(row) else
-                "given by counting" if row.get("by_construction") else _verdict(row))
+                "given by counting" if row.get("by_construction") else
+                "no prompt judged" if row.get("n") == 0 else _verdict(row))
         star = "*" if kind == "decided" and _unless_corrected(row) else ""
         told.setdefault(kind, []).append(f"{versus(row)} {format_rate(row)}{star}")
     return [f"By the {judge}, {kind}: {'; '.join(found)}." + (

@@ -120,7 +120,7 @@ def position_bias_table(rows: Sequence[Row]) -> str:
         "rate, shown first [95 %]": interval_of("shown_first", "shown_first"),
         "rate, shown second [95 %]": interval_of("shown_second", "shown_second"),
         "rate that counts [95 %]": interval_of("win_rate")},
-        "No chat model judged this run (rewards.judge=llm).")
+        "No chat model gave a verdict on different answers of this run (rewards.judge=llm).")
 
 
 def chat_judge_sentence(costs: Row) -> str:

@@ -47,6 +47,8 @@ def gate_findings(rows: Sequence[Row]) -> str:
 def _verdict(row: Row) -> str:
     least = format_number(0.5 - row["margin"])
     found = f"{versus(row)}: {format_rate(row)}, n = {row['n']:,}"
+    if not row["n"]:
+        return f"fails: {versus(row)}: no prompt has a verdict on both answers."
     if row["verdict"] == PASSES:
         return f"passes: {found}; the interval stays above {least}."
     if row["verdict"] == LOSES:

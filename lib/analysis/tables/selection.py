@@ -29,6 +29,25 @@ def best_over_random_table(rows: Sequence[Row]) -> str:
         "normal scores so correlated give": number_of("arithmetic")}, NOT_MEASURED)
 
 
+def over_optimisation_table(rows: Sequence[Row]) -> str:
+    """Gao's fit of the long curve: look at whether the judge's peak lies inside what was measured.
+
+    The share of resampled prompts with a peak inside says how sure that is.
+    """
+    return markdown_table(rows, {
+        "pool": "policy", "judge": "judge", "prompts": "prompts", "candidates": "candidates",
+        "alpha [95 %]": lambda row: interval(row, "alpha", "alpha_low", "alpha_high"),
+        "beta [95 %]": lambda row: interval(row, "beta", "beta_low", "beta_high"),
+        "largest n": lambda row: row["points"][-1]["n"],
+        "its KL": lambda row: format_number(row["points"][-1]["kl"], 2),
+        "at most": lambda row: format_number(row["points"][-1]["kl_bound"], 2),
+        "peak at d": lambda row: "not in range" if row["peak_distance"] is None else
+            f"{row['peak_distance']:.2f} (gain {row['peak_gain']:.2f})",
+        "resamples with a peak": number_of("peak_inside", 2)},
+        "No long curve: this run has no pool of 16 or more candidates; "
+        "`--set evaluation.deep_samples=64` samples one for notebook 04.")
+
+
 def correlations_table(rows: Sequence[Row]) -> str:
     """What each two judges share: look at how much is left without the reader's part.
 

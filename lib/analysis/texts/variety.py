@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -72,13 +71,11 @@ def word_similarity(texts: Sequence[str]) -> np.ndarray:
     sentence embeddings. A text without words is similar only to other such texts.
     """
     counts = [Counter(WORD.findall(text.lower())) for text in texts]
-    lengths = [sqrt(sum(number**2 for number in count.values())) for count in counts]
-    return np.array([[_cosine(a, b, first * second) for b, second in zip(counts, lengths,
-                                                                        strict=True)]
-                     for a, first in zip(counts, lengths, strict=True)])
-
-
-def _cosine(a: Counter[str], b: Counter[str], product: float) -> float:
-    if product == 0:
-        return float(not a and not b)
-    return sum(number * b[word] for word, number in a.items()) / product
+    column = {word: place for place, word in enumerate(set().union(*counts))}
+    table = np.zeros((len(texts), len(column)))
+    for row, words in zip(table, counts, strict=True):
+        row[[column[word] for word in words]] = list(words.values())
+    lengths = np.sqrt((table**2).sum(1))
+    products = np.outer(lengths, lengths)
+    both_empty = np.equal.outer(lengths, lengths).astype(float)  # where the product is 0
+    return np.divide(table @ table.T, products, out=both_empty, where=products > 0)

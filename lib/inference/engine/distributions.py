@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lib.modeling.packed.logps import log_sum_exp
+from lib.modeling.packed.head_blocks import log_sum_exp
 
 BLOCK = 64  # vocabulary entries a block in the search for the largest
 

@@ -26,24 +26,36 @@ DECODERS = ("LlamaModel", "Qwen2Model")
 def lean_decoder(model: PreTrainedModel) -> Iterator[None]:
     """Inside, a Llama or Qwen2 decoder runs by `LeanForward`; it is restored afterwards."""
     decoder = decoder_of(model)
-    if not _has_known_form(decoder):
+    if not has_known_form(decoder):
         yield
         return
+    with merged_products(decoder):
+        decoder.forward = LeanForward(decoder)
+        try:
+            yield
+        finally:
+            decoder.__dict__.pop("forward", None)
+
+
+@contextmanager
+def merged_products(decoder: nn.Module) -> Iterator[None]:
+    """Inside, every layer has `self_attn.qkv_proj` and `mlp.gate_up_proj` instead of their parts.
+
+    decoder: one that `has_known_form`. The parts get their weights back, bit for bit.
+    """
     merged = []
     try:
         for layer in decoder.layers:
             for name, (module, parts) in _parts(layer).items():
                 _merge(module, name, parts)
                 merged.append((module, name, parts))
-        decoder.forward = LeanForward(decoder)
         yield
     finally:
-        decoder.__dict__.pop("forward", None)
         for module, name, parts in merged:
             _split(module, name, parts)
 
 
-def _has_known_form(decoder: nn.Module) -> bool:
+def has_known_form(decoder: nn.Module) -> bool:
     """Whether the decoder has the layers that `LeanForward` writes out, none of them replaced."""
     return type(decoder).__name__ in DECODERS and all(
         isinstance(layer.mlp.act_fn, (nn.SiLU, SiLUActivation))

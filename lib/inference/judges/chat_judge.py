@@ -3,13 +3,16 @@
 A question whose reply holds no verdict is asked once more; after that its verdict is missing, never
 a tie. Every reply is kept word for word under its model and message, so that a judged run needs
 neither key nor network, and a stopped one goes on where it stopped. What a server refuses (400,
-413, 422) is kept as missing; a question without any reply is missing until the next run.
+413, 422) is kept as missing; a question without any reply is missing until the next run. A judge
+that never gives a verdict is told before the run by a test question, or else after a few real ones,
+whose replies are not kept.
 """
 
 import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any
 
 from lib.data.chat import Message
@@ -35,7 +38,10 @@ from lib.runtime.files import sha256_of_value
 from lib.runtime.progress import Progress, duration, say
 
 SILENT = 5  # questions in a row without any reply end the run
+MUTE = 16  # the first questions, all without a verdict, end it too
 PROBE = Question("What is 1 + 1?", "2", "3")
+PATIENCE = 20.0  # seconds for a reply of a few tokens to a test question
+SLOW = 40.0  # and for one with a verdict; a reply that takes longer is no fault
 
 
 @dataclass(frozen=True)
@@ -94,9 +100,43 @@ class ChatJudge:
         return costs(self.settings, len(questions), sum(map(self._tokens_of, questions)),
                      len(questions) * min(self.style.usual, self.tokens))
 
-    def probe(self) -> None:
-        """Ask one small question before a run; raises ApiStoppedError, one sentence, if in vain."""
-        self._connect([PROBE], attempts=1, timeout=20.0)
+    def probe(self, longest: Question = PROBE) -> None:
+        """Ask a small question in both orders, as the run will, until a reply holds a verdict.
+
+        longest: as long as those of the run get; that the server refuses it is said. Raises
+        ApiStoppedError, one sentence, where the run would get no verdict.
+        """
+        server = self._connect([PROBE, longest], attempts=1, timeout=PATIENCE)
+        self._try_length(server, longest)
+        server = replace(server, transport=self._transport(attempts=1, timeout=SLOW))
+        for question in (PROBE, PROBE._replace(first=PROBE.second, second=PROBE.first)):
+            started = monotonic()
+            result = self._result(server, question)
+            if result.score is not None:
+                return
+            if result.transient and monotonic() - started >= SLOW:
+                say(f"{self.settings.model} wrote no whole reply within {SLOW:.0f} s; the run "
+                    "starts without having seen a verdict")
+                return
+        raise ApiStoppedError(self._without_verdict("a test question in both orders", result))
+
+    def _without_verdict(self, asked: str, result: ScoreResult) -> str:
+        """Why a run would be in vain, with the last reason."""
+        return (f"the judge {self.settings.model} at {self.settings.base_url} gave no verdict on "
+                f"{asked} ({result.reason}); use a model that replies as "
+                f"llm_judge.style={self.style.name} asks, another style, or llm_judge.max_tokens "
+                f"above {self.tokens}")
+
+    def _try_length(self, server: ChatServer, longest: Question) -> None:
+        """Say that the server refuses a question as long as the longest ones of the run."""
+        try:
+            server.post(self._messages(longest), self.fields | {"max_tokens": 1}, read_reply)
+        except RequestRefusedError as error:
+            say(f"{self.settings.model} refuses a question of about {self._tokens_of(longest):,} "
+                f"tokens, as long as those of this run may get, and has no verdict on such: "
+                f"{error}")
+        except NoReplyError:  # slow; the run waits longer
+            pass
 
     def judge(self, questions: Sequence[Question]) -> list[Judgement]:
         """A judgement of each question, in order; only those that the cache lacks are asked.
@@ -112,13 +152,20 @@ class ChatJudge:
         say(f"{LLM} ({self.settings.model}, {self.style.name}): about "
             f"{self.estimate(list(lacking.values())).text()}{self._pace(len(lacking))}")
         keys, without, in_a_row = list(lacking), {}, 0
+        fresh, mute = [], not self.cache.count(self.identity)  # until there is a verdict
         server = self._connect(list(lacking.values()))
         calls = server.transport.map(lambda each: self._result(server, each),
                                      list(lacking.values()))
         with Progress(f"asking {self.settings.model}", len(keys), "comparison") as progress, \
                 closing(calls):
             for index, result in calls:
-                self.cache.put(keys[index], self.identity, result)
+                fresh.append((keys[index], result))
+                mute = mute and result.score is None
+                if not mute:
+                    self._keep(fresh)
+                elif len(fresh) == MUTE:
+                    raise ApiStoppedError(self._without_verdict(
+                        f"any of the first {MUTE} questions", result))
                 in_a_row = in_a_row + 1 if result.transient else 0
                 if result.transient:
                     without[keys[index]] = result
@@ -128,7 +175,14 @@ class ChatJudge:
                         f"{SILENT} questions in a row ({result.reason}); run again once it "
                         "answers, replies so far are kept")
                 progress.advance()
+        self._keep(fresh)
         return without
+
+    def _keep(self, replies: list[tuple[str, ScoreResult]]) -> None:
+        """Put replies under their keys into the cache, and empty the list."""
+        for key, result in replies:
+            self.cache.put(key, self.identity, result)
+        replies.clear()
 
     def _pace(self, calls: int) -> str:
         rate = self.settings.requests_per_minute

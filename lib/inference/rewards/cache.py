@@ -56,8 +56,8 @@ class ScoreCache:
         return [model for (model,) in self.connection.execute("SELECT DISTINCT model FROM scores")]
 
     def count(self, model: str) -> int:
-        """The number of results of one model, by its identity."""
-        return self.connection.execute("SELECT count(*) FROM scores WHERE model = ?",
+        """The number of scores of one model, by its identity; reasons for none do not count."""
+        return self.connection.execute("SELECT count(score) FROM scores WHERE model = ?",
                                        (model,)).fetchone()[0]
 
 

@@ -28,6 +28,7 @@ from lib.modeling.folders import folder_fault
 from lib.modeling.loading import ModelError, check_fit, model_hash
 from lib.modeling.saving import first_line
 from lib.runtime.progress import Progress, say
+from lib.runtime.threads import leave_taken_cores
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,13 @@ class ClassifierRewardModel(StreamingRewardModel):
                 yield index, ScoreResult(None, f"{len(ids)} tokens, more than {self.max_length}")
             else:
                 encoded[index] = ids
-        with Progress(f"scoring with {self.name}", len(encoded), "answer") as progress:
+        with Progress(f"scoring with {self.name}", len(encoded), "answer",
+                      sum(map(len, encoded.values()))) as progress:
             for batch in batches_by_length(encoded, 1 if self.alone else self.tokens_a_batch):
+                leave_taken_cores()
                 logits = self._logits([encoded[index] for index in batch])
                 yield from zip(batch, map(_result, logits), strict=True)
-                progress.advance(len(batch))
+                progress.advance(len(batch), work=sum(len(encoded[index]) for index in batch))
 
     @torch.no_grad()
     def _logits(self, rows: list[list[int]]) -> list[float]:

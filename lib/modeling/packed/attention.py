@@ -24,8 +24,9 @@ from lib.modeling.packed.masks import answer_mask, block_mask, dense_mask
 from lib.modeling.packed.packing import Layout
 
 METHODS = ("segments", "flex", "masked")
-PAD_TO = 64  # a piece is padded to a multiple, so that oneDNN reuses its compiled primitives
-QUERY_BLOCK = 256  # queries that are computed together
+# Queries that are computed together; more of them meet more keys that they may not see. Queries and
+# keys are padded to a multiple, so that oneDNN compiles few primitives and reuses them.
+QUERY_BLOCK = 64
 FLEX_KINDS = 64  # kinds of pass that flex attention may be compiled for; PyTorch allows 8
 
 
@@ -79,7 +80,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: i
     """
     length, dim = query.shape[2:]
     before, kv_heads = key.shape[2] - length, key.shape[1]
-    query = pad(query, (0, 0, 0, -length % PAD_TO))
+    query = pad(query, (0, 0, 0, -length % QUERY_BLOCK))
     rounded = query.shape[2]
     columns = _rounded_up(before + rounded)
     key, value = (pad(x, (0, 0, 0, columns - x.shape[2])) for x in (key, value))
@@ -91,9 +92,9 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: i
     groups = query.shape[1] // kv_heads
     masks = []
     for begin in range(0, rounded, QUERY_BLOCK):
-        end = min(begin + QUERY_BLOCK, rounded)
-        masks.append(answer_mask(layout, end - begin, before + begin, _rounded_up(before + end),
-                                  window, query, groups))
+        columns = _rounded_up(before + begin + QUERY_BLOCK)
+        masks.append(answer_mask(layout, QUERY_BLOCK, before + begin, columns, window, query,
+                                 groups))
     scale = dim ** -0.5 if scaling is None else scaling
     out = _PieceAttention.apply(query[0].unflatten(0, (kv_heads, groups)), key[0], value[0], masks,
                                 scale)
@@ -129,7 +130,7 @@ def written_out(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling
 
 
 def _rounded_up(tokens: int) -> int:
-    return tokens + -tokens % PAD_TO
+    return tokens + -tokens % QUERY_BLOCK
 
 
 class _PieceAttention(torch.autograd.Function):

@@ -11,8 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lib.modeling.packed.logps import CHUNK_ELEMENTS, response_logits, sequence_sums
+from lib.modeling.packed.logps import response_logits, sequence_sums
 from lib.modeling.packed.packing import PackedBatch
+
+CHUNK_ELEMENTS = 2**24  # logits of a chunk of tokens
 
 # Logits -> log-probabilities, [rows, vocabulary] each; -inf for a token that is never written.
 Distribution = Callable[[Tensor], Tensor]

@@ -1,9 +1,9 @@
 """Gradients of the token embeddings, added directly to the optimizer's float32 masters.
 
 Each packed row uses a tied embedding of 49,152 rows twice, as lookup and as vocabulary head.
-Autograd would make two dense gradients of its size and their sum. Where the trainer keeps float32
-masters (`set_master`), both uses add to the master's gradient instead: the head block by block, the
-lookup only in the rows that it read.
+Autograd would make two dense gradients of its size and their sum. Where the trainer names a float32
+master (`set_master`; a float32 parameter is its own), both uses add to the master's gradient
+instead: the head block by block, the lookup only in the rows that it read.
 """
 
 import torch
@@ -55,8 +55,8 @@ class _Lookup(torch.autograd.Function):
 def embed(embedding: nn.Module, ids: Tensor) -> Tensor | None:
     """Token embeddings of `ids`, [..., width]; None where the model must look them up itself.
 
-    That is the case for weights without a separate master (frozen or float32 ones) and for layers
-    that do more than a lookup (Gemma scales).
+    That is the case for weights without a master (frozen ones, shards) and for layers that do more
+    than a lookup (Gemma scales).
     """
     if (type(embedding) is not nn.Embedding or not torch.is_grad_enabled()
             or master_of(embedding.weight) is None):

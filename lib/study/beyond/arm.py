@@ -7,6 +7,7 @@ measured, so that an interrupted arm resumes.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,12 @@ from lib.study.stages.drift import divergence_rows
 from lib.study.stages.rewards import Scorer, score_rows
 from lib.study.workers.training import train_job, training_job
 from lib.training import dpo, sft
+from lib.training.job import ProbeMaker
+from lib.training.on_policy.train import train_policy_gradient
 from lib.training.settings import LOSS_SETTINGS, DPOSettings, SFTSettings, TrainingSettings
 
-TRAINERS: dict[str, Callable[..., None]] = {"sft": sft.train_sft, "dpo": dpo.train_dpo}
+TRAINERS: dict[str, Callable[..., None]] = {"sft": sft.train_sft, "dpo": dpo.train_dpo,
+                                            "policy_gradient": train_policy_gradient}
 SHARED = "sft_answers"  # the pool of the SFT model's answers, which all arms share
 
 
@@ -85,7 +89,7 @@ class ArmRun:
         shared = {row["id"]: row for row in shared_answers(self.study)}
         rows = [shared[row["id"]] for row in (self.prompts if prompts is None else prompts)]
         self._charge(SHARED, rows)
-        return rows
+        return self._with_ends(rows)
 
     def sample(self, model: Path, prompts: Sequence[Row], name: str,
                samples: int | None = None) -> list[Row]:
@@ -99,12 +103,13 @@ class ArmRun:
                              self.folder / "pools" / f"{name}.jsonl", count, settings.temperature,
                              ["selector"])
         self._charge(name, rows)
-        return rows
+        return self._with_ends(rows)
 
     def settings(self, loss: str = "dpo", **own: Any) -> DPOSettings:
         """The profile's DPO settings with another loss, at that loss's defaults but for `own`."""
+        own_to_some = {"kl_target", "kl_horizon", *chain(*LOSS_SETTINGS.values())}
         shared = {name: value for name, value in self.study.profile.dpo.in_force().items()
-                  if name not in {key for read in LOSS_SETTINGS.values() for key in read}}
+                  if name not in own_to_some}
         return DPOSettings(**{**shared, "loss": loss, **own})
 
     def sft_settings(self, **own: Any) -> SFTSettings:
@@ -113,12 +118,13 @@ class ArmRun:
 
     def train(self, method: str, rows: Sequence[Row], settings: TrainingSettings,
               start: Path | None = None, name: str = "training", share: float = 1.0,
-              tokens: int | None = None) -> Path:
+              tokens: int | None = None, probe: ProbeMaker | None = None, **fields: Any) -> Path:
         """Train on the rows for `share` of the arm's token budget; the trained model's folder.
 
         method: of `TRAINERS`. start: a model folder, the SFT model by default, and DPO's reference.
         tokens: of one pass over the rows, where they are of a kind that `tokens_of` does not know.
-        Raises ArmError without rows.
+        probe: of its evaluations, which are left out without one. fields: further ones of
+        `lib.training.job.Job`. Raises ArmError without rows.
         """
         if not rows:
             raise ArmError(f"{self.name} has nothing to train on: no row is left")
@@ -130,10 +136,13 @@ class ArmRun:
         job = training_job(
             self.study, method, folder, ("preferences", "preferences"),
             model=str(start or self.sft), max_length=profile.data.max_pair_length,
-            settings=replace(settings, epochs=passes, evaluate_every=0))
-        train_job(TRAINERS[method], replace(job, rows=str(folder / "rows.parquet"), validation=""))
-        write_json(folder / "done.json", {
-            "passes": passes, "tokens": read_jsonl(folder / "metrics.jsonl")[-1]["num_tokens"]})
+            settings=replace(settings, epochs=passes,
+                             evaluate_every=settings.evaluate_every if probe else 0))
+        train_job(TRAINERS[method], replace(job, rows=str(folder / "rows.parquet"), validation="",
+                                            **fields), probe)
+        steps = [row for row in read_jsonl(folder / "metrics.jsonl") if row["split"] == "train"]
+        write_json(folder / "done.json", {  # no step where there was nothing to learn
+            "passes": passes, "tokens": steps[-1]["num_tokens"] if steps else 0})
         return folder / "model"
 
     def costs(self) -> Row:
@@ -143,6 +152,13 @@ class ArmRun:
                 "answers": sum(each["answers"] for each in charged),
                 "trained_tokens": sum(read_json(file)["tokens"]
                                       for file in self.folder.glob("*/done.json"))}
+
+    def _with_ends(self, rows: list[Row]) -> list[Row]:
+        """The rows, all answers as if they had ended where the profile keeps cut-off ones."""
+        if self.study.profile.beyond.cut_off_answers == "left_out":
+            return rows
+        return [{**row, "candidates": [{**answer, "finish": "stop"} for answer in
+                                       row["candidates"]]} for row in rows]
 
     def _charge(self, name: str, rows: Sequence[Row]) -> None:
         answers = [answer for row in rows for answer in row["candidates"]]
@@ -173,8 +189,9 @@ def shared_answers(study: Study) -> list[Row]:
 def inputs_of(study: Study) -> dict[str, str]:
     """Hashes of the stages that every arm reads."""
     found = {name: stage_hash(study, name) for name in ("data", "sft")}
-    pairs = outputs_hash(study.path("pairs"))
-    return found if pairs == "absent" else found | {"pairs": pairs}
+    made = {"pairs": True, "chosen_pairs": study.profile.data.changes_pairs}
+    hashes = {name: outputs_hash(study.path(name)) for name, read in made.items() if read}
+    return found | {name: value for name, value in hashes.items() if value != "absent"}
 
 
 def sample_scored(study: Study, model: Path, prompts: Sequence[Row], stream: str, path: Path,

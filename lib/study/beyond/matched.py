@@ -7,6 +7,7 @@ its direction and hardly the length of the way. KL is measured on validation ans
 
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,20 +19,21 @@ ANCHOR = "offline_dpo"  # the arm whose KL the others are to reach
 TRIALS, NEAR, STEP = 3, 0.1, 4.0  # at most; relative to the KL; largest factor between two rates
 
 
-def equal_movement(run: ArmRun, loss: str) -> Path:
+def equal_movement(run: ArmRun, loss: str, faster: float = 1.0, **own: Any) -> Path:
     """The loss at the rate, of at most `TRIALS`, whose KL from SFT is nearest to that of `ANCHOR`.
 
     KL grows like the square of a small step, so the next rate is the last one times the root of
-    what is missing. matched.json has every trial. Raises ArmError before `ANCHOR` has run.
+    what is missing. matched.json has every trial. faster: the first rate over the profile's; own:
+    further settings of the training. Raises ArmError before `ANCHOR` has run.
     """
     anchor = run.study.path("arms", ANCHOR, "kl.jsonl")
     if not anchor.exists():
         raise ArmError(f"{run.name} is compared at the KL of {ANCHOR}, which has not run; put "
                        f"{ANCHOR} before it in beyond.arms")
     target = float(np.mean([row["kl"] for row in read_jsonl(anchor)]))
-    rate, trials, models = run.settings(loss).learning_rate, [], []
+    rate, trials, models = faster * run.settings(loss).learning_rate, [], []
     for number in range(TRIALS):
-        models.append(run.train("dpo", run.pairs(), run.settings(loss, learning_rate=rate),
+        models.append(run.train("dpo", run.pairs(), run.settings(loss, learning_rate=rate, **own),
                                 name=f"trial{number}"))
         rows = kl_from_sft(run.study, models[-1], f"{run.name}/trial{number}",
                            run.folder / f"trial{number}" / "kl_answers.jsonl")

@@ -1,6 +1,6 @@
 """The `beyond` part of a profile: which arms of notebook 06 run, and the budget that all have."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,8 @@ class BeyondSettings:
     prompts: int = Field(128, ge=2)  # of the preferences' training prompts, the same for all arms
     samples: int = Field(4, ge=2)  # answers a prompt that an arm may generate, all rounds together
     temperature: float = Field(1.0, gt=0)  # at which an arm samples what it learns from
+    cut_off_answers: Literal["left_out", "kept"] = "left_out"  # may an arm imitate those; kept:
+    # as if they had ended, for a model whose answers never do
     trained_tokens: int = Field(60_000, ge=1)  # an arm trains on, a pair's prompt in both answers
     candidates: int = Field(2, ge=1)  # answers of each arm to each held-out prompt
     kl_prompts: int = Field(64, ge=2)  # validation prompts whose answers measure KL from SFT

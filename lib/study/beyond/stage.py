@@ -26,7 +26,12 @@ from lib.study.beyond.arm import (
     sample_scored,
 )
 from lib.study.beyond.catalogue import ARMS
-from lib.study.policies import POLICIES, load_pools, system_at_main
+from lib.study.policies import (
+    POLICIES,
+    load_pools,
+    rule_systems,
+    system_at_main,
+)
 from lib.study.run import Study, StudyError, run_stage
 from lib.study.stages.responses import prompts_of as held_out_prompts
 from lib.training.loop import TrainingError
@@ -93,11 +98,14 @@ def compared(study: Study, names: list[str]) -> Row:
             for name in names]
     verdicts = win_rates(board, [(name, "sft") for name in names])
     best = [system_at_main(study.profile, policy).name for policy in ("sft", "dpo")]
+    rules = [name for policy in ("sft", "dpo")
+             for name in rule_systems(study.profile, board, policy)]
     return {
         "arms": rows, "sft": texts["sft"], "seed": study.profile.seed, "verdicts": verdicts,
         "controls": win_rates(board, [(name, ARMS[name].control) for name in names
                                       if ARMS[name].control in names]),
-        "payments": win_rates(board, [(name, "sft") for name in (best[0], "dpo", best[1])]),
+        "payments": win_rates(board, [(name, "sft") for name in (best[0], "dpo", best[1])])
+                    + win_rates(board, [(name, "sft") for name in rules]),  # Holm's on their own
         "matrix": win_rate_matrix(board, [*POLICIES, *names]),
         "first": what_to_try(rows, verdicts)}
 

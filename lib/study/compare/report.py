@@ -51,7 +51,7 @@ def _reader(found: Row) -> str:
 def _moved(found: Row) -> str:
     """The prompts that moved most, of the failing systems, else of the one that moved most."""
     failing = [row["a"] for row in found["gate"] or () if row["verdict"] != PASSES]
-    rows = [row for row in found["win_rates"] if row["a"] in found["main"]]
+    rows = [row for row in found["win_rates"] if row["a"] in found["main"] and row["n"]]
     most = sorted(rows, key=lambda row: -abs(row["win_rate"] - 0.5))[:1]
     return "\n\n".join(
         f"Prompts that moved most, {as_markdown(name)} (chosen for it, so partly by chance):\n\n"

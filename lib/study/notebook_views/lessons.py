@@ -58,8 +58,8 @@ def load_plain_model(study: Study, policy: str) -> tuple[PreTrainedModel, PreTra
 def learner_of(model: PreTrainedModel, settings: TrainingSettings) -> nn.Module:
     """A copy of the model whose weights, or LoRA matrices, train as the stage's settings say."""
     learner = copy.deepcopy(model)
-    return (with_lora(learner, settings.lora_rank, settings.lora_alpha) if settings.lora_rank
-            else learner)
+    return with_lora(learner, settings.lora_rank, settings.lora_alpha,
+                     settings.lora_targets) if settings.lora_rank else learner
 
 
 def packed_answer_logps(model: PreTrainedModel, sequences: Sequence[Tokens]) -> Tensor:
@@ -115,7 +115,7 @@ def training_rows(study: Study, stage: str, part: str) -> list[Row]:
                                           settings.of_loss().items() if name != "beta")])
         scale = "scale of the rewards" if settings.loss in REFERENCE_FREE else \
             "pull towards the reference"
-        shown += [("beta", f"{settings.beta:g}", scale),
+        shown += [("beta", f"{settings.reward_scale:g}", scale),
                   ("loss", own, "which member of the DPO family, and what else it reads")]
     return [dict(zip(("setting", "value", "meaning"), row, strict=True)) for row in shown]
 

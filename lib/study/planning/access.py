@@ -1,7 +1,8 @@
 """One question to every service of a run, before hours of work depend on the answer.
 
-The reward API and the chat model that judges get one call each; a server that samples, if it is
-there already, a few that tell whether it samples as the profile says. The hub is asked for each
+The reward API gives one reward, the chat model that judges one verdict, a reward model in a folder
+one score; a server that samples, if it is there already, tells whether it samples as the profile
+says. The hub is asked for each
 model's configuration and tokenizer and for each data set's first row, which must fit the study's
 schema. Finished stages need nothing more.
 """
@@ -21,7 +22,9 @@ from lib.inference.api.capabilities import models_of
 from lib.inference.api.server import ServerSamplingError, connect_for
 from lib.inference.api.transport import ApiStoppedError, EndpointGoneError, Transport
 from lib.inference.engine.load_check import sampler_of
+from lib.inference.judges.questions import Question
 from lib.inference.judges.settings import LLM
+from lib.inference.rewards import conversation
 from lib.inference.rewards.classifier import load_classifier
 from lib.inference.rewards.remote.nemotron import NemotronRewardModel
 from lib.modeling.loading import (
@@ -32,6 +35,7 @@ from lib.modeling.loading import (
     load_tokenizer,
     named_revision,
 )
+from lib.modeling.lora import check_lora
 from lib.modeling.saving import try_saving
 from lib.runtime.files import FileError
 from lib.runtime.progress import say
@@ -88,21 +92,23 @@ def check_api(profile: Profile, cached: int = 0) -> None:
 
 
 def check_chat_judge(study: Study) -> None:
-    """Ask the chat model that judges one small question, unless its verdicts are there.
+    """Have the chat model that judges give a verdict, unless the run's are there.
 
     Raises ProfileError for a server that cannot be reached, a missing key, an unknown model, a
-    request that the server refuses. With replies in the cache, the run may need no more.
+    request that the server refuses, replies without a verdict. With verdicts in the cache, the run
+    may need no more.
     """
     finished = study.path("verdicts", "manifest.json").exists() and not study.force
     if study.profile.rewards.judge != LLM or finished:
         return
-    judge = chat_judge(study)
+    judge, sampling = chat_judge(study), study.profile.sampling
+    answer = "word " * sampling.max_new_tokens
     try:
-        judge.probe()
+        judge.probe(Question("word " * sampling.max_prompt_tokens, answer, answer))
     except ApiStoppedError as error:
         if not (kept := judge.cache.count(judge.identity)):
             raise ProfileError(str(error)) from error
-        say(f"{error}; the run uses {kept} cached replies")
+        say(f"{error}; the run uses {kept} cached verdicts")
 
 
 def check_sampling_server(study: Study) -> None:
@@ -145,6 +151,10 @@ def _checks(study: Study) -> Iterator[Check]:
         if name not in MADE_HERE:
             engine = profile.sampling.engine if name == profile.model.name else "own"
             yield name, partial(try_model, name, revision, engine)
+    for stage in (profile.sft, profile.dpo, profile.warning):
+        if stage.lora_rank and profile.model.name not in MADE_HERE:
+            yield f"LoRA of {profile.model.name}", lambda stage=stage: check_lora(
+                profile.model.name, profile.model.revision, stage.lora_rank, stage.lora_targets)
     for name in dict.fromkeys((rewards.selector, rewards.scoring.judge)):
         if name not in MADE_HERE:
             yield name, lambda name=name: check_reward_model(*named_revision(name))
@@ -166,9 +176,12 @@ def try_model(name: str, revision: str | None, engine: str = "own") -> None:
 
 
 def check_reward_model(name: str, revision: str | None) -> None:
-    """Load a folder's reward model, or ask a hub what it is; raises ModelError for another kind."""
+    """Have a folder's reward model score an answer, or ask a hub what it is; raises ModelError."""
     if Path(name).is_dir():
-        load_classifier(name)
+        _, result = next(load_classifier(name).stream([conversation("What is 1 + 1?", "2")]))
+        if result.score is None:
+            raise ModelError(f"the reward model {name} gives a test answer no score "
+                             f"({result.reason}); name another reward model")
         return
     kinds = getattr(check_model(name, revision), "architectures", None) or []
     if any(kind.endswith("ForCausalLM") for kind in kinds):

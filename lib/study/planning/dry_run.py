@@ -42,7 +42,9 @@ STAND_INS: dict[str, Any] = {
     "model.name": "smoke", "model.revision": None, "model.device": "cpu",
     "model.precision": "float32", "rewards.selector": "embedded", "rewards.judge": "embedded",
     "rewards.backbone": "smoke", "sampling.server": None, "sampling.max_new_tokens": 8,
-    "sampling.max_prompt_tokens": 1024, "data.max_length": 1024, "data.max_pair_length": 1024}
+    "sampling.max_prompt_tokens": 1024, "data.max_length": 1024, "data.max_pair_length": 1024,
+    "sft.lora_targets": None, "dpo.lora_targets": None, "warning.lora_targets": None}
+EIGHT_PAIRS = {"margin": 1e-9, "fdpo_threshold": 1e9, "clusters": 2}  # choices that leave some
 PAIRED = {"preferences": "other_pairs", "preferences_validation": "other_validation"}
 LARGEST = {"evaluation.prompts": ROWS, "evaluation.temperature_prompts": ROWS,
            "evaluation.deep_prompts": ROWS, "evaluation.deep_samples": 16,
@@ -51,7 +53,7 @@ LARGEST = {"evaluation.prompts": ROWS, "evaluation.temperature_prompts": ROWS,
            "beyond.kl_prompts": 4} | {
     f"{stage}.{key}": value for stage in ("sft", "dpo", "warning")
     for key, value in (("epochs", 1.0), ("batch_size", 4), ("checkpoint_every", 0),
-                       ("evaluate_every", 0))}
+                       ("evaluate_every", 0), ("lora_rank", 8))}
 
 
 def dry_run(study: Study, keep_data: bool) -> None:
@@ -97,8 +99,12 @@ def smaller(profile: Profile, prompts: int) -> Profile:
     for key, most in LARGEST.items():
         section, name = key.split(".")
         values[section][name] = min(values[section][name], few.get(key, most), most)
-    if values["data"]["pairs"] == "self_generated":  # eight random tokens end no answer
-        values["data"]["pairs"] = "written"
+    data, dpo = values["data"], values["dpo"]
+    if data["pairs"] == "self_generated":  # eight random tokens end no answer
+        data["pairs"] = "on_policy" if dpo["loss"] == "bonbon" else "written"
+    data |= {name: value for name, value in EIGHT_PAIRS.items() if data[name] is not None}
+    if dpo["kl_target"]:
+        dpo |= {"evaluate_every": 1, "kl_horizon": None}
     for key, value in STAND_INS.items():
         section, name = key.split(".")
         values[section][name] = value

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.modeling.packed import CHUNK_ELEMENTS, CUDA_CHUNK_ELEMENTS, LEAST_CHUNK
+from lib.modeling.packed import CHUNK_ELEMENTS, KEPT_ELEMENTS, LEAST_CHUNK
 from lib.training.settings import TrainingSettings
 
 RUNTIME_GB = {"cuda": 0.7, "cpu": 0.8, "mps": 0.8}  # CUDA context, libraries; Python, PyTorch
@@ -55,6 +55,7 @@ class Shape:
         return self.layers * self.layer_parameters + words
 
 
+ATTENTION_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj")
 SHAPES = {
     "smoke": Shape(2, 64, 128, 4, 2, 1024),
     "packaged": Shape(30, 576, 1536, 9, 3, 49152),
@@ -91,9 +92,20 @@ def _named(config: dict[str, Any], *names: str) -> int | None:
 
 
 def trained_parameters(shape: Shape, settings: TrainingSettings) -> int:
-    """Parameters that have gradients: all, or about LoRA's of seven matrices a layer."""
-    lora = settings.lora_rank * 2 * 7 * shape.layers * shape.width
-    return lora if settings.lora_rank else shape.parameters
+    """Parameters that have gradients: all, or LoRA's of the targeted matrices of each layer."""
+    if not settings.lora_rank:
+        return shape.parameters
+    sides = linear_layers(shape)
+    named = [name.rpartition(".")[2] for name in settings.lora_targets or sides]
+    targets = {*named, *(ATTENTION_LAYERS if "attention" in named else ())}
+    return settings.lora_rank * shape.layers * sum(sides.get(name, 0) for name in targets)
+
+
+def linear_layers(shape: Shape) -> dict[str, int]:
+    """Inputs plus outputs of the seven linear layers of a Llama's, Qwen's or Gemma's layer."""
+    outputs = shape.query_width, shape.kv_width, shape.kv_width, shape.query_width
+    return dict(zip(ATTENTION_LAYERS, (shape.width + size for size in outputs), strict=True)) | \
+        dict.fromkeys(("gate_proj", "up_proj", "down_proj"), shape.width + shape.intermediate)
 
 
 def state_bytes(shape: Shape, half: bool, trained: float | None = None) -> float:
@@ -109,18 +121,15 @@ def activation_parts(shape: Shape, settings: TrainingSettings, half: bool,
     Every layer keeps its tensors for the backward pass, or (activation checkpointing) its input
     only; after the layers come the last norm and its output. The most is then alive in the head, or
     in a gated MLP: the gradients of gate and up, beside the whole layer if it is recomputed. Head
-    and layers do not run at the same time: the larger counts. The tied embedding's dense gradient
-    lives from the head's backward pass to the lookup's; with float32 masters there is none.
+    and layers do not run at the same time: the larger counts.
     """
     tokens, size = settings.token_budget, 2 if half else 4
     whole = _layer_bytes(shape, size, bool(settings.lora_rank))
     checkpointed = settings.activation_checkpointing
     kept = shape.layers * (size * shape.width if checkpointed else whole) + 2 * size * shape.width
     layer = (whole if checkpointed else 0) + 2 * size * (shape.intermediate + shape.width)
-    embedding = 0 if half else 4 * shape.vocabulary * shape.width
     return {"kept for the backward pass": tokens * kept,
-            "head or layer in work": embedding + max(_head_bytes(shape, tokens, half, cpu),
-                                                     tokens * layer)}
+            "head or layer in work": max(_head_bytes(shape, tokens, half, cpu), tokens * layer)}
 
 
 def _layer_bytes(shape: Shape, size: int, lora: bool) -> int:
@@ -137,17 +146,15 @@ def _layer_bytes(shape: Shape, size: int, lora: bool) -> int:
 def _head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool) -> int:
     """Bytes while the vocabulary head runs, forward or backward, whichever takes more.
 
-    Forward: a chunk's logits and their float32 log-softmax. Backward: logits, their gradient, and
-    the hidden states' gradient. A CPU works on a few rows at a time and writes the
-    gradient over the logits.
+    A CPU keeps logits for the backward and has the hidden states' gradient in float32. Another
+    device, forward: a chunk's logits and their float32 log-softmax; backward: logits, their
+    gradient, and the hidden states' gradient.
     """
     size = 2 if half else 4
-    elements = CHUNK_ELEMENTS if cpu else CUDA_CHUNK_ELEMENTS
-    logits = min(tokens, max(LEAST_CHUNK, elements // shape.vocabulary)) * shape.vocabulary
-    gradient = tokens * shape.width * size
     if cpu:
-        return size * logits + gradient
-    return max(logits * (4 + size), 2 * size * logits + gradient)
+        return size * min(tokens * shape.vocabulary, KEPT_ELEMENTS) + 4 * tokens * shape.width
+    logits = min(tokens, max(LEAST_CHUNK, CHUNK_ELEMENTS // shape.vocabulary)) * shape.vocabulary
+    return max(logits * (4 + size), 2 * size * logits + tokens * shape.width * size)
 
 
 def training_bytes(shape: Shape, settings: TrainingSettings, half: bool, processes: int = 1,

@@ -1,12 +1,12 @@
 """The plan of a run before it starts: minutes, memory, downloads, disk, keys, API calls.
 
-Minutes are operations (6 a parameter and token for training, 2 for a forward pass) divided by a
-rate: measured for 0.3 seconds if the profile's device is here, otherwise a share of the data
-sheet's (`costs`). The plan loads no model.
+Minutes are the work that `workload` counts divided by the rates of this machine: measured for a few
+seconds if the profile's device is here (`benchmark`), otherwise a share of the data sheet's
+(`costs`). The plan loads no model.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,11 +16,18 @@ from lib.runtime.devices import Device
 from lib.runtime.files import shown
 from lib.runtime.progress import duration
 from lib.study.planning import requirements
-from lib.study.planning.benchmark import training_rate
+from lib.study.planning.benchmark import Rates, measured_rates
 from lib.study.planning.costs import BANDWIDTH_SHARE, GPUS, Gpu
-from lib.study.planning.memory import SHAPES, Shape, sampling_bytes, shape_of
+from lib.study.planning.memory import Shape, sampling_bytes
 from lib.study.planning.preflight import blockers, uses_api
 from lib.study.planning.requirements import shape_for
+from lib.study.planning.workload import (
+    AUDIT_ANSWERS,
+    StageWork,
+    beside_stages,
+    lengths_of,
+    planned_work,
+)
 from lib.study.profiles import Profile
 from lib.study.reward_models.api import api_settings
 from lib.study.run import Study
@@ -28,13 +35,9 @@ from lib.study.run import Study
 DOWNLOADS_GB = {"smoke": 0.0, "Qwen/Qwen2.5-0.5B": 1.0} | {
     name: model.megabytes / 1000 for name, model in PACKAGED.items()}
 TERMS = {name: model.terms for name, model in PACKAGED.items()}
-SAMPLING_TOKENS = 600.0  # new tokens a second of the packaged model on two CPU cores, measured
-TOKENS = {"sft": {"sample": 154, "hub": requirements.SFT_TOKENS},
-          "pairs": {"sample": 100, "hub": requirements.PAIR_TOKENS}, "other_pairs": {"sample": 100},
-          "one_a_prompt": {"sample": 190, "hub": requirements.PAIR_TOKENS},
-          "answer": {"sample": 80, "hub": requirements.ANSWER_TOKENS}}
-SCORED_ANSWERS = 5080  # answers of the sample on which the embedded heads are fitted and tested
-AUDIT_ANSWERS = 480  # answers of the audit, which every judge scores once
+MEMORY_GB = {"data": 1.0, "rewards": 2.0, "selection": 1.5, "movement": 3.8, "results": 3.8}
+WORTH = 60.0  # seconds that a shorter run must save to be named
+NAMED = 4  # settings at most
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class PlannedStage:
     work: str
     seconds: float
     memory_gb: float
+    notebook: str = ""
 
     def line(self) -> str:
         """Name, time, memory and work in aligned columns."""
@@ -52,18 +56,65 @@ class PlannedStage:
         return f"{self.name:<12}{time:>14}{self.memory_gb:>7.1f} GB  {self.work}".rstrip()
 
 
-def plan_text(study: Study, processes: int = 1, sharded: bool = False) -> str:
-    """The plan as text: stages with minutes and memory, then downloads, disk, keys, blockers."""
+@dataclass(frozen=True)
+class Plan:
+    """A run's stages, the seconds of each notebook with its stages, and the rates behind them."""
+
+    stages: list[PlannedStage]
+    notebooks: Mapping[str, float]
+    rates: Rates
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all notebooks."""
+        return sum(self.notebooks.values())
+
+
+def plan_of(study: Study, processes: int = 1, sharded: bool = False) -> Plan:
+    """What the run takes on this machine, as if none of it were done; measures the machine."""
     profile, device = study.profile, study.device
-    rate, origin = rate_of(profile, device)
-    stages = list(_stages(profile, device, rate, processes, sharded))
-    total = PlannedStage("all", "", sum(stage.seconds for stage in stages),
-                         max(stage.memory_gb for stage in stages))
+    rates = rates_of(profile, device)
+    if device.device.type == "cuda":  # on a CPU the processes share the cores
+        rates = replace(rates, **{name: processes * getattr(rates, name) for name in (
+            "training", "updating", "reading", "sampling")})
+    stages = [_planned(profile, device, rates, stage, processes, sharded)
+              for stage in planned_work(profile)]
+    return Plan(stages, _by_notebook(profile, rates, stages), rates)
+
+
+def _planned(profile: Profile, device: Device, rates: Rates, stage: StageWork, processes: int,
+             sharded: bool) -> PlannedStage:
+    trains = "dpo" if stage.name == "beyond" else stage.name
+    memory = MEMORY_GB.get(stage.name) or (
+        requirements.training_gb(profile, device, trains, processes, sharded)
+        if trains in ("sft", "dpo", "warning") else requirements.sampling_gb(profile))
+    return PlannedStage(stage.name, stage.text,
+                        stage.work.takes(shape_for(profile), rates, stage.updated), memory,
+                        stage.notebook)
+
+
+def _by_notebook(profile: Profile, rates: Rates,
+                 stages: list[PlannedStage]) -> dict[str, float]:
+    return {name: work.takes(shape_for(profile), rates)
+            + sum(stage.seconds for stage in stages if stage.notebook == name)
+            for name, work in beside_stages(profile).items()}
+
+
+def plan_text(study: Study, processes: int = 1, sharded: bool = False,
+              plan: Plan | None = None) -> str:
+    """The plan as text: stages and notebooks with minutes, what would be shorter, what it needs."""
+    profile, device = study.profile, study.device
+    plan = plan or plan_of(study, processes, sharded)
+    total = PlannedStage("all", "notebooks and stages, and at first a trial of half a minute",
+                         plan.seconds, max(stage.memory_gb for stage in plan.stages))
     problems = [f"cannot run here: {problem}" for problem in blockers(study, processes, sharded)]
     return "\n".join([
         f"plan for profile {profile.name} ({device.reason}), estimates:",
         f"{'stage':<12}{'time':>14}{'memory':>10}  work",
-        *(stage.line() for stage in [*stages, total]), f"rate: {origin}",
+        *(stage.line() for stage in [*plan.stages, total]),
+        "notebooks: " + ", ".join(f"{name} {duration(seconds)}"
+                                  for name, seconds in plan.notebooks.items()),
+        f"rates: {rates_text(profile, plan.rates)}", *_shorter_lines(profile, plan),
         f"downloads: {_downloads(profile)}", f"disk: about {requirements.disk_gb(profile):.1f} GB",
         f"keys: {_keys(profile)}", *_chat_judge_lines(study),
         *([f"from {shown(study.from_run)}: what it made with equal settings is copied, so that the "
@@ -71,94 +122,80 @@ def plan_text(study: Study, processes: int = 1, sharded: bool = False) -> str:
         *(problems or ["memory, disk and keys: enough for it here"])])
 
 
-def rate_of(profile: Profile, device: Device) -> tuple[float, str]:
-    """Training FLOP/s and its origin: measured here, or a T4's data sheet for float16 on a CPU."""
-    if device.device.type == "cpu" and (card := _card(device)):
-        rate = card.peak_flops * card.share
-        return rate, (f"{rate / 1e9:,.0f} GFLOP/s, computed: {card.share:.0%} of a {card.name}'s "
-                      "data sheet, because there is no GPU here")
-    measured = training_rate(shape_for(profile), device)
-    return measured, (f"{measured / 1e9:,.0f} GFLOP/s on {device.device.type}, measured by training"
-                      " two layers of this width for a moment")
+def rates_text(profile: Profile, rates: Rates) -> str:
+    """The rates in tokens a second of the profile's model, and where they come from."""
+    shape = shape_for(profile)
+    layers = shape.layers * shape.layer_parameters
+    return (f"training {rates.training / (6 * shape.parameters):,.0f}, reading "
+            f"{rates.reading / (2 * layers):,.0f}, sampling "
+            f"{rates.sampling / (2 * shape.parameters):,.0f} tokens/s, {rates.origin}")
+
+
+def rates_of(profile: Profile, device: Device) -> Rates:
+    """The rates measured here, or computed from a T4's data sheet for float16 on a CPU."""
+    shape, card = shape_for(profile), _card(device)
+    if device.device.type != "cpu" or card is None:
+        return measured_rates(shape, device, min(profile.sampling.rows, 64))
+    rate = card.peak_flops * card.share
+    return Rates(rate, card.bandwidth * BANDWIDTH_SHARE / 32, rate,
+                 2 * shape.parameters * _sampled_tokens(shape, profile, card),
+                 f"computed: {card.share:.0%} of a {card.name}'s data sheet, because there is no "
+                 "GPU here")
 
 
 def _card(device: Device) -> Gpu | None:
-    """The GPU of this machine, a T4 for float16 without one, and None for a CPU."""
+    """A T4 for float16 without a GPU."""
     import torch
-    if device.device.type != "cuda":
-        return GPUS[0] if device.dtype == torch.float16 else None
-    name = torch.cuda.get_device_name(device.device)
-    return next((gpu for gpu in GPUS if gpu.name in name), GPUS[0])
+    return GPUS[0] if device.dtype == torch.float16 else None
 
 
-def _stages(profile: Profile, device: Device, rate: float, processes: int,
-            sharded: bool) -> Iterator[PlannedStage]:
-    shape, source = shape_for(profile), _source(profile)
-    gpus = processes if device.device.type == "cuda" else 1  # processes share a CPU's cores
-    rate, sampling = rate * gpus, gpus * _sampling_rate(shape, profile, device)
-    answer = min(profile.sampling.max_new_tokens, TOKENS["answer"][source])
-    sampling_gb = requirements.sampling_gb(profile)
-
-    def training(name: str, rows: str, note: str = "") -> PlannedStage:
-        """A training stage; DPO's reference reads all tokens once more."""
-        settings = getattr(profile, name)
-        tokens = (requirements.training_rows(profile.data, rows) * TOKENS[rows][source]
-                  * settings.epochs)
-        operations = (4 if settings.lora_rank else 6) + 2 * (name != "sft")  # frozen: no gradient
-        operations += 2 * settings.activation_checkpointing
-        return PlannedStage(name, f"{tokens:,.0f} tokens{note}",
-                            operations * shape.parameters * tokens / rate,
-                            requirements.training_gb(profile, device, name, processes, sharded))
-
-    def sampled(name: str, answers: int, work: str) -> PlannedStage:
-        """A stage that samples answers."""
-        return PlannedStage(name, f"{answers:,} answers {work}", answers * answer / sampling,
-                            sampling_gb)
-
-    yield PlannedStage("data", "read, curate, split", 5 if source == "sample" else 300, 1.0)
-    yield training("sft", "sft")
-    if "embedded" in (profile.rewards.selector, profile.rewards.scoring.judge):
-        yield _rewards(profile.rewards.backbone, rate)
-    if own := requirements.pair_answers(profile):
-        yield sampled("pairs", own, "of the SFT model, from which its pairs are made")
-    yield training("dpo", "one_a_prompt" if own else "pairs", ", and the reference once")
-    if (source == "sample" or own) and profile.evaluation.warning_run:
-        yield _warning(profile, "one_a_prompt" if own else "other_pairs", training)
-    yield sampled("responses", requirements.answers_of(profile), f"of about {answer} tokens")
-    if deep := requirements.deep_answers(profile):
-        yield sampled("deep", deep, "for a long Best-of-N curve")
-    yield PlannedStage("results", "statistics, figures, viewers", 60, 1.5)
+def _sampled_tokens(shape: Shape, profile: Profile, card: Gpu) -> float:
+    """New tokens a second where every step reads all weights once, or launches its kernels."""
+    step = sampling_bytes(shape, profile.sampling.rows, 512) / (card.bandwidth * BANDWIDTH_SHARE)
+    return profile.sampling.rows / max(step, 0.4e-3 * shape.layers)
 
 
-def _rewards(backbone: str, rate: float) -> PlannedStage:
-    """The heads' fit; the sample's features of the packaged model are shipped (data/features)."""
-    if backbone == "packaged":
-        return PlannedStage("rewards", "heads fitted on shipped features", 30, 2.0)
-    shape = shape_of(backbone) or SHAPES["Qwen/Qwen2.5-0.5B"]
-    return PlannedStage("rewards", f"{SCORED_ANSWERS:,} answers read twice for the heads",
-                        4 * shape.parameters * SCORED_ANSWERS * 85 / rate, 2.0)
+def shorter(profile: Profile, rates: Rates) -> list[tuple[str, float]]:
+    """Settings that would make the run shorter, and the seconds that each saves alone."""
+    now, found = _seconds(profile, rates), []
+    for section, changes in _smaller(profile):
+        changed = replace(getattr(profile, section), **changes)
+        saved = now - _seconds(replace(profile, **{section: changed}), rates)
+        text = " ".join(f"{section}.{key}={_written(value)}" for key, value in changes.items())
+        found += [(text, saved)] * (saved >= WORTH)
+    return sorted(found, key=lambda pair: -pair[1])[:NAMED]
 
 
-def _warning(profile: Profile, rows: str,
-             training: Callable[[str, str], PlannedStage]) -> PlannedStage:
-    """The warning's four runs, from one pass over all of the sample's other pairs."""
-    once = training("warning", rows)
-    share = profile.evaluation.warning_pairs / requirements.SAMPLE_ROWS[rows]
-    return replace(once, work=f"4 runs on {profile.evaluation.warning_pairs} pairs each",
-                   seconds=4 * min(1.0, share) * once.seconds)
+def _smaller(profile: Profile) -> Iterator[tuple[str, dict[str, object]]]:
+    """Sections of the profile and changes in them that leave the study's main questions."""
+    evaluation, least = profile.evaluation, profile.sampling.samples + 1
+    half = max(1, evaluation.prompts // 2)
+    yield "evaluation", {"candidates": min(evaluation.candidates, least)}
+    yield "evaluation", {"prompts": half,
+                         "temperature_prompts": min(evaluation.temperature_prompts, half)}
+    yield "evaluation", {"temperatures": (profile.sampling.temperature,)}
+    yield "evaluation", {"warning_run": False}
+    yield "evaluation", {"probe_prompts": 0}
+    yield "evaluation", {"deep_samples": 0}
+    yield "beyond", {"arms": ()}
 
 
-def _source(profile: Profile) -> str:
-    return "sample" if profile.data.source == "sample" else "hub"
+def _seconds(profile: Profile, rates: Rates) -> float:
+    """All stages, with these rates."""
+    return sum(stage.work.takes(shape_for(profile), rates, stage.updated)
+               for stage in planned_work(profile))
 
 
-def _sampling_rate(shape: Shape, profile: Profile, device: Device) -> float:
-    """New tokens a second: from the measured CPU rate, or the weights read once a step."""
-    card, rows = _card(device), profile.sampling.rows
-    if card is None:
-        return SAMPLING_TOKENS * SHAPES["packaged"].parameters / shape.parameters
-    step = sampling_bytes(shape, rows, 512) / (card.bandwidth * BANDWIDTH_SHARE)
-    return rows / max(step, 0.4e-3 * shape.layers)  # or the launch of kernels
+def _written(value: object) -> str:
+    """A value as `--set` takes it."""
+    text = "[" + ",".join(map(str, value)) + "]" if isinstance(value, tuple) else str(value)
+    return text.lower()
+
+
+def _shorter_lines(profile: Profile, plan: Plan) -> list[str]:
+    found = [f"--set {text} saves {duration(saved)}"
+             for text, saved in shorter(profile, plan.rates)]
+    return [f"shorter: {', '.join(found)}"] if found else []
 
 
 def _downloads(profile: Profile) -> str:
@@ -200,7 +237,7 @@ def _chat_judge_lines(study: Study) -> list[str]:
     from lib.study.reward_models.chat_judge import planned_costs  # these take seconds to import
     from lib.study.stages.results import comparisons
     pairs = [comparison[:2] for comparison in comparisons(study)]
-    answer = min(profile.sampling.max_new_tokens, TOKENS["answer"][_source(profile)])
+    answer = min(profile.sampling.max_new_tokens, lengths_of(profile).answer)
     state = "set" if os.environ.get(settings.key_variable) else "not set"
     return [f"judge: {settings.model} at {settings.base_url} ({settings.style}), at most about "
             f"{planned_costs(profile, pairs, answer).text()}; {settings.key_variable} ({state})"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lib.runtime.devices import memory_gb
-from lib.study.planning.memory import HEADROOM, state_bytes
+from lib.study.planning.memory import HEADROOM, SHAPES, linear_layers, state_bytes
 from lib.study.planning.requirements import disk_gb, sampling_gb, shape_for, training_gb
 from lib.study.profiles import Profile, RewardSettings
 from lib.study.reward_models.api import cached_api_scores
@@ -17,8 +17,24 @@ CHANGEABLE = ("token_budget", "activation_checkpointing", "lora_rank")
 
 def blockers(study: Study, processes: int = 1, sharded: bool = False) -> list[str]:
     """Why the run cannot work on this machine, each with a setting that would help."""
-    return [*_engine_blockers(study), *_memory_blockers(study, processes, sharded),
-            *_disk_blockers(study), *_key_blockers(study)]
+    return [*_lora_blockers(study.profile), *_engine_blockers(study),
+            *_memory_blockers(study, processes, sharded), *_disk_blockers(study),
+            *_key_blockers(study)]
+
+
+def _lora_blockers(profile: Profile) -> Iterator[str]:
+    """LoRA that a model of a known shape cannot have; `access` asks the configuration of others."""
+    shape = SHAPES.get(profile.model.name)
+    for stage in ("sft", "dpo", "warning") if shape else ():
+        settings = getattr(profile, stage)
+        if settings.lora_rank > shape.width:
+            yield (f"{stage}.lora_rank is {settings.lora_rank} and the model is {shape.width} "
+                   f"wide; use at most {shape.width}, or 0 to train all weights")
+        known = linear_layers(shape)
+        for name in settings.lora_targets or ():
+            if name.rpartition(".")[2] not in (*known, "attention"):
+                yield (f"{stage}.lora_targets has {name!r}, which no linear layer of the model is "
+                       f"called; it has {', '.join(known)}")
 
 
 def _engine_blockers(study: Study) -> Iterator[str]:

@@ -53,6 +53,14 @@ def pair_answers(profile: Profile) -> int:
         data.pairs == "self_generated")
 
 
+def filter_answers(profile: Profile) -> int:
+    """Answers of the SFT model beside which pairs are filtered; none without that choice."""
+    data = profile.data
+    prompts = SAMPLE_ROWS["prompts"] if data.source == "sample" else DPO_PAIRS
+    return data.fdpo_samples * min(data.preference_rows or prompts, prompts) * (
+        data.fdpo_threshold is not None)
+
+
 def deep_answers(profile: Profile) -> int:
     """The most answers that the deep pools can take."""
     return sum(min(pool.prompts, profile.evaluation.prompts) * pool.samples

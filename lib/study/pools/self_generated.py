@@ -35,7 +35,7 @@ def generate_pairs(study: Study) -> Row | None:
         return None
     fit_rewards(study)
     folder = run_stage(
-        study, "pairs", {"data": profile.data, "selector": profile.rewards.selector,
+        study, "pairs", {"data": profile.data.read(), "selector": profile.rewards.selector,
                          "sampling": _pool(study).settings(study).deciding()},
         outputs=["report.json", f"pools/{_pool(study).name}.jsonl",
                  *(f"{part}.parquet" for part in PARTS)],

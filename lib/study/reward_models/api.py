@@ -22,7 +22,7 @@ def api_settings(rewards: RewardSettings) -> ApiSettings:
 
 
 def cached_api_scores(study: Study) -> int:
-    """How many answers of this run have a score (or a refusal) of its API in the cache."""
+    """How many answers of this run have a score of its API in the cache."""
     path = study.path("rewards", "scores.sqlite")
     identity = NemotronRewardModel(api_settings(study.profile.rewards)).identity
     return ScoreCache(path).count(identity) if path.exists() else 0

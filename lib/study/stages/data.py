@@ -41,7 +41,7 @@ def prepare_data(study: Study, work: Callable[[Path], None] | None = None) -> di
     FileError, SchemaError or HubError for rows that cannot be read.
     """
     settings = study.profile.data
-    folder = run_stage(study, "data", {"data": settings, "tokenizer": _tokenizer(study),
+    folder = run_stage(study, "data", {"data": settings.read(), "tokenizer": _tokenizer(study),
                                        "prompts": study.profile.evaluation.prompts,
                                        "longest_prompt": study.profile.sampling.max_prompt_tokens},
                        outputs=[*(f"{part}.parquet" for part in PARTS), "report.json"],
@@ -55,16 +55,21 @@ def _tokenizer(study: Study) -> str:
     return model.name if model.revision is None else f"{model.name}@{model.revision}"
 
 
-def load_part(study: Study, part: str) -> list[Row]:
-    """Rows of one of the run's `PARTS`."""
-    return read_parquet(part_file(study, part))
+def load_part(study: Study, part: str, chosen: bool = True) -> list[Row]:
+    """Rows of one of the run's `PARTS`; chosen: see `part_file`."""
+    return read_parquet(part_file(study, part, chosen))
 
 
-def part_file(study: Study, part: str) -> Path:
-    """Where one of the run's `PARTS` is: self-generated pairs, once made, are the preferences."""
-    made = study.path("pairs", f"{part}.parquet")
-    generated = study.profile.data.pairs == "self_generated" and made.exists()
-    return made if generated else study.path("data", f"{part}.parquet")
+def part_file(study: Study, part: str, chosen: bool = True) -> Path:
+    """Where one of the run's `PARTS` is: self-generated pairs, once made, are the preferences.
+
+    Of training pairs those that `data` chooses, once chosen; with chosen=False all of them.
+    """
+    data, name = study.profile.data, f"{part}.parquet"
+    places = [("chosen_pairs", chosen and data.changes_pairs),
+              ("pairs", data.pairs == "self_generated")]
+    return next((study.path(stage, name) for stage, asked in places
+                 if asked and study.path(stage, name).exists()), study.path("data", name))
 
 
 def _source_hashes(study: Study) -> dict[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lib.analysis.best_of_n.curves import Pools, gain_rows, win_rate_rows
+from lib.analysis.best_of_n.over_optimisation import over_optimisation_rows
 from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_jsonl, write_json
 from lib.study.policies import planned_deep_pools
@@ -39,17 +40,19 @@ def load_deep_pools(study: Study) -> Pools:
             for pool in planned_deep_pools(study.profile)}
 
 
-def deep_curves(pools: Pools) -> dict[str, list[Row]]:
-    """{"win_rates", "gains"} at n = 1, 2, 4, ... up to half the pool; both empty without pools.
+def deep_curves(pools: Pools, resamples: int = 10_000, seed: int = 0) -> dict[str, list[Row]]:
+    """{"win_rates", "gains", "over_optimisation"} up to half the pool; all empty without pools.
 
-    Beyond half, each prompt averages over too few picks; at n = N over a single one.
+    At n = 1, 2, 4, ...; beyond half, each prompt averages over too few picks; at n = N over a
+    single one. resamples, seed: of the fit's bootstrap.
     """
     if not pools:
-        return {"win_rates": [], "gains": []}
+        return {"win_rates": [], "gains": [], "over_optimisation": []}
     opponents = next(rows for (policy, _), rows in pools.items() if policy == "sft")
     most = max(2, len(opponents[0]["candidates"]) // 2)
     return {"win_rates": win_rate_rows(pools, opponents, ROLES, most),
-            "gains": gain_rows(pools, ROLES, most)}
+            "gains": gain_rows(pools, ROLES, most),
+            "over_optimisation": over_optimisation_rows(pools, ROLES, most, resamples, seed)}
 
 
 def without_deep(settings: EvaluationSettings) -> EvaluationSettings:

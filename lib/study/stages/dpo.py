@@ -12,6 +12,7 @@ from typing import Any
 from lib.runtime.files import Row, read_json, read_jsonl, shown
 from lib.runtime.manifest import read_manifest
 from lib.runtime.progress import say
+from lib.study.pools.chosen import choose_pairs
 from lib.study.pools.self_generated import generate_pairs
 from lib.study.pools.taken import made_on
 from lib.study.run import Study, run_stage
@@ -21,21 +22,25 @@ from lib.study.workers.training import train_job, training_job
 from lib.training import dpo
 from lib.training.job import Job, ProbeMaker
 
-TOGETHER = ("batch_size", "epochs", "token_budget")  # settings of which pairs share a row
+TOGETHER = ("batch_size", "epochs", "token_budget", "order")  # settings of which pairs share a row
 
 
 def train_dpo(study: Study) -> list[Row]:
     """Train dpo/model on the profile's pairs, unless it is finished; dpo/metrics.jsonl's rows."""
     generate_pairs(study)
+    choose_pairs(study)
     fit_rewards(study)  # the judge scores the probe's answers
-    probe = ProbeMaker(probe_of_run, {"profile": asdict(study.profile),
-                                      "folder": str(study.folder)})
+    data = study.profile.data
+    pairs = ", ".join(filter(None, ("preferences", data.choice())))
+    options = {"profile": asdict(study.profile), "folder": str(study.folder)}
+    if study.profile.dpo.kl_target:
+        options["reference"] = str(study.path("sft", "model"))
     folder = run_stage(
         study, "dpo", {"model": study.profile.model, "dpo": study.profile.dpo.in_force(),
-                       "pairs": "preferences", "max_length": study.profile.data.max_pair_length,
+                       "pairs": pairs, "max_length": data.max_pair_length,
                        "probe": probe_parameters(study)},
         outputs=["model", "metrics.jsonl", "validation_rewards.jsonl"],
-        work=lambda folder: _train(study, folder, probe))
+        work=lambda folder: _train(study, folder, ProbeMaker(probe_of_run, options)))
     return read_jsonl(folder / "metrics.jsonl")
 
 
@@ -71,7 +76,7 @@ def _reference_made_from(made: Row) -> Row:
     parameters, inputs = made["parameters"], made["inputs"]
     return {"device": made["device"], "dtype": made["dtype"],
             **{name: inputs.get(name) for name in ("data", "sft")},
-            "pairs": [inputs.get("pairs"), parameters["pairs"]],
+            "pairs": [*map(inputs.get, ("pairs", "chosen_pairs")), parameters["pairs"]],
             **{name: parameters.get(name) for name in ("seed", "model", "max_length")},
             **{f"dpo.{name}": parameters["dpo"].get(name) for name in TOGETHER}}
 

@@ -26,6 +26,7 @@ from lib.modeling.packed.logps import response_logps
 from lib.modeling.packed.packing import PackedBatch, SharedPrompt, collate, pack
 from lib.runtime.files import Row, read_jsonl, write_jsonl
 from lib.runtime.progress import track
+from lib.runtime.threads import leave_taken_cores
 from lib.study.policies import POLICIES, load_policy, planned_pools
 from lib.study.pools.pool import Pool
 from lib.study.run import Study, run_stage
@@ -217,6 +218,9 @@ def _sampled_ids(row: Row) -> list[int] | None:
 def _packed(study: Study, prompts: Sequence[SharedPrompt],
             description: str) -> Iterator[tuple[list[int], PackedBatch]]:
     """Packed rows of prompts: (their indices, the batch), with progress."""
-    rows = pack([len(shared) for shared in prompts], study.profile.sft.token_budget)
-    for row in track(rows, description, len(rows), "row"):
+    lengths = [len(shared) for shared in prompts]
+    rows = pack(lengths, study.profile.sft.token_budget)
+    works = [sum(lengths[index] for index in row) for row in rows]
+    for row in track(rows, description, len(rows), "row", works):
+        leave_taken_cores()
         yield row, collate([prompts[i] for i in row], study.device.device)

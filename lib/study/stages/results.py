@@ -189,7 +189,7 @@ def _dpo_eval(study: Study) -> Row:
     last = next((row for row in reversed(rows) if row["split"] == "validation"), {"n": 0})
     samples = [row for row in rows if row["split"] == "samples"]
     return {**last, "accuracy": reward_accuracy(rewards), "intervals": reward_intervals(rewards),
-            "displacement": displacement(rows, rewards, study.profile.dpo.beta),
+            "displacement": displacement(rows, rewards, study.profile.dpo.reward_scale),
             "samples": [probe_intervals(row) for row in (*samples[:1], *samples[-1:])]}
 
 

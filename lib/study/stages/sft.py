@@ -16,7 +16,7 @@ def train_sft(study: Study) -> list[Row]:
     """Train sft/model, unless it is finished; returns the rows of sft/metrics.jsonl."""
     profile = study.profile
     folder = run_stage(
-        study, "sft", {"model": profile.model, "sft": profile.sft,
+        study, "sft", {"model": profile.model, "sft": profile.sft.in_force(),
                        "max_length": profile.data.max_length},
         outputs=["model", "metrics.jsonl"],
         work=lambda folder: _train(study, folder))

@@ -119,7 +119,8 @@ def _train_cells(study: Study, folder: Path) -> None:
     parts = {"": ("preferences", "other_pairs", count),
              "_validation": ("preferences_validation", "other_validation", None)}
     for suffix, (own, other, wanted) in parts.items():
-        both = pairs_of_same_prompts(load_part(study, own), load_part(study, other), wanted, seed)
+        both = pairs_of_same_prompts(load_part(study, own, chosen=False), load_part(study, other),
+                                     wanted, seed)
         for kind, rows in zip(_kinds(study), both, strict=True):
             write_parquet(rows, folder / f"{kind}{suffix}.parquet",
                           like=load_part(study, "preferences"))

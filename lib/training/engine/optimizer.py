@@ -22,14 +22,17 @@ class MasterWeights:
     """Float32 copies of a model's trainable parameters, and the gradients that reach them.
 
     Build it from the float32 model; it then casts the model to `dtype` in place. Gradients are
-    added up in float32 as autograd delivers them, so accumulation does not round.
+    added up in float32 as autograd delivers them, so accumulation does not round. Shards are
+    float32 masters themselves: FSDP rounds them for each forward and adds up their gradients.
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, model: nn.Module, dtype: torch.dtype, sharded: bool = False) -> None:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._hooks = []
-        if dtype == torch.float32:
+        if sharded or dtype == torch.float32:
             self.masters = dict(self.parameters)
+            for parameter in () if sharded else self.parameters.values():
+                set_master(parameter, parameter)
             return
         self.masters = {name: p.detach().float().clone() for name, p in self.parameters.items()}
         cast_parameters(model, dtype)

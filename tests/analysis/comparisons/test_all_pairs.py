@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from lib.analysis.comparisons.candidates import CandidateBoard, Pools, candidate
 from lib.analysis.comparisons.seeds import win_rates_over_seeds
 from lib.analysis.tables import resolution_table, sources_table
 from lib.analysis.tables.formatting import conclusion
-from lib.inference.best_of_n import best_of_n
+from lib.analysis.texts.variety import word_similarity
+from lib.inference.best_of_n import best_of_n, kl_best_of_n, mbr_best_of_n, soft_best_of_n
+from lib.inference.systems import System
 from lib.runtime.files import Row
 from tests.analysis.analysis_rows import compare, system
 
@@ -85,6 +88,106 @@ def test_the_rate_is_the_mean_over_every_draw_that_the_two_systems_can_make(
             found = [beats(first["candidates"][k], second["candidates"][m], "judge")
                      for k in every_draw(a, first) for m in every_draw(b, second)]
         assert value == pytest.approx(np.mean(found))
+
+
+RULES = ["dpo+softbon2@0.6", "dpo+softbon3_lam2@0.6", "dpo+mbr3@0.6", "dpo+mbr2_beta8@0.6",
+         "dpo+klbon3_beta0.1@0.6", "dpo+klbon2@0.6"]
+
+
+def worded(rows: list[Row], seed: int) -> list[Row]:
+    """The rows with texts that are more or less alike, log-probabilities, and no equal scores."""
+    random = np.random.default_rng(seed)
+    return [{**row, "candidates": [
+        {**one, "text": " ".join(random.choice(list("abcde"), 6)) + f" {row['id']} {place}",
+         "rewards": one["rewards"] | {"selector": one["rewards"]["selector"] + random.random() / 9},
+         "logprob": float(random.normal(-40, 20))}
+        for place, one in enumerate(row["candidates"])]} for row in rows]
+
+
+def by_hand(name: str, candidates: list[Row]) -> np.ndarray:
+    """A rule's chance of each of its n candidates, by the formulas of `lib.inference.best_of_n`."""
+    rule = System.parse(name)
+    scores = np.array([one["rewards"]["selector"] for one in candidates])
+    scores = (scores - scores.mean()) / (scores.std() or 1)
+    if rule.rule == "softbon":
+        return soft_best_of_n(scores, rule.coefficient)
+    if rule.rule == "mbr":
+        best = mbr_best_of_n(scores, word_similarity([one["text"] for one in candidates]),
+                             rule.coefficient)
+    else:
+        best = kl_best_of_n(scores, [one["logprob"] for one in candidates], rule.coefficient)
+    return np.eye(len(candidates))[best]
+
+
+def expected(name: str, pool_row: Row, places: list[int],
+             value: Callable[[Row], float]) -> float:
+    """Mean of value(pick) over every draw of the system from these places."""
+    found = []
+    for draw in itertools.combinations(places, System.parse(name).n):
+        drawn = [pool_row["candidates"][k] for k in draw]
+        found.append(by_hand(name, drawn) @ [value(one) for one in drawn])
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_any_rule_is_averaged_over_every_draw_that_it_can_make(name: str) -> None:
+    own, other = worded(pool("dpo", drawn(2, size=5)), 1), worded(pool("sft", drawn(1)), 2)
+    board = board_of({("dpo", 0.6): own, ("sft", 0.6): other})
+    against_sft, against_own = (board.matches("judge", name, rival).values
+                                for rival in ("sft", "dpo"))
+    for prompt, (row, rivals) in enumerate(zip(own, other, strict=True)):
+        assert against_sft[prompt] == pytest.approx(np.mean([
+            expected(name, row, list(range(5)), lambda one, rival=rival: beats(
+                one, rival, "judge")) for rival in rivals["candidates"]]))
+        assert against_own[prompt] == pytest.approx(np.mean([
+            expected(name, row, [k for k in range(5) if k != place],
+                     lambda one, rival=rival: beats(one, rival, "judge"))
+            for place, rival in enumerate(row["candidates"])]))
+    assert 1 - board.matches("judge", "sft", name).values == pytest.approx(against_sft)
+    assert 1 - board.matches("judge", "dpo", name).values == pytest.approx(against_own)
+    assert board.matches("judge", name, "sft").draws_error == 0
+
+
+def test_two_rules_on_one_pool_pick_from_the_same_draw() -> None:
+    own = worded(pool("dpo", [[(float(k), float(-k)) for k in range(4)]] * 3), 1)
+    board = board_of({("dpo", 0.6): own})
+    found = board.matches("judge", "dpo+softbon4@0.6", "dpo+bon4@0.6")
+    soft = [by_hand("dpo+softbon4@0.6", row["candidates"]) for row in own]
+    assert found.values == pytest.approx([1 - chance[3] / 2 for chance in soft])  # the best loses
+    same = board.matches("judge", "dpo+mbr3_beta0@0.6", "dpo+bon3@0.6")
+    assert same.values == pytest.approx(0.5)
+    assert np.nansum(same.weights, (1, 2)) == pytest.approx(1)
+    for a, b, reason in (("mbr3", "mbr3", "alike"), ("mbr3", "bon2", "no common draw"),
+                         ("bon3", "bon2", "alike")):
+        with pytest.raises(ValueError, match=reason):
+            board.matches("judge", f"dpo+{a}@0.6", f"dpo+{b}@0.6")
+
+
+def test_a_rule_leaves_out_what_it_cannot_read_and_counts_it() -> None:
+    own = worded(pool("dpo", drawn(2)), 1)
+    own[0]["candidates"][1]["logprob"] = None
+    own[1]["candidates"] = own[1]["candidates"][:1]
+    board = board_of({("dpo", 0.6): own, ("sft", 0.6): worded(pool("sft", drawn(1)), 2)})
+    found = board.matches("judge", "dpo+klbon2@0.6", "sft")
+    assert found.left_out == 1
+    assert found.weights[0, 1].tolist() == [0] * 4
+    assert np.isnan(found.values).tolist() == [False, True, *[False] * 4]
+    assert board.matches("judge", "dpo+mbr2@0.6", "sft").left_out == 0
+    silent = board_of({("dpo", 0.6): pool("dpo", drawn(2)), ("sft", 0.6): pool("sft", drawn(1))})
+    with pytest.raises(ValueError, match="klbon2@0.6 reads the log-probabilities of answers, and"):
+        silent.matches("judge", "dpo+klbon2@0.6", "sft")
+
+
+def test_more_draws_than_can_be_listed_are_sampled_and_their_error_is_told() -> None:
+    own = worded(pool("dpo", drawn(2, prompts=2, size=24)), 1)
+    board = board_of({("dpo", 0.6): own, ("sft", 0.6): pool("sft", drawn(1, prompts=2))})
+    found = board.matches("judge", "dpo+mbr4_beta0@0.6", "sft")
+    exact = board.matches("judge", "dpo+bon4@0.6", "sft")
+    assert exact.draws_error == 0 < found.draws_error < 0.01
+    assert np.abs(found.values - exact.values).max() < 4 * 0.5 / np.sqrt(5_000)
+    assert found.values.mean() == pytest.approx(exact.values.mean(), abs=4 * found.draws_error)
+    own_pool = board.matches("judge", "dpo+mbr4_beta0@0.6", "dpo").values
+    assert own_pool == pytest.approx(board.matches("judge", "dpo+bon4@0.6", "dpo").values, abs=0.03)
 
 
 def test_one_candidate_each_gives_the_rate_of_single_draws() -> None:
@@ -158,13 +261,19 @@ def test_a_prompt_with_too_few_scored_candidates_is_missing() -> None:
     assert (rows["dpo"]["n"], rows["dpo"]["missing"], rows["dpo"]["left_out"]) == (6, 0, 1)
     nothing = pool("dpo", [[(None, None)] * 4] * 6)
     empty = board_of({("sft", 0.6): pool("sft", drawn(1)), ("dpo", 0.6): nothing})
-    with pytest.raises(ValueError, match="judge can compare dpo and sft on no prompt"):
-        empty.matches("judge", "dpo", "sft")
+    (row,) = [row for row in win_rates(empty, [("dpo", "sft")]) if row["judge"] == "judge"]
+    assert (row["n"], row["missing"], row["left_out"]) == (0, 6, 24)
+    assert {row[key] for key in ("win_rate", "ci_low", "wins", "p_value", "holm_p")} == {None}
+    (row,) = [row for row in contrasts(empty, [("dpo", BEST["dpo"], "sft")])
+              if row["judge"] == "judge"]
+    assert (row["n"], row["difference"], row["holm_p"]) == (0, None, None)
+    assert win_rates_by_source(empty, [("dpo", "sft")]) == []
+    assert rate_systems(empty, ["sft", "dpo"], "judge").systems == ()
 
 
 def test_the_best_of_as_many_as_there_are_has_no_other_answer_to_meet() -> None:
     board = board_of({("dpo", 0.6): pool("dpo", drawn(2, size=2))})
-    with pytest.raises(ValueError, match="on no prompt; sample and score more candidates"):
+    with pytest.raises(ValueError, match="on no prompt; sample more candidates"):
         board.matches("judge", BEST["dpo"], "dpo")
 
 

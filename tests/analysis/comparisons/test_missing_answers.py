@@ -1,12 +1,21 @@
 """An answer that a server did not give: no text, no tie, no length, no broken constraint."""
 
+import json
+
 import numpy as np
 import pytest
 
 from lib.analysis.best_of_n.curves import cost_rows
+from lib.analysis.best_of_n.selection_effects import complementarity
 from lib.analysis.comparisons.candidates import candidate_board
 from lib.analysis.comparisons.scoreboard import scoreboard
+from lib.analysis.comparisons.win_rates import rate_systems, ratings_rows, round_robin
 from lib.analysis.exports.formats import alpaca_eval_outputs, leaderboard_rows
+from lib.analysis.figures.comparisons import win_rates_figure
+from lib.analysis.figures.ratings import ratings_figure, round_robin_figure
+from lib.analysis.judges.quality import judge_agreement
+from lib.analysis.tables import complementarity_table, win_rate_table
+from lib.analysis.tables.formatting import verdict_lines
 from lib.analysis.texts.constraints import constraint_checks
 from lib.analysis.texts.metrics import text_metrics
 from lib.inference.api.replies import missing_candidate
@@ -34,6 +43,53 @@ def test_two_missing_answers_are_no_tie() -> None:
         [np.nan, np.nan, 0], nan_ok=True)
     assert board.texts[1].tolist() == [None, None, "b 2"]
     assert np.isnan(board.characters[1]).tolist() == [True, True, False]
+
+
+def nothing_in_common() -> dict[str, list[Row]]:
+    """The judge scored no prompt of both systems; the selector scored all."""
+    def rows(name: str, scored: range) -> list[Row]:
+        return [response(number, f"{name} {number}", 1.0 if number in scored else None,
+                         selector=float(number)) for number in range(4)]
+    return {"base": rows("a", range(2)), "sft": rows("b", range(2, 4)),
+            "dpo": rows("c", range(1, 4))}
+
+
+def test_a_comparison_without_a_scored_prompt_is_a_row_of_nothing_and_spoils_no_other() -> None:
+    board = scoreboard(nothing_in_common(), ROLES)
+    rows = {(row["judge"], row["a"], row["b"]): row for row in round_robin(board, resamples=50)}
+    gone = rows["judge", "sft", "base"]
+    assert (gone["n"], gone["missing"], gone["wins"]) == (0, 4, 0)
+    assert {gone[key] for key in ("win_rate", "ci_low", "bootstrap_high", "p_value", "holm_p",
+                                  "length_controlled", "smallest_effect")} == {None}
+    assert rows["judge", "dpo", "sft"]["n"] == 2
+    assert rows["judge", "dpo", "sft"]["holm_p"] is not None
+    assert rows["selector", "sft", "base"]["n"] == 4
+    assert "| 0 | 0 / 0 / 0 | – | – | – | nothing: no prompt" in win_rate_table([gone])
+    assert verdict_lines([gone], "judge") == ["By the judge, no prompt judged: sft over base –."]
+    titles = [figure(list(rows.values()), *more).layout.title.text for figure, more in (
+        (win_rates_figure, ()), (round_robin_figure, ("judge",)))]
+    assert not any("None" in title or "nan" in title for title in titles)
+    json.dumps(list(rows.values()), allow_nan=False)
+
+
+def test_agreement_and_interaction_without_a_prompt_are_none() -> None:
+    board = scoreboard(nothing_in_common(), ROLES)
+    (row,) = judge_agreement(board, [("sft", "base")])
+    assert (row["n"], row["missing"], row["agreement"], row["kappa"]) == (0, 4, None, None)
+    row = complementarity(board, "judge", "dpo", "sft", "base", "base", resamples=50)
+    assert (row["n"], row["missing"], row["mean"], row["gain_with"]) == (0, 4, None, None)
+    assert "nothing: no prompt has the four scores" in complementarity_table([row])
+
+
+def test_a_system_that_the_judge_never_compared_has_no_rating() -> None:
+    systems = nothing_in_common()
+    systems["sft"] = systems["sft"][:2]  # none of these has the judge's score
+    ratings = {judge: rate_systems(scoreboard(systems, ROLES), judge, resamples=50)
+               for judge in ROLES}
+    assert set(ratings["judge"].systems) == {"base", "dpo"}
+    assert len(ratings["selector"].systems) == 3
+    rows = [row for judge in ("judge", "selector") for row in ratings_rows(ratings[judge], judge)]
+    assert len(ratings_figure(rows).layout.yaxis.ticktext) == 3
 
 
 def test_a_missing_candidate_is_drawn_by_nobody() -> None:

@@ -17,6 +17,13 @@ from lib.inference.systems import System
 from tests.analysis.comparisons.test_all_pairs import board_of, drawn, pool
 
 
+def test_a_gate_without_a_judged_prompt_fails_and_says_so() -> None:
+    [found] = gated([dict.fromkeys(("win_rate", "ci_low", "ci_high")) | {
+        "a": "b: dpo", "b": "a: dpo", "n": 0}], 0.05)
+    assert (found["verdict"], found["enough"]) == (UNSURE, None)
+    assert "fails: b: dpo over a: dpo: no prompt has a verdict" in gate_findings([found])
+
+
 def row(low: float, rate: float, high: float, n: int = 100) -> dict:
     return {"a": "b: dpo", "b": "a: dpo", "win_rate": rate, "ci_low": low, "ci_high": high, "n": n}
 

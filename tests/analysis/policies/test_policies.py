@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from lib import ROOT
 from lib.analysis import tables
 from lib.analysis.policies.displacement import displacement, reward_accuracy, reward_intervals
 from lib.analysis.policies.divergence import kl_divergence, sampler_divergence
@@ -144,6 +145,14 @@ def test_the_exact_divergence_is_the_mean_of_the_sampled_one_with_less_noise() -
     assert found["k1_low"] < found["kl"] == 1 < found["k1_high"]
     assert found["ci_high"] - found["ci_low"] < found["k1_high"] - found["k1_low"]
     json.dumps(found, allow_nan=False)
+
+
+def test_the_estimators_of_one_answer_agree_with_the_vector() -> None:
+    vector = json.loads((ROOT / "tests" / "methods_vectors.json").read_text())["8_kl_estimators"]
+    for place, pair in enumerate(zip(*vector["in"].values(), strict=True)):
+        found = kl_divergence([pair[0]], [pair[1]], [0.0], resamples=10)
+        for name in ("k1", "k3"):
+            assert found[name] == pytest.approx(vector["out"][name][place], abs=1e-9)
 
 
 def test_displacement_takes_the_first_and_last_validation_in_order_of_steps() -> None:

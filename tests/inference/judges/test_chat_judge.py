@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.inference.judges.fake_judge import (
     shown_answers,
 )
 
+LONG = Question("word " * 512, "word " * 128, "word " * 128)
 QUESTIONS = [Question(f"question {number}", "short", "rather long") for number in range(4)]
 KEY = "sk-planted-0123456789"
 
@@ -229,11 +231,103 @@ def test_a_probe_says_in_one_sentence_why_no_judge_is_there(
     assert "\n" not in str(error.value)
 
 
-def test_a_probe_of_a_judge_that_is_there_is_two_small_calls(cache: ScoreCache) -> None:
+def test_a_probe_of_a_judge_is_two_small_calls_a_long_question_and_a_verdict(
+        cache: ScoreCache) -> None:
     with judging(longer) as server:
         server.tests_too = True
+        ChatJudge(settings_for(server), cache).probe(LONG)
+    assert [asked["max_tokens"] for asked in server.asked] == [24, 24, 1, 512]
+    assert LONG.prompt.strip() in message(server.asked[2])
+
+
+@pytest.mark.parametrize("reply", [
+    completion("Both are right."), completion(""), completion("<think>2 is", finish="length"),
+    completion("A"), completion("[[A]] or [[B]]"), completion("**A**"), (400, {}, "too long"),
+    (200, {}, json.dumps({"choices": [{"message": {"content": None, "refusal": "no"}}]})),
+    (200, {}, json.dumps({"choices": [{"message": {"content": None, "reasoning": "[[A]]"}}]}))])
+@pytest.mark.parametrize("style", ["pairwise", "arena_hard"])
+def test_a_probe_tells_that_the_judge_gives_no_verdict(
+        reply: Reply, style: str, cache: ScoreCache) -> None:
+    with judging() as server:
+        server.tests_too = True
+        server.behave = lambda asked, call: (
+            reply if asked["max_tokens"] > 24 else completion("well"))
+        judge = ChatJudge(settings_for(server, style=style), cache)
+        with pytest.raises(ApiStoppedError, match="gave no verdict on a test question") as error:
+            judge.probe()
+    assert f"llm_judge.style={style}" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not cache.models()
+
+
+def test_a_verdict_in_one_order_or_after_a_reminder_is_enough(cache: ScoreCache) -> None:
+    with judging() as server:
+        server.tests_too = True
+        server.behave = lambda asked, call: completion(
+            "[[B]]" if shown_answers(asked) == ("3", "2") and "no verdict that" in message(asked)
+            else "well")
         ChatJudge(settings_for(server), cache).probe()
-    assert [asked["max_tokens"] for asked in server.asked] == [24, 24]
+    assert [asked["max_tokens"] for asked in server.asked[3:]] == [512] * 4
+
+
+def test_a_server_that_dies_at_the_first_whole_question_is_told(cache: ScoreCache) -> None:
+    with judging() as server:
+        server.tests_too = True
+        server.behave = lambda asked, call: (
+            (500, {}, "out of memory") if asked["max_tokens"] > 24 else completion("well"))
+        with pytest.raises(ApiStoppedError, match="gave no verdict .*out of memory"):
+            ChatJudge(settings_for(server), cache).probe()
+
+
+def test_a_judge_that_thinks_for_longer_than_the_probe_waits_is_no_fault(
+        cache: ScoreCache, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(chat_judge, "SLOW", 0.2)
+    done = Event()
+
+    def think(asked: dict, call: int) -> Reply:
+        done.wait(5 if asked["max_tokens"] > 24 else 0)
+        return completion("well")
+    with judging() as server:
+        server.tests_too, server.behave = True, think
+        ChatJudge(settings_for(server), cache).probe()
+        done.set()
+    assert "the run starts without having seen a verdict" in capsys.readouterr().out
+
+
+def test_a_server_whose_context_is_too_short_for_long_questions_is_said(
+        cache: ScoreCache, capsys: pytest.CaptureFixture[str]) -> None:
+    with judging(longer) as server:
+        server.tests_too, server.behave = True, lambda asked, call: (
+            (400, {}, "exceeds the context") if LONG.prompt.strip() in message(asked)
+            else completion(longer(*shown_answers(asked))))
+        ChatJudge(settings_for(server), cache).probe(LONG)
+    said = capsys.readouterr().out
+    assert "tiny refuses a question of about" in said
+    assert "exceeds the context" in said
+
+
+def test_a_judge_without_a_verdict_on_the_first_questions_ends_the_run_and_nothing_is_kept(
+        cache: ScoreCache) -> None:
+    many = [Question(f"question {number}", "short", "rather long") for number in range(40)]
+    with judging(lambda *_: "well") as server:
+        judge = ChatJudge(settings_for(server, concurrency=1), cache)
+        with pytest.raises(ApiStoppedError, match="no verdict on any of the first 16 questions"):
+            judge.judge(many)
+        assert len(server.asked) < 40
+        server.behave = lambda asked, call: completion("[[B]]")
+        assert preferences(judge, many) == [0] * 40
+
+
+def test_a_judge_that_gave_verdicts_before_may_give_none_for_long(cache: ScoreCache) -> None:
+    many = [Question(f"question {number}", "short", "rather long") for number in range(40)]
+    with judging() as server:
+        server.behave = lambda asked, call: completion(
+            "[[B]]" if "question 3\n" in message(asked) else "well")
+        judge = ChatJudge(settings_for(server, concurrency=1), cache)
+        found = preferences(judge, many)
+        assert not judge.lacking(many)
+    assert (found[3], found.count(None)) == (0, 39)
 
 
 def test_a_judge_is_asked_greedily_with_none_of_the_servers_own_penalties(

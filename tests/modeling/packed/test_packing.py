@@ -1,5 +1,6 @@
 """Packed rows give what one-by-one and padded forwards give, for three architectures."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -15,17 +16,19 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from lib.modeling.packed import logps
+from lib.modeling.packed import head_blocks
 from lib.modeling.packed.attention import (
     QUERY_BLOCK,
     masked_attention,
     segments_attention,
     use_packed_attention,
 )
+from lib.modeling.packed.head_blocks import BlockedLogps
 from lib.modeling.packed.hidden import hidden_states
-from lib.modeling.packed.logps import response_logps, token_logps
+from lib.modeling.packed.logps import response_logps
 from lib.modeling.packed.masks import block_mask, dense_mask
 from lib.modeling.packed.packing import ROW_MULTIPLE, Layout, SharedPrompt, Span, collate, pack
+from lib.modeling.packed.token_logps import ChunkedLogps
 from lib.training.plain import Tokens, answer_logps
 
 SMALL = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
@@ -154,9 +157,14 @@ def test_answers_of_one_prompt_do_not_see_each_other(model: PreTrainedModel) -> 
     torch.testing.assert_close(alone, beside, atol=1e-5, rtol=0)
 
 
+METHODS = {"blocks": BlockedLogps, "chunks": ChunkedLogps}  # of words on a CPU, of tokens elsewhere
+
+
 @pytest.mark.parametrize("softcap", [None, 3.0])
 @pytest.mark.parametrize("bias", [False, True])
-def test_chunk_sizes_agree_and_gradients_equal_autograds(softcap: float | None, bias: bool) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_sizes_of_a_chunk_agree_and_gradients_equal_autograds(
+        method: str, softcap: float | None, bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     hidden = torch.randn(11, 16, requires_grad=True)
     weight = torch.randn(53, 16, requires_grad=True)
@@ -167,8 +175,9 @@ def test_chunk_sizes_agree_and_gradients_equal_autograds(softcap: float | None, 
     expected = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
     leaves = [leaf for leaf in (hidden, weight, shift) if leaf is not None]
     expected_grads = torch.autograd.grad(expected, leaves, grad)
-    for chunk in (1, 4, 11, 64):
-        got = token_logps(hidden, weight, shift, targets, softcap, chunk)
+    for size, kept in ((1, 0), (4, 2**25), (11, 300), (64, 0), (64, 2**25)):
+        monkeypatch.setattr(head_blocks, "KEPT_ELEMENTS", kept)
+        got = METHODS[method].apply(hidden, weight, shift, targets, softcap, size)
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
         for ours, autograds in zip(torch.autograd.grad(got, leaves, grad), expected_grads,
                                    strict=True):
@@ -176,21 +185,38 @@ def test_chunk_sizes_agree_and_gradients_equal_autograds(softcap: float | None, 
 
 
 @pytest.mark.parametrize("softcap", [None, 3.0])
+@pytest.mark.parametrize("method", METHODS)
 def test_a_frozen_head_gives_the_same_gradients_and_computes_its_logits_once(
-        softcap: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+        method: str, softcap: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
-    hidden, weight = torch.randn(70, 16, requires_grad=True), torch.randn(53, 16)
-    targets, grad = torch.randint(0, 53, (70,)), torch.randn(70)
-    trained = token_logps(hidden, weight.clone().requires_grad_(), None, targets, softcap, 32)
+    hidden, weight = torch.randn(96, 16, requires_grad=True), torch.randn(53, 16)
+    targets, grad = torch.randint(0, 53, (96,)), torch.randn(96)
+    logps_of = METHODS[method]
+    trained = logps_of.apply(hidden, weight.clone().requires_grad_(), None, targets, softcap, 32)
     expected, = torch.autograd.grad(trained, [hidden], grad)
     heads: list[int] = []
-    compute = logps._logits
-    monkeypatch.setattr(logps, "_logits", lambda *given: heads.append(1) or compute(*given))
-    frozen = token_logps(hidden, weight, None, targets, softcap, 32)
+    module, compute = sys.modules[logps_of.__module__], head_blocks.head_logits
+    monkeypatch.setattr(module, "head_logits", lambda *given: heads.append(1) or compute(*given))
+    frozen = logps_of.apply(hidden, weight, None, targets, softcap, 32)
     found, = torch.autograd.grad(frozen, [hidden], grad)
-    assert len(heads) == 3  # 96 padded tokens in chunks of 32
+    assert len(heads) == {"blocks": 2, "chunks": 3}[method]
     assert frozen.equal(trained)
-    assert found.equal(expected)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+
+
+def test_kept_logits_are_not_computed_again_and_a_second_backward_is_the_same(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    hidden, weight = (torch.randn(size, 16, requires_grad=True) for size in (32, 100))
+    targets, heads, compute = torch.randint(0, 100, (32,)), [], head_blocks.head_logits
+    monkeypatch.setattr(head_blocks, "head_logits",
+                        lambda *given: heads.append(1) or compute(*given))
+    monkeypatch.setattr(head_blocks, "KEPT_ELEMENTS", 32 * 60)  # two of four blocks
+    total = BlockedLogps.apply(hidden, weight, None, targets, None, 25).sum()
+    first = torch.autograd.grad(total, [hidden, weight], retain_graph=True)
+    assert len(heads) == 4 + 2
+    second = torch.autograd.grad(total, [hidden, weight])
+    assert all(one.equal(other) for one, other in zip(first, second, strict=True))
 
 
 def test_hidden_states_are_those_of_the_model_and_stop_at_the_highest_layer(

@@ -158,7 +158,9 @@ def test_another_loss_has_its_own_defaults_and_the_profiles_learning_rate(study:
 def test_no_arm_gives_an_empty_comparison_with_a_sentence(study: Study, beyond: Row) -> None:
     found = stage.compared(study, [])
     assert found["arms"] == found["verdicts"] == []
-    assert {row["a"] for row in found["payments"]} == {"sft+bon4@0.6", "dpo", "dpo+bon4@0.6"}
+    assert {row["a"] for row in found["payments"]} == {"dpo"} | {
+        f"{policy}+{rule}4@0.6" for policy in ("sft", "dpo")
+        for rule in ("bon", "softbon", "mbr", "klbon")}
     assert tables.arms_table([], 0) == tables.arms_findings([], {}) == tables.arms.NO_ARMS
 
 

@@ -8,6 +8,8 @@ from threading import Event
 from types import SimpleNamespace
 
 import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
 
 from lib.modeling import loading
 from lib.modeling.loading import ModelError, resolve_model
@@ -19,7 +21,7 @@ from lib.study.reward_models.api import api_settings
 from lib.study.run import Study, open_study
 from lib.study.stages import sft
 from tests.inference.api.servers import HOSTED, IGNORING, Kind, serving
-from tests.study.stand_ins import nvidia_server
+from tests.study.stand_ins import judge_folder, nvidia_server
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +114,20 @@ def test_a_server_that_samples_otherwise_is_refused_before_any_training(
             "sampling.server": server.settings.base_url})
         with pytest.raises(ProfileError, match=sentence):
             check_sampling_server(study)
+
+
+def test_a_reward_model_in_a_folder_is_tried_on_an_answer_before_any_training(
+        asked: list[str], tmp_path: Path) -> None:
+    judge = judge_folder(tmp_path / "judge")
+    check_access(open_study("smoke", str(tmp_path / "run"), {"rewards.selector": str(judge)}))
+    broken = AutoModelForSequenceClassification.from_pretrained(judge)
+    with torch.no_grad():
+        broken.score.weight.fill_(float("nan"))
+    broken.save_pretrained(judge)
+    for role in ("selector", "judge"):
+        study = open_study("smoke", str(tmp_path / role), {f"rewards.{role}": str(judge)})
+        with pytest.raises(ProfileError, match="gives a test answer no score .*output is nan"):
+            check_access(study)
 
 
 def test_a_server_that_is_not_there_yet_is_said_and_does_not_stop_the_run(

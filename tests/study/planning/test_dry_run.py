@@ -10,6 +10,7 @@ from lib.runtime.files import write_json, write_jsonl
 from lib.study import __main__ as runner
 from lib.study.planning import dry_run as module
 from lib.study.planning.dry_run import ROWS, dry_run, few_rows, smaller
+from lib.study.planning.plan import Plan
 from lib.study.profiles import load_profile
 from lib.study.run import Study, StudyError, open_study
 
@@ -30,6 +31,12 @@ def test_the_profile_is_the_runs_own_but_for_its_size() -> None:
     assert small.evaluation.temperatures == (0.5,)
     assert small.sft.lora_rank == 4
     assert (small.model.name, small.evaluation.prompts, small.sft.batch_size) == ("smoke", 5, 4)
+
+
+def test_lora_of_a_large_model_is_no_reason_to_refuse_the_small_stand_in() -> None:
+    profile = load_profile("laptop", {"dpo.lora_rank": 256, "dpo.lora_targets": ["c_attn"]})
+    small = smaller(profile, prompts=5)
+    assert (small.dpo.lora_rank, small.dpo.lora_targets) == (8, None)
 
 
 def test_pairs_that_a_run_makes_itself_are_written_ones_here() -> None:
@@ -90,6 +97,7 @@ def test_the_runner_checks_a_whole_study_first(
         monkeypatch: pytest.MonkeyPatch) -> None:
     found, run = [], []
     monkeypatch.setattr(module, "dry_run", lambda study, keep_data: found.append(keep_data))
+    monkeypatch.setattr("lib.study.planning.plan.plan_of", lambda *_: Plan([], {}, None))
     monkeypatch.setattr("lib.study.planning.plan.plan_text", lambda *_: "")
     monkeypatch.setattr("lib.study.planning.preflight.blockers", lambda *_: [])
     monkeypatch.setattr("lib.study.planning.access.check_access", lambda study: None)

@@ -9,12 +9,23 @@ from transformers import BloomConfig, GPT2Config, MambaConfig, PretrainedConfig,
 
 from lib import ROOT
 from lib.inference.engine import openvino_model
+from lib.modeling.loading import load_model
+from lib.modeling.lora import with_lora
 from lib.runtime.devices import Device
+from lib.runtime.progress import duration
 from lib.study.__main__ import main
+from lib.study.notebooks import notebook_paths
 from lib.study.planning import plan, preflight
+from lib.study.planning.benchmark import Rates
 from lib.study.planning.costs import GPUS, cost_row, cost_tables, recipe_costs, scale_costs
-from lib.study.planning.memory import SHAPES, Shape, shape_of, training_bytes
-from lib.study.planning.plan import plan_text
+from lib.study.planning.memory import (
+    SHAPES,
+    Shape,
+    shape_of,
+    trained_parameters,
+    training_bytes,
+)
+from lib.study.planning.plan import plan_of, plan_text, shorter
 from lib.study.planning.requirements import (
     answers_of,
     deep_answers,
@@ -22,10 +33,11 @@ from lib.study.planning.requirements import (
     memory_rows,
     training_gb,
 )
-from lib.study.profiles import load_profile
+from lib.study.profiles import load_profile, parse_setting
 from lib.study.run import open_study
 from lib.training.settings import SFTSettings
 
+FAST = Rates(1e12, 1e9, 1e12, 1e12, "given")
 GPU = Device(torch.device("cuda"), torch.float16, "a T4 that is not here")
 
 
@@ -80,8 +92,8 @@ def test_shards_need_less_memory_each_and_copies_do_not() -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No warm-up: its second is spent in one test."""
-    monkeypatch.setattr(plan, "training_rate", lambda *_: 1e12)
+    """No warm-up: its seconds are spent in one test."""
+    monkeypatch.setattr(plan, "measured_rates", lambda *_: FAST)
 
 
 @pytest.mark.usefixtures("quick")
@@ -168,8 +180,43 @@ def test_a_float16_profile_without_a_gpu_is_planned_for_a_t4(tmp_path: Path) -> 
 
 def test_the_smoke_plan_measures_its_rate_and_finds_nothing_against_it(tmp_path: Path) -> None:
     text = plan_text(open_study("smoke", str(tmp_path / "run"), {}))
-    assert "measured by training two layers of this width" in text
+    assert "tokens/s, measured here" in text
     assert text.endswith("memory, disk and keys: enough for it here")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_plan_says_the_minutes_of_every_notebook_and_of_all(tmp_path: Path) -> None:
+    study = open_study("laptop", str(tmp_path / "run"))
+    planned = plan_of(study)
+    assert list(planned.notebooks) == [path.stem for path in notebook_paths()]
+    for name, seconds in planned.notebooks.items():
+        assert seconds > sum(stage.seconds for stage in planned.stages if stage.notebook == name)
+    text = plan_text(study, plan=planned)
+    assert f"notebooks: 01_data {duration(planned.notebooks['01_data'])}, 02_sft " in text
+    every, = (line for line in text.splitlines() if line.startswith("all "))
+    assert duration(sum(planned.notebooks.values())) in every
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("profile", ["laptop", "gemma"])
+def test_what_would_make_a_run_shorter_can_be_set_and_saves_what_it_says(
+        profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Rates(1e11, 1e8, 1e11, 1e11, "given")
+    monkeypatch.setattr(plan, "measured_rates", lambda *_: slow)
+    named = shorter(load_profile(profile), slow)
+    assert named
+    whole = plan_of(open_study(profile, str(tmp_path / "whole"))).seconds
+    for text, saved in named:
+        changed = dict(parse_setting(setting) for setting in text.split())
+        less = plan_of(open_study(profile, str(tmp_path / "less"), changed)).seconds
+        assert whole - less == pytest.approx(saved)
+        assert f"--set {text} saves {duration(saved)}" in plan_text(
+            open_study(profile, str(tmp_path / "whole")))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_of_a_minute_is_told_nothing_that_would_shorten_it(tmp_path: Path) -> None:
+    assert "shorter:" not in plan_text(open_study("smoke", str(tmp_path / "run")))
 
 
 @pytest.mark.usefixtures("quick")
@@ -223,3 +270,31 @@ def test_an_unknown_model_in_the_cost_table_is_named() -> None:
 def test_the_pages_cost_tables_are_those_that_the_command_prints() -> None:
     page = ROOT / "lib" / "study" / "planning" / "README.md"
     assert cost_tables() in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("settings", "reason"), [
+    ({"dpo.lora_rank": 577}, "dpo.lora_rank is 577 and the model is 576 wide; use at most 576"),
+    ({"sft.lora_rank": 4, "sft.lora_targets": ["q_proj", "c_attn"]},
+     "sft.lora_targets has 'c_attn', which no linear layer of the model is called; it has q_proj")])
+def test_lora_that_the_model_cannot_have_is_refused_before_any_work(
+        settings: dict, reason: str, tmp_path: Path) -> None:
+    study = open_study("laptop", str(tmp_path), settings)
+    assert [problem for problem in preflight.blockers(study) if problem.startswith(reason)]
+    fine = {"dpo.lora_rank": 576, "dpo.lora_targets": ["attention", "self_attn.q_proj"]}
+    study = open_study("laptop", str(tmp_path), fine)
+    assert not [problem for problem in preflight.blockers(study) if "lora_targets" in problem]
+
+
+def test_lora_trains_what_its_targets_hold() -> None:
+    shape = SHAPES["smoke"]  # 64 wide, keys and values 32, MLP 128, two layers
+
+    def trained(**settings: object) -> int:
+        return trained_parameters(shape, SFTSettings(lora_rank=4, **settings))
+    attention = 2 * 4 * (2 * (64 + 64) + 2 * (64 + 32))
+    assert trained(lora_targets="attention") == trained(
+        lora_targets=["attention", "q_proj"]) == attention
+    assert trained() == attention + 2 * 4 * 3 * (64 + 128)
+    assert trained(lora_targets=["q_proj"]) == 2 * 4 * 128
+    assert trained_parameters(shape, SFTSettings()) == shape.parameters
+    real = with_lora(load_model("smoke"), 4, 8)
+    assert sum(p.numel() for p in real.parameters() if p.requires_grad) == trained()

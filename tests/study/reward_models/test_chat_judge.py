@@ -159,6 +159,17 @@ def test_its_tables_have_the_form_of_the_other_judges(systems: dict[str, list[Ro
         in sentence
 
 
+def test_a_judge_without_any_verdict_has_tables_that_say_so(
+        systems: dict[str, list[Row]], tmp_path: Path) -> None:
+    with judging(lambda *_: "well") as server:
+        results = chat_judge_results(study_of(server, tmp_path, prompts=2), PAIRS)
+    table = win_rate_table(results["win_rates"])
+    assert "| 0 | 0 / 0 / 0 | – | – | – | nothing: no prompt has a verdict on both" in table
+    assert "No chat model gave a verdict" in position_bias_table(results["position_bias"])
+    assert "0 verdicts of 8 asked, all of them hard; 8 missing" in chat_judge_sentence(
+        results["costs"])
+
+
 def test_what_scores_candidates_keeps_the_embedded_judge() -> None:
     rewards = load_profile("laptop", {"rewards.judge": "llm", "llm_judge.model": "m"}).rewards
     assert rewards.scoring == load_profile("laptop").rewards
@@ -205,6 +216,27 @@ def test_a_judge_that_cannot_be_asked_stops_a_run_before_any_work(
     assert "\n" not in str(error.value)
 
 
+def test_a_judge_whose_replies_hold_no_verdict_stops_a_run_whatever_it_replied_before(
+        systems: dict[str, list[Row]], tmp_path: Path) -> None:
+    with judging(lambda *_: "Both are good.") as server:
+        server.tests_too = True
+        study = study_of(server, tmp_path, prompts=2)
+        chat_judge_results(study, PAIRS)  # 8 replies are kept, none with a verdict
+        study.path("verdicts", "manifest.json").unlink()
+        with pytest.raises(ProfileError, match="gave no verdict on a test question .*Both are"):
+            check_chat_judge(study)
+
+
+def test_a_judge_is_shown_a_question_as_long_as_the_run_may_ask(tmp_path: Path) -> None:
+    with judging() as server:
+        server.tests_too = True
+        study = study_of(server, tmp_path)
+        check_chat_judge(study)
+    sampling = study.profile.sampling
+    words = max(message(asked).count("word ") for asked in server.asked)
+    assert words >= sampling.max_prompt_tokens + 2 * sampling.max_new_tokens - 3
+
+
 def test_a_judge_that_is_away_does_not_stop_a_run_that_has_its_replies(
         systems: dict[str, list[Row]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with judging(fair) as server:
@@ -216,4 +248,4 @@ def test_a_judge_that_is_away_does_not_stop_a_run_that_has_its_replies(
         study.path("verdicts", "manifest.json").unlink()
         server.tests_too, server.behave = True, lambda asked, call: (503, {}, "")
         check_chat_judge(study)
-    assert "the run uses 8 cached replies" in capsys.readouterr().out
+    assert "the run uses 8 cached verdicts" in capsys.readouterr().out

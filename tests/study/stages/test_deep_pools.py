@@ -19,9 +19,11 @@ from tests.analysis.best_of_n.test_curves import pool
 def test_a_long_curve_is_reported_at_doublings_up_to_half_the_pool() -> None:
     pools = {("sft", 0.6): pool(9, size=16), ("dpo", 0.6): pool(10, size=16, shift=0.3)}
     curves = deep_curves(pools)
-    for rows in curves.values():
-        assert [row["n"] for row in curves_by_judge(rows, "dpo")["judge"]] == [1, 2, 4, 8]
-    assert deep_curves({}) == {"win_rates": [], "gains": []}
+    for name in ("win_rates", "gains"):
+        assert [row["n"] for row in curves_by_judge(curves[name], "dpo")["judge"]] == [1, 2, 4, 8]
+    for row in curves["over_optimisation"]:
+        assert [point["n"] for point in row["points"]] == [1, 2, 4, 8]
+    assert deep_curves({}) == {"win_rates": [], "gains": [], "over_optimisation": []}
 
 
 def test_the_long_curve_is_off_by_default_and_does_not_make_another_study(tmp_path: Path) -> None:

@@ -44,8 +44,9 @@ def test_a_warning_run_that_was_made_again_gives_its_new_numbers(study: Study) -
 
 def test_the_numbers_of_notebook_04_are_those_of_the_results(study: Study) -> None:
     selection = read_json(study.path("selection", "selection.json"))
-    assert {"best_of_n_curves", "best_of_n_gains", "best_of_n_rules", "best_of_n_costs",
-            "best_of_n_deep", "best_over_random", "variance_components"} == set(selection)
+    assert {"best_of_n_curves", "best_of_n_gains", "best_of_n_rules", "rule_systems",
+            "best_of_n_costs", "best_of_n_deep", "best_over_random",
+            "variance_components"} == set(selection)
     results = read_json(study.path("results.json"))
     assert selection.items() <= results.items()
     assert [row["prompts"] for row in results["audit"]["forecast"]] == [120]

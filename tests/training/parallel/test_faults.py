@@ -123,7 +123,7 @@ SMALLEST = {"method": "sft", "model": "smoke", "rows": "r", "folder": "f"}
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"method": "ppo"}, "is no training job; give method: sft or dpo"),
+    ({"method": "ppo"}, "is no training job; give method: sft or dpo or"),
     (SMALLEST | {"modle": "smoke"}, "unknown setting modle; did you mean model?"),
     ({"method": "sft", "model": "smoke"}, "rows is missing"),
     (SMALLEST | {"settings": {"beta": 1}}, "unknown setting beta"),

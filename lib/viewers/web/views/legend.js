@@ -3,7 +3,7 @@
 function drawLegend(data) {
   const named = (rule) => [...data.parsed].find(([, system]) => system.rule === rule);
   const plain = [...data.parsed].filter(([, system]) => !system.rule).map(([name]) => name);
-  const [best, random] = ["bon", "random"].map(named);
+  const [best, random, soft, mbr, kl] = ["bon", "random", "softbon", "mbr", "klbon"].map(named);
   const pool = ([, { n, temperature }]) => `${n} answers drawn at temperature ${temperature}`;
   const entries = [
     plain.length && [plain.join(", "), "a policy (a language model) and its single answer."],
@@ -12,6 +12,9 @@ function drawLegend(data) {
       random[0],
       `one of ${pool(random)}, picked at random: what picking well adds is measured against it.`,
     ],
+    soft && [soft[0], `one of ${pool(soft)}, drawn by chance: the higher its score, the likelier.`],
+    mbr && [mbr[0], `of ${pool(mbr)}, one that scores high and resembles the others.`],
+    kl && [kl[0], `of ${pool(kl)}, one that scores high and that the policy finds likely.`],
     data.judges.length && [
       data.judges.join(", "),
       "a judge: a reward model that scores every answer and picked none of them.",

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from lib.data.chat import encode_prompt, encode_response
 from lib.data.sources import SAMPLE
@@ -16,7 +16,11 @@ from lib.inference.rewards.heads.answers import scored_answers
 from lib.inference.rewards.heads.embedded import EmbeddedRewardModel, score_with_all
 from lib.inference.rewards.heads.features import POOLING, Backbone, answer_features, load_backbone
 from lib.inference.rewards.heads.head import Head, fit_head
+from lib.inference.rewards.heads.lean_layers import lean_layers
 from lib.inference.rewards.heads.views import READ, SHOWN, seen_as, view_features
+from lib.modeling.packed.attention import use_packed_attention
+from lib.modeling.packed.hidden import hidden_states
+from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import read_jsonl
 from lib.study.reward_models.references import sample_references
@@ -86,6 +90,43 @@ def test_order_and_company_do_not_change_features(backbone: Backbone) -> None:
     alone = np.vstack([answer_features(backbone, [each], (2,)) for each in CONVERSATIONS])
     assert backwards == pytest.approx(together, abs=1e-5)
     assert alone == pytest.approx(together, abs=1e-5)
+
+
+def test_prompts_that_begin_alike_share_that_beginning(backbone: Backbone,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [each for each in seen_as("answer_then_prompt", CONVERSATIONS) if each]  # own prompts
+    alone = np.vstack([answer_features(backbone, [each], (1, 2)) for each in seen])
+    read: list[int] = []
+    original = features.collate
+    monkeypatch.setattr(features, "collate", lambda prompts, device: (
+        read.append(sum(map(len, prompts))), original(prompts, device))[1])
+    together = answer_features(backbone, seen, (1, 2))
+    whole = sum(len(encode_prompt(backbone.tokenizer, each[:-1]))
+                + len(encode_response(backbone.tokenizer, each[:-1], each[-1]["content"]))
+                for each in seen)
+    assert sum(read) < 0.9 * whole
+    assert together == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma3"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lean_layers_give_transformers_numbers_and_leave_the_model_as_it_was(
+        kind: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(
+        "gemma3_text" if kind == "gemma3" else kind, vocab_size=60, hidden_size=32,
+        intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=8, pad_token_id=0)).to(dtype).eval()
+    use_packed_attention(model, "segments")
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    row = collate([SharedPrompt((3, 4, 5), ((6, 7), (8, 9, 10))), SharedPrompt((), ((11, 12),))])
+    expected = hidden_states(model, row, (1, 3))
+    with lean_layers(model):
+        found = hidden_states(model, row, (1, 3))
+    for layer, state in expected.items():
+        torch.testing.assert_close(found[layer], state, atol=1e-5, rtol=2**-8)
+    assert all(weight.equal(before[name]) for name, weight in model.named_parameters())
+    assert all("forward" not in vars(module) for module in model.modules())
 
 
 def test_a_text_that_is_cached_is_not_read_again(backbone: Backbone, tmp_path: Path,

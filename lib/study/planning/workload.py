@@ -1,0 +1,303 @@
+"""What each stage of a run computes, counted from the profile before any of it is done.
+
+A stage trains on tokens, reads tokens, samples tokens, and takes some seconds whatever the model:
+`Work`. The sample's lengths were counted with its own tokenizer, the hub's are means of the paper's
+data sets. Every stage is here, with its evaluations, its reference pass and its probe, and what the
+notebooks do beside their stages.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+from lib.inference.judges.settings import LLM
+from lib.study.beyond.catalogue import ARMS, OFFLINE
+from lib.study.planning import requirements
+from lib.study.planning.benchmark import Rates
+from lib.study.planning.memory import SHAPES, Shape, shape_of, trained_parameters
+from lib.study.planning.requirements import shape_for
+from lib.study.policies import planned_deep_pools, planned_pools
+from lib.study.pools.pool import Pool
+from lib.study.profiles import Profile
+from lib.training.settings import REFERENCE_FREE, TrainingSettings
+
+DEPTH = 19 / 30  # of the layers that the heads of embedded reward models read
+SCORED_ANSWERS = 5080  # answers of the sample on which the embedded heads are fitted and tested
+AUDIT_ANSWERS = 480  # answers of the audit, which every judge scores once
+CHOICES, OPENINGS = 48, 32  # questions of movement's multiple choice, tokens of their openings
+DISTRIBUTION_HEADS = 6  # passes of the head that comparing two whole distributions costs
+FIT, STATISTICS, AGAIN = 20.0, 35.0, 5.0  # seconds: heads on shipped features; results; a model's
+# loading and writing. Measured on two cores
+NOTEBOOKS = {"01_data": 10.0, "02_sft": 15.0, "03_dpo": 18.0, "04_best_of_n": 15.0,
+             "05_analysis": 20.0, "06_beyond_the_paper": 12.0, "07_appendix": 15.0}  # seconds of a
+# kernel's start, of figures and of the export, beside the stages
+SHOWN_ANSWERS = 6  # of base and SFT that notebook 02 samples to show
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Mean tokens of a source's rows, and the share of them at which the vocabulary head runs."""
+
+    sft: float
+    pair: float  # of all pairs of a prompt, which share its tokens and often an answer
+    lone_pair: float  # one pair a prompt
+    answer: float
+    prompt: float = 55  # as the chat template renders it
+    reference: float = 80
+    sft_head: float = 0.6
+    pair_head: float = 0.8
+
+
+SAMPLE = Lengths(sft=156, pair=102, lone_pair=200, answer=80)
+HUB = Lengths(requirements.SFT_TOKENS, requirements.PAIR_TOKENS, requirements.PAIR_TOKENS,
+              requirements.ANSWER_TOKENS, prompt=200, reference=300)
+
+
+def lengths_of(profile: Profile) -> Lengths:
+    """The lengths of the profile's source."""
+    return SAMPLE if profile.data.source == "sample" else HUB
+
+
+@dataclass(frozen=True)
+class Work:
+    """Tokens to train on, to read and to sample; at how many of them the head runs; seconds.
+
+    Tokens count as often as they pass all layers: reading 19 of 30 layers counts 19/30.
+    """
+
+    trained: float = 0.0
+    trained_heads: float = 0.0
+    read: float = 0.0
+    read_heads: float = 0.0
+    sampled: float = 0.0
+    updates: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(*(getattr(self, name) + getattr(other, name)
+                      for name in self.__dataclass_fields__))
+
+    def times(self, count: float) -> "Work":
+        """The same work so many times."""
+        return Work(*(count * getattr(self, name) for name in self.__dataclass_fields__))
+
+    def takes(self, shape: Shape, rates: Rates, updated: float | None = None) -> float:
+        """Seconds with a model of this shape; updated: parameters that training changes."""
+        layers, head = shape.layers * shape.layer_parameters, shape.vocabulary * shape.width
+        updated = shape.parameters if updated is None else updated
+        return (6 * (self.trained * layers + self.trained_heads * head) / rates.training
+                + 2 * (self.read * layers + self.read_heads * head) / rates.reading
+                + 2 * self.sampled * (layers + head) / rates.sampling
+                + self.updates * updated / rates.updating + self.seconds)
+
+
+@dataclass(frozen=True)
+class StageWork:
+    """A stage: its notebook, its work in words and in numbers."""
+
+    name: str
+    notebook: str
+    text: str
+    work: Work
+    updated: float | None = None  # parameters that training changes; None: all
+
+
+def planned_work(profile: Profile) -> Iterator[StageWork]:
+    """Every stage of the run, in its order."""
+    data, lengths, judged = profile.data, lengths_of(profile), profile.rewards.scoring
+    own = requirements.pair_answers(profile)
+    yield StageWork("data", "01_data", "read, curate, split",
+                    Work(seconds=3 if data.source == "sample" else 300))
+    yield _sft(profile, lengths)
+    if "embedded" in (judged.selector, judged.judge):
+        yield StageWork("rewards", "03_dpo", *_heads_fit(profile))
+    if own:
+        yield StageWork("pairs", "03_dpo", f"{own:,} answers of the SFT model, from which its "
+                        "pairs are made", _answers(profile, own, data.pair_samples, 1))
+    if beside := requirements.filter_answers(profile):
+        yield StageWork("chosen_pairs", "03_dpo", f"{beside:,} answers of the SFT model, beside "
+                        "which pairs are filtered", _answers(profile, beside, data.fdpo_samples, 1))
+    yield _dpo(profile, lengths, bool(own))
+    warned = profile.evaluation.warning_run and profile.evaluation.probe_prompts
+    if (data.source == "sample" or own) and warned:
+        yield _warning(profile, lengths, bool(own))
+    yield _pools("responses", profile, planned_pools(profile),
+                 f"of about {_answer_tokens(profile):.0f} tokens, scored")
+    if profile.evaluation.deep_samples:
+        yield _pools("deep", profile, planned_deep_pools(profile), "for a long Best-of-N curve")
+    yield StageWork("selection", "04_best_of_n", "curves of Best-of-N", Work(seconds=5))
+    yield StageWork("movement", "05_analysis", "base, SFT and DPO on text outside training",
+                    _movement(profile, lengths))
+    yield StageWork("results", "05_analysis", "statistics, figures, viewers", Work(
+        seconds=STATISTICS) + _scoring(profile, AUDIT_ANSWERS, 4))
+    if profile.beyond.arms:
+        yield StageWork("beyond", "06_beyond_the_paper", f"{len(profile.beyond.arms)} more methods "
+                        f"with {profile.beyond.trained_tokens:,} training tokens each, at most",
+                        sum((_arm(profile, lengths, name) for name in profile.beyond.arms), Work()))
+
+
+def beside_stages(profile: Profile) -> dict[str, Work]:
+    """What each notebook takes beside its stages."""
+    own = {name: Work(seconds=seconds) for name, seconds in NOTEBOOKS.items()}
+    own["02_sft"] += Work(sampled=SHOWN_ANSWERS * _answer_tokens(profile), seconds=2 * AGAIN)
+    return own
+
+
+def _answer_tokens(profile: Profile) -> float:
+    return min(profile.sampling.max_new_tokens, lengths_of(profile).answer)
+
+
+def _passes(rows: float, tokens: float, head: float) -> Work:
+    """Forward passes over rows, with their log-probabilities."""
+    return Work(read=rows * tokens, read_heads=rows * tokens * head)
+
+
+def _trained(rows: float, tokens: float, head: float, settings: TrainingSettings) -> Work:
+    """Forward and backward passes; frozen weights have no gradient, recomputation costs more."""
+    share = (4 if settings.lora_rank else 6) / 6 + 2 / 6 * settings.activation_checkpointing
+    return Work(trained=rows * tokens * share, trained_heads=rows * tokens * head * share,
+                updates=ceil(rows / settings.batch_size), seconds=2 * AGAIN)
+
+
+def evaluations(rows: float, settings: TrainingSettings) -> int:
+    """How often a stage evaluates: before, every few steps, and at the end."""
+    steps, every = ceil(rows / settings.batch_size), settings.evaluate_every
+    return 1 + ceil(steps / every) if every else 2
+
+
+def validation_rows(profile: Profile, rows: int) -> float:
+    """Validation rows beside so many training rows."""
+    share = profile.data.validation_share
+    return rows * share / (1 - share)
+
+
+def _sft(profile: Profile, lengths: Lengths) -> StageWork:
+    rows, settings = requirements.training_rows(profile.data, "sft"), profile.sft
+    seen = rows * settings.epochs
+    held = _passes(validation_rows(profile, rows), lengths.sft, lengths.sft_head)
+    return StageWork("sft", "02_sft", f"{seen * lengths.sft:,.0f} tokens",
+                     _trained(seen, lengths.sft, lengths.sft_head, settings)
+                     + held.times(evaluations(seen, settings)),
+                     trained_parameters(shape_for(profile), settings))
+
+
+def _heads_fit(profile: Profile) -> tuple[str, Work]:
+    """The heads' fit; the sample's features of the packaged model are shipped (data/features)."""
+    backbone = profile.rewards.backbone
+    if backbone == "packaged":
+        return "heads fitted on shipped features", Work(seconds=FIT)
+    other = shape_of(backbone) or SHAPES["Qwen/Qwen2.5-0.5B"]
+    own = shape_for(profile)
+    relative = other.layers * other.layer_parameters / (own.layers * own.layer_parameters)
+    return f"{SCORED_ANSWERS:,} answers read by {backbone} for the heads", Work(
+        seconds=FIT, read=3 * DEPTH * SCORED_ANSWERS * 120 * relative)
+
+
+def _dpo(profile: Profile, lengths: Lengths, own: bool) -> StageWork:
+    rows = requirements.training_rows(profile.data, "one_a_prompt" if own else "pairs")
+    settings, tokens = profile.dpo, lengths.lone_pair if own else lengths.pair
+    seen, held = rows * settings.epochs, validation_rows(profile, rows)
+    free = settings.loss in REFERENCE_FREE
+    work = (_trained(seen, tokens, lengths.pair_head, settings)
+            + _passes(0 if free else rows + held, tokens, lengths.pair_head)
+            + _evaluation(profile, held, tokens, lengths).times(evaluations(seen, settings)))
+    return StageWork("dpo", "03_dpo", f"{seen * tokens:,.0f} tokens, the reference once, and "
+                     "answers to judge meanwhile", work,
+                     trained_parameters(shape_for(profile), settings))
+
+
+def _evaluation(profile: Profile, pairs: float, tokens: float, lengths: Lengths) -> Work:
+    """One evaluation of DPO: validation pairs, and the probe's fresh answers with their scores."""
+    probed = profile.evaluation.probe_prompts
+    return _passes(pairs, tokens, lengths.pair_head) + (
+        _answers(profile, probed, 1, 1) if probed else Work())
+
+
+def _warning(profile: Profile, lengths: Lengths, own: bool) -> StageWork:
+    """Four short runs; two kinds of pairs have a reference each, one answers at step 0 for all."""
+    count, settings = profile.evaluation.warning_pairs, profile.warning
+    rows = min(count, requirements.training_rows(profile.data,
+                                                 "one_a_prompt" if own else "other_pairs"))
+    seen, tokens = rows * settings.epochs, lengths.lone_pair
+    held = validation_rows(profile, requirements.training_rows(
+        profile.data, "one_a_prompt" if own else "other_pairs"))
+    probe = _evaluation(profile, 0, tokens, lengths)
+    work = (_trained(seen, tokens, lengths.pair_head, settings).times(4)
+            + _passes(2 * (rows + held), tokens, lengths.pair_head)
+            + _passes(held, tokens, lengths.pair_head).times(4 * evaluations(seen, settings))
+            + probe.times(4 * (evaluations(seen, settings) - 1) + 1))
+    return StageWork("warning", "03_dpo", f"4 runs on {count} pairs each", work,
+                     trained_parameters(shape_for(profile), settings))
+
+
+def _pools(name: str, profile: Profile, pools: list[Pool], text: str) -> StageWork:
+    works = [_answers(profile, pool.prompts * pool.samples, pool.samples, 2) for pool in pools]
+    answers = sum(pool.prompts * pool.samples for pool in pools)
+    models = len({pool.policy for pool in pools}) + 1  # and the backbone of the reward models
+    return StageWork(name, "04_best_of_n", f"{answers:,} answers {text}",
+                     sum(works, Work(seconds=models * AGAIN)))
+
+
+def _answers(profile: Profile, answers: float, samples: int, judges: int) -> Work:
+    """Answers sampled, so many to a prompt, and scored by the judge or by both reward models."""
+    prompts, server = answers / samples, profile.sampling.server is not None
+    sampled = Work() if server else Work(sampled=answers * _answer_tokens(profile),
+                                         read=prompts * lengths_of(profile).prompt)
+    return sampled + _scoring(profile, answers, samples, judges)
+
+
+def _scoring(profile: Profile, answers: float, samples: int, judges: int = 2) -> Work:
+    """The views of each answer that embedded reward models read; a classifier reads one, whole.
+
+    The selector reads the conversation and the conversation turned, the judge the conversation and
+    the conversation after the reference. A prompt is read once for all its answers, but not where
+    the conversation is turned.
+    """
+    lengths, scoring = lengths_of(profile), profile.rewards.scoring
+    prompt, answer = lengths.prompt / samples, _answer_tokens(profile)
+    seen, turned = prompt + answer, lengths.prompt + answer + 20
+    shown = (lengths.prompt + lengths.reference + 20) / samples + answer
+    roles = {"selector": scoring.selector, "judge": scoring.judge}
+    names = list(roles.values())[2 - judges:]
+    tokens = 0.0
+    if "embedded" in names:
+        tokens += DEPTH * (seen + shown * (scoring.judge == "embedded")
+                           + turned * (judges == 2 and scoring.selector == "embedded"))
+    tokens += sum(lengths.prompt + answer for name in names
+                  if name not in ("embedded", "nemotron", LLM))
+    return Work(read=answers * tokens)
+
+
+def _arm(profile: Profile, lengths: Lengths, name: str) -> Work:
+    """One arm of notebook 06: answers to learn from, training with a reference, and its answers.
+
+    The budget counts a pair's prompt in both answers; computed together they are fewer tokens.
+    """
+    beyond, computed = profile.beyond, lengths.lone_pair / (lengths.lone_pair + lengths.prompt)
+    tokens, prompts = beyond.trained_tokens * computed, profile.evaluation.prompts
+    kl = Work(sampled=beyond.kl_prompts * _answer_tokens(profile)) + _compared(
+        profile, lengths, beyond.kl_prompts)
+    learns_from = 0 if ARMS[name].cost.startswith(OFFLINE) else beyond.prompts
+    return (_trained(tokens / lengths.lone_pair, lengths.lone_pair, lengths.pair_head, profile.dpo)
+            + _passes(1, tokens, lengths.pair_head)
+            + _answers(profile, learns_from * beyond.samples, beyond.samples, 1)
+            + _answers(profile, prompts * beyond.candidates, beyond.candidates, 2) + kl)
+
+
+def _compared(profile: Profile, lengths: Lengths, answers: float) -> Work:
+    """Two policies' whole distributions at every token of the answers."""
+    answer = _answer_tokens(profile)
+    return Work(read=2 * answers * (lengths.prompt + answer),
+                read_heads=2 * DISTRIBUTION_HEADS * answers * answer)
+
+
+def _movement(profile: Profile, lengths: Lengths) -> Work:
+    """Validation text and choices by three policies; DPO's answers by two, all words compared."""
+    rows = validation_rows(profile, requirements.training_rows(profile.data, "sft"))
+    evaluation = profile.evaluation
+    general = (_passes(rows, lengths.sft, lengths.sft_head)
+               + _passes(min(CHOICES, rows), lengths.prompt + OPENINGS, OPENINGS
+                         / (lengths.prompt + OPENINGS))).times(3)
+    compared = evaluation.prompts + (evaluation.temperature_prompts
+                                     if len(evaluation.temperatures) > 1 else evaluation.prompts)
+    return general + _compared(profile, lengths, compared) + Work(seconds=5 * AGAIN)

@@ -1,0 +1,35 @@
+"""What a benchmark ran on and with, for its JSON."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
+
+
+def machine() -> dict[str, object]:
+    """The processor, the instructions that PyTorch uses on it, and the limits that were set."""
+    limits = {name: os.environ[name] for name in LIMITS if name in os.environ}
+    return {"processor": _processor(), "instructions": torch.backends.cpu.get_cpu_capability(),
+            "cores": os.cpu_count(), "limits": limits}
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Exact versions of installed packages."""
+    return {name: version(name) for name in packages}
+
+
+def _processor() -> str:
+    """The model name that Linux gives, with its numbers; elsewhere what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    fields = dict(reversed([line.partition(":")[::2] for line in lines]))
+    known = {key.strip(): value.strip() for key, value in fields.items()}
+    if "model name" not in known:
+        return platform.processor()
+    return f"{known['model name']} (family {known['cpu family']}, model {known['model']})"
