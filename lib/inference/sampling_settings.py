@@ -34,7 +34,12 @@ class SamplingSettings:
     server: str | None = Field(None, pattern="^https?://", description=(
         "an address such as http://localhost:8000/v1 of an OpenAI-compatible server"))
 
+    def in_force(self) -> dict[str, Any]:
+        """The settings in force, by name: an engine that is ours is not named."""
+        return {key: value for key, value in asdict(self).items()
+                if (key, value) != ("engine", "own")}
+
     def deciding(self) -> dict[str, Any]:
         """The settings on which the text of the answers depends."""
-        return {key: value for key, value in asdict(self).items()
+        return {key: value for key, value in self.in_force().items()
                 if key not in ("rows", "memory_gb")}

@@ -37,6 +37,9 @@ SMOKE: dict[str, Any] = {
                "cut_off_answers": "kept"},  # a random model hardly ever ends an answer
 }
 
+# One fixed-pairs method as the anchor, a better loss, and four that learn from their own answers.
+BEYOND = ["offline_dpo", "odpo", "online_dpo", "raft", "bonbon", "rloo"]
+
 # token_budget keeps a step within the cache and the run within 6 GB.
 LAPTOP_DPO: dict[str, Any] = {
     "learning_rate": 2e-5, "batch_size": 32, "token_budget": 768,
@@ -55,7 +58,7 @@ LAPTOP: dict[str, Any] = {
                      "evaluate_every": 9},
     "sampling": {"samples": 4, "temperature": 0.6, "top_k": 50, "max_new_tokens": 128,
                  "max_prompt_tokens": 512},
-    "beyond": {"arms": ["offline_dpo"]},
+    "beyond": {"arms": BEYOND},
 }
 
 # LoRA: with all weights the head over 262,144 words would make a step several times dearer.
@@ -97,6 +100,7 @@ PAPER: dict[str, Any] = {
     "evaluation": {"prompts": 200, "candidates": 8, "base_candidates": 8,
                    "temperatures": [0.1, 0.25, 0.6, 1.0], "temperature_prompts": 200,
                    "rerank_base": True},
+    "beyond": {"arms": BEYOND, "prompts": 2048, "trained_tokens": 4_000_000, "kl_prompts": 256},
 }
 
 T4: dict[str, Any] = PAPER | {

@@ -105,6 +105,9 @@ ARMS: dict[str, Arm] = {arm.name: arm for arm in (
           f"{OWN}.offline:flipped_labels", (("loss", loss), ("share", share / 100)),
           "offline_dpo" if loss == "dpo" else f"dpo_flipped{share}")
       for loss in NOISY for share in SHARES),
+    Arm("random_labels", "half of the labels flipped: a check, because nothing can be learned",
+        "chosen and rejected swapped in every second pair", "a control", OFFLINE,
+        f"{OWN}.offline:flipped_labels", (("loss", "dpo"), ("share", 0.5))),
     Arm("online_dpo", "two rounds of its own answers, best against worst by the selector, and DPO",
         "-log sigmoid(beta d) on answers of pi_t, reference pi_t",
         "Guo et al. 2024 (who keep one reference)", SAMPLES, f"{OWN}.online:online_dpo",

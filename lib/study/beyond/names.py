@@ -8,6 +8,6 @@ ArmName = Literal[
     "dpo_sft", "margin", "margin_random", "fdpo", "fdpo_random", "clusters", "clusters_random",
     "curriculum", "curriculum_reference", "curriculum_random", "adaptive_beta", "dpo_flipped10",
     "dpo_flipped20", "cdpo_flipped10", "cdpo_flipped20", "robust_flipped10", "robust_flipped20",
-    "online_dpo", "dice", "raft", "raft_random", "bonbon", "bond", "rloo", "dpo_then_rloo",
-    "dpo_plus_rloo", "lora_dpo"]
+    "random_labels", "online_dpo", "dice", "raft", "raft_random", "bonbon", "bond", "rloo",
+    "dpo_then_rloo", "dpo_plus_rloo", "lora_dpo"]
 NAMES: tuple[str, ...] = get_args(ArmName)

@@ -28,7 +28,7 @@ def sample_deep_pools(study: Study) -> None:
         return
     fit_rewards(study)
     run_stage(study, "deep", {
-        "sampling": profile.sampling, "rewards": profile.rewards.scoring,
+        "sampling": profile.sampling.in_force(), "rewards": profile.rewards.scoring,
         "samples": profile.evaluation.deep_samples, "prompts": profile.evaluation.deep_prompts},
         outputs=[*(f"pools/{pool.name}.jsonl" for pool in wanted), "costs.json"],
         work=lambda folder: _sample(study, folder))

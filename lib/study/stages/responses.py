@@ -23,7 +23,8 @@ def sample_and_select(study: Study) -> dict[str, list[Row]]:
     profile = study.profile
     fit_rewards(study)
     run_stage(study, "responses", {
-        "model": profile.model, "sampling": profile.sampling, "rewards": profile.rewards.scoring,
+        "model": profile.model, "sampling": profile.sampling.in_force(),
+        "rewards": profile.rewards.scoring,
         **{key: getattr(profile.evaluation, key) for key in (
             "prompts", "temperatures", "temperature_prompts", "candidates", "base_candidates",
             "rerank_base")}},
