@@ -84,6 +84,7 @@ def _in_own_process(engine: str) -> dict[str, Any]:
 
 
 def _ours(options: argparse.Namespace) -> dict[str, Any]:
+    from lib.inference.engine.load_check import sampler_of
     from lib.inference.sampling import SamplingSettings, sample
 
     model, tokenizer, prompts = _loaded(options)
@@ -91,6 +92,7 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
                                 max_new_tokens=options.new_tokens, rows=options.rows,
                                 engine=options.engine)
     stops = None if options.natural_stops else []
+    sampler_of(model, options.engine)  # its trial is part of loading
 
     def run() -> list[int]:
         rows = sample(model, tokenizer, prompts, settings, stops=stops)

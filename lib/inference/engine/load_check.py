@@ -7,14 +7,13 @@ A few answers of a few tokens are sampled and compared; the fastest sampler that
 """
 
 from collections.abc import Sequence
-from importlib.metadata import version
 
 import torch
 from transformers import PreTrainedModel
 
 from lib.inference.engine.decoding import Engine, Sample, SampleRequest
 from lib.inference.engine.openvino_engine import OpenVinoEngine
-from lib.inference.engine.openvino_model import openvino_fault
+from lib.inference.engine.openvino_model import installed, openvino_fault
 from lib.inference.engine.own_engine import OwnEngine
 from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.sampling_settings import SamplingSettings
@@ -56,8 +55,8 @@ def sampler_of(model: PreTrainedModel, engine: str = "own") -> str:
 def _openvino(model: PreTrainedModel) -> str:
     if fault := openvino_fault(model.device, model.dtype):
         raise ModelError(fault)
-    kind = f"openvino {version('openvino')}"
-    return verdict(kind, getattr(model, "identity", ""), lambda: _tried(model, ["openvino"]))
+    return verdict(f"openvino {installed()}", getattr(model, "identity", ""),
+                   lambda: _tried(model, ["openvino"]))
 
 
 def _own_ways(model: PreTrainedModel) -> list[str]:

@@ -8,7 +8,7 @@ model's own is tried by `lib.inference.engine.load_check`.
 
 import time
 from collections.abc import Sequence
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -23,13 +23,23 @@ from lib.modeling.saving import ModelError
 PRECISIONS = {torch.float32: ("f32", np.float32), torch.bfloat16: ("bf16", np.uint16)}  # and the
 # numbers that numpy takes for a page's
 PAGE_INPUTS = ("past_lens", "subsequence_begins", "block_indices", "block_indices_begins")
-INSTALL = "pip install 'openvino>=2026.4,<2026.5'"
+KNOWN = "2026.4"  # the operation's inputs change between versions
+INSTALL = f"pip install 'openvino=={KNOWN}.*'"
+
+
+def installed() -> str:
+    """The version of OpenVINO, empty without it."""
+    try:
+        return version("openvino")
+    except PackageNotFoundError:
+        return ""
 
 
 def openvino_fault(device: torch.device, dtype: torch.dtype) -> str:
     """Why OpenVINO cannot sample here, with a remedy; empty if it can."""
-    if not find_spec("openvino"):
-        return f"sampling.engine is openvino, which is not installed; {INSTALL}"
+    if not installed().startswith(KNOWN):
+        return (f"sampling.engine is openvino, which is {installed() or 'not installed'}; "
+                f"{INSTALL}")
     if device.type != "cpu":
         return (f"sampling.engine is openvino, which samples on CPU, and the device is {device}; "
                 "set sampling.engine=own or device=cpu")
@@ -65,7 +75,7 @@ class PagedModel:
         self.memory = []
         for name, shape in self.pages.items():
             sizes = (pages, *(shape[axis].get_length() for axis in (1, 2, 3)))
-            self.memory.append(np.empty(sizes, self.number))
+            self.memory.append(np.zeros(sizes, self.number))  # 0 times NaN is NaN
             kind = ov.Type.bf16 if self.number is np.uint16 else ov.Type.f32
             self.request.set_tensor(name, ov.Tensor(self.memory[-1], ov.Shape(sizes), kind))
 

@@ -1,7 +1,6 @@
 """OpenVINO as a sampling engine: the distribution, draws and log-probabilities of our own."""
 
 from dataclasses import replace
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -11,14 +10,14 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerBas
 from lib.data.chat import encode_prompt
 from lib.inference.engine import openvino_model
 from lib.inference.engine.load_check import sampler_of
-from lib.inference.engine.openvino_model import openvino_fault
+from lib.inference.engine.openvino_model import installed, openvino_fault
 from lib.inference.prompts import messages_of
 from lib.inference.sampling import SamplingSettings, sample
 from lib.modeling.saving import ModelError
 from lib.runtime.files import Row
 from tests.inference.tiny_models import FAMILIES, PROMPTS, SHAPE, tiny
 
-OPENVINO = pytest.mark.skipif(not find_spec("openvino"), reason="openvino is not installed")
+OPENVINO = pytest.mark.skipif(not installed(), reason="openvino is not installed")
 SETTINGS = SamplingSettings(samples=3, temperature=0.8, top_k=6, top_p=0.95, max_new_tokens=40,
                             engine="openvino")  # prompts and answers cross pages of 32 tokens
 CPU = torch.device("cpu")
@@ -64,7 +63,7 @@ def test_sampled_frequencies_pass_a_chi_square_test_against_the_exact_distributi
     settings = replace(SETTINGS, samples=draws, top_p=1.0, max_new_tokens=1, rows=256)
     tokens = torch.tensor([encode_prompt(tokenizer, messages_of(PROMPTS[0]))])
     with torch.no_grad():
-        best = model(tokens).logits[0, -1].topk(settings.top_k)
+        best = model(tokens).logits[0, -1].double().topk(settings.top_k)
     expected = (best.values / settings.temperature).softmax(-1) * draws
     drawn = [answer["token_ids"][0]
              for answer in answers(sample(model, tokenizer, PROMPTS[:1], settings, stops=[]))]
@@ -85,10 +84,12 @@ def test_a_model_whose_attention_openvino_lacks_is_refused_by_name(
         sampler_of(model, "openvino")
 
 
+@pytest.mark.parametrize(("version", "said"), [("", "not installed"), ("2031.1.0", "2031.1.0")])
 def test_without_the_package_a_sentence_says_how_to_install_it(
-        tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_model, "find_spec", lambda _: None)
-    with pytest.raises(ModelError, match="not installed; pip install 'openvino"):
+        version: str, said: str, tokenizer: PreTrainedTokenizerBase,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_model, "installed", lambda: version)
+    with pytest.raises(ModelError, match=f"is {said}; pip install 'openvino=="):
         sample(tiny("llama", tokenizer), tokenizer, PROMPTS, SETTINGS)
 
 
@@ -98,6 +99,6 @@ def test_without_the_package_a_sentence_says_how_to_install_it(
 def test_what_openvino_cannot_sample_is_refused_with_a_remedy(
         device: torch.device, dtype: torch.dtype, remedy: str,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_model, "find_spec", lambda _: True)
+    monkeypatch.setattr(openvino_model, "installed", lambda: openvino_model.KNOWN)
     assert remedy in openvino_fault(device, dtype)
     assert not openvino_fault(CPU, torch.float32)

@@ -114,7 +114,7 @@ def test_what_does_not_fit_is_refused_with_the_knob_that_makes_it_fit(
 
 def test_openvino_is_refused_where_it_cannot_sample(tmp_path: Path,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_model, "find_spec", lambda _: None)
+    monkeypatch.setattr(openvino_model, "installed", lambda: "")
     study = open_study("smoke", str(tmp_path / "a"), {"sampling.engine": "openvino"})
     assert preflight.blockers(study)[0].endswith("not installed; " + openvino_model.INSTALL)
     both = open_study("smoke", str(tmp_path / "b"), {
