@@ -21,7 +21,8 @@ PAGES = ("README.md", "lib/study/README.md", "lib/study/planning/README.md",
          "lib/inference/rewards/README.md", "tests/bench/README.md", "figures/README.md",
          "lib/viewers/README.md")
 INLINE = re.compile(r"`((?:study|make|papermill|python) [^`]+)`")
-ELSEWHERE = ("vllm", "pip", "python3", "jupyter", "pipx", "cp", "export", "docker", "accelerate", "srun")
+ELSEWHERE = ("vllm", "pip", "python3", "jupyter", "pipx", "cp", "export", "docker", "accelerate",
+             "srun")
 
 
 def commands_of(page: str) -> list[str]:

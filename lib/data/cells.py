@@ -18,6 +18,9 @@ UNENCODABLE = re.compile("[\0\ud800-\udfff]")
 LARGEST = 1e30  # beyond, a difference of two scores is no number
 IDS = ("id", "prompt_id", "question_id", "key", "uid", "uuid", "_id")
 CALLS = ("tool_calls", "function_call")  # OpenAI's, beside or instead of an answer's text
+TAUGHT = ("weight", "train", "training", "trainable", "loss")  # of a turn: 0 or false, not learned
+UNREAD = (*CALLS, "tools", "functions", "documents", "chat_template_kwargs", "reasoning",
+          "reasoning_content", "thinking", "thought")  # a template may write them; we read none
 SEEN = ("image", "images", "video", "videos", "audio", "audios")  # columns of what is no text
 MESSAGE = "a list of {role, content} messages"
 
@@ -128,6 +131,17 @@ class Cells:
                 return self._clean("id", str(value))
         return sha256_of_value(content)[:16]
 
+    def unread(self) -> set[str]:
+        """Names of what stands beside the texts of this row and is not read: thoughts, calls."""
+        lists = [self.row.get(name) for name in ("messages", "prompt", "chosen", "rejected")]
+        turns = [turn for turns in lists if isinstance(turns, list) for turn in turns]
+        answers = self.row.get("answers")
+        others = [self.row, *(answers if isinstance(answers, list) else ())]
+        return {key for turn in turns if isinstance(turn, dict) for key, value in turn.items()
+                if key not in ("role", "content", *TAUGHT) and not _is_empty(value)} | {
+            name for other in others if isinstance(other, dict)
+            for name in UNREAD if not _is_empty(other.get(name))}
+
     def _present(self, column: str, expected: str) -> Any:
         if column not in self.row:
             columns = ", ".join(self.columns or map(str, self.row)) or "none"
@@ -141,9 +155,10 @@ class Cells:
         if called := next((name for name in CALLS if entry.get(name)), None):
             raise self.error(f"{column}.{called}", f"is {_shown(entry[called])}",
                              "a turn of text alone, for the study teaches no calls of tools")
-        if entry["role"] == "assistant" and entry.get("weight") == 0:
-            raise self.error(f"{column}.weight", "is 0", "answers that may all be learned; leave "
-                             "out the weight, or the row")
+        unlearned = next((name for name in TAUGHT if entry.get(name) in (0, False)), None)
+        if entry["role"] == "assistant" and unlearned:
+            raise self.error(f"{column}.{unlearned}", f"is {entry[unlearned]}", "answers that may "
+                             f"all be learned; leave out the {unlearned}, or the row")
         content = self._clean(f"{column}.content", entry.get("content"))
         return {"role": entry["role"], "content": content}
 
@@ -151,6 +166,10 @@ class Cells:
         if not isinstance(value, str):
             raise self.error(column, f"is {_shown(value)}", "text")
         return UNENCODABLE.sub("\ufffd", value)
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value == "" or value == [] or value == {}
 
 
 def _shown(value: object) -> str:

@@ -246,8 +246,9 @@ def _ends_in(tokenizer: PreTrainedTokenizerBase, size: int, template: str) -> li
 
 
 def _cannot_mask(tokenizer: PreTrainedTokenizerBase, reason: str) -> ChatError:
-    return ChatError(f"this chat template cannot be masked, because {reason}; use a ChatML-like "
-                     f"one, not {tokenizer.get_chat_template()[:60]!r}")
+    return ChatError(f"this chat template cannot be masked, because {reason}; put a ChatML-"
+                     "like one into chat_template.jinja of a copy of the model, in place of "
+                     f"{tokenizer.get_chat_template()[:60]!r}")
 
 
 def _checked(message: Message, special: re.Pattern[str]) -> Message:

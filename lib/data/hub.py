@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.runtime.files import Row, sha256_of_value
+from lib.runtime.files import FileError, Row, sha256_of_value
+from lib.runtime.places import is_path
 from lib.runtime.progress import say
 
 if TYPE_CHECKING:
@@ -32,6 +33,17 @@ class Place:
     config: str
     split: str
     revision: str
+
+
+def refuse_path(place: Place) -> None:
+    """Raise FileError for a place that is a path and no folder: a hub has no such data set."""
+    path = Path(place.path).expanduser()
+    if path.is_file():
+        raise FileError(f"{place.path} is a file, and data.source is hub; set data.source=local")
+    if is_path(place.path) and not path.exists():
+        raise FileError(f"{place.path} does not exist, and is no data set's id on a hub "
+                        "(owner/name); check the path, and set data.source=local for your own "
+                        "files")
 
 
 def open_hub(place: Place) -> "Dataset":
@@ -88,6 +100,7 @@ def _rows_of(stream: "IterableDataset", place: Place) -> Iterator[Row]:
 
 def _load(place: Place, streaming: bool) -> "Dataset | IterableDataset":
     import datasets  # takes seconds to import, and most runs need no hub
+    refuse_path(place)
     path, config, split, revision = place.path, place.config, place.split, place.revision
     try:
         return datasets.load_dataset(path, name=config or None, split=split,

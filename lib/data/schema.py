@@ -11,7 +11,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar
 
 from lib.data.cells import SEEN, Cells, SchemaError
 from lib.data.chat import Message
-from lib.data.layouts.columns import own_columns
+from lib.data.layouts.columns import RANKED, own_columns
 from lib.data.layouts.reading import Reading
 from lib.data.layouts.recognise import COMPLETION, DESIRABLE, LABEL, NAMES, layout_of
 from lib.data.layouts.turns import first_of, is_turns
@@ -97,8 +97,11 @@ def convert(rows: Sequence[Row], to_row: Callable[[Cells], Out], name: str,
     converted, numbers, first = [], [], None
     for row, place in zip(rows, places or range(len(rows)), strict=True):
         try:
-            converted.append(to_row(_standard(row, name, place + 1, reading)))
+            cells = _standard(row, name, place + 1, reading)
+            converted.append(to_row(cells))
             numbers.append(place + 1)
+            reading.leaves(sorted(cells.unread()), f"{name}, row {place + 1}")
+            reading.ranked += RANKED in cells.row
         except SchemaError as error:
             if reading.strict:
                 raise
@@ -127,8 +130,9 @@ def _standard(row: Row, name: str, number: int, reading: Reading) -> Cells:
     try:
         return Cells(own_columns(row, kind, reading.score), name, number, columns=columns)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        why = f"{error}; " if type(error) is ValueError else ""
         raise SchemaError(f"{name}, row {number}: cannot be read as {NAMES[kind]} "
-                          f"(columns: {', '.join(columns) or 'none'})") from error
+                          f"({why}columns: {', '.join(columns) or 'none'})") from error
 
 
 def _number_repeated(rows: Sequence[Row]) -> None:

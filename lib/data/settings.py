@@ -6,12 +6,14 @@ further rows of SmolTalk, and pairs of UltraFeedback's test split without the he
 """
 
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from lib.data.layouts.recognise import Format
 from lib.data.pair_selection.settings import PairSelection
+from lib.runtime.places import is_path
 from lib.runtime.settings import checked
 
 Source = Literal["sample", "hub", "local"]
@@ -65,6 +67,10 @@ class DataSettings(PairSelection):
         if self.source != "sample" and not any(named):
             raise ValueError(f"data.source is {self.source!r} and no place is named; use sample, "
                              "or give one of data.sft_path, preferences_path and heldout_path")
+        unread = [path for path in named if is_path(path) or path and Path(path).exists()]
+        if self.source == "sample" and unread:
+            raise ValueError(f"data.source is 'sample', which reads nothing of {unread[0]}; set "
+                             "data.source=local")
         if self.score_column and ("{side}" in self.score_column) == (self.pairs == "on_policy"):
             raise ValueError(f"data.score_column is {self.score_column!r} with data.pairs="
                              f"{self.pairs}; scored answers (on_policy) need a plain dotted name, "

@@ -15,7 +15,7 @@ from lib.data import schema
 from lib.data.cells import Cells, SchemaError
 from lib.data.duplicates import normalised
 from lib.data.formats import files_of, read_rows
-from lib.data.hub import Place, first_rows, open_hub, stream_choice
+from lib.data.hub import Place, first_rows, open_hub, refuse_path, stream_choice
 from lib.data.layouts.reading import Reading
 from lib.data.layouts.recognise import LABEL
 from lib.data.layouts.unpaired import Numbered, paired, without_undesirable
@@ -118,6 +118,17 @@ def source_hashes(settings: DataSettings) -> dict[str, str]:
         hashes["references"] = sha256_of_value(
             [sha256_of(file) for file in files_of(settings.references_path)])
     return hashes
+
+
+def check_places(settings: DataSettings) -> None:
+    """Raise FileError for a file or folder that the settings name and that is not there."""
+    for part in get_args(Part):
+        if _on_hub(settings, part):
+            refuse_path(_place(settings, part))
+        elif settings.source == "local":
+            _files(settings, part)
+    if settings.references_path:
+        files_of(settings.references_path)
 
 
 def check_sources(settings: DataSettings) -> None:

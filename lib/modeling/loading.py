@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     RepositoryNotFoundError,
@@ -29,6 +30,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from lib.data.chat import ChatError, encode_prompt, joining_fault, stop_token_ids
+from lib.modeling.folders import folder_fault
 from lib.modeling.load_check import packed_fault
 from lib.modeling.packaged import packaged_model
 from lib.modeling.packages import PACKAGED
@@ -36,20 +38,23 @@ from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.own_forward import use_own_forward
 from lib.modeling.saving import ModelError, first_line
 from lib.modeling.smoke import smoke_model
-from lib.runtime.files import sha256_of, sha256_of_value
+from lib.runtime.files import read_json, sha256_of, sha256_of_value
 from lib.runtime.progress import say
 
 disable_progress_bar()  # a notebook that ran headless would keep each bar as a dead widget
 
 
 def resolve_model(name: str) -> str:
-    """The folder or hub id behind a name; makes the packaged and the smoke model if needed."""
+    """The folder or hub id behind a name; makes the packaged and the smoke model if needed.
+
+    Raises ModelError for a path of no model folder.
+    """
     if name in PACKAGED:
         return str(packaged_model(name))
     if name == "smoke":
         return str(smoke_model())
-    if Path(name).is_dir() and not (Path(name) / "config.json").exists():
-        raise ModelError(f"{name} holds no config.json; give a folder that save_pretrained wrote")
+    if fault := folder_fault(name):
+        raise ModelError(fault)
     return name
 
 
@@ -59,13 +64,28 @@ def named_revision(name: str) -> tuple[str, str | None]:
     return (source, revision) if revision and not Path(name).exists() else (name, None)
 
 
-def check_model(name: str, revision: str | None = None) -> None:
-    """Fetch configuration and tokenizer alone; raises ModelError where they cannot be used."""
+def check_model(name: str, revision: str | None = None) -> PretrainedConfig:
+    """Fetch configuration and tokenizer alone; raises ModelError where they cannot be used.
+
+    Returns the configuration.
+    """
     config = _from(AutoConfig, resolve_model(name), revision)
     tokenizer = load_tokenizer(name, revision)
     check_fit(tokenizer, config)
     if fault := joining_fault(tokenizer):
         say(f"{name}: {fault}")
+    return config
+
+
+def is_here(name: str, revision: str | None = None) -> bool:
+    """Whether all of a model's weights are on this machine: in a folder, or in the hub's cache."""
+    if Path(name).is_dir():
+        return True
+    index = try_to_load_from_cache(name, "model.safetensors.index.json", revision=revision)
+    files = (set(read_json(index)["weight_map"].values()) if isinstance(index, str)
+             else {"model.safetensors"})
+    return all(isinstance(try_to_load_from_cache(name, file, revision=revision), str)
+               for file in files)
 
 
 def check_fit(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> None:
@@ -185,8 +205,10 @@ def _why_not(source: str, revision: str | None, error: Exception) -> str:
     if isinstance(cause, RepositoryNotFoundError):
         return (f"there is no model {source!r} on the hub; check the id, or set HF_TOKEN if it is "
                 "private")
-    return (f"cannot load {source}: {first_line(error)} (give a local folder as model.name if no "
-            "hub is reachable)")
+    if Path(source).is_dir():
+        return f"cannot load {source}: {first_line(error)}"
+    return (f"cannot load {source}, which is no folder here, from a hub: {first_line(error)} (give "
+            "a local folder as model.name if no hub is reachable)")
 
 
 def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -8,12 +8,13 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+LFS_POINTER = b"version https://git-lfs"
 
 
 class FileError(ValueError):
@@ -86,14 +87,18 @@ def read_json(path: Path | str) -> Any:
         raise FileError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from error
 
 
-def parse_jsonl(lines: Iterable[str], name: Path | str) -> list[Row]:
-    """Parse JSON Lines without blank lines; `name` is the file, for errors."""
+def parse_jsonl(lines: Iterable[str], name: Path | str,
+                hook: Callable[[Any], Row] | None = None) -> list[Row]:
+    """Parse JSON Lines without blank lines; `name` is the file, for errors.
+
+    hook: makes an object of its (name, value) pairs and may raise ValueError.
+    """
     rows = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=hook)
         except (ValueError, RecursionError) as error:  # a number of 5,000 digits; endless brackets
             reason = getattr(error, "msg", error)
             raise FileError(f"{name}, line {number}: not valid JSON ({reason})") from error
@@ -127,6 +132,18 @@ def read_whole_lines(path: Path | str) -> tuple[list[Row], int]:
         except (FileError, UnicodeDecodeError):
             break
     return rows, len(lines)
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise FileError for a file that cannot be read, or that Git LFS left to point to the rest."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(LFS_POINTER))
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+    if begin == LFS_POINTER:
+        raise FileError(f"{path} is a Git LFS pointer and not the file itself; run `git lfs pull` "
+                        f"in {path.absolute().parent}")
 
 
 def shown(path: Path) -> str:

@@ -6,6 +6,7 @@ every checkout uses them; a checkout that has a folder `data/models` or `data/ca
 """
 
 import os
+import re
 from pathlib import Path
 
 from huggingface_hub import cached_assets_path
@@ -14,6 +15,9 @@ from lib import ROOT
 
 LIBRARY = "small-model-study"  # the name of our folder in the cache
 NOTEBOOKS = ROOT / "notebooks"
+HUB_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*(@[\w./-]+)?", re.ASCII)  # owner/name@commit
+FILE_ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".csv", ".tsv", ".gz",
+                ".safetensors", ".gguf", ".bin", ".pt")
 HEADLESS = "STUDY_HEADLESS"  # set by the runner for its kernels
 
 
@@ -26,6 +30,11 @@ def kept(name: str) -> Path:
 def typed_path(path: Path | str) -> Path:
     """The absolute path of what a person typed; it begins in the working folder."""
     return Path(os.path.abspath(Path(path).expanduser()))
+
+
+def is_path(name: str) -> bool:
+    """Whether a name can only be that of a file or folder, and not an id of a model hub."""
+    return bool(name) and not HUB_ID.fullmatch(name) or name.lower().endswith(FILE_ENDINGS)
 
 
 def begin_at_the_project() -> None:

@@ -91,8 +91,10 @@ def _run(options: argparse.Namespace) -> int:
     use_processes(options.processes, options.shard, options.accelerate)
     study = open_study(options.profile, options.run, settings, from_run=options.from_run)
 
+    from lib.study.planning.named import check_named
     from lib.study.planning.plan import plan_text
     from lib.study.planning.preflight import blockers
+    check_named(study)
     say(plan_text(study, options.processes, options.shard))
     if options.plan:
         return 0

@@ -6,6 +6,7 @@ it stops, so that one run folder never mixes two studies. One process at a time 
 """
 
 import gc
+import os
 import shutil
 import tempfile
 import time
@@ -52,6 +53,17 @@ class Study:
         """A path inside the run folder."""
         return self.folder.joinpath(*parts)
 
+    def view(self, *parts: str) -> Path:
+        """A path for what shows the run and is no part of it; elsewhere if the run is read-only."""
+        if not self.read_only:
+            return self.path(*parts)
+        return Path(tempfile.gettempdir(), f"{self.folder.name}_read_only").joinpath(*parts)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the run folder is there and cannot be written to."""
+        return self.folder.exists() and not os.access(self.folder, os.W_OK)
+
     @property
     def device(self) -> Device:
         """Device and compute precision of this run's models."""
@@ -86,6 +98,9 @@ def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, An
         say(f"profile {chosen.name}, run folder {folder}, {study.device.reason}")
     except ValueError as error:
         raise ProfileError(f"model.{error}") from None
+    if study.read_only:
+        say(f"{folder} is read-only: finished stages are shown, pages and figures go to "
+            f"{study.view()}, and nothing can be made")
     return study
 
 
@@ -146,12 +161,18 @@ def _is_finished(study: Study, folder: Path, made_from: Row, outputs: Sequence[s
         raise StudyError(f"{shown(folder)} was made "
                          f"{_difference(manifest['parameters'], made_from['parameters'])}; choose "
                          "another run folder, or force=True (--force) to replace it")
-    finished = bool(manifest) and manifest["inputs"] == made_from["inputs"] and all(
+    finished = bool(manifest) and _same_inputs(study, manifest, made_from) and all(
         (folder / output).exists() for output in outputs)
     if finished:
         say(f"{folder.name}: found {shown(folder / 'manifest.json')}, skipped; force=True (or "
             "--force) makes it again")
     return finished
+
+
+def _same_inputs(study: Study, manifest: Row, made_from: Row) -> bool:
+    """Whether a stage has these inputs; a read-only run is shown as another version made it."""
+    known, now = manifest["inputs"], made_from["inputs"]
+    return known == now or study.read_only and _changed(known, now) == "code"
 
 
 def _is_copied(study: Study, folder: Path, made_from: Row, outputs: Sequence[str]) -> bool:

@@ -159,7 +159,7 @@ def test_a_template_that_rewrites_history_is_refused_in_a_sentence(smollm: Token
     last_only = ("{% for m in messages %}{% if loop.last or m['role'] != 'assistant' %}"
                  "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endif %}"
                  "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
-    with pytest.raises(ChatError, match=r"template cannot be masked.*use a ChatML-like one"):
+    with pytest.raises(ChatError, match=r"template cannot be masked.*put a ChatML-like one"):
         encode_conversation(variant(smollm, last_only), turns("a", "b", "c", "d"), None)
 
 

@@ -30,6 +30,13 @@ def parquet(path: Path) -> None:
     ("a.jsonl.gz", lambda path: path.write_bytes(gzip.compress(LINES.encode()))),
     ("a.json.gz", lambda path: path.write_bytes(gzip.compress(json.dumps(ROWS).encode()))),
     ("a.parquet", parquet),
+    ("A.PARQUET", parquet),
+    ("a.ndjson", lambda path: path.write_text(LINES, encoding="utf-8")),
+    ("a.NDJSON.gz", lambda path: path.write_bytes(gzip.compress(LINES.encode()))),
+    ("a.JSONL", lambda path: path.write_text(LINES, encoding="utf-8")),
+    ("A.JSONL.GZ", lambda path: path.write_bytes(gzip.compress(LINES.encode()))),
+    ("a.Json", lambda path: path.write_text(json.dumps(ROWS), encoding="utf-8")),
+    ("gzipped_by_another_name.jsonl", lambda path: path.write_bytes(gzip.compress(LINES.encode()))),
 ])
 def test_every_kind_of_file_gives_the_same_rows(
     tmp_path: Path, name: str, write: Callable[[Path], None]
@@ -69,6 +76,17 @@ def test_a_folder_saved_by_datasets_is_read(tmp_path: Path) -> None:
     ("a.parquet", b"PAR1 no parquet", r"a.parquet cannot be read"),
     ("a.json", b'{\n "data": [{"x": 1}]\n}', r"a.json is one object \(data\); expected a list"),
     ("a.csv", b"x\n1\n", r"a.csv is of an unknown kind; use .jsonl"),
+    ("a.CSV", b"x\n1\n", r"a.CSV is of an unknown kind; use .jsonl"),
+    ("a.jsonl.zst", b"\x28\xb5\x2f\xfd", r"a.jsonl.zst is of an unknown kind; use .jsonl"),
+    ("a.jsonl", b'{"x": 1}\n{"x": 1, "y": {"k": 1, "k": 2}}',
+     r"a.jsonl, line 2: not valid JSON \(it has 'k' twice in one object\)"),
+    ("a.json", b'[{"x": 1, "x": 2}]', r"a.json, line 1: not valid JSON \(it has 'x' twice"),
+    ("a.json", b'[{"x": 1},]', r"a.json, line 1: not valid JSON"),
+    ("a.jsonl", b'{"x": 1},\n{"x": 2},', r"a.jsonl, line 1: not valid JSON"),
+    ("a.jsonl", b"null", r"a.jsonl, line 1: NoneType, expected an object"),
+    *((name, b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+       f"{name} is a Git LFS pointer and not the file itself; run `git lfs pull` in")
+      for name in ("a.jsonl", "a.JSON", "a.json.gz", "a.parquet", "a.arrow")),
 ])
 def test_a_damaged_file_is_named_in_one_sentence(
     tmp_path: Path, name: str, data: bytes, message: str
@@ -151,3 +169,56 @@ def test_arrow_is_read_as_a_stream_and_as_a_file(tmp_path: Path) -> None:
     with pa.ipc.new_file(tmp_path / "file.arrow", table.schema) as writer:
         writer.write_table(table)
     assert read_rows(tmp_path / "stream.arrow") == read_rows(tmp_path / "file.arrow") == ROWS
+
+
+def test_two_columns_of_one_name_are_refused_because_a_row_would_keep_one(tmp_path: Path) -> None:
+    table = pa.table([["a"], ["b"]], names=["x", "x"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pa.ipc.new_file(tmp_path / "a.arrow", table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(FileError, match="a.arrow has two columns 'x'; rename one of them"):
+        read_rows(tmp_path / "a.arrow")
+    with pytest.raises(FileError, match=r"a.parquet cannot be read: Multiple matches .*Name\(x\)"):
+        read_rows(tmp_path / "a.parquet")
+
+
+def test_a_data_set_of_which_a_part_was_not_fetched_is_refused(tmp_path: Path) -> None:
+    write_rows(tmp_path / "some" / "train-00000-of-00003.parquet", "a")
+    write_rows(tmp_path / "some" / "train-00002-of-00003.parquet", "a")
+    with pytest.raises(FileError, match="some has 2 of the 3 files of train; fetch the others"):
+        read_rows(tmp_path / "some", "train")
+    assert read_rows(tmp_path / "some" / "train-00000-of-00003.parquet") == [{"x": "a"}]
+    write_rows(tmp_path / "links" / "a.jsonl", "a")
+    (tmp_path / "links" / "b.jsonl").symlink_to(tmp_path / "blobs" / "none")
+    with pytest.raises(FileError, match="b.jsonl is a link to a file that is not there"):
+        read_rows(tmp_path / "links")
+    write_rows(tmp_path / "pointers" / "a.jsonl", "a")
+    (tmp_path / "pointers" / "b.jsonl").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(FileError, match="b.jsonl is a Git LFS pointer"):
+        read_rows(tmp_path / "pointers")
+
+
+def test_what_a_folder_holds_beside_the_rows_that_are_read_is_said(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(tmp_path / "a.jsonl", "a")
+    for name in ("README.md", "b.csv", "c.jsonl.zst"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    write_rows(tmp_path / "more" / "d.jsonl", "d")
+    assert read_rows(tmp_path) == [{"x": "a"}]
+    assert "3 files are not read, the first is b.csv; a folder gives" in capsys.readouterr().out
+    write_rows(tmp_path / "clean" / "train.jsonl", "a")
+    write_rows(tmp_path / "clean" / "test.jsonl", "a")
+    read_rows(tmp_path / "clean", "train")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_saved_data_set_that_lost_a_file_is_one_sentence(tmp_path: Path) -> None:
+    from datasets import Dataset
+    Dataset.from_list([{"x": 1}]).save_to_disk(str(tmp_path / "saved"))
+    arrow, = (tmp_path / "saved").glob("*.arrow")
+    arrow.write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-8")
+    with pytest.raises(FileError, match="arrow is a Git LFS pointer"):
+        read_rows(tmp_path / "saved")
+    arrow.unlink()
+    with pytest.raises(FileError, match="saved cannot be read: .*copy it here again"):
+        read_rows(tmp_path / "saved")

@@ -192,6 +192,89 @@ def test_scored_answers_are_found_by_their_usual_names(row: dict[str, Any]) -> N
         "q", "a", 2)
 
 
+NECTAR = {"prompt": HH, "turns": 1, "num_responses": 3, "answers": [
+    {"answer": "b", "model": "m", "rank": 2.0}, {"answer": "c", "model": "n", "rank": 3.0},
+    {"answer": "a", "model": "o", "rank": 1.0}]}
+
+
+@pytest.mark.parametrize(("row", "score"), [
+    (NECTAR, ""), (NECTAR, "rank"),
+    ({"prompt": "q", "responses": ["b", "c", "a"], "ranks": [2, 3, 1]}, ""),
+    ({"prompt": "q", "responses": ["b", "c", "a"], "rank": [1, 2, 0]}, ""),
+    ({"question": "q", "completions": [{"text": text, "ranking": rank} for text, rank in (
+        ("b", 2), ("c", 3), ("a", 1))]}, ""),
+    ({"prompt": "q", "candidates": [{"text": text, "by": {"rank": rank}} for text, rank in (
+        ("b", "2"), ("c", "3"), ("a", "1"))]}, "by.rank")])
+def test_of_ranked_answers_the_lowest_rank_is_the_best(
+        row: dict, score: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reading = Reading()
+    pairs = load_preferences(local(tmp_path, "preferences", [row], pairs="on_policy",
+                                   score_column=score), 0, reading=reading)
+    assert sorted((pair["chosen"], pair["rejected"]) for pair in pairs) == [
+        ("a", "b"), ("a", "c"), ("b", "c")]
+    assert all(pair["score_chosen"] <= 0 for pair in pairs)
+    reading.say_dropped()
+    assert "1 rows have ranks, not scores: the lowest rank is the best" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("column", "ranks"), [
+    ("{side}_rank", {"chosen_rank": 1, "rejected_rank": 3}),
+    ("rank.{side}", {"rank": {"chosen": 1, "rejected": 3}})])
+def test_a_pairs_ranks_agree_with_its_order(column: str, ranks: dict) -> None:
+    rows = [{"prompt": "q", "chosen": "a", "rejected": "b", **ranks}]
+    found, = convert(rows, preference_row, "f", reading=Reading(score=column))
+    assert (found["score_chosen"], found["score_rejected"]) == (-1, -3)
+
+
+def test_a_score_beside_a_rank_is_the_score() -> None:
+    row = {"prompt": "q", "answers": [{"text": "a", "score": 9, "rank": 1}]}
+    assert convert([row], scored_row, "f")[0]["answers"][0]["score"] == 9
+
+
+def test_lists_of_answers_and_scores_that_do_not_match_are_refused() -> None:
+    for scores in ([8], [8, 2, 3]):
+        with pytest.raises(SchemaError, match=f"f, row 1: .*{len(scores)} scores for 2 answers"):
+            convert([{"prompt": "q", "responses": ["a", "b"], "scores": scores}], scored_row, "f")
+
+
+THOUGHT = {"role": "assistant", "content": "a", "reasoning_content": "Let me see."}
+
+
+@pytest.mark.parametrize(("row", "names"), [
+    ({"messages": [TALK[0], THOUGHT]}, ["reasoning_content"]),
+    ({"messages": [TALK[0], {**TALK[1], "thinking": "x", "name": "Bob"}]}, ["name", "thinking"]),
+    ({"conversations": [share("q")[0], {"from": "gpt", "value": "a", "reasoning": "x"}]},
+     ["reasoning"]),
+    ({"messages": TALK, "tools": [{"name": "search"}]}, ["tools"]),
+    ({"question": "q", "thinking": "x", "answer": "a"}, ["thinking"]),
+    ({"prompt": TALK[:1], "completion": [THOUGHT]}, ["reasoning_content"]),
+    ({"messages": [{**TALK[0], "tool_calls": [], "name": ""}, {**TALK[1], "weight": 1}]}, [])])
+def test_what_stands_beside_the_texts_is_counted_and_named(
+        row: dict, names: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    reading = Reading()
+    learned = convert([{"messages": TALK}, row, row], sft_row, "my.jsonl", reading=reading)
+    assert [each["messages"] for each in learned] == [TALK] * 3
+    reading.say_dropped()
+    assert capsys.readouterr().out == "".join(
+        f"2 rows have {name} beside their texts, which is not read; the first: my.jsonl, row 2\n"
+        for name in names)
+    assert reading.added_to({"rows": 3, "dropped": {}})["not_read"] == dict.fromkeys(names, 2)
+
+
+def test_thoughts_in_a_pair_and_in_scored_answers_are_counted_too() -> None:
+    reading = Reading()
+    convert([{"prompt": "q", "chosen": [THOUGHT], "rejected": [TALK[1]]}], preference_row, "f",
+            reading=reading)
+    convert([{"prompt": "q", "answers": [{"text": "a", "score": 1, "thinking": "x"}]}], scored_row,
+            "f", reading=reading)
+    assert dict(reading.unread) == {"reasoning_content": 1, "thinking": 1}
+
+
+def test_a_thought_inside_the_text_is_text() -> None:
+    talk = [TALK[0], {"role": "assistant", "content": "<think>\nx\n</think>\n\nyes"}]
+    assert convert([{"messages": talk}], sft_row, "f")[0]["messages"] == talk
+
+
 @pytest.mark.parametrize(("row", "prompt", "reference"), [
     ({"prompt": TALK[:1]}, "q", None), ({"prompt": share("q")}, "q", None),
     ({"prompt": turns("q", system="s")}, "s\n\nq", None),
@@ -230,6 +313,9 @@ def test_one_bad_row_is_counted_with_file_and_row_and_ends_no_run(row: dict[str,
     ({"messages": [TALK[0], {**TALK[1], "function_call": {"name": "f"}}]},
      r"messages\[1\].function_call: is dict"),
     ({"messages": [TALK[0], {**TALK[1], "weight": 0}, *TALK]}, r"messages\[1\].weight: is 0"),
+    ({"messages": [TALK[0], {**TALK[1], "train": False}, *TALK]}, r"\[1\].train: is False"),
+    ({"conversations": [share("q")[0], {"from": "gpt", "value": "a", "loss": False}]},
+     r"\[1\].loss: is False"),
     ({"conversations": share("<image>\nq", "a"), "image": "x.jpg"}, "column image: "),
     ({"prompt": "q", "completion": "a", "images": [{"path": "x.jpg"}]}, "column images: ")])
 def test_a_row_that_is_more_than_text_to_learn_is_left_out(row: dict, column: str) -> None:
@@ -316,6 +402,13 @@ def test_labelled_conversations_make_pairs_too(tmp_path: Path) -> None:
     assert [(pair["id"], pair["chosen"], pair["rejected"]) for pair in pairs][0] == (
         "7", "good", "bad")
     assert (len(pairs), reading.dropped) == (2, {"unusable": 1})
+
+
+def test_what_a_labelled_turn_holds_beside_its_text_makes_no_other_prompt(tmp_path: Path) -> None:
+    rows = [{"prompt": [{**TALK[0], "id": number}], "completion": [{**TALK[1], "content": text}],
+             "label": label} for number, (text, label) in enumerate((("a", True), ("b", False)))]
+    found = load_preferences(local(tmp_path, "preferences", rows, pairs="written"), 0)
+    assert [(row["chosen"], row["rejected"]) for row in found] == [("a", "b")]
 
 
 def test_half_an_emoji_in_a_labelled_prompt_makes_a_pair(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from lib.runtime import manifest
 from lib.runtime.files import FileError, read_json, write_json, write_text
 from lib.study import __main__ as runner
 from lib.study.__main__ import main
-from lib.study.notebooks import NOTEBOOKS, _key, notebook_paths
+from lib.study.notebooks import notebook_paths
 from lib.study.run import Study, StudyError, open_study, run_stage, stage_hash
 from lib.study.stages.warning import run_warning
 from lib.training.settings import DPOSettings
@@ -210,14 +210,6 @@ def test_notebook_knobs_and_settings_reach_the_same_profile(tmp_path: Path) -> N
         0.3, 2.0, "dpo")
 
 
-def test_the_notebook_beyond_the_paper_depends_on_nothing_of_the_run(tmp_path: Path) -> None:
-    path, = NOTEBOOKS.glob("06_*.ipynb")
-    before = _key(path, tmp_path, {"profile": "smoke"})
-    for stage in ("data", "sft", "dpo", "responses", "results"):
-        write_text(tmp_path / stage / "manifest.json", '{"outputs": {"new": "1"}}')
-    assert _key(path, tmp_path, {"profile": "smoke"}) == before
-
-
 def test_the_warning_run_is_a_setting_and_trains_nothing_when_it_is_off(tmp_path: Path) -> None:
     study = open_study("smoke", str(tmp_path), {"evaluation.warning_run": False})
     assert run_warning(study) == {}
@@ -340,3 +332,25 @@ def test_a_number_or_a_switch_given_as_text_is_one() -> None:
     study = open_study("smoke", data__sft_rows="8", evaluation__warning_run="false")
     assert study.profile.data.sft_rows == 8
     assert study.profile.evaluation.warning_run is False
+
+
+def test_what_shows_a_read_only_run_is_written_elsewhere_and_that_is_said(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    study = open_study("smoke", str(tmp_path / "run"))
+    (tmp_path / "run").mkdir()
+    assert study.view("figures") == tmp_path / "run" / "figures"
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert study.view("figures") == tmp_path / "temporary" / "run_read_only" / "figures"
+    assert "read-only" not in capsys.readouterr().out
+    open_study("smoke", str(tmp_path / "run"))
+    assert "is read-only: finished stages are shown, pages and" in capsys.readouterr().out
+
+
+def test_a_read_only_run_is_shown_as_another_version_of_the_code_made_it(
+        study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(study, Work(), inputs={"code": "old"})
+    monkeypatch.setattr("os.access", lambda *_: False)
+    again = Work()
+    make(study, again, inputs={"code": "new"})
+    assert again.calls == 0

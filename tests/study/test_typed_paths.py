@@ -98,5 +98,12 @@ def test_a_run_folder_that_cannot_be_written_is_refused_before_any_work(
     assert blockers(in_a_file)[0].endswith("mine.yaml is a file; choose another --run folder")
     monkeypatch.setattr("os.access", lambda *_: False)
     assert "is read-only; choose" in blockers(open_study("smoke", str(folder / "run")))[0]
+    (folder / "run").mkdir()
+    (folder / "run" / "results.json").write_text("{}", encoding="utf-8")
+    finished, = blockers(open_study("smoke", str(folder / "run")))
+    assert finished.endswith("; it is finished, and notebook 05 in JupyterLab shows it as it is")
+    with pytest.raises(SystemExit):
+        compare.main([str(folder / "run"), str(folder / "run"), "--out", str(folder / "out")])
+    assert f"{folder} is read-only; name another folder with --out" in capsys.readouterr().err
     assert main(["--notebooks", str(folder / "mine.yaml" / "lessons")]) == 2
     assert "lessons cannot be made (" in capsys.readouterr().err

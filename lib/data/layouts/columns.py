@@ -31,6 +31,9 @@ REFERENCE = ("reference", "reference_answer", "ground_truth", "target")
 TEXT = ("text", "response", "completion", "content", "output", "answer", "generated_text")
 SCORE = ("score", "overall_score", "rating", "reward", "fine-grained_score", "grade")
 SCORES = ("scores", "rewards", "ratings", "rating")  # a list beside a list of texts
+RANK = ("rank", "ranking")  # in place of a score: the lowest is the best
+RANKS = ("ranks", "rankings", "ranking", "rank")
+RANKED = "read_from_ranks"  # our column: the row's scores are its ranks
 SIDE_SCORES = ("score_{side}", "{side}_score", "{side}_rating", "{side}-rating", "rating_{side}",
                "{side}_reward", "reward_{side}", "{side}_avg_rating", "scores.{side}",
                "ratings.{side}", "rewards.{side}", "score.{side}")
@@ -53,6 +56,8 @@ def own_columns(row: Row, layout: Format, score: str = "") -> Row:
         made |= _prompt_and_answer(row)
     if layout == "answers":
         made["answers"] = _answers(row, score)
+        if isinstance(made["answers"], list) and any(map(_is_ranked, made["answers"])):
+            made[RANKED] = True
     if name := first_of(row, REFERENCE):
         made["reference"] = row[name]
     return made
@@ -181,30 +186,57 @@ def _side_scores(row: Row, score: str) -> Row:
     names, made = (score,) if score else SIDE_SCORES, {}
     for side in ("chosen", "rejected"):
         found = (nested(row, name.replace("{side}", side)) for name in names)
-        made[f"score_{side}"] = _number(next((each for each in found if each is not None), None),
-                                        bool(score))
-    return made
+        value = _number(next((each for each in found if each is not None), None), bool(score))
+        made[f"score_{side}"] = _of_rank(value) if _names_rank(score) else value
+    return made | ({RANKED: True} if _names_rank(score) else {})
 
 
 def _answers(row: Row, score: str) -> Any:
-    """Answers with `text` and `score`, from objects or from parallel lists."""
+    """Answers with `text` and `score`, from objects or from parallel lists.
+
+    A rank counts where there is no score. Raises ValueError for lists of unequal lengths.
+    """
     entries = row[first_of(row, ANSWERS)]
     if not isinstance(entries, list):
         return entries
-    scores = next((row[name] for name in SCORES if isinstance(row.get(name), list)), [])
-    return [_answer(entry, scores[index] if index < len(scores) else None, score)
-            for index, entry in enumerate(entries)]
+    name = next((name for name in (*SCORES, *RANKS) if isinstance(row.get(name), list)), "")
+    listed = row[name] if name else [None] * len(entries)
+    if len(listed) != len(entries):
+        raise ValueError(f"{len(listed)} {name} for {len(entries)} answers")
+    key = RANK[0] if name in RANKS and name not in SCORES else SCORE[0]
+    return [_answer(entry, {key: each}, score)
+            for entry, each in zip(entries, listed, strict=True)]
 
 
-def _answer(entry: Any, listed: Any, score: str) -> Any:
-    if isinstance(entry, str) and listed is not None:
-        return {"text": entry, "score": _number(listed)}
+def _answer(entry: Any, listed: Row, score: str) -> Any:
+    """An answer in our columns; listed: what a list beside the answers has for it."""
+    if isinstance(entry, str) and first_of(listed, tuple(listed)):
+        entry = {"text": entry}
     if not isinstance(entry, Mapping):
         return entry
-    found = nested(entry, score) if score else entry.get(first_of(entry, SCORE) or "", listed)
-    text = first_of(entry, TEXT)
-    made = {**entry, "score": _number(found, bool(score))} | ({"text": entry[text]} if text else {})
+    if not first_of(entry, SCORE):
+        entry = {**entry, **{name: value for name, value in listed.items() if value is not None}}
+    name = score or first_of(entry, SCORE) or first_of(entry, RANK) or ""
+    value, text = _number(nested(entry, name), bool(score)), first_of(entry, TEXT)
+    ranked = name in RANK or _names_rank(score)
+    made = {**entry, "score": _of_rank(value) if ranked else value, RANKED: ranked} | (
+        {"text": entry[text]} if text else {})
     return {"system": entry["model"], **made} if "model" in entry else made
+
+
+def _is_ranked(answer: Any) -> bool:
+    return isinstance(answer, Mapping) and bool(answer.get(RANKED))
+
+
+def _names_rank(score: str) -> bool:
+    """Whether a setting names a column of ranks: `rank`, `annotations.rank`, `{side}_rank`."""
+    name = score.rpartition(".")[2].replace("{side}", "").strip("_-")
+    return name in (*RANK, *RANKS) or score.endswith(tuple(f"{each}.{{side}}" for each in RANKS))
+
+
+def _of_rank(value: Any) -> Any:
+    """The score of a rank, of which the lowest is the best."""
+    return -value if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _number(value: Any, named: bool = False) -> Any:

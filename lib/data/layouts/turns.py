@@ -13,7 +13,6 @@ SPEAKERS = {"human": "user", "user": "user", "prompter": "user", "gpt": "assista
 ROLES = ("human", "user", "gpt", "assistant", "model", "system", "developer")  # under `role` too
 WHO = ("from", "role", "speaker")
 WHAT = ("value", "content", "text")
-BESIDE = ("tool_calls", "function_call", "weight")  # for the schema, which refuses such a turn
 # Anthropic's hh-rlhf: "\n\nHuman: ...\n\nAssistant: ..."; OpenAssistant's "### Human: ..."
 SPEAKER = "(Human|User|Assistant|System):"
 START = re.compile(rf"\s*(?:### )?{SPEAKER}")
@@ -94,8 +93,9 @@ def _message(entry: Any) -> Any:
     word = name.strip().lower() if isinstance(name, str) else ""
     if who != "role" or word in ROLES:
         name = SPEAKERS.get(word, name)
-    kept = {key: entry[key] for key in BESIDE if entry.get(key) is not None}
-    return {"role": name, "content": _plain(content), **kept}
+    beside = {key: value for key, value in entry.items()
+              if key not in (who, what) and value is not None}  # for the schema, which names it
+    return {**beside, "role": name, "content": _plain(content)}
 
 
 def _plain(content: Any) -> Any:

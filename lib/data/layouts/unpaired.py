@@ -47,7 +47,7 @@ def paired(rows: Numbered, name: str, reading: Reading) -> Numbered:
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             reading.drop("unusable", f"{name}, row {index + 1}: has no prompt with a completion")
             continue
-        both = sides.setdefault(json.dumps(prompt, sort_keys=True, default=str), ([], []))
+        both = sides.setdefault(_key(prompt), ([], []))
         both[not label_of(row)].append((index, row, prompt, completion))
     for good, bad in sides.values():
         kept += [(first[0], _pair(*first[1:], second[-1]))
@@ -65,6 +65,11 @@ def _split(row: Row) -> tuple[Any, Any]:
     if last["role"] != "assistant" or not prompt:
         raise ValueError("no answer to a prompt")
     return prompt, [last]
+
+
+def _key(prompt: Sequence[Row]) -> str:
+    """What makes a prompt: who says what in it, whatever else its turns hold (an id, a time)."""
+    return json.dumps([[turn.get("role"), turn.get("content")] for turn in prompt], default=str)
 
 
 def _pair(good: Row, prompt: Any, chosen: Any, rejected: Any) -> Row:

@@ -24,6 +24,7 @@ from lib.data.chat import encode_whole
 from lib.inference.rewards import Conversation, answer_of, ends_cut_off
 from lib.inference.rewards.score_results import ScoreResult, StreamingRewardModel
 from lib.modeling.context import context_of
+from lib.modeling.folders import folder_fault
 from lib.modeling.loading import ModelError, check_fit, model_hash
 from lib.modeling.saving import first_line
 from lib.runtime.progress import Progress, say
@@ -135,6 +136,8 @@ def load_classifier(source: str | Path, name: str = "classifier", revision: str 
 
     Raises ModelError when it cannot be loaded, has no trained scalar head, or no chat template.
     """
+    if fault := folder_fault(str(source)):
+        raise ModelError(f"the reward model: {fault}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
         model, loaded = AutoModelForSequenceClassification.from_pretrained(

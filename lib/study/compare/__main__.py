@@ -6,6 +6,7 @@
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -26,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.systems and options.gate is None:
         parser.error("--systems names the systems of the gate; give --gate too")
     out = options.out or options.b.parent / f"{options.a.name}_and_{options.b.name}"
+    parent = next(place for place in (out, *out.parents) if place.exists())
+    if not os.access(parent, os.W_OK):
+        parser.error(f"{parent} is read-only; name another folder with --out")
     try:
         found = compare_runs(options.a, options.b, out, options.judge, options.rescore,
                              options.gate, options.systems)

@@ -35,7 +35,7 @@ def main_pair(study: Study) -> tuple[str, str]:
 def show_comparison(study: Study, answers: Collection) -> None:
     """Write figures/compare.html, and show it, or the live panel in a live notebook."""
     a, b = main_pair(study)
-    page = write_page(answers, study.path("figures", "compare.html"), a=a, b=b)
+    page = write_page(answers, study.view("figures", "compare.html"), a=a, b=b)
     if is_live():
         show_compare(answers, a=a, b=b, votes=votes_path(study, answers))
     else:

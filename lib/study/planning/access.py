@@ -21,18 +21,20 @@ from lib.inference.api.server import ServerSamplingError, connect_for
 from lib.inference.api.transport import ApiStoppedError, EndpointGoneError, Transport
 from lib.inference.engine.load_check import sampler_of
 from lib.inference.judges.settings import LLM
+from lib.inference.rewards.classifier import load_classifier
 from lib.inference.rewards.remote.nemotron import NemotronRewardModel
 from lib.modeling.loading import (
     ModelError,
     check_model,
+    is_here,
     load_model,
     load_tokenizer,
     named_revision,
 )
-from lib.modeling.packages import PACKAGED
 from lib.modeling.saving import try_saving
 from lib.runtime.files import FileError
 from lib.runtime.progress import say
+from lib.study.planning.named import MADE_HERE, named_models
 from lib.study.planning.preflight import uses_api
 from lib.study.policies import POLICIES
 from lib.study.pools.sampled import server_of
@@ -42,7 +44,6 @@ from lib.study.reward_models.chat_judge import chat_judge
 from lib.study.run import Study
 
 PATIENCE = 20.0  # seconds for the call to the API, and as many for all questions to the hub
-MADE_HERE = (*PACKAGED, "smoke", "embedded", "nemotron")  # models that the hub does not have
 
 Check = tuple[str, Callable[[], None]]
 
@@ -136,20 +137,39 @@ def _checks(study: Study) -> Iterator[Check]:
         yield "the data", lambda: check_sources(profile.data)
     if not study.force and study.path("responses", "manifest.json").exists():
         return
-    if Path(profile.model.name).is_dir():
-        yield profile.model.name, lambda: try_model(profile.model.name)
-    models = {profile.model.name: profile.model.revision} | dict(
-        named_revision(name) for name in (profile.rewards.selector, profile.rewards.scoring.judge))
-    for name, revision in models.items():
+    names, rewards = dict(named_models(profile)), profile.rewards
+    policies = {profile.model.name: profile.model.revision}
+    policies.setdefault(names.get("rewards.backbone", profile.model.name), None)
+    for name, revision in policies.items():
         if name not in MADE_HERE:
-            yield name, lambda name=name, revision=revision: check_model(name, revision)
+            yield name, lambda name=name, revision=revision: try_model(name, revision)
+    for name in dict.fromkeys((rewards.selector, rewards.scoring.judge)):
+        if name not in MADE_HERE:
+            yield name, lambda name=name: check_reward_model(*named_revision(name))
 
 
-def try_model(name: str) -> None:
-    """Compare every computation with the model's own forward; raises ModelError."""
-    model = load_model(name)
-    sampler_of(model)
-    try_saving(model, load_tokenizer(name))
+def try_model(name: str, revision: str | None) -> None:
+    """Compare every computation with the model's own forward, once its weights are here.
+
+    The weights of a hub's model are fetched by the first stage that trains, which tries it before
+    its first step. Raises ModelError.
+    """
+    check_model(name, revision)
+    if is_here(name, revision):
+        model = load_model(name, revision=revision)
+        sampler_of(model)
+        try_saving(model, load_tokenizer(name, revision))
+
+
+def check_reward_model(name: str, revision: str | None) -> None:
+    """Load a folder's reward model, or ask a hub what it is; raises ModelError for another kind."""
+    if Path(name).is_dir():
+        load_classifier(name)
+        return
+    kinds = getattr(check_model(name, revision), "architectures", None) or []
+    if any(kind.endswith("ForCausalLM") for kind in kinds):
+        raise ModelError(f"{name} is a language model ({kinds[0]}), whose scores would be random; "
+                         "give a reward model, a sequence classifier with one output")
 
 
 def _begun(check: Callable[[], None]) -> Future[None]:

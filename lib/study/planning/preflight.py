@@ -63,8 +63,11 @@ def _disk_blockers(study: Study) -> Iterator[str]:
     data, need = study.profile.data, disk_gb(study.profile)
     existing = next(place for place in (study.folder, *study.folder.parents) if place.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
+        shows = ("; it is finished, and notebook 05 in JupyterLab shows it as it is"
+                 if study.path("results.json").exists() else "")
         yield (f"{study.folder} cannot be written, because {existing} is "
-               f"{'read-only' if existing.is_dir() else 'a file'}; choose another --run folder")
+               f"{'read-only' if existing.is_dir() else 'a file'}; choose another --run folder"
+               f"{shows}")
         return
     free = shutil.disk_usage(existing).free / 1e9
     if need > free:

@@ -30,7 +30,7 @@ LICENSES = {"gemma": "gemma"}  # of what is trained from a model; others: that o
 
 def write_exports(study: Study, results: Mapping[str, Any]) -> list[Path]:
     """Write every export and both model cards; returns the files."""
-    systems, folder = load_systems(study), study.path("exports")
+    systems, folder = load_systems(study), study.view("exports")
     written = []
     for name, rows in systems.items():
         written += [folder / "leaderboard" / f"{name}.jsonl",
@@ -50,7 +50,7 @@ def write_model_cards(study: Study, results: Mapping[str, Any]) -> list[Path]:
     profile, paths = study.profile, []
     by_judge = [row for row in results["win_rates"] if row["judge"] == "judge"]
     for stage in TRAINED:
-        paths.append(study.path(stage, "model", "README.md"))
+        paths.append(study.view(stage, "model", "README.md"))
         write_text(paths[-1], model_card(
             f"{profile.name} study: {stage.upper()}", stage,
             HUB_NAMES.get(profile.model.name, profile.model.name), read_manifest(study.path(stage)),
@@ -63,7 +63,9 @@ def export_lines(run: Path, paths: Sequence[Path]) -> list[Row]:
     """The written files by folder: {"folder", "files", "kilobytes"}."""
     folders: dict[str, list[Path]] = {}
     for path in paths:
-        folders.setdefault(str(path.parent.relative_to(run)), []).append(path)
+        inside = path.is_relative_to(run)  # a read-only run's are elsewhere
+        folders.setdefault(str(path.parent.relative_to(run) if inside else path.parent),
+                           []).append(path)
     return [{"folder": folder, "files": len(files),
              "kilobytes": round(sum(file.stat().st_size for file in files) / 1000)}
             for folder, files in folders.items()]

@@ -39,4 +39,4 @@ def save_figures(study: Study, results: Mapping[str, Any]) -> list[Path]:
             "temperature": figures.temperature_figure(results["win_rates"], n),
             "text_metrics": figures.text_metrics_figure(results["text_metrics"])}
     return [path for name, figure in made.items()
-            for path in figures.save_figure(figure, study.path("figures"), name)]
+            for path in figures.save_figure(figure, study.view("figures"), name)]

@@ -46,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     scores.add_argument("--partial", action="store_true", help="some answers are still unread")
     scores.add_argument("--not-blind", action="store_true", help="more was seen than the batches")
     _command(commands, "reliability", _reliability, "compare two readers of the same answers")
-    _command(commands, "ship", _ship, "write the readings of a recorded run into data/sample")
+    ship = _command(commands, "ship", _ship, "write a recorded run's readings into data/sample")
+    ship.add_argument("--replace", action="store_true", help="in place of those that are there")
     return parser
 
 
@@ -87,7 +88,8 @@ def _reliability(options: argparse.Namespace) -> None:
 
 
 def _ship(options: argparse.Namespace) -> None:
-    say(f"the readings are in {shown(ship_readings(options.run))}, and who read in readings.json")
+    path = ship_readings(options.run, replace=options.replace)
+    say(f"the readings are in {shown(path)}, and who read in readings.json")
 
 
 if __name__ == "__main__":

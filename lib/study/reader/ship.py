@@ -9,25 +9,48 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lib.data.sources import SAMPLE
-from lib.runtime.files import FileError, Row, read_json, sha256_of, shown, write_json, write_jsonl
+from lib.runtime.files import (
+    FileError,
+    Row,
+    read_json,
+    read_jsonl,
+    sha256_of,
+    shown,
+    write_json,
+    write_jsonl,
+)
 from lib.study.reader.questions import answers_of, key_of
 from lib.study.reader.readings import Reading, is_complete, read_readings
 
 
-def ship_readings(run: Path, folder: Path = SAMPLE) -> Path:
+def ship_readings(run: Path, folder: Path = SAMPLE, replace: bool = False) -> Path:
     """Write readings.jsonl and readings.json of a run that was read to the end; returns the first.
 
-    Raises FileError for any other run.
+    Raises FileError for any other run, and for other readings in the folder, unless `replace` says
+    that they may go.
     """
     if not is_complete(run):
         raise FileError(f"{shown(run)} was not read to the end; import all scores first")
     path, rows = folder / "readings.jsonl", _prompts(run, read_readings(run))
+    if not replace and path.exists() and read_jsonl(path) != rows:
+        raise FileError(f"{shown(path)} holds other readings{_whose(folder)}; keep a copy of it "
+                        "and of readings.json, if git has none, and ship with --replace")
     write_jsonl(path, rows)
     write_json(folder / "readings.json", read_json(run / "reader" / "provenance.json") | {
         "file": path.name, "sha256": sha256_of(path), "prompts": len(rows),
         "answers": sum(len(row["answers"]) for row in rows),
         "run": read_json(run / "responses" / "manifest.json")["git"]})
     return path
+
+
+def _whose(folder: Path) -> str:
+    """How many answers the folder's readings are of, and who read them, for the error."""
+    about = folder / "readings.json"
+    if not about.exists():
+        return ""
+    known = read_json(about)
+    readers = ", ".join(reader["reader"] for reader in known.get("readers", ()))
+    return f" ({known.get('answers', 'some')} answers, read by {readers or 'nobody named'})"
 
 
 def _prompts(run: Path, readings: Sequence[Reading]) -> list[Row]:

@@ -80,7 +80,7 @@ def evaluate_study(study: Study) -> Row:
         "seeds": known_seeds(study), "timings": _timings(study)}
     results["variance"] = variance_summary(results["variance_components"],
                                            results["audit"]["refits"], results["seeds"])
-    write_json(study.path("results.json"), results)
+    write_json(study.view("results.json"), results)
     return results
 
 

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from lib.inference.engine.load_check import sampler_of
+from lib.modeling.packages import PACKAGED
 from lib.runtime.files import Row, read_jsonl
+from lib.study.policies import load_policy
 from lib.study.run import Study, run_stage
 from lib.study.workers.training import train_job, training_job
 from lib.training import sft
@@ -16,8 +19,15 @@ def train_sft(study: Study) -> list[Row]:
         study, "sft", {"model": profile.model, "sft": profile.sft,
                        "max_length": profile.data.max_length},
         outputs=["model", "metrics.jsonl"],
-        work=lambda folder: train_job(sft.train_sft, sft_job(study, folder)))
+        work=lambda folder: _train(study, folder))
     return read_jsonl(folder / "metrics.jsonl")
+
+
+def _train(study: Study, folder: Path) -> None:
+    """Train, after a try of the sampler: a hub's weights may have come only now."""
+    if study.profile.model.name not in (*PACKAGED, "smoke"):
+        sampler_of(load_policy(study, "base")[0])
+    train_job(sft.train_sft, sft_job(study, folder))
 
 
 def sft_job(study: Study, folder: Path) -> Job:

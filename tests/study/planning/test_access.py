@@ -1,18 +1,23 @@
 """The key and the address of the reward API are tried once, before any work depends on them."""
 
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
+from lib.modeling import loading
+from lib.modeling.loading import ModelError, resolve_model
 from lib.runtime.files import write_json
 from lib.study.planning import access
 from lib.study.planning.access import check_access, check_api, check_sampling_server
 from lib.study.profiles import ProfileError, load_profile
 from lib.study.reward_models.api import api_settings
 from lib.study.run import Study, open_study
+from lib.study.stages import sft
 from tests.inference.api.servers import HOSTED, IGNORING, Kind, serving
 from tests.study.stand_ins import nvidia_server
 
@@ -135,3 +140,74 @@ def test_a_hub_that_does_not_answer_is_said_and_does_not_stop_the_run(
     never.set()
     assert "Qwen/Qwen2.5-0.5B did not answer within 0 s; the run starts without" in (
         capsys.readouterr().out)
+
+
+def test_a_hubs_model_is_tried_once_its_weights_are_here(
+        asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def refuse(model: str) -> str:
+        """As a model that no sampler can read."""
+        tried.append(model)
+        raise ModelError("Odd cannot be sampled from")
+    monkeypatch.setattr(access, "load_model", lambda name, revision: f"{name} {revision}")
+    monkeypatch.setattr(access, "sampler_of", refuse)
+    monkeypatch.setattr(access, "is_here", lambda name, revision: False)
+    check_access(local_judges(tmp_path))
+    assert tried == []
+    monkeypatch.setattr(access, "is_here", lambda name, revision: True)
+    with pytest.raises(ProfileError, match="Odd cannot be sampled from"):
+        check_access(local_judges(tmp_path))
+    assert tried == [f"Qwen/Qwen2.5-0.5B {local_judges(tmp_path).profile.model.revision}"]
+
+
+@pytest.mark.parametrize(("files", "here"), [
+    ({"model.safetensors"}, True), (set(), False), ({"config.json"}, False),
+    ({"model.safetensors.index.json", "a.safetensors", "b.safetensors"}, True),
+    ({"model.safetensors.index.json", "a.safetensors"}, False)])
+def test_weights_are_here_when_every_part_of_them_is(
+        files: set[str], here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(tmp_path / "model.safetensors.index.json", {
+        "weight_map": {"x": "a.safetensors", "y": "b.safetensors"}})
+    monkeypatch.setattr(loading, "try_to_load_from_cache", lambda name, file, revision:
+                        str(tmp_path / file) if file in files else None)
+    assert loading.is_here("owner/name") == here
+    assert loading.is_here(str(tmp_path))
+
+
+def test_a_reward_model_is_tried_or_known_by_its_kind_before_any_work(
+        asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = SimpleNamespace(architectures=["LlamaForCausalLM"])
+    monkeypatch.setattr(access, "check_model", lambda name, revision: kind)
+    with pytest.raises(ProfileError, match="owner/selector is a language model"):
+        check_access(local_judges(tmp_path))
+    write_json(tmp_path / "rm" / "config.json", {"model_type": "qwen2"})
+    study = open_study("smoke", str(tmp_path / "run"), {"rewards.selector": str(tmp_path / "rm")})
+    with pytest.raises(ProfileError, match="cannot load the reward model .*rm: "):
+        check_access(study)
+
+
+def test_a_model_that_cannot_be_sampled_from_is_not_trained(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(model: str) -> str:
+        """As a model that no sampler can read."""
+        raise ModelError(f"{model} cannot be sampled from")
+    monkeypatch.setattr(sft, "load_policy", lambda study, policy: (policy, None))
+    monkeypatch.setattr(sft, "sampler_of", refuse)
+    monkeypatch.setattr(sft, "train_job", lambda *_: pytest.fail("trained"))
+    write_json(tmp_path / "data" / "manifest.json", {"outputs": {}})
+    monkeypatch.setattr("lib.study.run.stage_inputs", lambda *_: {})
+    with pytest.raises(ModelError, match="base cannot be sampled from"):
+        sft.train_sft(open_study("paper", str(tmp_path)))
+
+
+def test_a_template_whose_last_turn_has_no_end_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(resolve_model("smoke"), folder)
+    (folder / "chat_template.jinja").write_text(
+        "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}", encoding="utf-8")
+    with pytest.raises(ProfileError) as error:
+        check_access(open_study("smoke", str(tmp_path / "run"), {"model.name": str(folder)}))
+    assert "because no special token ends an answer; put a ChatML-like one into" in str(error.value)
+    assert "\n" not in str(error.value)

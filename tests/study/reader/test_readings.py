@@ -223,3 +223,24 @@ def test_a_recorded_runs_readings_ship_with_texts_systems_and_who_read(
     about = read_json(tmp_path / "data" / "readings.json")
     assert (about["answers"], about["run"]["commit"]) == (56, "abc")
     assert [reader["reader"] for reader in about["readers"]] == ["Ada", "Bob"]
+
+
+def test_shipped_readings_are_replaced_only_when_that_is_said(
+        run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    write_json(run / "responses" / "manifest.json", {"git": {"commit": "abc", "dirty": False}})
+    import_scores(run, everything(run, tmp_path), "model")
+    path = ship_readings(run, tmp_path / "data")
+    assert ship_readings(run, tmp_path / "data") == path, "the same readings again lose nothing"
+    about = (tmp_path / "data" / "readings.json").read_bytes()
+    path.write_text('{"id": "1", "answers": []}\n', encoding="utf-8")
+    monkeypatch.setattr("lib.study.reader.ship.ship_readings.__defaults__", (tmp_path / "data",
+                                                                             False))
+    assert main(["ship", str(run)]) == 2
+    said = capsys.readouterr().err
+    assert "readings.jsonl holds other readings (56 answers, read by Ada, Bob); keep a copy" in said
+    assert "ship with --replace" in said
+    assert path.read_text(encoding="utf-8") == '{"id": "1", "answers": []}\n'
+    assert (tmp_path / "data" / "readings.json").read_bytes() == about
+    assert main(["ship", str(run), "--replace"]) == 0
+    assert len(read_jsonl(path)) == 12
