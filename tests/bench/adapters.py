@@ -75,7 +75,8 @@ def trained(options: argparse.Namespace, way: str) -> dict[str, Any]:
         train_dpo(job)
         seconds = time.perf_counter() - started
         accuracy = reward_accuracy(read_jsonl(Path(folder) / "dpo" / "validation_rewards.jsonl"))
-        tokens = read_jsonl(Path(folder) / "dpo" / "metrics.jsonl")[-1]["num_tokens"]
+        tokens = max(row.get("num_tokens", 0)
+                     for row in read_jsonl(Path(folder) / "dpo" / "metrics.jsonl"))
     return {"way": way, "parameters": parameters(options.model, settings), "rate": f"{rate:.0e}",
             "peak_gb": peak_memory_gb(choose_device(options.device).device),
             "tokens_per_second": tokens / seconds, **accuracy}
