@@ -101,7 +101,8 @@ def compared(study: Study, names: list[str]) -> Row:
     rules = [name for policy in ("sft", "dpo")
              for name in rule_systems(study.profile, board, policy)]
     return {
-        "arms": rows, "sft": texts["sft"], "seed": study.profile.seed, "verdicts": verdicts,
+        "arms": rows, "sft": texts["sft"], "seed": study.profile.seed,
+        "samples": study.profile.sampling.samples, "verdicts": verdicts,
         "controls": win_rates(board, [(name, ARMS[name].control) for name in names
                                       if ARMS[name].control in names]),
         "payments": win_rates(board, [(name, "sft") for name in (best[0], "dpo", best[1])])

@@ -17,7 +17,13 @@ from lib.analysis.judges.own_reader import own_corrected, own_judge_quality, rea
 from lib.analysis.tables.formatting import format_number
 from lib.inference.rewards import OWN_READER, ROLES
 from lib.runtime.files import read_json
-from lib.study.publish.readme import PAGES, SECTIONS, between_marks, results_section
+from lib.study.publish.readme import (
+    PAGES,
+    SECTIONS,
+    between_marks,
+    recorded,
+    results_section,
+)
 from lib.study.stages.audit import by_reader
 from tests.analysis.analysis_rows import read_systems
 from tests.bench import readme as speeds
@@ -44,7 +50,7 @@ MADE_UP = {"1.00", ".00"}  # how often an answer of `made_up_candidates` is pick
 @pytest.mark.parametrize("name", PAGES)
 def test_every_section_of_the_pages_is_that_of_the_recorded_run(name: str) -> None:
     page = (ROOT / PAGES[name]).read_text(encoding="utf-8")
-    assert between_marks(page, name)[1] == SECTIONS[name](read_json(RECORDED)).strip()
+    assert between_marks(page, name)[1] == SECTIONS[name](recorded(name)).strip()
 
 
 def test_the_readme_fits_a_page() -> None:
