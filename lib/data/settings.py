@@ -19,9 +19,7 @@ from lib.runtime.settings import checked
 Source = Literal["sample", "hub", "local"]
 Pairs = Literal["on_policy", "written", "self_generated"]
 Keep = Literal["best_worst", "all"]
-
-
-CHOICES = tuple(field.name for field in fields(PairSelection))
+CHOICES = tuple(field.name for field in fields(PairSelection))  # they change no row that is read
 
 
 @checked
