@@ -220,5 +220,5 @@ def test_settings_that_cannot_be_used_are_refused(wrong: dict, sentence: str) ->
 
 
 def test_a_model_without_a_folder_is_an_error_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot load"):
+    with pytest.raises(ModelError, match="there is no folder"):
         load_scalar_model(str(tmp_path / "nowhere"))

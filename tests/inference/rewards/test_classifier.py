@@ -120,7 +120,7 @@ def test_a_language_model_without_a_scalar_head_is_refused(
 
 
 def test_a_missing_folder_is_an_error_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot load the reward model"):
+    with pytest.raises(ModelError, match="the reward model: there is no folder"):
         load_classifier(tmp_path / "nowhere")
 
 
