@@ -1,13 +1,11 @@
 """The `beyond` part of a profile: which arms of notebook 06 run, and the budget that all have."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from lib.runtime.settings import checked
 from lib.study.beyond.names import ArmName
-
-Share = Annotated[float, Field(gt=0)]
 
 
 @checked
