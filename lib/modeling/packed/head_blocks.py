@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from lib.modeling.packed import KEPT_ELEMENTS
+from lib.modeling.packed import KEPT_ELEMENTS, WORDS_A_BLOCK
 from lib.modeling.packed.gradients import direct_gradient, master_of
 
-BLOCK = 4096  # words
 CACHED_ROWS = 16  # rows of logits that a CPU's cache holds in float32
 
 
@@ -113,7 +112,7 @@ class BlockedLogps(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor | None,  # noqa: ANN001
-                targets: Tensor, softcap: float | None, block: int = BLOCK) -> Tensor:
+                targets: Tensor, softcap: float | None, block: int = WORDS_A_BLOCK) -> Tensor:
         """Float32 log-probabilities [R]; shapes as in `token_logps`."""
         blocks = _Blocks(hidden, weight, bias, targets, block, softcap)
         logps, total = blocks.logps(KEPT_ELEMENTS if any(ctx.needs_input_grad) else 0)

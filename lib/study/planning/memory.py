@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.modeling.packed import CHUNK_ELEMENTS, KEPT_ELEMENTS, LEAST_CHUNK
+from lib.modeling.packed import CHUNK_ELEMENTS, KEPT_ELEMENTS, LEAST_CHUNK, WORDS_A_BLOCK
 from lib.training.settings import TrainingSettings
 
 RUNTIME_GB = {"cuda": 0.7, "cpu": 0.8, "mps": 0.8}  # CUDA context, libraries; Python, PyTorch
@@ -146,13 +146,16 @@ def _layer_bytes(shape: Shape, size: int, lora: bool) -> int:
 def _head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool) -> int:
     """Bytes while the vocabulary head runs, forward or backward, whichever takes more.
 
-    A CPU keeps logits for the backward and has the hidden states' gradient in float32. Another
+    A CPU keeps logits for the backward, computes a block of the others again, and has the hidden
+    states' gradient in float32. Another
     device, forward: a chunk's logits and their float32 log-softmax; backward: logits, their
     gradient, and the hidden states' gradient.
     """
     size = 2 if half else 4
     if cpu:
-        return size * min(tokens * shape.vocabulary, KEPT_ELEMENTS) + 4 * tokens * shape.width
+        logits, block = tokens * shape.vocabulary, tokens * min(shape.vocabulary, WORDS_A_BLOCK)
+        alive = logits if logits <= KEPT_ELEMENTS else KEPT_ELEMENTS + block
+        return size * alive + 4 * tokens * shape.width
     logits = min(tokens, max(LEAST_CHUNK, CHUNK_ELEMENTS // shape.vocabulary)) * shape.vocabulary
     return max(logits * (4 + size), 2 * size * logits + tokens * shape.width * size)
 
