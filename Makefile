@@ -17,13 +17,15 @@ $(VENV)/.complete: pyproject.toml requirements.txt tests/requirements.txt
 study: setup
 	$(BIN)/python -m lib.study $(ARGS)
 
-# The whole suite takes all cores, a file to a process; the browser's tests stay in one, because
-# their pages must not compete. With ARGS one process runs what they choose.
+# The whole suite takes all cores, a file to a process; the browser's tests follow, because their
+# pages must not compete. With ARGS one process runs what they choose.
 test: setup
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		--ignore=tests/browser
+	$(BIN)/python -m pytest tests/browser
 endif
 
 lab: setup

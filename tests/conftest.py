@@ -1,7 +1,7 @@
 """No test asks a hub or sends telemetry; set before anything imports the libraries that would.
 
-`make test` deals the files of tests to a process a core; each computes on one thread. All files of
-the browser's tests go to one process, which starts one Chromium and one JupyterLab for them.
+`make test` deals the files of tests to a process a core; each computes on one thread. The browser's
+tests follow in one process, which starts one Chromium and one JupyterLab for them.
 """
 
 import gc
@@ -37,10 +37,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     All processes have to find one order, also of parameters that came from a set.
     """
-    browser = ROOT / "tests" / "browser"
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(
-            "browser" if browser in item.path.parents else str(item.path.relative_to(ROOT))))
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: (item.path in slow, places.get(item.path, len(LONGEST)),
