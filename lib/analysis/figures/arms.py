@@ -23,7 +23,7 @@ PASSES = 3  # a trained token costs a forward and a backward of twice its work
 
 def reward_kl_figure(rows: Sequence[Row]) -> go.Figure:
     """Gain of each arm by the judge against its KL from SFT, both with 95 % intervals."""
-    shown = [row for row in rows if row["judge"]["gain"] is not None]
+    shown = [row for row in rows if None not in (row["judge"]["gain"], row["kl"])]
     figure, names = go.Figure(), [row["arm"] for row in shown]
     for row in shown:
         gain = row["judge"]

@@ -35,8 +35,13 @@ def reward_gain(rows: Sequence[Row], start: Sequence[Row], role: str) -> Row:
 
 
 def movement(kl_rows: Sequence[Row]) -> Row:
-    """KL from SFT in nats an answer, on the arm's own answers at temperature 1, with interval."""
+    """KL from SFT in nats an answer, on the arm's own answers at temperature 1, with interval.
+
+    Nulls where no validation prompt was set aside.
+    """
     values = [row["kl"] for row in kl_rows]
+    if not values:
+        return {"kl": None, "kl_low": None, "kl_high": None, "kl_n": 0}
     low, high = clustered_mean_interval(values)
     return {"kl": float(np.mean(values)), "kl_low": low, "kl_high": high, "kl_n": len(values)}
 

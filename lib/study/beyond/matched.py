@@ -26,11 +26,7 @@ def equal_movement(run: ArmRun, loss: str, faster: float = 1.0, **own: Any) -> P
     what is missing. matched.json has every trial. faster: the first rate over the profile's; own:
     further settings of the training. Raises ArmError before `ANCHOR` has run.
     """
-    anchor = run.study.path("arms", ANCHOR, "kl.jsonl")
-    if not anchor.exists():
-        raise ArmError(f"{run.name} is compared at the KL of {ANCHOR}, which has not run; put "
-                       f"{ANCHOR} before it in beyond.arms")
-    target = float(np.mean([row["kl"] for row in read_jsonl(anchor)]))
+    target = kl_of_anchor(run)
     rate, trials, models = faster * run.settings(loss).learning_rate, [], []
     for number in range(TRIALS):
         models.append(run.train("dpo", run.pairs(), run.settings(loss, learning_rate=rate, **own),
@@ -46,3 +42,15 @@ def equal_movement(run: ArmRun, loss: str, faster: float = 1.0, **own: Any) -> P
     write_json(run.folder / "matched.json", trials)
     return min(zip(trials, models, strict=True),
                key=lambda one: abs(one[0]["kl"] - target))[1]
+
+
+def kl_of_anchor(run: ArmRun) -> float:
+    """KL of the arm `ANCHOR` from SFT; raises ArmError before it has run, and where it has none."""
+    file = run.study.path("arms", ANCHOR, "kl.jsonl")
+    if not file.exists():
+        raise ArmError(f"{run.name} needs the KL of {ANCHOR}, which has not run; put {ANCHOR} "
+                       "before it in beyond.arms")
+    if not (rows := read_jsonl(file)):
+        raise ArmError(f"{run.name} needs the KL of {ANCHOR}, which no validation prompt measured; "
+                       "raise data.validation_share")
+    return float(np.mean([row["kl"] for row in rows]))

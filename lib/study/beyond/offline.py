@@ -9,9 +9,9 @@ from lib.data.pair_selection.clusters import cluster_labels, equal_quotas
 from lib.data.pair_selection.curriculum import easy_first, random_order
 from lib.data.pair_selection.filters import fdpo_filter, margin_filter, random_subset, score_gaps
 from lib.data.pair_selection.noise import flip_labels
-from lib.runtime.files import Row, read_jsonl
-from lib.study.beyond.arm import ArmError, ArmRun, tokens_of
-from lib.study.beyond.matched import ANCHOR
+from lib.runtime.files import Row
+from lib.study.beyond.arm import ArmRun, tokens_of
+from lib.study.beyond.matched import kl_of_anchor
 from lib.study.pools.chosen import measures, own_and_chosen
 from lib.study.stages.probe import kl_probe_of_run
 from lib.training.job import ProbeMaker
@@ -75,16 +75,12 @@ def curriculum(run: ArmRun, by: str) -> Path:
 
 
 def adaptive_beta(run: ArmRun) -> Path:
-    """DPO whose beta is steered towards half of the KL of the arm `ANCHOR`.
+    """DPO whose beta is steered towards half of the KL of offline_dpo.
 
     KL is measured about `PROBES` times on answers to validation prompts, which no arm is charged
-    with. Raises ArmError before `ANCHOR` has run.
+    with. Raises ArmError before that arm has run.
     """
-    anchor = run.study.path("arms", ANCHOR, "kl.jsonl")
-    if not anchor.exists():
-        raise ArmError(f"{run.name} steers to half of the KL of {ANCHOR}, which has not run; put "
-                       f"{ANCHOR} before it in beyond.arms")
-    target = max(1e-6, float(np.mean([row["kl"] for row in read_jsonl(anchor)])) / 2)
+    target = max(1e-6, kl_of_anchor(run) / 2)
     rows, settings = run.pairs(), run.settings()
     pairs = len(rows) * run.study.profile.beyond.trained_tokens / tokens_of(rows)
     every = max(1, round(pairs / settings.batch_size / PROBES))

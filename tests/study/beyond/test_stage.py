@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.analysis import tables
+from lib.analysis import figures, tables
+from lib.analysis.policies.arms import movement
 from lib.runtime.files import Row, read_json, read_jsonl
 from lib.study.beyond import arm, catalogue, stage
 from lib.study.beyond.arm import ArmError, ArmRun
@@ -207,4 +208,16 @@ def test_a_matched_loss_reaches_dpos_kl_better_than_its_first_rate(
 
 def test_a_matched_loss_needs_the_arm_that_it_is_matched_to(study: Study, tmp_path: Path) -> None:
     with pytest.raises(ArmError, match="put offline_dpo before it"):
+        equal_movement(ArmRun(replace(study, folder=tmp_path), "ipo_matched"), "ipo")
+
+
+def test_without_validation_prompts_nothing_is_measured_and_what_needs_it_says_so(
+        study: Study, beyond: Row, tmp_path: Path) -> None:
+    assert movement([]) == {"kl": None, "kl_low": None, "kl_high": None, "kl_n": 0}
+    row = {**beyond["arms"][0], **movement([])}
+    assert "| –, 0 |" in tables.arms_table([row], 0)
+    assert not figures.reward_kl_figure([row]).data
+    (tmp_path / "arms" / "offline_dpo").mkdir(parents=True)
+    (tmp_path / "arms" / "offline_dpo" / "kl.jsonl").write_text("")
+    with pytest.raises(ArmError, match=r"raise data\.validation_share"):
         equal_movement(ArmRun(replace(study, folder=tmp_path), "ipo_matched"), "ipo")
