@@ -36,9 +36,7 @@ from lib.study.publish.reader_lines import (
 )
 
 MARKS = "<!-- {name}: begin -->", "<!-- {name}: end -->"
-PAGES = {"finding": "README.md", "summary": "README.md", "results": "figures/README.md",
-         "beyond": "figures/README.md"}
-RECORDED = {"beyond": "beyond.json"}  # what a section is read from, results.json for the others
+PAGES = {"finding": "README.md", "summary": "README.md", "results": "figures/README.md"}
 FIGURES = ("win_rates.svg", "warning.svg")
 
 
@@ -207,19 +205,7 @@ def timings_table(results: Mapping[str, Any]) -> str:
         "peak memory": lambda row: f"{row['peak_memory_gb']:.1f} GB"})
 
 
-def beyond_section(beyond: Mapping[str, Any]) -> str:
-    """The arms of notebook 06 as Markdown, from beyond.json alone."""
-    by_judge = [row for row in beyond["verdicts"] if row["judge"] == "judge"]
-    return "\n\n".join([
-        tables.arms_table(beyond["arms"], beyond["seed"]), formatting.win_rate_table(by_judge),
-        tables.controls_finding(beyond["controls"]),
-        tables.payments_table(beyond["arms"], beyond["verdicts"], beyond["payments"],
-                              beyond["samples"]),
-        tables.arms_findings(beyond["first"], {})])
-
-
-SECTIONS = {"finding": finding_section, "summary": summary_section, "results": results_section,
-            "beyond": beyond_section}
+SECTIONS = {"finding": finding_section, "summary": summary_section, "results": results_section}
 
 
 def between_marks(page: str, name: str) -> tuple[str, str, str]:
@@ -230,20 +216,17 @@ def between_marks(page: str, name: str) -> tuple[str, str, str]:
     return f"{before}{begin}", shown.strip(), f"{end}{after}"
 
 
-def recorded(name: str) -> Any:
-    """What a section is read from, as figures/ keeps it."""
-    return read_json(ROOT / "figures" / RECORDED.get(name, "results.json"))
-
-
 def main(run: str) -> None:
-    """Rewrite the pages' numbers and the figures from a run folder; what it lacks stays."""
+    """Rewrite both pages' numbers and the figures from a run folder."""
     folder = Path(run)
-    for source in ("results.json", "beyond/beyond.json", *(f"figures/{name}" for name in FIGURES)):
-        if (folder / source).exists():
-            shutil.copy(folder / source, ROOT / "figures" / Path(source).name)
+    results = read_json(folder / "results.json")
     for name, file in PAGES.items():
         before, _, after = between_marks((ROOT / file).read_text(encoding="utf-8"), name)
-        write_text(ROOT / file, f"{before}\n\n{SECTIONS[name](recorded(name))}\n\n{after}")
+        write_text(ROOT / file, f"{before}\n\n{SECTIONS[name](results)}\n\n{after}")
+    shutil.copy(folder / "results.json", ROOT / "figures" / "results.json")
+    for name in FIGURES:
+        if (folder / "figures" / name).exists():
+            shutil.copy(folder / "figures" / name, ROOT / "figures" / name)
     say(f"README.md and figures/ now show {run}")
 
 
