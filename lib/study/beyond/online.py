@@ -116,8 +116,8 @@ def dpo_then_rloo(run: ArmRun) -> Path:
 def dpo_plus_rloo(run: ArmRun, policy_weight: float) -> Path:
     """DPO on fixed pairs plus policy gradient on the SFT model's answers, in each step.
 
-    Ours, from no paper. policy_weight: of the answers. A pair of equal answers pulls with beta / 2,
-    .05, an answer with its advantage, .7 on the laptop: .1 lets both pull alike.
+    Ours, from no paper. policy_weight: of the answers; .1 is DPO's beta, by which a pair's pull is
+    scaled too. A stated constant, which no data chose.
     """
     pairs, answers = run.pairs(), scored_answers(run.first_answers())
     write_parquet(pairs, run.folder / "pairs.parquet")
