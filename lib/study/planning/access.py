@@ -2,9 +2,8 @@
 
 The reward API gives one reward, the chat model that judges one verdict, a reward model in a folder
 one score; a server that samples, if it is there already, tells whether it samples as the profile
-says. The hub is asked for each
-model's configuration and tokenizer and for each data set's first row, which must fit the study's
-schema. Finished stages need nothing more.
+says. The hub is asked for each model's configuration and tokenizer and for each data set's first
+row, which must fit the study's schema. Finished stages need nothing more.
 """
 
 from collections.abc import Callable, Iterator
