@@ -8,12 +8,13 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, Any]
+Row = dict[str, Any]  # as it is made, and as JSON gives it
+Record = Mapping[str, Any]  # as a function reads it: a Row, or a row of a typed schema
 LFS_POINTER = b"version https://git-lfs"
 
 
