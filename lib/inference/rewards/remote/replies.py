@@ -42,8 +42,9 @@ def _from_logprobs(choice: dict[str, Any]) -> float | None:
     entries = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(entries, list):
         return None
-    scores = [entry.get("logprob") for entry in entries
-              if isinstance(entry, dict) and str(entry.get("token")).strip() in ATTRIBUTES_READ]
+    scores: list[Any] = [
+        entry.get("logprob") for entry in entries
+        if isinstance(entry, dict) and str(entry.get("token")).strip() in ATTRIBUTES_READ]
     fine = len(scores) == 1 and isinstance(scores[0], int | float)
     return float(scores[0]) if fine and not isinstance(scores[0], bool) else None
 
