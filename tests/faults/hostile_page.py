@@ -47,12 +47,13 @@ FURTHER = (
 PIECES = (*HOSTILE.values(), *FURTHER)
 LONG = 100_000  # characters, the most of a text
 
-READ = """async (count) => {
+READ = """async (count) => {  // hidden, because a browser lays out 100,000 characters for long
     const shown = [], next = document.getElementById("next");
+    document.getElementById("view").style.display = "none";
     const text = async (part) => {
         for (const more of part.querySelectorAll(":scope > .more")) {
             more.open = true;
-            while (!more.querySelector(".text")) await new Promise(requestAnimationFrame);
+            while (!more.querySelector(".text")) await new Promise((go) => setTimeout(go));
         }
         return [...part.querySelectorAll(":scope > .text, :scope > .more > .text")]
             .map((one) => one.textContent).join("");
@@ -67,7 +68,15 @@ READ = """async (count) => {
     return shown;
 }"""
 WALK = """(count) => {
-    for (let number = 0; number < count; number++) document.getElementById("next").click();
+    const place = document.getElementById("place");
+    place.value = 1;
+    place.dispatchEvent(new Event("change"));
+    return Array.from({length: count}, () => {
+        const started = performance.now();
+        document.getElementById("next").click();
+        document.body.offsetHeight;
+        return performance.now() - started;
+    });
 }"""
 AT_ONCE = 50  # prompts whose texts come back together
 
@@ -118,16 +127,18 @@ def read_all(rows: tuple, folder: Path, browser: Any) -> list[str]:
     page.goto(path.as_uri())
     page.wait_for_selector("body[data-ready=yes]", timeout=120_000)
     opened = time.monotonic() - started
-    faults += wrong_texts(page, systems[first], systems[second])
-    walked = time.monotonic() - started - opened
-    for mode in "cvl":
+    steps = []
+    for mode in "cvlr":
         page.keyboard.press(mode)
-        page.evaluate(WALK, min(len(questions), 200))
+        steps = page.evaluate(WALK, len(questions) - 1)
+    page.evaluate(WALK, 0)
+    faults += wrong_texts(page, systems[first], systems[second])
     if planted := page.evaluate("document.body.dataset.planted"):
         faults.append(f"a script ran: {planted}")
     page.close()
     print(f"{len(questions)} prompts: {path.stat().st_size / 1e6:.1f} MB, written in "
-          f"{written:.1f} s, usable after {opened:.1f} s, all read in {walked:.0f} s")
+          f"{written:.1f} s, usable after {opened:.1f} s, the next prompt after "
+          f"{sum(steps) / len(steps):.0f} ms, {max(steps):.0f} ms at worst")
     return faults
 
 
