@@ -21,6 +21,7 @@ PROMPTS = [{"id": f"p{number}", "prompt": f"question {number}", "source": "test"
            for number in range(6)]
 SETTINGS = SamplingSettings(samples=3, temperature=0.7, max_new_tokens=16, seed=5)
 KEY = "sk-planted-0123456789"
+ENDLESS = -10 ** 400  # JSON has no largest integer
 
 
 @pytest.fixture
@@ -410,7 +411,7 @@ def test_choices_in_another_order_are_put_in_the_order_of_their_index(
 @pytest.mark.parametrize("logprobs", [
     {"content": [{"token": "an"}]}, {"content": "no"}, [1], "no", {"content": [None]},
     *({"content": [{"token": "an", "logprob": value}]}
-      for value in (float("nan"), float("inf"), float("-inf"), 0.5, True, "-0.5", -10 ** 400))])
+      for value in (float("nan"), float("inf"), float("-inf"), 0.5, True, "-0.5", ENDLESS))])
 def test_log_probabilities_that_cannot_be_read_cost_no_answer(
         logprobs: object, server: FakeServer, tmp_path: Path) -> None:
     server.behave = lambda asked, call: (200, {}, json.dumps(
@@ -419,7 +420,8 @@ def test_log_probabilities_that_cannot_be_read_cost_no_answer(
     assert [answer["logprob"] for answer in row["candidates"]] == [None] * 3
 
 
-@pytest.mark.parametrize("count", [float("nan"), float("inf"), -3, 2.5, "9", True, [9], 10 ** 400])
+@pytest.mark.parametrize("count", [float("nan"), float("inf"), -3, 2.5, "9", True, [9], ENDLESS],
+                         ids=lambda count: str(count)[:9])
 def test_a_number_of_tokens_that_is_none_is_null(
         count: object, server: FakeServer, tmp_path: Path) -> None:
     bare = {"message": {"content": "yes"}, "finish_reason": "stop"}
