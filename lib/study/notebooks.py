@@ -22,7 +22,8 @@ from lib.study.run import StudyError
 from lib.study.stages.table import stages_before
 
 REMOTE_SCRIPT = re.compile(r'<script[^>]*\ssrc="https?://[^"]*"[^>]*>\s*</script>')
-FILES_BEFORE = dict.fromkeys(("05", "07"), ["seeds.json"])  # the spread over several seeds
+READ = "reader/scores.jsonl"  # a reader's scores of the run's answers
+FILES_BEFORE = {"05": ("seeds.json", READ), "06": (READ,), "07": ("seeds.json", READ)}
 QUIET = ["--log-level=CRITICAL"]  # a kernel otherwise warns of its port and of interrupts
 
 
