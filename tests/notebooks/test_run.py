@@ -1,6 +1,7 @@
 """All notebooks run headless on the smoke profile, leave the promised files, and skip next time."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,44 @@ def test_every_notebook_is_executed_and_exported_with_its_figures(run: Path) -> 
         page = (run / path.with_suffix(".html").name).read_text(encoding="utf-8")
         assert "Plotly.newPlot" in page
         assert 'src="https://cdnjs.cloudflare.com/ajax/libs/require' not in page
+
+
+def outputs_of(path: Path) -> list[tuple[str, dict]]:
+    """(what a person calls the cell, output) of an executed notebook."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [(f"{path.stem}, cell {place}", output) for place, cell in enumerate(cells)
+            for output in cell.get("outputs", [])]
+
+
+def warned(output: dict) -> bool:
+    text = "".join(output.get("text", output.get("data", {}).get("text/plain", "")))
+    return (output.get("name") == "stderr" or output["output_type"] == "error"
+            or re.search(r"(?i:\bwarning\s*[:|])|Warning:", text) is not None)
+
+
+@pytest.mark.parametrize(("output", "expected"), [
+    ({"output_type": "stream", "name": "stderr", "text": ["100%|###|"]}, True),
+    ({"output_type": "stream", "name": "stdout", "text": ["x.py:3: FutureWarning: old\n"]}, True),
+    ({"output_type": "stream", "name": "stdout", "text": ["[IPKernelApp] WARNING | TCP"]}, True),
+    ({"output_type": "error", "ename": "NameError", "evalue": "x", "traceback": []}, True),
+    ({"output_type": "stream", "name": "stdout", "text": ["warning/written_low: 12 steps"]}, False),
+    ({"output_type": "display_data", "data": {"text/plain": ["<Figure>"]}}, False)])
+def test_what_counts_as_a_warning(output: dict, expected: bool) -> None:
+    assert warned(output) == expected
+
+
+def test_no_executed_notebook_holds_a_warning(run: Path) -> None:
+    found = [(place, output) for path in sorted(run.glob("*.ipynb"))
+             for place, output in outputs_of(path) if warned(output)]
+    assert found == []
+
+
+def test_no_line_of_a_notebook_leaves_open_whose_work_it_is(run: Path) -> None:
+    lines = [line for path in sorted(run.glob("*.ipynb")) for _, output in outputs_of(path)
+             for line in "".join(output.get("text", "")).splitlines()]
+    assert [line for line in lines if line.startswith(("reading answers:", "sampling:"))] == []
+    assert sum(line.startswith("rewards: found") for line in lines) <= 1  # 04's own cell
+    assert not any(line.split(":")[0].isupper() and "_" in line.split(":")[0] for line in lines)
 
 
 def test_the_run_folder_holds_what_the_design_promises(run: Path) -> None:

@@ -42,7 +42,7 @@ def run_warning(study: Study) -> Row:
     if not (evaluation.warning_run and probe_prompts(study)
             and all(load_part(study, part) for part in parts)):
         return {}
-    fit_rewards(study)  # the judge scores the probe's answers
+    fit_rewards(study, says=False)  # the judge scores the probe's answers
     run_stage(study, "warning",
               {"model": study.profile.model, "warning": settings.in_force(),
                "low_rate": study.profile.dpo.learning_rate, "pairs": evaluation.warning_pairs,
