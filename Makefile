@@ -29,7 +29,8 @@ else
 endif
 
 lab: setup
-	$(BIN)/python -m jupyter lab --LabApp.default_url=/lab/tree/notebooks
+	$(BIN)/python -m jupyter lab --LabApp.default_url=/lab/tree/notebooks \
+		--KernelManager.transport=ipc
 
 # Pictures of the viewers for the README, from a finished run.
 screenshots: setup
