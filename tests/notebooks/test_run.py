@@ -13,6 +13,7 @@ from lib import ROOT
 from lib.runtime.files import read_json, read_jsonl
 from lib.study.__main__ import main
 from lib.study.notebooks import NOTEBOOKS
+from lib.study.run import StudyError
 
 pytestmark = pytest.mark.slow
 
@@ -148,3 +149,18 @@ def test_a_notebook_run_out_of_order_says_what_to_run_first(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(line(tmp_path / "run", "--only", "02")) == 2
     assert "run notebook 01_data first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "first"), [
+    ("02", "01_data"), ("03", "01_data"), ("05", "04_best_of_n"), ("06", "01_data"),
+    ("07", "04_best_of_n")])
+def test_a_cell_that_needs_an_earlier_notebook_names_it(
+        number: str, first: str, tmp_path: Path) -> None:
+    [path] = NOTEBOOKS.glob(f"{number}_*.ipynb")
+    names: dict = {"__name__": "__main__"}
+    with pytest.raises(StudyError, match=f"is not finished; run notebook {first} first"):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                exec("".join(cell["source"]), names)
+            if "parameters" in cell["metadata"].get("tags", []):
+                names |= {"profile": "smoke", "run": str(tmp_path / "run")}
