@@ -29,8 +29,7 @@ else
 endif
 
 lab: setup
-	$(BIN)/python -m jupyter lab --LabApp.default_url=/lab/tree/notebooks \
-		--KernelManager.transport=ipc
+	$(BIN)/python -m jupyter lab --LabApp.default_url=/lab/tree/notebooks
 
 # Pictures of the viewers for the README, from a finished run.
 screenshots: setup

@@ -12,6 +12,7 @@ from lib.data.sources import load_heldout
 from lib.inference.rewards import ROLES
 from lib.inference.systems import BEST, System
 from lib.runtime.files import Row, read_jsonl, sha256_of_value
+from lib.runtime.manifest import outputs_hash
 from lib.runtime.places import typed_path
 from lib.study.policies import POLICIES, picked_rows, picks_of
 from lib.study.pools.pool import Pool, policy_key
@@ -36,8 +37,8 @@ def answer_prompts(study: Study, path: str) -> list[Row]:
                          "sampling": study.profile.sampling.in_force()},
         outputs=[f"pools/{pool.name}.jsonl" for pool in pools],
         work=lambda folder: _answer(study, list(pools), prompts, folder.name),
-        inputs={"prompts": sha256_of_value(prompts)} | {
-            policy: policy_key(study, policy) for policy in POLICIES})
+        inputs={"prompts": sha256_of_value(prompts), "rewards": outputs_hash(study.path("rewards")),
+                **{policy: policy_key(study, policy) for policy in POLICIES}})
     answers = {system: picked_rows(system, rows, picks_of(system, rows, study.profile.seed))
                for pool, systems in pools.items()
                for rows in [read_jsonl(pool.file(folder / "pools"))] for system in systems}
