@@ -93,7 +93,8 @@ __all__ = [
     "over_optimisation_table", "overlap_table", "paper_table", "payments_table",
     "position_bias_table", "printed_answers_table", "ratings_table", "reader_findings",
     "reader_table", "reference_table", "refits_finding", "reliability_table",
-    "resolution_table", "retention_table", "reward_models_table", "rules_table", "sample_sizes_table",
-    "seeds_table", "single_draws_table", "slices_table", "sources_table", "system_order_table",
+    "resolution_table", "retention_table", "reward_models_table", "rules_table",
+    "sample_sizes_table", "seeds_table", "single_draws_table", "slices_table", "sources_table",
+    "system_order_table",
     "systems_table", "text_table", "warning_table", "who_read", "win_rate_table",
 ]
