@@ -49,6 +49,14 @@ def test_an_unchanged_stage_is_skipped_with_one_line_that_says_how_to_force_it(
     assert "manifest.json, skipped; force=True (or --force)" in capsys.readouterr().out
 
 
+def test_a_stage_that_another_only_needs_is_skipped_without_a_word(
+        study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    make(study, Work())
+    capsys.readouterr()
+    run_stage(study, "stage", {"a": 1}, ["out.txt"], Work(), {"data": "x"}, says=False)
+    assert capsys.readouterr().out == ""
+
+
 def test_force_makes_it_again(study: Study) -> None:
     work = Work()
     make(study, work)

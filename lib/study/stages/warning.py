@@ -41,7 +41,7 @@ def run_warning(study: Study) -> Row:
     if not (evaluation.warning_run and probe_prompts(study)
             and all(all(both) for both in _both_kinds(study).values())):
         return {}
-    fit_rewards(study)  # the judge scores the probe's answers
+    fit_rewards(study, says=False)  # the judge scores the probe's answers
     run_stage(study, "warning",
               {"model": study.profile.model, "warning": settings.in_force(),
                "low_rate": study.profile.dpo.learning_rate, "pairs": evaluation.warning_pairs,
