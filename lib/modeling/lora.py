@@ -4,6 +4,7 @@ The study merges them into the weights after each stage, so that DPO's reference
 merged SFT model, never the base model by accident.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,9 +28,11 @@ def with_lora(model: PreTrainedModel, rank: int, alpha: int,
     targets: names such as `q_proj`, or `attention`; None for every linear layer of the decoder.
     Raises ModelError for a rank above the model's width, and for a name that no layer has.
     """
-    wrapped: Any = get_peft_model(model, LoraConfig(  # has all attributes of the model in it
-        r=rank, lora_alpha=alpha, lora_dropout=0.0, task_type="CAUSAL_LM",
-        target_modules=targeted_layers(model, rank, targets)))
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, task_type="CAUSAL_LM",
+                        target_modules=targeted_layers(model, rank, targets))
+    with warnings.catch_warnings():  # peft itself reads an old name of transformers
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        wrapped: Any = get_peft_model(model, config)  # has all attributes of the model in it
     return wrapped
 
 
