@@ -19,7 +19,7 @@ from yaml import YAMLError
 
 from lib.runtime.devices import Device, choose_device, release_memory
 from lib.runtime.errors import cells_so_far, show_sentences
-from lib.runtime.files import Row, read_json, shown, write_json
+from lib.runtime.files import Row, read_json, remove_folder, shown, told_if_full, write_json
 from lib.runtime.lock import HeldError, held
 from lib.runtime.manifest import (
     dotted,
@@ -148,7 +148,7 @@ def run_stage(study: Study, name: str, parameters: Mapping[str, Any], outputs: S
     if _is_finished(study, folder, made_from, outputs, says):
         return folder
     try:
-        with held(study.path(".locks", f"{name}.lock")):
+        with held(study.path(".locks", f"{name}.lock")), told_if_full(folder):
             if not (_is_finished(study, folder, made_from, outputs, says)  # by now
                     or _is_copied(study, folder, made_from, outputs)):
                 _make(study, folder, made_from, outputs, work)
@@ -195,7 +195,7 @@ def _is_copied(study: Study, folder: Path, made_from: Row, outputs: Sequence[str
     with tempfile.TemporaryDirectory(dir=study.folder) as temporary:
         copied = shutil.copytree(source, Path(temporary) / folder.name,
                                  ignore=shutil.ignore_patterns(MODEL_CARD))
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
         copied.rename(folder)
     return True
 
@@ -219,7 +219,7 @@ def _make(study: Study, folder: Path, made_from: Row, outputs: Sequence[str],
           work: Callable[[Path], None]) -> None:
     if reason := _replaced_because(study, folder, made_from):
         say(f"{folder.name}: {reason}")
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
     (folder / "manifest.json").unlink(missing_ok=True)
     write_json(folder / "begun.json", made_from)
     started = time.time()
