@@ -135,14 +135,14 @@ def arms_findings(first: Sequence[Row], failed: Mapping[str, str], reader: Row) 
         [read] = [row for row in reader["rows"] if row["arm"] == better[0]["arm"]]
         lines = [_recommended(better[0], len(methods), read)]
     else:
-        lines = [f"None of {len(methods)} arms beats SFT by this judge after Holm's correction: on "
-                 "this budget there is nothing to try first."] * bool(methods)
+        lines = [f"None of {len(methods)} methods beats SFT by this judge after Holm's correction: "
+                 "on this budget there is nothing to try first."] * bool(methods)
     lines += [f"{words}: {told}." for kind, words in VERDICTS.items()
               if (told := _told(methods, kind))]
     if checks := [row for row in first if row["check"]]:
         told = _told(checks, "better")
-        lines.append("Controls and checks that beat SFT too, as no idea is needed to: "
-                     f"{told or f'none of {len(checks)}'}.")
+        lines.append("Controls and checks that beat SFT too: " + (
+            f"{told}; so much needs no idea." if told else f"none of {len(checks)}."))
     return bullets(lines + [f"{arm} failed: {why}." for arm, why in failed.items()]) or NO_ARMS
 
 

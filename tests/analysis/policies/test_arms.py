@@ -37,7 +37,7 @@ def said(first: list[Row], **fields: float | None) -> str:
 
 def test_the_highest_rate_is_not_recommended_while_it_may_be_noise() -> None:
     text = said(found({"raft": (0.58, 0.2), "odpo": (0.56, 0.06), "rloo": (0.4, 0.01)}))
-    assert "None of 3 arms beats SFT" in text
+    assert "None of 3 methods beats SFT" in text
     assert "Try" not in text
     assert "Undecided: raft .58 [.53, .63]; odpo .56 [.51, .61]." in text
     assert "Worse than SFT: rloo .40 [.35, .45]." in text
@@ -66,10 +66,10 @@ def test_arms_that_are_not_told_apart_from_the_best_are_named() -> None:
 
 def test_a_control_is_never_recommended_and_said_to_need_no_idea() -> None:
     text = said(found({"raft_random": (0.7, 0.001), "raft": (0.55, 0.3)}, ("raft_random",)))
-    assert "None of 1 arms beats SFT" in text
-    assert "Controls and checks that beat SFT too, as no idea is needed to: raft_random .70" in text
+    assert "None of 1 methods beats SFT" in text
+    assert "that beat SFT too: raft_random .70 [.65, .75]; so much needs no idea." in text
     text = said(found({"random_labels": (0.5, 0.9), "raft": (0.6, 0.01)}, ("random_labels",)))
-    assert "as no idea is needed to: none of 1." in text
+    assert "that beat SFT too: none of 1." in text
 
 
 def test_an_idea_that_does_not_beat_its_control_is_recommended_with_a_warning() -> None:
