@@ -29,7 +29,7 @@ from lib.inference.engine.decoding import Sample, SampleRequest
 from lib.inference.engine.load_check import engine_for, sampler_of
 from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.partial_file import PartialFile
-from lib.inference.prompts import Prompt, check_context, encode_within
+from lib.inference.prompts import Prompt, check_context, check_ids, encode_within
 from lib.inference.remaining import DecodingSteps
 from lib.inference.sampling_settings import CANDIDATE, SamplingSettings
 from lib.runtime.files import Row, sha256_of_value
@@ -127,15 +127,11 @@ def _requests(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
               prompts: Sequence[Prompt],
               settings: SamplingSettings) -> tuple[list[SampleRequest], list[bool]]:
     """The prompts as requests, longest first, and for each prompt whether it was cut."""
-    ids = [prompt["id"] for prompt in prompts]
-    if len(set(ids)) < len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
-        raise ValueError(f"two prompts have the id {twice!r}; give each another id, because seeds "
-                         "and resuming depend on it")
+    check_ids(prompts)
     encoded = [encode_within(tokenizer, prompt, settings.max_prompt_tokens) for prompt in prompts]
     check_context(model.config, prompts, [len(tokens) for tokens, _ in encoded], settings)
-    requests = [SampleRequest(name, index, tuple(tokens))
-                for index, (name, (tokens, _)) in enumerate(zip(ids, encoded, strict=True))]
+    requests = [SampleRequest(prompts[index]["id"], index, tuple(tokens))
+                for index, (tokens, _) in enumerate(encoded)]
     requests.sort(key=lambda request: -len(request.tokens))
     return requests, [cut for _, cut in encoded]
 

@@ -119,6 +119,9 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
                          "chat_template.jinja to its folder")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if type(getattr(backend, "model", None)).__name__ == "BPE":
+        tokenizer.clean_up_tokenization_spaces = False  # ignored there, with a warning
     try:
         joining_fault(tokenizer)
     except ChatError as error:

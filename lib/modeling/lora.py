@@ -4,6 +4,7 @@ The study merges them into the weights after each stage, so that DPO's reference
 merged SFT model, never the base model by accident.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -25,9 +26,11 @@ def with_lora(model: PreTrainedModel, rank: int, alpha: int, targets: Targets = 
     targets: names such as `q_proj`, or `attention`; None for every linear layer of the decoder.
     Raises ModelError for a rank above the model's width, and for a name that no layer has.
     """
-    return get_peft_model(model, LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=0.0, task_type="CAUSAL_LM",
-        target_modules=targeted_layers(model, rank, targets)))
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, task_type="CAUSAL_LM",
+                        target_modules=targeted_layers(model, rank, targets))
+    with warnings.catch_warnings():  # peft itself reads an old name of transformers
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        return get_peft_model(model, config)
 
 
 def targeted_layers(model: PreTrainedModel, rank: int, targets: Targets = None) -> list[str]:

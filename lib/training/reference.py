@@ -60,7 +60,7 @@ def kept_logps(model: nn.Module, rows: Sequence[PackedRow],
     processes.gather(None)  # no process reads before every file has begun
     known = _known(cache, key)
     works = [0 if all(ids[i] in known for i in row.examples) else row.batch.tokens for row in rows]
-    with (Progress(f"{name} log-probabilities", len(rows), "row", sum(works)) as progress,
+    with (Progress(f"{name} log-probabilities", len(rows), "packed row", sum(works)) as progress,
           torch.no_grad()):
         for row, work in zip(rows, works, strict=True):
             if work:

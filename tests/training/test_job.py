@@ -16,7 +16,7 @@ from lib.modeling.loading import rounded_to
 from lib.runtime.files import read_jsonl
 from lib.training import job as jobs
 from lib.training.dpo import train_dpo
-from lib.training.job import Job, ProbeMaker, read_job
+from lib.training.job import Job, ProbeMaker, read_job, run_name
 from lib.training.settings import DPOSettings, PreferenceLoss, SFTSettings
 from lib.training.sft import train_sft
 from tests.training.small_runs import DPO, dpo_objective, model
@@ -80,6 +80,14 @@ def test_equal_seeds_draw_equal_adapters_whatever_was_drawn_before(tmp_path: Pat
         norms += [row["grad_norm"] for row in read_jsonl(tmp_path / name / "metrics.jsonl")
                   if row["split"] == "train"]
     assert norms[0] == norms[1]
+
+
+@pytest.mark.parametrize(("folder", "name"), [
+    ("runs/laptop/sft", "SFT"), ("runs/laptop/dpo", "DPO"), ("dpo", "DPO"), ("mine", "mine"),
+    ("runs/laptop/warning/on_policy_low", "warning/on_policy_low"),
+    ("runs/laptop/arms/raft/round0", "raft/round0")])
+def test_progress_calls_a_run_by_its_stage_or_by_its_folder(folder: str, name: str) -> None:
+    assert run_name(Job("dpo", "smoke", "rows.parquet", folder)) == name
 
 
 @pytest.mark.parametrize("loss", get_args(PreferenceLoss))

@@ -45,6 +45,7 @@ ADVICE = {
 }
 OTHER_STATUS = "this is no answer of an OpenAI-compatible API; check the base URL {base_url}"
 SHOWN = 200  # characters of a server's message in ours
+LARGEST = 2**28  # bytes of a reply; far more than any number of answers with their tokens
 Url = Annotated[str, Field(pattern="^https?://", description=(
     "an http or https address such as http://localhost:8000/v1"))]
 Item = TypeVar("Item")
@@ -174,9 +175,9 @@ class Transport:
         if not self.limit.wait(self.stopped):
             return "the run was stopped"
         try:
-            reply = self.session.post(address, json=payload, timeout=settings.timeout,
-                                      allow_redirects=False)
-            body = settings.without_key(str(reply.content, "utf-8", "replace"))
+            with self.session.post(address, json=payload, timeout=settings.timeout,
+                                   allow_redirects=False, stream=True) as reply:
+                body = settings.without_key(str(_content(reply), "utf-8", "replace"))
             status = meant_status(reply.status_code, body)
             if status // 100 == 2:
                 return parse(body), body
@@ -198,6 +199,16 @@ class Transport:
                                   "again after that, finished answers are kept")
         self.limit.pause(wait)
         return f"status {status}" + (f": {told}" if told else "")
+
+
+def _content(reply: requests.Response) -> bytes:
+    """A reply's bytes; raises ValueError for one without an end."""
+    content = bytearray()
+    for part in reply.iter_content(2**16):
+        content += part
+        if len(content) > LARGEST:
+            raise ValueError(f"a reply of more than {LARGEST:,} bytes")
+    return bytes(content)
 
 
 def meant_status(status: int, body: str) -> int:

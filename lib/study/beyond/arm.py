@@ -20,6 +20,7 @@ from lib.modeling.loading import load_model, load_tokenizer, model_hash
 from lib.modeling.packed.divergence import whole_vocabulary
 from lib.runtime.files import Row, read_json, read_jsonl, write_json, write_jsonl
 from lib.runtime.manifest import outputs_hash
+from lib.runtime.progress import about
 from lib.study.policies import load_policy
 from lib.study.pools.self_generated import prompts_of
 from lib.study.run import Study, run_stage, stage_hash
@@ -218,7 +219,8 @@ def sample_scored(study: Study, model: Path, prompts: Sequence[Row], stream: str
     del policy
     rows = read_jsonl(drawn)
     if roles:
-        rows = score_rows(Scorer(study, roles), rows)
+        with about(stream):
+            rows = score_rows(Scorer(study, roles), rows)
     write_jsonl(path, rows)
     drawn.unlink()
     return rows

@@ -13,7 +13,16 @@ from lib.analysis.comparisons.all_pairs import win_rate_matrix, win_rates
 from lib.analysis.comparisons.candidates import candidate_board
 from lib.analysis.policies.arms import movement, reward_gain, text_rows, what_to_try
 from lib.inference.rewards import ROLES
-from lib.runtime.files import Row, read_json, read_jsonl, sha256_of_value, write_json, write_jsonl
+from lib.runtime.files import (
+    FileError,
+    Row,
+    read_json,
+    read_jsonl,
+    remove_folder,
+    sha256_of_value,
+    write_json,
+    write_jsonl,
+)
 from lib.runtime.manifest import code_hash, outputs_hash, read_manifest
 from lib.runtime.progress import say
 from lib.study.beyond.arm import (
@@ -48,12 +57,12 @@ def run_arms(study: Study) -> Row:
     win-rate rows, "reader": of `reader_of_arms`, "first": what to try}.
     """
     if study.force:
-        shutil.rmtree(study.path("arms", SHARED), ignore_errors=True)
+        remove_folder(study.path("arms", SHARED))
     failed = {}
     for name in study.profile.beyond.arms:
         try:
             run_arm(study, name)
-        except StudyError:
+        except (StudyError, FileError):
             raise
         except (ArmError, TrainingError, ValueError) as error:
             failed[name] = str(error)
@@ -85,7 +94,7 @@ def _measure(study: Study, name: str, folder: Path) -> None:
     write_jsonl(folder / "kl.jsonl", kl_from_sft(study, model, name, folder / "kl_answers.jsonl"))
     write_json(folder / "costs.json", run.costs())
     for trained in folder.glob("*/model"):
-        shutil.rmtree(trained)
+        remove_folder(trained)
         shutil.rmtree(trained.parent / "checkpoints", ignore_errors=True)
 
 

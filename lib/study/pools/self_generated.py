@@ -33,7 +33,7 @@ def generate_pairs(study: Study) -> Row | None:
     profile = study.profile
     if profile.data.pairs != "self_generated":
         return None
-    fit_rewards(study)
+    fit_rewards(study, says=False)
     folder = run_stage(
         study, "pairs", {"data": profile.data.read(), "selector": profile.rewards.selector,
                          "sampling": _pool(study).settings(study).deciding()},

@@ -25,7 +25,7 @@ from lib.data.splits import held_out_subset, rows_to_read, split_by_prompt
 from lib.modeling.loading import load_tokenizer
 from lib.runtime.files import Row, read_json, write_json
 from lib.runtime.progress import say
-from lib.study.run import Study, StudyError, run_stage
+from lib.study.run import Study, StudyError, run_stage, stage_hash
 from lib.study.workers.processes import share_count
 from lib.study.workers.worker import run_on_workers
 from lib.training.processes import Processes
@@ -56,8 +56,14 @@ def _tokenizer(study: Study) -> str:
 
 
 def load_part(study: Study, part: str, chosen: bool = True) -> list[Row]:
-    """Rows of one of the run's `PARTS`; chosen: see `part_file`."""
-    return read_parquet(part_file(study, part, chosen))
+    """Rows of one of the run's `PARTS`; chosen: see `part_file`.
+
+    Raises StudyError while the run has no data, FileError for a damaged file.
+    """
+    path = part_file(study, part, chosen)
+    if not path.exists():
+        stage_hash(study, "data")
+    return read_parquet(path)
 
 
 def part_file(study: Study, part: str, chosen: bool = True) -> Path:

@@ -29,7 +29,7 @@ def train_dpo(study: Study) -> list[Row]:
     """Train dpo/model on the profile's pairs, unless it is finished; dpo/metrics.jsonl's rows."""
     generate_pairs(study)
     choose_pairs(study)
-    fit_rewards(study)  # the judge scores the probe's answers
+    fit_rewards(study, says=False)  # the judge scores the probe's answers
     data = study.profile.data
     pairs = ", ".join(filter(None, ("preferences", data.choice())))
     options = {"profile": asdict(study.profile), "folder": str(study.folder)}

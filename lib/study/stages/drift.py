@@ -129,14 +129,14 @@ def _choices(policy: str) -> str:
 def _read_conversations(study: Study, policy: str, model: Any, tokenizer: Any) -> list[Row]:
     prompts = encode_sft(load_part(study, "sft_validation"), tokenizer,
                          study.profile.data.max_length)
-    logps = _answer_logps(study, model, prompts, f"conversations under {policy}")
+    logps = _answer_logps(study, model, prompts, f"{policy} reads conversations")
     return [{"tokens": sum(shared.masks[0]), "logp": logp}
             for shared, [logp] in zip(prompts, logps, strict=True)]
 
 
 def _read_choices(study: Study, policy: str, model: Any, tokenizer: Any) -> list[Row]:
     prompts = continuation_prompts(load_part(study, "sft_validation"), tokenizer)
-    logps = _answer_logps(study, model, prompts, f"choices of {policy}")
+    logps = _answer_logps(study, model, prompts, f"{policy} reads multiple-choice answers")
     return [{"logps": [logp / len(answer) for logp, answer in zip(found, shared.answers,
                                                                   strict=True)]}
             for shared, found in zip(prompts, logps, strict=True)]
@@ -165,7 +165,7 @@ def _compare_answers(study: Study, names: Sequence[str]) -> Iterator[tuple[str, 
         pool, distribution = compared[name]
         rows = read_jsonl(pool.file(study.path("responses", "pools"))) if distribution else []
         yield name, divergence_rows(study, rows, distribution, dpo, sft, tokenizer,
-                                    f"{pool.name} under DPO and SFT")
+                                    f"DPO and SFT read answers of {pool.name}")
 
 
 def _sampler(study: Study) -> Distribution | None:
@@ -221,6 +221,6 @@ def _packed(study: Study, prompts: Sequence[SharedPrompt],
     lengths = [len(shared) for shared in prompts]
     rows = pack(lengths, study.profile.sft.token_budget)
     works = [sum(lengths[index] for index in row) for row in rows]
-    for row in track(rows, description, len(rows), "row", works):
+    for row in track(rows, description, len(rows), "packed row", works):
         leave_taken_cores()
         yield row, collate([prompts[i] for i in row], study.device.device)

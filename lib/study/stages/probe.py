@@ -26,6 +26,7 @@ from lib.modeling.loading import load_model
 from lib.modeling.packed.divergence import answer_divergence
 from lib.modeling.packed.packing import collate, pack
 from lib.runtime.files import Row
+from lib.runtime.progress import about
 from lib.runtime.settings import build
 from lib.study.profiles import Profile
 from lib.study.run import Study
@@ -68,8 +69,9 @@ def validation_probe(study: Study, tokenizer: Any, start: Row | None = None,
         """The judge's mean score of n fresh answers (None without any), repetition and length."""
         if step == 0 and start:
             return start
-        rows = [{**row, "chosen": 0} for row in sample(model, tokenizer, prompts, settings)]
-        rows = score_rows(scorer, rows)
+        with about(f"fresh answers at step {step}"):
+            rows = [{**row, "chosen": 0} for row in sample(model, tokenizer, prompts, settings)]
+            rows = score_rows(scorer, rows)
         scores = [row["candidates"][0]["rewards"]["judge"] for row in rows]
         known = [score for score in scores if score is not None]
         metrics = text_metrics(rows)

@@ -7,7 +7,7 @@ from typing import Any
 from lib.study.run import Study
 from lib.study.stages.data import part_file
 from lib.study.workers.processes import config_file, process_count, sharded
-from lib.training.job import Job, ProbeMaker
+from lib.training.job import Job, ProbeMaker, run_name
 from lib.training.parallel.launch import launch_job
 from lib.viewers.training_panel import live_curves
 
@@ -17,7 +17,7 @@ def train_job(train: Callable[..., None], job: Job, make_probe: ProbeMaker | Non
 
     train: `train_sft` or `train_dpo`.
     """
-    with live_curves(Path(job.folder) / "metrics.jsonl"):
+    with live_curves(Path(job.folder) / "metrics.jsonl", run_name(job)):
         if process_count() == 1 and not config_file():
             train(job, make_probe=make_probe)
         else:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -58,7 +59,7 @@ def save_checkpoint(folder: Path, step: int, key: str, weights: MasterWeights,
             "sha256": {name: sha256_of(temporary / name) for name in FILES}})
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise FileError(f"cannot write checkpoint {target}: {error}; the previous one is intact, "
                         "free some space and start again") from error

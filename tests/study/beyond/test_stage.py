@@ -12,7 +12,7 @@ import pytest
 from lib import ROOT
 from lib.analysis import figures, tables
 from lib.analysis.policies.arms import movement
-from lib.runtime.files import Row, read_json, read_jsonl, write_jsonl
+from lib.runtime.files import FileError, Row, read_json, read_jsonl, write_jsonl
 from lib.study.beyond import arm, catalogue, stage
 from lib.study.beyond.arm import ArmError, ArmRun
 from lib.study.beyond.matched import equal_movement
@@ -109,11 +109,26 @@ def test_an_arm_that_fails_says_why_and_the_others_go_on(
     stage.run_arms(study)  # for the tests beside this one
 
 
+def test_a_full_disk_is_no_failure_of_an_arm(study: Study, beyond: Row,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = replace(catalogue.ARMS["offline_dpo"], name="broken", function=f"{__name__}:fills",
+                     options=())
+    monkeypatch.setitem(catalogue.ARMS, "broken", broken)
+    both = replace(study, profile=replace(study.profile, beyond=_named(study, "broken")))
+    with pytest.raises(FileError, match="no space is left to write .*broken"):
+        stage.run_arms(both)
+    assert stage.run_arms(study) == beyond
+
+
 def _named(study: Study, name: str) -> object:
     """The arms with one more, past the check of names."""
     settings = replace(study.profile.beyond)
     object.__setattr__(settings, "arms", (name, "offline_dpo"))
     return settings
+
+
+def fills(run: ArmRun) -> Path:
+    raise OSError(28, "No space left on device")
 
 
 def diverges(run: ArmRun) -> Path:
