@@ -186,10 +186,9 @@ def controls_finding(rows: Sequence[Row]) -> str:
 
 
 def equal_movement_table(arms: Sequence[Row], verdicts: Sequence[Row]) -> str:
-    """Losses at the profile's rate and at the rate that moves them as far as offline_dpo.
+    """Losses after an equal way: look at whether one that won at the profile's rate still wins.
 
-    Look at whether a loss that won at its own rate wins after the same way. Arms `X_matched` stand
-    beside the arms `X`.
+    Arms `X_matched`, at the rate that moves them as far as offline_dpo, stand beside the arms `X`.
     """
     moved, rates = _by_arm(arms, verdicts)
     names = [name.removesuffix(MATCHED) for name in moved if name.endswith(MATCHED)]
