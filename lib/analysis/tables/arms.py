@@ -31,10 +31,10 @@ VERDICTS = {"better": "Better than SFT", "undecided": "Undecided", "worse": "Wor
 
 
 def catalogue_table(rows: Sequence[Row], chosen: Sequence[str]) -> str:
-    """Every arm in a line: the chosen ones, then the others of each group, folded.
+    """Every arm in a line: look at what each costs beside one training, and at its control.
 
-    rows: of `lib.study.beyond.catalogue.catalogue_rows`. Look at what each costs beside one
-    training, and at the control that it is held against.
+    The chosen ones come first; the others of each group are folded. rows: of
+    `lib.study.beyond.catalogue.catalogue_rows`.
     """
     order = {name: place for place, name in enumerate(chosen)}
     mine = sorted((row for row in rows if row["arm"] in order), key=lambda row: order[row["arm"]])
