@@ -4,6 +4,7 @@ A prompt that is too long loses the end of its last message. It keeps its beginn
 message, the task) and the tokens that open the assistant's turn.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,15 @@ def messages_of(prompt: Prompt) -> list[Message]:
     """The messages of a prompt row; a string is one user message."""
     content = prompt["prompt"]
     return [{"role": "user", "content": content}] if isinstance(content, str) else list(content)
+
+
+def check_ids(prompts: Sequence[Prompt]) -> None:
+    """Raise ValueError for two prompts with one id: their answers could not be told apart."""
+    twice = [name for name, count in Counter(prompt["id"] for prompt in prompts).items()
+             if count > 1]
+    if twice:
+        raise ValueError(f"two prompts have the id {twice[0]!r}; give each another id, because "
+                         "seeds and resuming depend on it")
 
 
 def encode_within(tokenizer: PreTrainedTokenizerBase, prompt: Prompt,

@@ -18,6 +18,7 @@ equal answers in any order of prompts, for any number of rows, and after a resum
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ from lib.inference.engine.decoding import Sample, SampleRequest
 from lib.inference.engine.load_check import engine_for, sampler_of
 from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.partial_file import PartialFile
-from lib.inference.prompts import Prompt, check_context, encode_within
+from lib.inference.prompts import Prompt, check_context, check_ids, encode_within
 from lib.inference.remaining import DecodingSteps
 from lib.inference.sampling_settings import CANDIDATE, SamplingSettings
 from lib.runtime.files import Row, sha256_of_value
@@ -45,7 +46,8 @@ def sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: 
     """Rows of all prompts, in their order.
 
     stops: token ids that end an answer; None takes the tokenizer's end of turn and end of text,
-    and an empty list none. Raises ValueError for two prompts with one id, or one that is too long.
+    and an empty list none. Raises ValueError for two prompts with one id, for one that is too long,
+    and for a model whose probabilities are no numbers.
     """
     rows = {row["id"]: row for row in
             iter_samples(model, tokenizer, prompts, settings, stops=stops, description=description)}
@@ -125,15 +127,11 @@ def _requests(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
               prompts: Sequence[Prompt],
               settings: SamplingSettings) -> tuple[list[SampleRequest], list[bool]]:
     """The prompts as requests, longest first, and for each prompt whether it was cut."""
-    ids = [prompt["id"] for prompt in prompts]
-    if len(set(ids)) < len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
-        raise ValueError(f"two prompts have the id {twice!r}; give each another id, because seeds "
-                         "and resuming depend on it")
+    check_ids(prompts)
     encoded = [encode_within(tokenizer, prompt, settings.max_prompt_tokens) for prompt in prompts]
     check_context(model.config, prompts, [len(tokens) for tokens, _ in encoded], settings)
-    requests = [SampleRequest(name, index, tuple(tokens))
-                for index, (name, (tokens, _)) in enumerate(zip(ids, encoded, strict=True))]
+    requests = [SampleRequest(prompts[index]["id"], index, tuple(tokens))
+                for index, (tokens, _) in enumerate(encoded)]
     requests.sort(key=lambda request: -len(request.tokens))
     return requests, [cut for _, cut in encoded]
 
@@ -147,10 +145,14 @@ def _row(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, samples: list[Sampl
 
 
 def _candidate(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Row:
+    if not isfinite(sample.logprob):
+        raise ValueError(f"an answer to {sample.request.id} has a probability that is no number: "
+                         "training has ruined the model's weights; train it again, and lower the "
+                         "learning rate")
     values = (_text(tokenizer, sample), sample.tokens, len(sample.tokens), sample.finish,
               sample.logprob, sample.sampling_logprob)
     return dict(zip(CANDIDATE, values, strict=True))
 
 
 def _text(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> str:
-    return tokenizer.decode(sample.tokens, skip_special_tokens=True)
+    return str(tokenizer.decode(sample.tokens, skip_special_tokens=True))

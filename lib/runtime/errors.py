@@ -5,7 +5,7 @@ The cell still fails, so that papermill stops there; `%tb` shows the traceback.
 
 import sys
 import traceback
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 ROOM = "lib."  # errors of this project's own classes are sentences
@@ -30,11 +30,20 @@ def _shell() -> Any:
 
 def sentence(error: BaseException) -> str | None:
     """The sentence of an error; None for one that needs its traceback."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if isinstance(error, KeyboardInterrupt):
-        frames = (frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__))
-        return ("interrupted; run the cell again to resume from the last checkpoint"
-                if RESUMABLE in frames else None)
+        resumes = any(frame.f_code.co_name == RESUMABLE for frame in frames)
+        return "interrupted; run the cell again" + (
+            " to resume from the last checkpoint" if resumes else "")
+    if isinstance(error, NameError) and error.name and frames and _is_cell(frames[-1]):
+        return (f"{error.name} is not defined; if a cell above defines it, run that first, or all "
+                "of them with Run > Run All Above Selected Cell (finished stages are skipped)")
     return str(error) if type(error).__module__.startswith(ROOM) else None
+
+
+def _is_cell(frame: FrameType) -> bool:
+    """Whether a cell's own lines run in it, not those of a function or of a module."""
+    return frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__"
 
 
 def _show(shell: Any, kind: type[BaseException], error: BaseException, trace: TracebackType,

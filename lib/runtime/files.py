@@ -4,17 +4,23 @@ A run writes each file under a temporary name beside its target and renames it (
 atomic within one file system). Errors name the first damaged line of JSON Lines.
 """
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, Any]
+Row = dict[str, Any]  # as it is made, and as JSON gives it
+Record = Mapping[str, Any]  # as a function reads it: a Row, or a row of a typed schema
 LFS_POINTER = b"version https://git-lfs"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_TEXTS = ("os error 28", "os error 112", "os error 122",  # of Rust, on Windows and with a quota
+              "database or disk is full")  # of SQLite
 
 
 class FileError(ValueError):
@@ -42,6 +48,29 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+@contextmanager
+def told_if_full(path: Path) -> Iterator[None]:
+    """Raise FileError for whatever error of a library in the block says that the disk is full."""
+    try:
+        yield
+    except Exception as error:
+        full = getattr(error, "errno", None) in FULL or any(text in str(error)
+                                                            for text in FULL_TEXTS)
+        if not full or isinstance(error, FileError):
+            raise
+        raise FileError(f"no space is left to write {path}; free some and run the same again, what "
+                        "is finished is kept") from error
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder if it is there; a process that is killed meanwhile leaves no part of it."""
+    aside = folder.with_name(f".{folder.name}.removed")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -3,7 +3,8 @@
 A terminal shows a bar; papermill, CI and notebooks get plain lines, because widget bars freeze in
 executed notebooks. The lines come every ten seconds at first, then less often. Units of different
 size say how much work they are, so that the estimate does not jump; pauses, such as evaluations,
-are timed apart from them.
+are timed apart from them. A line says in brackets whose work it is (`about`), and what is over
+within a second leaves none.
 """
 
 import math
@@ -11,12 +12,16 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from tqdm import tqdm
 
 Item = TypeVar("Item")
 FIRST_LINES, LAST_LINES = 10.0, 120.0  # seconds between lines, at first and at most
+SHORT = 1.0  # seconds that leave no line
+# what the work in progress is about, outermost first
+_about: ContextVar[tuple[str, ...]] = ContextVar("about", default=())
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 
 
@@ -27,12 +32,23 @@ def say(message: str) -> None:
 
 def duration(seconds: float) -> str:
     """`75.2` -> `1 min 15 s`; the two largest units from days to seconds."""
-    left, parts = int(seconds) if seconds >= 60 else round(seconds), []
+    left = int(seconds) if seconds >= 60 else round(seconds)
+    parts: list[tuple[int, str]] = []
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         parts += [(count, unit)] if count or parts or unit == "s" else []
     (first, unit), *rest = parts
     return f"{first} {unit}" + (f" {rest[0][0]:02d} {rest[0][1]}" if rest else "")
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Progress that begins inside says in brackets what it is about; the outermost comes first."""
+    token = _about.set((*_about.get(), what))
+    try:
+        yield
+    finally:
+        _about.reset(token)
 
 
 class Progress:
@@ -46,13 +62,14 @@ class Progress:
 
     def __init__(self, description: str, total: int, unit: str = "step",
                  work: float | None = None, pauses: int = 0) -> None:
-        self.description, self.total, self.unit = description, total, unit
+        whose = f" ({', '.join(_about.get())})" if _about.get() else ""
+        self.description, self.total, self.unit = description + whose, total, unit
         self.work, self.pauses = total if work is None else work, pauses
         self.done, self.worked = 0, 0.0
         self.paused, self.pauses_over = 0.0, 0
         self.said: tuple[float, float] | None = None  # when the last estimate was made, and it
         self.started = self.last_line = time.monotonic()
-        self.bar = tqdm(total=total, desc=description, unit=unit, bar_format=BAR) \
+        self.bar = tqdm(total=total, desc=self.description, unit=unit, bar_format=BAR) \
             if sys.stderr.isatty() else None
 
     def advance(self, units: int = 1, note: str = "", work: float | None = None) -> None:
@@ -123,9 +140,8 @@ class Progress:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self.bar is not None:
             self.bar.close()
-        elif kind is None:
-            took = duration(time.monotonic() - self.started)
-            say(f"{self.description}: {self.done} {self.unit}s in {took}")
+        elif kind is None and (took := time.monotonic() - self.started) >= SHORT:
+            say(f"{self.description}: {self.done} {self.unit}s in {duration(took)}")
 
 
 def track(items: Iterable[Item], description: str, total: int, unit: str = "step",

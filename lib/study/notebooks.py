@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.runtime import files
-from lib.runtime.files import read_json, sha256_of, sha256_of_value, shown
+from lib.runtime.files import read_json, sha256_of, sha256_of_value, shown, told_if_full
 from lib.runtime.manifest import code_hash, outputs_hash
 from lib.runtime.places import NOTEBOOKS, prepare_children
 from lib.runtime.progress import duration, say
@@ -22,7 +22,8 @@ from lib.study.run import StudyError
 from lib.study.stages.table import stages_before
 
 REMOTE_SCRIPT = re.compile(r'<script[^>]*\ssrc="https?://[^"]*"[^>]*>\s*</script>')
-FILES_BEFORE = dict.fromkeys(("05", "07"), ["seeds.json"])  # the spread over several seeds
+READ = "reader/scores.jsonl"  # a reader's scores of the run's answers
+FILES_BEFORE = {"05": ("seeds.json", READ), "06": (READ,), "07": ("seeds.json", READ)}
 QUIET = ["--log-level=CRITICAL"]  # a kernel otherwise warns of its port and of interrupts
 
 
@@ -44,9 +45,11 @@ def notebook_paths(only: Sequence[str] = (), start: str = "") -> list[Path]:
 def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bool) -> float | None:
     """Execute one notebook into the run folder and export it; seconds, or None if skipped.
 
-    Raises StudyError with the failing cell's error; the executed part stays in the run folder.
+    Raises StudyError with the failing cell's error, or for a kernel that was killed; the executed
+    part stays in the run folder.
     """
     import papermill  # takes seconds to import
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     output, index = run / path.name, run / "notebooks.json"
     key = _key(path, run, parameters)
@@ -54,18 +57,24 @@ def run_notebook(path: Path, run: Path, parameters: Mapping[str, Any], force: bo
     if not force and known.get(path.name) == key and output.with_suffix(".html").exists():
         say(f"{path.stem}: up to date, skipped ({shown(output)}; --force makes it again)")
         return None
-    run.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     prepare_children()
     try:
-        papermill.execute_notebook(
-            path, output, dict(parameters), kernel_name="python3", cwd=Path.cwd(), log_output=False,
-            progress_bar=False, start_timeout=120, execution_timeout=None, autosave_cell_every=60,
-            stdout_file=sys.stdout, stderr_file=None, extra_arguments=QUIET)
+        with told_if_full(output):
+            run.mkdir(parents=True, exist_ok=True)
+            papermill.execute_notebook(
+                path, output, dict(parameters), kernel_name="python3", cwd=Path.cwd(),
+                log_output=False, progress_bar=False, start_timeout=120, execution_timeout=None,
+                autosave_cell_every=60, stdout_file=sys.stdout, stderr_file=None,
+                extra_arguments=QUIET)
+            export_html(output)
     except PapermillExecutionError as error:
         raise StudyError(f"{path.stem} stopped at cell {error.cell_index}: {error.ename}: "
                          f"{error.evalue} (see {shown(output)})") from error
-    export_html(output)
+    except DeadKernelError as error:
+        raise StudyError(f"{path.stem} stopped, because its kernel was killed, as systems do when "
+                         "memory runs out; free some and run the same command again to resume"
+                         ) from error
     files.write_json(index, known | {path.name: _key(path, run, parameters)})
     seconds = time.monotonic() - started
     say(f"{path.stem}: done in {duration(seconds)}")

@@ -20,7 +20,7 @@ from lib.runtime.files import Row, read_json, read_jsonl
 from lib.study.pools.pool import Pool
 from lib.study.profiles import Profile
 from lib.study.reader.readings import with_readings
-from lib.study.run import Study
+from lib.study.run import Study, stage_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,10 +32,15 @@ Pools = dict[Pool, list[Row]]
 
 def load_policy(study: Study,
                 policy: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """A policy's model in the run's compute precision, and the tokenizer."""
+    """A policy's model in the run's compute precision, and the tokenizer.
+
+    Raises StudyError for one that was not trained yet.
+    """
     from lib.modeling.loading import load_model, load_tokenizer  # takes seconds to import
     profile, device = study.profile, study.device
     trained = policy != "base"
+    if trained and not study.path(policy, "model").exists():
+        stage_hash(study, policy)
     name = str(study.path(policy, "model")) if trained else profile.model.name
     revision = None if trained else profile.model.revision
     return load_model(name, device.dtype, device.device, revision), load_tokenizer(name, revision)
@@ -79,7 +84,8 @@ def rule_systems(profile: Profile, board: CandidateBoard, policy: str) -> list[s
 
     A pool without log-probabilities, as a server's may be, has no system of the KL rule.
     """
-    silent = np.isnan(board.pool(System(policy)).logps).all()
+    logps = board.pool(System(policy)).logps
+    silent = logps is None or np.isnan(logps).all()
     return [system_at_main(profile, policy, rule).name for rule in COEFFICIENTS
             if not (rule == KL and silent)]
 

@@ -19,7 +19,7 @@ from yaml import YAMLError
 
 from lib.runtime.devices import Device, choose_device, release_memory
 from lib.runtime.errors import cells_so_far, show_sentences
-from lib.runtime.files import Row, read_json, shown, write_json
+from lib.runtime.files import Row, read_json, remove_folder, shown, told_if_full, write_json
 from lib.runtime.lock import HeldError, held
 from lib.runtime.manifest import (
     dotted,
@@ -132,22 +132,24 @@ def _flag(force: Any) -> bool:
 
 
 def run_stage(study: Study, name: str, parameters: Mapping[str, Any], outputs: Sequence[str],
-              work: Callable[[Path], None], inputs: Mapping[str, str] | None = None) -> Path:
+              work: Callable[[Path], object], inputs: Mapping[str, str] | None = None,
+              says: bool = True) -> Path:
     """Call `work(folder)` unless the finished stage has equal parameters and inputs; its folder.
 
     outputs: names in the folder that must exist. inputs: name -> hash of what the stage reads
-    beside the stages that the table of stages names. Raises StudyError for a folder with other
-    parameters (without `force`), and for an input stage that is not finished.
+    beside the stages that the table of stages names. says: tell of a finished one. Raises
+    StudyError for a folder with other parameters (without `force`), and for an input stage that is
+    not finished.
     """
     stages = stage_inputs(study, name) if name in STAGES else {}
     made_from = {"parameters": _plain({"seed": study.profile.seed, **parameters}),
                  "inputs": {**stages, **(inputs or {})}}
     folder = study.path(name)
-    if _is_finished(study, folder, made_from, outputs):
+    if _is_finished(study, folder, made_from, outputs, says):
         return folder
     try:
-        with held(study.path(".locks", f"{name}.lock")):
-            if not (_is_finished(study, folder, made_from, outputs)  # by now
+        with held(study.path(".locks", f"{name}.lock")), told_if_full(folder):
+            if not (_is_finished(study, folder, made_from, outputs, says)  # by now
                     or _is_copied(study, folder, made_from, outputs)):
                 _make(study, folder, made_from, outputs, work)
     except HeldError as error:
@@ -156,16 +158,17 @@ def run_stage(study: Study, name: str, parameters: Mapping[str, Any], outputs: S
     return folder
 
 
-def _is_finished(study: Study, folder: Path, made_from: Row, outputs: Sequence[str]) -> bool:
+def _is_finished(study: Study, folder: Path, made_from: Row, outputs: Sequence[str],
+                 says: bool) -> bool:
     """Whether the finished stage can be used; raises StudyError for other parameters."""
     manifest = None if study.force else read_manifest(folder)
     if manifest and manifest["parameters"] != made_from["parameters"]:
         raise StudyError(f"{shown(folder)} was made "
                          f"{_difference(manifest['parameters'], made_from['parameters'])}; choose "
                          "another run folder, or force=True (--force) to replace it")
-    finished = bool(manifest) and _same_inputs(study, manifest, made_from) and all(
+    finished = bool(manifest and _same_inputs(study, manifest, made_from)) and all(
         (folder / output).exists() for output in outputs)
-    if finished:
+    if finished and says:
         say(f"{folder.name}: found {shown(folder / 'manifest.json')}, skipped; force=True (or "
             "--force) makes it again")
     return finished
@@ -186,13 +189,14 @@ def _is_copied(study: Study, folder: Path, made_from: Row, outputs: Sequence[str
     if reason := _not_taken(source, manifest, made_from, outputs):
         say(f"{folder.name}: not copied from {shown(study.from_run)}, {reason}; made here")
         return False
+    assert manifest  # or there was a reason
     say(f"{folder.name}: copied from {shown(source)}, where settings and inputs are the same; "
         f"made there on {manifest['device']} in {manifest['dtype']}, in "
         f"{duration(manifest['seconds'])}")
     with tempfile.TemporaryDirectory(dir=study.folder) as temporary:
         copied = shutil.copytree(source, Path(temporary) / folder.name,
                                  ignore=shutil.ignore_patterns(MODEL_CARD))
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
         copied.rename(folder)
     return True
 
@@ -213,10 +217,10 @@ def _not_taken(source: Path, manifest: Row | None, made_from: Row, outputs: Sequ
 
 
 def _make(study: Study, folder: Path, made_from: Row, outputs: Sequence[str],
-          work: Callable[[Path], None]) -> None:
+          work: Callable[[Path], object]) -> None:
     if reason := _replaced_because(study, folder, made_from):
         say(f"{folder.name}: {reason}")
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
     (folder / "manifest.json").unlink(missing_ok=True)
     write_json(folder / "begun.json", made_from)
     started = time.time()
@@ -267,7 +271,7 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     """Dataclasses as dicts and tuples as lists, as JSON returns them."""
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
@@ -278,8 +282,9 @@ def stage_hash(study: Study, name: str) -> str:
     """Hash of a finished stage's outputs; a StudyError names the notebook that makes it."""
     digest = outputs_hash(study.path(name))
     if digest == "absent":
+        copies = " with this run and from_run, which copies it," if study.from_run else ""
         raise StudyError(f"{shown(study.path(name))} is not finished; run notebook "
-                         f"{STAGES[name].notebook} first (or python -m lib.study)")
+                         f"{STAGES[name].notebook}{copies} first (or python -m lib.study)")
     return digest
 
 

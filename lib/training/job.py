@@ -46,6 +46,7 @@ from lib.training.settings import (
     TrainingSettings,
 )
 
+Method = Literal["sft", "dpo", "policy_gradient"]
 SETTINGS = {"sft": SFTSettings, "dpo": DPOSettings, "policy_gradient": PolicyGradientSettings}
 
 
@@ -53,7 +54,7 @@ SETTINGS = {"sft": SFTSettings, "dpo": DPOSettings, "policy_gradient": PolicyGra
 class Job:
     """All settings of one training run; paths are strings, so that it can be a file."""
 
-    method: Literal["sft", "dpo", "policy_gradient"]
+    method: Method
     model: str  # where training starts and DPO's reference: a folder, a hub id, packaged, smoke
     rows: str  # Parquet file of conversations (sft), preferences (dpo) or answers
     folder: str  # the run's output
@@ -174,13 +175,19 @@ def fit(setup: Setup, objective: Objective, validation: Objective | None,
         return trainable(_start(job, device), job)
     state = train(Run(
         model, objective, validation, job.settings, Path(job.folder), job.seed, device.device,
-        device.dtype, _probe(setup, make_probe), name=Path(job.folder).name.upper(),
+        device.dtype, _probe(setup, make_probe), name=run_name(job),
         processes=processes, fresh_model=fresh_model, steering=steering))
     if processes.main:
         model = fresh_model() if processes.sharded else model
         model.load_state_dict(state, strict=False)
         cast_parameters(model, device.dtype).eval()
     return model, state
+
+
+def run_name(job: Job) -> str:
+    """What progress calls the run: `SFT`, `DPO`, or a part of a stage as its folder is called."""
+    *_, name = parts = Path(job.folder).parts[-2:]
+    return name.upper() if name in SETTINGS else "/".join(parts)
 
 
 def trainable(model: PreTrainedModel, job: Job) -> PreTrainedModel:

@@ -37,14 +37,19 @@ WIDTH, HEIGHT = 300, 150  # of a chart, in SVG units
 
 
 @contextmanager
-def live_curves(metrics: Path | str, interactive: bool | None = None) -> Iterator[None]:
-    """While the block runs, keep charts of the metrics file up to date; headless do nothing."""
+def live_curves(metrics: Path | str, name: str = "",
+                interactive: bool | None = None) -> Iterator[None]:
+    """While the block runs, keep charts of the metrics file up to date; headless do nothing.
+
+    name: whose curves they are, for a cell that trains several.
+    """
     if not is_live(interactive):
         yield
         return
-    handle = display(HTML(curves_html([])), display_id=True)
+    handle = display(HTML(curves_html([], name)), display_id=True)
     ended = threading.Event()
-    thread = threading.Thread(target=_follow, args=(Path(metrics), handle, ended), daemon=True)
+    thread = threading.Thread(target=_follow, args=(Path(metrics), name, handle, ended),
+                              daemon=True)
     thread.start()
     try:
         yield
@@ -53,14 +58,14 @@ def live_curves(metrics: Path | str, interactive: bool | None = None) -> Iterato
         thread.join()
 
 
-def _follow(metrics: Path, handle: DisplayHandle, ended: threading.Event) -> None:
+def _follow(metrics: Path, name: str, handle: DisplayHandle, ended: threading.Event) -> None:
     """Redraw whenever the file has changed, and once more at the end."""
     shown = None
     while True:
         last = ended.is_set()
         lines = _whole_lines(metrics)
         if lines != shown:
-            handle.update(HTML(curves_html(parse_jsonl(lines, metrics))))
+            handle.update(HTML(curves_html(parse_jsonl(lines, metrics), name)))
             shown = lines
         if last:
             return
@@ -74,11 +79,11 @@ def _whole_lines(metrics: Path) -> list[str]:
     return metrics.read_text(encoding="utf-8").split("\n")[:-1]
 
 
-def curves_html(rows: Sequence[Row]) -> str:
+def curves_html(rows: Sequence[Row], name: str = "") -> str:
     """HTML with one chart for each metric that the rows hold: raw, smoothed, and validation."""
     charts = [_chart(title, keys, rows) for title, keys in CHARTS.items()]
     return TEMPLATES.get_template("curves.html.jinja").render(
-        style=Markup(read_web(STYLES)), width=WIDTH, height=HEIGHT, waiting=not rows,
+        style=Markup(read_web(STYLES)), width=WIDTH, height=HEIGHT, waiting=not rows, name=name,
         charts=[chart for chart in charts if chart["lines"]])
 
 

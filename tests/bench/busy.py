@@ -21,6 +21,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+from tests.bench.machine import OPENMPS_OWN  # noqa: E402
+
 SPIN = [sys.executable, "-c", "while True: pass"]
 Burst = Callable[[], int]
 
@@ -33,7 +35,7 @@ def main() -> None:
         return
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     if options.waiting == "active":
-        environment["GOMP_SPINCOUNT"] = "300000"  # GNU OpenMP's own number of turns
+        environment |= OPENMPS_OWN
     worker = subprocess.Popen([sys.executable, __file__, *sys.argv[1:], "--worker"], text=True,
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     _rate(worker)  # the first burst warms up
@@ -58,8 +60,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=4, help="bursts alone, and as many beside")
     parser.add_argument("--seconds", type=float, default=8.0, help="of a burst, at least")
     parser.add_argument("--threads", type=int, default=0, help="0: as PyTorch chooses")
-    parser.add_argument("--waiting", choices=("passive", "active"), default="passive",
-                        help="passive: as the study computes; active: with all threads, which "
+    parser.add_argument("--waiting", choices=("brief", "active"), default="brief",
+                        help="brief: as the study computes; active: with all threads, which "
                         "wait in a loop, as without lib/__init__.py and lib/runtime/threads.py")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--json", action="store_true")

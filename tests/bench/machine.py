@@ -5,16 +5,23 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
+import lib  # noqa: F401 - sets how threads wait, here and in the processes that a benchmark starts
 
+OPENMPS_OWN = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}  # how its threads wait by itself
 LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
 
 
 def machine() -> dict[str, object]:
     """The processor, the instructions that PyTorch uses on it, and the limits that were set."""
+    import torch
     limits = {name: os.environ[name] for name in LIMITS if name in os.environ}
     return {"processor": _processor(), "instructions": torch.backends.cpu.get_cpu_capability(),
             "cores": os.cpu_count(), "limits": limits}
+
+
+def rivals_environment() -> dict[str, str]:
+    """The environment of another package's process, without this study's way to wait."""
+    return os.environ | OPENMPS_OWN
 
 
 def versions(*packages: str) -> dict[str, str]:

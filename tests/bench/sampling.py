@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench.machine import machine  # noqa: E402
+from tests.bench.machine import machine, rivals_environment  # noqa: E402
 from tests.bench.sampling_rivals import PACKAGES, TEMPERATURE, TOP_K, need  # noqa: E402
 
 Measure = Callable[[argparse.Namespace], dict[str, Any]]
@@ -81,7 +81,8 @@ def _options() -> argparse.Namespace:
 
 def _in_own_process(engine: str) -> dict[str, Any]:
     command = [sys.executable, __file__, *sys.argv[1:], "--worker", engine]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False,
+                          env=None if engine == "ours" else rivals_environment())
     if done.returncode:
         sys.exit(f"the run of {engine} failed with status {done.returncode}; see above")
     return json.loads(done.stdout.splitlines()[-1])

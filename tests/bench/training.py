@@ -39,7 +39,7 @@ from lib.training.pairs import encode_pairs
 from lib.training.reference import reference_logps
 from lib.training.settings import DPOSettings, SFTSettings
 from lib.training.sft import SFTObjective, encode_sft
-from tests.bench.machine import machine, versions
+from tests.bench.machine import machine, rivals_environment, versions
 
 RANDOM = "random-qwen2.5-0.5b"
 MODES = {"sft": ("padded", "packed"), "dpo": ("padded",)}  # TRL's
@@ -105,7 +105,8 @@ def _options() -> argparse.Namespace:
 def _side(name: str) -> dict[str, Any]:
     """Run this script again as one side; its last line is the result."""
     done = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--worker", name],
-                          stdout=subprocess.PIPE, text=True, check=True)
+                          stdout=subprocess.PIPE, text=True, check=True,
+                          env=None if name == "ours" else rivals_environment())
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 

@@ -1,4 +1,7 @@
-"""Text of a model is hostile text: none of it runs, none of it loads, all of it can be read."""
+"""Text of a model is hostile text: none of it runs, none of it loads, all of it can be read.
+
+`tests/faults/hostile_page.py` reads a page of a thousand such prompts.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +10,7 @@ import pytest
 
 from lib.viewers.page import show_page, write_page
 from lib.viewers.visible import visible
+from tests.faults.hostile_page import hostile, read_all
 from tests.viewers.viewer_rows import HOSTILE, hostile_systems
 
 pytestmark = pytest.mark.browser
@@ -44,6 +48,11 @@ def test_hostile_text_can_be_read_in_full(name: str, path: Path, open_file: Call
     read = page.evaluate("""() => [...document.querySelectorAll('.answer.a .text')]
         .map((one) => one.textContent).join('')""")
     assert read == visible(HOSTILE[name])
+
+
+def test_hostile_texts_within_one_another_are_shown_as_they_were_written(
+        tmp_path: Path, browser: object) -> None:
+    assert read_all(hostile(30, seed=1), tmp_path, browser) == []
 
 
 def test_right_to_left_text_orders_itself_and_not_the_page(path: Path, open_file: Callable) -> None:

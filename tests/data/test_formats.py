@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -222,3 +223,10 @@ def test_a_saved_data_set_that_lost_a_file_is_one_sentence(tmp_path: Path) -> No
     arrow.unlink()
     with pytest.raises(FileError, match="saved cannot be read: .*copy it here again"):
         read_rows(tmp_path / "saved")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+@pytest.mark.parametrize("name", ["train\n2.jsonl", "\ntrain.jsonl", "a\nb-00000-of-00001.jsonl"])
+def test_a_files_name_may_hold_a_line_break(tmp_path: Path, name: str) -> None:
+    write_rows(tmp_path / name, "a")
+    assert read_rows(tmp_path) == [{"x": "a"}]

@@ -4,30 +4,31 @@ Two thousand conversations: the client is killed in the middle and started again
 nothing is wrong, nothing that was scored is asked for again, and the key is found nowhere.
 """
 
-import hashlib
-import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
-from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from lib import ROOT
 from lib.inference.api.transport import ApiStoppedError, EndpointGoneError
-from lib.inference.rewards import Conversation
 from lib.inference.rewards.cache import CachedRewardModel, ScoreCache, cached
 from lib.inference.rewards.remote.nemotron import ApiSettings, NemotronRewardModel
+from tests.faults.hostile_server import (
+    KEY,
+    Server,
+    conversation,
+    reward_server,
+    serving,
+    true_reward,
+)
 
-KEY = "nvapi-planted-0123456789"
 ITEMS = 2000
 CALLS_A_MINUTE = 24_000
 CONCURRENCY = 8
@@ -46,165 +47,18 @@ def conversations():
     return [[{{"role": "user", "content": f"question {{n}}"}},
              {{"role": "assistant", "content": f"answer {{n}}"}}] for n in range({ITEMS})]
 """
-SPACINGS = ("reward:{}", "reward: {}", "  reward :{}\n", "{}", "REWARD:\t{} ")
-
-
-def conversation(number: int) -> Conversation:
-    return [{"role": "user", "content": f"question {number}"},
-            {"role": "assistant", "content": f"answer {number}"}]
-
-
-def number_of(text: str) -> int:
-    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)
-
-
-def true_reward(answer: str) -> float:
-    """In steps of 1/8 from few values, so that exact ties between answers are common."""
-    return -(number_of(answer) % 240) / 8
-
-
-class Server(ThreadingHTTPServer):
-    """Answers rightly in the end; three items in ten first meet one to three troubles.
-
-    `always` makes every call meet the same trouble.
-    """
-
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self, always: str | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.always = always
-        self.lock = threading.Lock()
-        self.calls: Counter[str] = Counter()
-        self.scored: Counter[str] = Counter()
-        self.times: list[float] = []
-        self.paused_until = 0.0
-        self.calls_in_pause = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-    def trouble(self, answer: str) -> str | None:
-        with self.lock:
-            self.calls[answer] += 1
-            nth = self.calls[answer]
-        if self.always or nth > number_of(answer) % 10 - 6:  # up to 3 troubles for 3 items in 10
-            return self.always
-        names = sorted(TROUBLES - {"key", "gone", "credits", "refused", "forever"})
-        return names[number_of(f"{answer} {nth}") % len(names)]
-
-    def handle_error(self, request: socket.socket, client_address: tuple) -> None:
-        """Clients that were killed or cut off are part of the test, not noise on stderr."""
-
-
-def _cut(handler: "Handler") -> None:
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"choices\": [")
-    handler.wfile.flush()
-    handler.connection.shutdown(socket.SHUT_RDWR)
-
-
-def _slow(handler: "Handler") -> None:
-    if number_of(handler.answer) % 10 == 0:  # a few: each costs the client its whole time-out
-        time.sleep(0.8)
-    handler.send(500, "slow")
-
-
-def _paused(handler: "Handler") -> None:
-    with handler.server.lock:
-        first = handler.server.paused_until == 0
-        if first:
-            handler.server.paused_until = time.monotonic() + 1
-    handler.send(429, "{}", {"Retry-After": "1"} if first else {})
-
-
-TROUBLES_BY_NAME = {
-    "html": lambda h: h.send(200, f"<html>Busy. {h.headers.get('Authorization')}</html>"),
-    "throttled": lambda h: h.send(429, '{"title": "Too Many Requests"}'),
-    "paused": _paused,
-    "date": lambda h: h.send(503, "{}", {"Retry-After": formatdate(usegmt=True)}),
-    "broken": lambda h: h.send(500, "<html>Internal error</html>"),
-    "gateway": lambda h: h.send(502, ""),
-    "timeout": lambda h: h.send(504, "upstream timed out"),
-    "cut": _cut,
-    "closed": lambda h: h.connection.shutdown(socket.SHUT_RDWR),
-    "slow": _slow,
-    "half": lambda h: h.send(200, h.right_reply()[:-9]),
-    "twice": lambda h: h.send(200, h.right_reply() * 2),
-    "nan": lambda h: h.send(200, h.reply("reward:nan")),
-    "two": lambda h: h.send(200, h.reply("reward:-1.0 reward:-2.0")),
-    "text": lambda h: h.send(200, h.reply("I would rate this 7 of 10.")),
-    "key": lambda h: h.send(401, f"invalid key: {h.headers.get('Authorization')}"),
-    "credits": lambda h: h.send(402, "{}"),
-    "gone": lambda h: h.send(410, '{"title": "Gone", "status": 410}'),
-    "refused": lambda h: h.send(422, f"too long {h.headers.get('Authorization')}"),
-    "forever": lambda h: h.send(429, "{}", {"Retry-After": "86400"}),
-}
-TROUBLES = set(TROUBLES_BY_NAME)
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One call: trouble, or the right reward in one of several spellings."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else each reply waits 40 ms for an acknowledgement
-    server: Server
-
-    def do_POST(self) -> None:
-        now = time.monotonic()
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.answer = body["messages"][-1]["content"]
-        with self.server.lock:
-            self.server.times.append(now)
-        trouble = self.server.trouble(self.answer)
-        if self.path != "/v1/chat/completions" or self.headers.get("Authorization") != (
-                f"Bearer {KEY}"):
-            trouble = "key"
-        if trouble:
-            TROUBLES_BY_NAME[trouble](self)
-        else:
-            with self.server.lock:
-                self.server.scored[self.answer] += 1
-            self.send(200, self.right_reply())
-
-    def right_reply(self) -> str:
-        spelling = SPACINGS[number_of(self.answer) % len(SPACINGS)]
-        return self.reply(spelling.format(true_reward(self.answer)))
-
-    def reply(self, content: str) -> str:
-        return json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]})
-
-    def send(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
-        body = text.encode()
-        self.send_response(status)
-        for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Silent."""
-
-
-def serve(always: str | None = None) -> Iterator[Server]:
-    server = Server(always)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    yield from serve()
+    with serving(reward_server()) as started:
+        yield started
 
 
 @pytest.fixture
 def troubled(request: pytest.FixtureRequest) -> Iterator[Server]:
-    yield from serve(request.param)
+    with serving(reward_server(request.param)) as started:
+        yield started
 
 
 @pytest.fixture(autouse=True)

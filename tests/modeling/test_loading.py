@@ -222,6 +222,17 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path: Path) -> None:
         load_tokenizer(str(save_folder))
 
 
+def test_a_tokenizer_that_asks_for_a_clean_up_that_is_never_made_warns_of_nothing(
+        tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    asking = AutoTokenizer.from_pretrained(smoke_model())
+    asking.clean_up_tokenization_spaces = True
+    asking.save_pretrained(tmp_path)
+    shutil.copy(smoke_model() / "config.json", tmp_path)
+    tokenizer = load_tokenizer(str(tmp_path))
+    assert tokenizer.decode(tokenizer("a , b .").input_ids) == "a , b ."
+    assert "clean_up" not in capfd.readouterr().err
+
+
 def test_a_name_may_carry_a_commit_and_a_folder_with_that_sign_is_a_folder(tmp_path: Path) -> None:
     assert named_revision("owner/judge@v2") == ("owner/judge", "v2")
     assert named_revision("owner/judge") == ("owner/judge", None)

@@ -31,6 +31,11 @@ def last_parts(targets: tuple[str, ...] | None) -> set[str]:
     return {name.rpartition(".")[2] for name in targeted_layers(load_model("smoke"), 4, targets)}
 
 
+def test_wrapping_a_model_in_lora_warns_of_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    with_lora(load_model("smoke"), rank=4, alpha=8)
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 def test_lora_trains_little_starts_as_the_model_and_merges_into_it() -> None:
     torch.manual_seed(0)
     plain, tokens = load_model("smoke"), torch.tensor([[5, 6, 7, 8]])

@@ -1,6 +1,7 @@
 """All notebooks run headless on the smoke profile, leave the promised files, and skip next time."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from lib import ROOT
 from lib.runtime.files import read_json, read_jsonl
 from lib.study.__main__ import main
 from lib.study.notebooks import NOTEBOOKS
+from lib.study.run import StudyError
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +35,44 @@ def test_every_notebook_is_executed_and_exported_with_its_figures(run: Path) -> 
         page = (run / path.with_suffix(".html").name).read_text(encoding="utf-8")
         assert "Plotly.newPlot" in page
         assert 'src="https://cdnjs.cloudflare.com/ajax/libs/require' not in page
+
+
+def outputs_of(path: Path) -> list[tuple[str, dict]]:
+    """(what a person calls the cell, output) of an executed notebook."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [(f"{path.stem}, cell {place}", output) for place, cell in enumerate(cells)
+            for output in cell.get("outputs", [])]
+
+
+def warned(output: dict) -> bool:
+    text = "".join(output.get("text", output.get("data", {}).get("text/plain", "")))
+    return (output.get("name") == "stderr" or output["output_type"] == "error"
+            or re.search(r"(?i:\bwarning\s*[:|])|Warning:", text) is not None)
+
+
+@pytest.mark.parametrize(("output", "expected"), [
+    ({"output_type": "stream", "name": "stderr", "text": ["100%|###|"]}, True),
+    ({"output_type": "stream", "name": "stdout", "text": ["x.py:3: FutureWarning: old\n"]}, True),
+    ({"output_type": "stream", "name": "stdout", "text": ["[IPKernelApp] WARNING | TCP"]}, True),
+    ({"output_type": "error", "ename": "NameError", "evalue": "x", "traceback": []}, True),
+    ({"output_type": "stream", "name": "stdout", "text": ["warning/written_low: 12 steps"]}, False),
+    ({"output_type": "display_data", "data": {"text/plain": ["<Figure>"]}}, False)])
+def test_what_counts_as_a_warning(output: dict, expected: bool) -> None:
+    assert warned(output) == expected
+
+
+def test_no_executed_notebook_holds_a_warning(run: Path) -> None:
+    found = [(place, output) for path in sorted(run.glob("*.ipynb"))
+             for place, output in outputs_of(path) if warned(output)]
+    assert found == []
+
+
+def test_no_line_of_a_notebook_leaves_open_whose_work_it_is(run: Path) -> None:
+    lines = [line for path in sorted(run.glob("*.ipynb")) for _, output in outputs_of(path)
+             for line in "".join(output.get("text", "")).splitlines()]
+    assert [line for line in lines if line.startswith(("reading answers:", "sampling:"))] == []
+    assert sum(line.startswith("rewards: found") for line in lines) <= 1  # 04's own cell
+    assert not any(line.split(":")[0].isupper() and "_" in line.split(":")[0] for line in lines)
 
 
 def test_the_run_folder_holds_what_the_design_promises(run: Path) -> None:
@@ -109,3 +149,18 @@ def test_a_notebook_run_out_of_order_says_what_to_run_first(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(line(tmp_path / "run", "--only", "02")) == 2
     assert "run notebook 01_data first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "first"), [
+    ("02", "01_data"), ("03", "01_data"), ("05", "04_best_of_n"), ("06", "01_data"),
+    ("07", "04_best_of_n")])
+def test_a_cell_that_needs_an_earlier_notebook_names_it(
+        number: str, first: str, tmp_path: Path) -> None:
+    [path] = NOTEBOOKS.glob(f"{number}_*.ipynb")
+    names: dict = {"__name__": "__main__"}
+    with pytest.raises(StudyError, match=f"is not finished; run notebook {first} first"):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                exec("".join(cell["source"]), names)
+            if "parameters" in cell["metadata"].get("tags", []):
+                names |= {"profile": "smoke", "run": str(tmp_path / "run")}

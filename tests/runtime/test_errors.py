@@ -40,6 +40,32 @@ def test_an_interrupted_stage_says_how_it_goes_on(
         "interrupted; run the cell again to resume from the last checkpoint")
 
 
+def test_an_interrupt_elsewhere_is_one_line_too(
+        shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not shell.run_cell("raise KeyboardInterrupt").success
+    assert capsys.readouterr().out.strip() == "interrupted; run the cell again"
+
+
+@pytest.mark.parametrize("cell", ["metrics", "print(len(metrics))", "metrics['loss'] + 1",
+                                  "total = metrics.sum()", "del metrics"])
+def test_a_cell_that_was_run_before_those_above_it_says_so(
+        cell: str, shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not shell.run_cell(cell).success
+    told = capsys.readouterr().out.strip()
+    assert told.startswith("NameError: metrics is not defined; if a cell above defines it, run")
+    assert "Run > Run All Above Selected Cell" in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("cell", [
+    "def mean(values):\n    return total / len(values)\nmean([1])",
+    "import sys, types\nmodule = types.ModuleType('other')\nexec('missing', module.__dict__)"])
+def test_a_name_that_a_function_or_a_module_lacks_keeps_its_traceback(
+        cell: str, shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not shell.run_cell(cell).success
+    assert "Traceback" in capsys.readouterr().out
+
+
 def test_any_other_error_keeps_its_traceback(shell: InteractiveShell,
                                              capsys: pytest.CaptureFixture[str]) -> None:
     assert not shell.run_cell("1 / 0").success

@@ -1,10 +1,20 @@
 """Reading files that another process may have left in the middle of a line."""
 
+import errno
+import sqlite3
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
-from lib.runtime.files import append_jsonl, read_jsonl, read_whole_lines, write_jsonl
+from lib.runtime.files import (
+    FileError,
+    append_jsonl,
+    read_jsonl,
+    read_whole_lines,
+    told_if_full,
+    write_jsonl,
+)
 
 ROWS = [{"text": "a\u2028line\x85separator"}, {"text": "caf\u00e9"}]
 
@@ -20,6 +30,27 @@ def test_whole_lines_are_read_up_to_the_first_damaged_one(tmp_path: Path) -> Non
     with path.open("ab") as file:
         file.write(b'\n{"text": "after the damage"}\n\n')
     assert read_whole_lines(path) == (ROWS[:1], 3)
+
+
+@pytest.mark.parametrize("error", [
+    OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, "Disk quota exceeded"),
+    SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    SafetensorError("I/O error: There is not enough space on the disk. (os error 112)"),
+    sqlite3.OperationalError("database or disk is full")])
+def test_every_librarys_word_for_a_full_disk_is_one_sentence(
+        error: Exception, tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="no space is left to write .*what is finished is kept"), \
+            told_if_full(tmp_path):
+        raise error
+
+
+@pytest.mark.parametrize("error", [
+    OSError(errno.EACCES, "Permission denied"), ValueError("beta is full of hope"),
+    FileError("cannot write a: No space left on device"), KeyError(28), OSError("disk")])
+def test_another_error_stays_what_it_is(error: Exception, tmp_path: Path) -> None:
+    with pytest.raises(type(error)) as raised, told_if_full(tmp_path):
+        raise error
+    assert raised.value is error
 
 
 def test_half_an_emoji_is_written_and_read_back(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from lib.runtime import progress
-from lib.runtime.progress import Progress, duration, track
+from lib.runtime.progress import Progress, about, duration, track
 
 # seconds and computed tokens of the training steps of a recorded laptop run
 SFT = [(12.6, 2624), (5.3, 2688), (4.1, 2496), (4.2, 2496), (4.1, 2496), (4.8, 2688), (8.8, 2560),
@@ -142,6 +142,34 @@ def test_nothing_is_estimated_before_any_work_is_done(
         told.expect(0, 0, 100)
         assert capsys.readouterr().out == "sampling: 0/4 answers, 11 s so far\n"
         told.expect(4, 100, 100)
+
+
+def test_a_line_says_whose_work_it_is_the_outermost_first(
+        clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with about("sft at T = 0.6"), about("for judge"), Progress("reading", 2, "answer") as told:
+        clock[0] += 12.0
+        told.advance()
+        clock[0] += 1.0
+        told.advance()
+    assert capsys.readouterr().out.splitlines() == [
+        "reading (sft at T = 0.6, for judge): 1/2 answers, 12 s so far, about 12 s left",
+        "reading (sft at T = 0.6, for judge): 2 answers in 13 s"]
+
+
+def test_work_that_failed_is_not_what_the_next_is_about(clock: list[float]) -> None:
+    with pytest.raises(ValueError, match="broken"), about("sft"):
+        raise ValueError("broken")
+    assert Progress("reading", 2).description == "reading"
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.0, 0), (0.9, 0), (1.0, 1), (30.0, 1)])
+def test_what_is_over_within_a_second_leaves_no_line(
+        seconds: float, lines: int, clock: list[float],
+        capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("reading", 1) as told:
+        clock[0] += seconds
+        told.advance()
+    assert len(capsys.readouterr().out.splitlines()) == lines
 
 
 def test_a_terminals_bar_says_the_same_estimate(clock: list[float],

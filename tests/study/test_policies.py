@@ -10,6 +10,7 @@ from lib.inference.systems import System
 from lib.runtime.files import Row, read_jsonl
 from lib.study.policies import (
     candidates_of,
+    load_policy,
     load_systems,
     picked_rows,
     picks_of,
@@ -19,7 +20,7 @@ from lib.study.policies import (
 )
 from lib.study.pools.pool import Pool
 from lib.study.profiles import load_profile
-from lib.study.run import open_study
+from lib.study.run import StudyError, open_study
 from lib.study.stages.responses import write_responses
 from tests.study.publish.test_exports import filled
 
@@ -31,6 +32,13 @@ def row(prompt: str, scores: list[float | None]) -> Row:
     return {"id": prompt, "prompt": "?", "source": "test", "candidates": [
         {"text": f"{prompt} {place}", "tokens": 1, "token_ids": [place], "finish": "stop",
          "rewards": {"selector": score, "judge": 1.0}} for place, score in enumerate(scores)]}
+
+
+@pytest.mark.parametrize(("policy", "notebook"), [("sft", "02_sft"), ("dpo", "03_dpo")])
+def test_a_policy_that_was_not_trained_names_the_notebook_that_trains_it(
+        policy: str, notebook: str, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=f"{policy} is not finished; run notebook {notebook}"):
+        load_policy(open_study("smoke", str(tmp_path)), policy)
 
 
 def test_best_of_n_is_the_selectors_argmax_and_its_control_a_seeded_draw() -> None:

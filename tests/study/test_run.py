@@ -1,5 +1,6 @@
 """Stages: made once, skipped when nothing changed, refused when mixed, never half there."""
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT
-from lib.runtime import manifest
+from lib.runtime import files, manifest
 from lib.runtime.files import FileError, read_json, write_text
 from lib.study import __main__ as runner
 from lib.study.__main__ import main
@@ -48,11 +49,46 @@ def test_an_unchanged_stage_is_skipped_with_one_line_that_says_how_to_force_it(
     assert "manifest.json, skipped; force=True (or --force)" in capsys.readouterr().out
 
 
+def test_a_stage_that_another_only_needs_is_skipped_without_a_word(
+        study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    make(study, Work())
+    capsys.readouterr()
+    run_stage(study, "stage", {"a": 1}, ["out.txt"], Work(), {"data": "x"}, says=False)
+    assert capsys.readouterr().out == ""
+
+
 def test_force_makes_it_again(study: Study) -> None:
     work = Work()
     make(study, work)
     make(Study(study.profile, study.folder, force=True), work)
     assert work.calls == 2
+
+
+def test_killed_while_an_old_stage_is_removed_no_part_of_it_is_left(
+        study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(study, Work())
+    by_force, work = Study(study.profile, study.folder, force=True), Work("new")
+
+    def killed(*_: object, **__: object) -> None:
+        if study.path(".stage.removed").exists():
+            raise KeyboardInterrupt
+    with monkeypatch.context() as patched:
+        patched.setattr(files.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make(by_force, work)
+    assert not study.path("stage").exists()
+    assert (make(study, work) / "out.txt").read_text() == "new"
+    make(by_force, work)
+    assert not study.path(".stage.removed").exists()
+
+
+def test_a_full_disk_in_a_stage_is_one_sentence_and_the_stage_goes_on_with_space(
+        study: Study) -> None:
+    def fills(folder: Path) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+    with pytest.raises(FileError, match="no space is left to write .*stage; free some and run"):
+        make(study, fills)
+    assert (make(study, Work()) / "out.txt").read_text() == "made"
 
 
 def test_other_parameters_are_refused_by_name_and_nothing_is_lost(study: Study) -> None:

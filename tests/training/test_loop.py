@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from lib.modeling.loading import rounded_to
@@ -201,14 +202,17 @@ def test_a_checkpoint_of_another_run_is_not_used(tmp_path: Path) -> None:
     assert checkpoints.latest_checkpoint(tmp_path / "checkpoints", "another key") is None
 
 
+@pytest.mark.parametrize("error", [
+    OSError(28, "No space left on device"),
+    SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")])
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = Loop(sft_run(tmp_path))
     loop.finish()
     before = sorted((tmp_path / "checkpoints").iterdir())
 
     def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
     monkeypatch.setattr(checkpoints, "save_file", full)
     with pytest.raises(FileError, match="No space left.*previous one is intact"):
         checkpoints.save_checkpoint(tmp_path / "checkpoints", 99, loop.key, loop.weights,

@@ -37,6 +37,15 @@ def test_sft_loss_weighs_every_token_of_the_window_the_same() -> None:
     assert losses.sft_loss(padded, np.array([[1, 0], [1, 0]])) == pytest.approx(nlls[:2].mean())
 
 
+def test_eight_micro_batches_are_one_mean_over_their_tokens_and_not_a_mean_of_means() -> None:
+    vector = VECTORS["1_sft_ga8"]
+    counts, means = (vector["in"][key] for key in ("response_tokens", "microbatch_mean_nll"))
+    parts = [losses.sft_loss(np.full(count, -mean), np.ones(count), tokens=sum(counts))
+             for count, mean in zip(counts, means, strict=True)]
+    assert sum(parts) == pytest.approx(vector["out"]["correct"], abs=1e-9)
+    assert np.mean(means) == pytest.approx(vector["out"]["wrong"])
+
+
 def test_sft_loss_without_a_response_token_is_an_error_not_a_nan() -> None:
     with pytest.raises(ValueError, match="no response token"):
         losses.sft_loss(np.zeros(3), np.zeros(3))

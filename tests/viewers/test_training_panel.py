@@ -40,6 +40,13 @@ def test_before_the_first_step_the_picture_says_that_it_waits() -> None:
     assert "Waiting" in curves_html([])
 
 
+def test_the_charts_say_whose_they_are() -> None:
+    for rows in ([], SFT):
+        assert "<b>warning/on_policy_low</b>: " in curves_html(rows, "warning/on_policy_low")
+        assert "&lt;i&gt;" in curves_html(rows, "<i>")
+    assert "<b></b>" not in curves_html([])
+
+
 def test_headless_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(training_panel, "display", lambda *_, **__: pytest.fail("drew"))
     with live_curves(tmp_path / "metrics.jsonl", interactive=False):

@@ -118,14 +118,22 @@ INCONSISTENCIES = (
     "A more negative reward of rejected answers is called better; it is no aim of the loss.",
     "Preferences are called human; UltraFeedback's are GPT-4's, SmolTalk's answers are synthetic.",
     "Best-of-N is an argmax in the equation and \"among the highest-scoring\" in the text.",
-    "No n, ties, intervals, k of top-k, or decoding of the single-sample systems are given.",
+    "No n, ties, intervals, k of top-k, or decoding of the single-sample systems are given; the "
+    "two texts that are printed for prompt 2 are identical, a tie by no stated rule.",
     "T = 0.6 is best by one prompt in 200; the abstract calls the same rates robust.",
-    "Agreement with Rafailov et al. on temperature: their DPO is best near T 0 and declines.",
-    "Nemotron is said to score pairs; it is a scalar model, comparable within a prompt only.",
-    "The third example's Best-of-N answer is the worse one, against the section's conclusion.",
-    "The full UltraFeedback in one section is a reduced set in another; .6923 fits no k / 2000.",
-    "The SFT loss is a sum in the equation, while code averages; accumulation is not described.",
-    "The leaderboard scores of .115 and .200 come without the reference system or the metric.",
+    "Agreement with Rafailov et al. on temperature is partly true at most: as far as their figure "
+    "can be read, DPO itself is best at T 0 to 0.25 and declines; only the best of 128 peaks near "
+    "0.5.",
+    "Nemotron is said to score pairs; it is a scalar model, comparable within a prompt only. "
+    "Nemotron-70B is also the name of an instruct model.",
+    "The third example's Best-of-N answer is \"[C]\", where plain DPO wrote a valid question: the "
+    "worse one, against the section's conclusion.",
+    "The full UltraFeedback in one section is a reduced set in another, and which release or split "
+    "is not said (63,967 prompts, or the binarized pairs); .6923 fits no k / 2000.",
+    "The SFT loss is a sum in the equation, while code averages; accumulation is not described. "
+    "The cut at 512 tokens can remove the end of turn, while answers may have 1,024.",
+    "The leaderboard scores of .115 and .200 come without the reference system or the metric; "
+    ".115 is 23 of 200 prompts, and the bar of .1 is 20.",
     "DPO is said to contain human preferences, and its loss to contrast logits.",
 )
 

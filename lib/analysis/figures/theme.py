@@ -8,6 +8,7 @@ lightens the text; the data's colours have a contrast over 3 on white and on bla
 from collections.abc import Iterable, Sequence
 from html import escape
 from textwrap import wrap
+from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io as pio
@@ -115,8 +116,8 @@ def looks(names: Sequence[str]) -> dict[str, Look]:
     return LOOKS | {name: OTHERS[place % len(OTHERS)] for place, name in enumerate(others)}
 
 
-def add_marks(figure: go.Figure, name: str, look: Look, x: Sequence[float], y: Sequence[float],
-              ends: tuple[Sequence[float], Sequence[float]] | None = None, along: str = "y",
+def add_marks(figure: go.Figure, name: str, look: Look, x: Sequence[Any], y: Sequence[Any],
+              ends: Sequence[Sequence[float]] | None = None, along: str = "y",
               **options: object) -> None:
     """Add a trace of marks in one look: with `mode`, lines too; with `ends`, intervals.
 

@@ -15,6 +15,7 @@ from lib.analysis.figures.theme import (
     looks,
     style_figure,
 )
+from lib.analysis.policies.warning import probe_change, probe_intervals
 from lib.analysis.statistics import exponential_moving_average
 from lib.runtime.files import Row
 
@@ -127,24 +128,28 @@ def displacement_figure(rows: Sequence[Row], changes: Sequence[Row] = ()) -> go.
                         "change of log-probability (nats an answer)")
 
 
-def sample_quality_figure(runs: Mapping[str, Sequence[Row]], score: str = "judge_score",
-                          repetition: str = "repetition") -> go.Figure:
+def sample_quality_figure(runs: Mapping[str, Sequence[Row]]) -> go.Figure:
     """Reward accuracy above the judge's score and the repetition of fresh validation answers.
 
-    runs: label -> metrics rows of runs on the same prompts; rows of split `samples` hold `score`
-    and `repetition` (and their `n`). The accuracy can rise while the other two get worse.
+    runs: label -> metrics rows of runs on the same prompts; rows of split `samples` hold the two
+    means, their `n` and, for the intervals, the value of every prompt. The accuracy can rise while
+    the other two get worse.
     """
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.06)
     panels = (("validation", "rewards/accuracies", "reward<br>accuracy"),
-              ("samples", score, "judge's<br>score"),
-              ("samples", repetition, "repeated<br>4-grams"))
+              ("samples", "judge_score", "judge's<br>score"),
+              ("samples", "repetition", "repeated<br>4-grams"))
     shown = looks(list(runs))
     for label, rows in runs.items():
+        known = [probe_intervals(row) if row.get("split") == "samples" else row for row in rows]
         for panel, (split, key, _) in enumerate(panels, start=1):
-            steps, values = curve(rows, split, key)
-            add_marks(figure, label, shown[label], steps, values, mode="lines+markers",
+            steps, values = curve(known, split, key)
+            ends = [[row.get(f"{key}_{end}") for step in steps for row in known
+                     if (row.get("split"), row["step"]) == (split, step)]
+                    for end in ("low", "high")]
+            add_marks(figure, label, shown[label], steps, values, ends, mode="lines+markers",
                       legendgroup=label, showlegend=panel == 1, row=panel, col=1)
-    style_figure(figure, _warning(runs, score), _samples(runs), "", "", plot_height=420)
+    style_figure(figure, _warning(runs), _samples(runs), "", "", plot_height=420)
     for panel, (_, _, title) in enumerate(panels, start=1):
         figure.update_yaxes(title_text=title, row=panel, col=1)
     figure.update_yaxes(rangemode="nonnegative", row=3, col=1)
@@ -188,7 +193,8 @@ def _kind(pairs: str) -> str:
 
 
 def _ends(row: Row, key: str, ends: str) -> tuple[float, float, float]:
-    return tuple(row.get(name, row[key]) for name in (key, f"{ends}_low", f"{ends}_high"))
+    value: float = row[key]
+    return value, row.get(f"{ends}_low", value), row.get(f"{ends}_high", value)
 
 
 def _warning_finding(cells: Sequence[Row]) -> str:
@@ -236,21 +242,33 @@ def _extent(rows: Sequence[Row]) -> str:
     return f"{steps} steps" + (f", n = {examples[-1]} validation examples" if examples else "")
 
 
-def _warning(runs: Mapping[str, Sequence[Row]], score: str) -> str:
+def _warning(runs: Mapping[str, Sequence[Row]]) -> str:
     """The accuracy and the change of the judge's score of each run, in one sentence."""
     parts = []
     for label, rows in runs.items():
         _, accuracy = curve(rows, "validation", "rewards/accuracies")
-        _, worth = curve(rows, "samples", score)
-        if accuracy and len(worth) > 1:
-            first, last = (round(value, 2) + 0.0 for value in (worth[0], worth[-1]))  # no -0.00
-            parts.append(f"{label}: accuracy {accuracy[-1]:.2f}, answers' score "
-                         f"goes from {first:.2f} to {last:.2f}")
+        samples = [row for row in rows if row.get("split") == "samples"
+                   and row["judge_score"] is not None]
+        if accuracy and len(samples) > 1:
+            parts.append(f"{label}: accuracy {accuracy[-1]:.2f}, the answers' score "
+                         f"{_changed(samples)}")
     return "; ".join(parts) or "DPO: no answers were sampled during training"
+
+
+def _changed(samples: Sequence[Row]) -> str:
+    """What became of the judge's score, by its interval where each prompt's score was kept."""
+    first, last = (round(samples[place]["judge_score"], 2) + 0.0 for place in (0, -1))  # no -0.00
+    if "judge_scores" not in samples[0]:
+        return f"goes from {first:.2f} to {last:.2f}"
+    change = probe_change(samples)
+    what = ("falls" if change["high"] < 0 else "rises" if change["low"] > 0
+            else "is not shown to change")
+    return f"{what} ({first:.2f} to {last:.2f}; {change['low']:+.2f} to {change['high']:+.2f})"
 
 
 def _samples(runs: Mapping[str, Sequence[Row]]) -> str:
     counts = [row["n"] for rows in runs.values() for row in rows
               if row.get("split") == "samples" and "n" in row]
-    n = f"n = {counts[-1]} fresh answers to validation prompts at each point; " if counts else ""
+    n = (f"n = {counts[-1]} fresh answers to the same validation prompts at each point, "
+         "95 % intervals; " if counts else "")
     return f"{n}accuracy alone does not show whether the answers get better"

@@ -46,6 +46,20 @@ def costs_table(rows: Sequence[Row]) -> str:
         "judge's gain, from one to n [95 %]": interval_of("gain")})
 
 
+def printed_answers_table(rows: Sequence[Row]) -> str:
+    """The paper's printed answers: look at how often the same happens here, and at its interval."""
+    lines: dict[tuple[str, str | None], Row] = {}
+    for row in rows:
+        by = f", by the {row['judge']}" if row["judge"] else ""
+        line = lines.setdefault((row["sign"], row["judge"]), {
+            "the paper prints": row["paper"], "the sign": row["sign"] + by})
+        line[f"{row['best']} beside {row['single']}"] = f"{row['count']:,} of {row['n']:,}: " + (
+            interval(row, "share"))
+    return markdown_table(list(lines.values()), {
+        heading: heading for line in lines.values() for heading in line},
+        empty="These results were written before the signs were counted.")
+
+
 def rules_table(rows: Sequence[Row], judge: str = "judge") -> str:
     """Selection rules on one pool, by one judge: look at the lead over plain best of n."""
     return markdown_table([row for row in rows if row["judge"] == judge], {

@@ -70,6 +70,15 @@ class ChatServer:
         return self.transport.post(ollama.request_of(payload, self.context), read,
                                    ollama.root_of(settings.base_url) + "/api/chat")[0]
 
+    def answers(self) -> bool:
+        """Whether it still answers the test question, on a transport that is not stopped."""
+        again = Transport(self.transport.settings, self.transport.limit)
+        try:
+            replace(self, transport=again).post(QUESTION, {"max_tokens": TOKENS}, choices_of)
+        except (RequestRefusedError, NoReplyError):
+            return False
+        return True
+
     def lacks(self, name: str) -> str:
         """How the server fails an option, `refuses` or `ignores`; empty where it takes it."""
         names = PENALTIES if name in PENALTIES else (name,)

@@ -8,7 +8,7 @@ ValueError, so that the transport asks again.
 
 import json
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, NamedTuple
 
 from lib.data.schema import MISSING
@@ -22,6 +22,7 @@ BROKEN = (None, "error", "abort")  # another attempt may end otherwise
 REASONING = ("reasoning_content", "reasoning", "thinking")  # beside the answer, none of it
 ONLY_REASONING = "reasoning without an answer"
 SHOWN = 100  # characters of a reply in a message
+ROUNDING = 0.01  # a log-probability may lie above 0 by that much
 
 
 class Answer(NamedTuple):
@@ -41,6 +42,8 @@ def choices_of(body: str) -> tuple[list[Row], Row]:
         raise ValueError(f"a reply without choices: {body[:SHOWN]!r}")
     places = [choice.get("index") for choice in choices]
     if all(type(place) is int for place in places):
+        if 1 < len(set(places)) < len(places):  # some servers number every choice 0
+            raise ValueError(f"two choices with one index: {places}")
         choices = sorted(choices, key=lambda choice: choice["index"])
     return choices, reply["usage"] if isinstance(reply.get("usage"), dict) else {}
 
@@ -92,14 +95,26 @@ def _text(content: object) -> str | None:
     return content
 
 
+def count_of(value: Any) -> int | None:
+    """A number of tokens, or None for anything else that a server puts there."""
+    return value if type(value) is int and 0 <= value < 2**31 else None
+
+
+def logp_of(value: Any) -> float:
+    """A log-probability, minus infinity included; raises ValueError for what is none."""
+    if type(value) not in (int, float) or not value <= ROUNDING:
+        raise ValueError(f"{value!r} is no log-probability")
+    return float(value) if value > -1e300 else -inf  # JSON's integers have no end
+
+
 def candidates_of(body: str) -> tuple[list[Row], int | None]:
     """The candidates of a completion, and the number of prompt tokens.
 
     A candidate without an answer has `finish` missing and a `reason`. Raises ValueError.
     """
     choices, usage = choices_of(body)
-    alone = usage.get("completion_tokens") if len(choices) == 1 else None
-    return [_candidate(choice, alone) for choice in choices], usage.get("prompt_tokens")
+    alone = count_of(usage.get("completion_tokens")) if len(choices) == 1 else None
+    return [_candidate(choice, alone) for choice in choices], count_of(usage.get("prompt_tokens"))
 
 
 def missing_candidate(reason: str) -> Row:
@@ -122,7 +137,7 @@ def _candidate(choice: Row, completion_tokens: int | None) -> Row:
 def _logps(choice: Row) -> Sequence[float] | None:
     """The log-probability of each token, or None where the server gives none that can be read."""
     try:
-        return [float(token["logprob"]) for token in choice["logprobs"]["content"]]
+        return [logp_of(token["logprob"]) for token in choice["logprobs"]["content"]]
     except (KeyError, TypeError, ValueError):
         return None
 

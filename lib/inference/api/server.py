@@ -13,9 +13,8 @@ a prompt that it refuses. A server that answers nothing ends the run.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from lib.data.schema import is_missing
 from lib.inference.api.capabilities import (
     NEUTRAL,
     PENALTIES,
-    QUESTION,
-    TOKENS,
     ChatServer,
     connect,
 )
@@ -37,12 +34,12 @@ from lib.inference.api.transport import (
     Transport,
 )
 from lib.inference.partial_file import PartialFile
-from lib.inference.prompts import Prompt, messages_of
+from lib.inference.prompts import Prompt, check_ids, messages_of
 from lib.inference.sampling_settings import CANDIDATE, SamplingSettings
 from lib.runtime.files import Row, sha256_of_value
 from lib.runtime.progress import Progress, say
 
-SILENT = 5  # prompts in a row without any answer end the run
+SILENT = 5  # prompts in a row without any answer: does the server still answer a test question?
 OFF = {"temperature": (1.0, "1"), "top_p": (1.0, "1"), "top_k": (None, "null"),
        "repetition_penalty": (1.0, "1")}  # the neutral value of each option, and how it is written
 
@@ -60,6 +57,7 @@ def sample_from_server(prompts: Sequence[Prompt], settings: SamplingSettings,
     ServerSamplingError, which names a prompt, when the server answers none, and ApiStoppedError
     when the key, the address or the model is wrong or the server does not sample as it is told.
     """
+    check_ids(prompts)
     key = sha256_of_value([server.base_url, server.model, model_key, settings.deciding(),
                            CANDIDATE])
     partial = PartialFile(path, key)
@@ -108,7 +106,7 @@ def fields_of(settings: SamplingSettings, seed: int, n: int) -> dict[str, Any]:
 
 
 def _rows(chat: ChatServer, prompts: Sequence[Prompt], settings: SamplingSettings,
-          answered: bool) -> Iterator[Row]:
+          answered: bool) -> Generator[Row, None, None]:
     """Yield a row a prompt; those without an answer come once the server answered another.
 
     answered: it answered before. Raises ServerSamplingError, which names a prompt, where it answers
@@ -129,9 +127,10 @@ def _rows(chat: ChatServer, prompts: Sequence[Prompt], settings: SamplingSetting
                 in_a_row, answers_now = 0, True
                 continue
             in_a_row += 1
-            if in_a_row == SILENT and (silent or not answers_now):
+            if in_a_row % SILENT == 0 and (
+                    not (answers_now or answered) or silent and not chat.answers()):
                 raise _nothing(prompts[index]["id"], result)
-    if silent and not _answers(chat):
+    if silent and not chat.answers():
         index, error = silent.popitem()
         raise _nothing(prompts[index]["id"], error)
     refused += [_whole_row(prompts[index], [missing_candidate(str(error))] * settings.samples)
@@ -168,16 +167,6 @@ def _fields(prompt: Prompt, settings: SamplingSettings, have: int, several: bool
     single = settings.temperature == 0 or not several  # vLLM wants n = 1 of greedy decoding
     return fields_of(settings, int.from_bytes(digest[:4], "big") >> 1,
                      1 if single else settings.samples - have)
-
-
-def _answers(chat: ChatServer) -> bool:
-    """Whether the server still answers the test question, on a transport that is not stopped."""
-    again = replace(chat, transport=Transport(chat.transport.settings, chat.transport.limit))
-    try:
-        again.post(QUESTION, {"max_tokens": TOKENS}, candidates_of)
-    except (RequestRefusedError, NoReplyError):
-        return False
-    return True
 
 
 def _nothing(prompt_id: str, result: Row | NoReplyError) -> ServerSamplingError:

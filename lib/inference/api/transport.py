@@ -15,7 +15,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event
 from typing import Annotated, Any, TypeVar
@@ -45,6 +45,7 @@ ADVICE = {
 }
 OTHER_STATUS = "this is no answer of an OpenAI-compatible API; check the base URL {base_url}"
 SHOWN = 200  # characters of a server's message in ours
+LARGEST = 2**28  # bytes of a reply; far more than any number of answers with their tokens
 Url = Annotated[str, Field(pattern="^https?://", description=(
     "an http or https address such as http://localhost:8000/v1"))]
 Item = TypeVar("Item")
@@ -114,7 +115,7 @@ class Transport:
         return request
 
     def map(self, call: Callable[[Item], Result],
-            items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+            items: Sequence[Item]) -> Generator[tuple[int, Result], None, None]:
         """Yield (index, call(item)) as calls end, `concurrency` at a time.
 
         After the first error no call starts; the error is raised after the calls in flight.
@@ -159,7 +160,7 @@ class Transport:
             stop=stop_after_attempt(settings.attempts) | stop_when_event_set(self.stopped),
             wait=wait_random_exponential(settings.backoff, min=settings.backoff / 2),
             sleep=sleep_using_event(self.stopped),
-            retry_error_callback=lambda state: state.outcome.result())
+            retry_error_callback=lambda state: state.outcome and state.outcome.result())
         address = address or f"{settings.base_url.rstrip('/')}/chat/completions"
         outcome = retrying(self._attempt, payload, parse, address)
         if isinstance(outcome, str):
@@ -174,9 +175,9 @@ class Transport:
         if not self.limit.wait(self.stopped):
             return "the run was stopped"
         try:
-            reply = self.session.post(address, json=payload, timeout=settings.timeout,
-                                      allow_redirects=False)
-            body = settings.without_key(str(reply.content, "utf-8", "replace"))
+            with self.session.post(address, json=payload, timeout=settings.timeout,
+                                   allow_redirects=False, stream=True) as reply:
+                body = settings.without_key(str(_content(reply), "utf-8", "replace"))
             status = meant_status(reply.status_code, body)
             if status // 100 == 2:
                 return parse(body), body
@@ -200,6 +201,16 @@ class Transport:
         return f"status {status}" + (f": {told}" if told else "")
 
 
+def _content(reply: requests.Response) -> bytes:
+    """A reply's bytes; raises ValueError for one without an end."""
+    content = bytearray()
+    for part in reply.iter_content(2**16):
+        content += part
+        if len(content) > LARGEST:
+            raise ValueError(f"a reply of more than {LARGEST:,} bytes")
+    return bytes(content)
+
+
 def meant_status(status: int, body: str) -> int:
     """A reply's status; of an error object in a reply of status 200, the one that it names."""
     try:
@@ -221,6 +232,7 @@ def retry_after(reply: requests.Response) -> float:
     """Seconds to wait by a reply's Retry-After (seconds or a date); 0 if absent or unclear."""
     try:
         header = reply.headers.get("Retry-After", "0")
-        return float(Retry(retry_after_max=math.inf).parse_retry_after(header))
+        any_wait = Retry(retry_after_max=math.inf)  # type: ignore[arg-type]  # no whole number
+        return float(any_wait.parse_retry_after(header))
     except (InvalidHeader, ValueError, OverflowError):
         return 0.0

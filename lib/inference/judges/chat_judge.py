@@ -37,7 +37,7 @@ from lib.inference.rewards.score_results import ScoreResult
 from lib.runtime.files import sha256_of_value
 from lib.runtime.progress import Progress, duration, say
 
-SILENT = 5  # questions in a row without any reply end the run
+SILENT = 5  # questions in a row without any reply: does the server still answer a test question?
 MUTE = 16  # the first questions, all without a verdict, end it too
 PROBE = Question("What is 1 + 1?", "2", "3")
 PATIENCE = 20.0  # seconds for a reply of a few tokens to a test question
@@ -169,10 +169,10 @@ class ChatJudge:
                 in_a_row = in_a_row + 1 if result.transient else 0
                 if result.transient:
                     without[keys[index]] = result
-                if in_a_row == SILENT:
+                if in_a_row and in_a_row % SILENT == 0 and not server.answers():
                     raise ApiStoppedError(
                         f"{self.settings.model} at {self.settings.base_url} gave no reply to "
-                        f"{SILENT} questions in a row ({result.reason}); run again once it "
+                        f"{in_a_row} questions in a row ({result.reason}); run again once it "
                         "answers, replies so far are kept")
                 progress.advance()
         self._keep(fresh)

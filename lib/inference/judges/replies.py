@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lib.inference.api.replies import choices_of, text_of
+from lib.inference.api.replies import choices_of, count_of, logp_of, text_of
 from lib.inference.judges.styles import Style
 
 FORM = re.compile(r"\[\[[^\[\]\n]{1,8}\]\]")
@@ -43,8 +43,8 @@ def read_reply(body: str) -> ChatReply:
     if len(choices) != 1:
         raise ValueError(f"the reply {body[:120]!r} is not a chat completion with one choice")
     text, missing = text_of(choices[0])
-    written = _count(usage.get("completion_tokens"))
-    return ChatReply(text, _first_logprobs(choices[0]), _count(usage.get("prompt_tokens")),
+    written = count_of(usage.get("completion_tokens"))
+    return ChatReply(text, _first_logprobs(choices[0]), count_of(usage.get("prompt_tokens")),
                      math.ceil(len(text) / CHARACTERS_A_TOKEN) if written is None else written,
                      missing)
 
@@ -88,11 +88,7 @@ def _from_logprobs(logprobs: Mapping[str, float] | None, style: Style) -> Verdic
 def _first_logprobs(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
     """Log-probabilities of the likeliest first tokens, or None where the server gives none."""
     try:
-        return {entry["token"]: float(entry["logprob"])
+        return {entry["token"]: logp_of(entry["logprob"])
                 for entry in choice["logprobs"]["content"][0]["top_logprobs"]} or None
-    except (KeyError, TypeError, IndexError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError):
         return None
-
-
-def _count(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from lib.data.parquet import write_parquet
-from lib.data.schema import prompt_text
+from lib.data.schema import PreferenceRow, prompt_text
 from lib.data.splits import held_out_subset
 from lib.inference.sampling import sample_to_file
 from lib.inference.sampling_settings import SamplingSettings
 from lib.modeling.loading import load_model, load_tokenizer, model_hash
 from lib.modeling.packed.divergence import whole_vocabulary
-from lib.runtime.files import Row, read_json, read_jsonl, write_json, write_jsonl
+from lib.runtime.files import Record, Row, read_json, read_jsonl, write_json, write_jsonl
 from lib.runtime.manifest import outputs_hash
+from lib.runtime.progress import about
 from lib.study.policies import load_policy
 from lib.study.pools.self_generated import prompts_of
 from lib.study.run import Study, run_stage, stage_hash
@@ -28,7 +29,7 @@ from lib.study.stages.drift import divergence_rows
 from lib.study.stages.rewards import Scorer, score_rows
 from lib.study.workers.training import train_job, training_job
 from lib.training import dpo, sft
-from lib.training.job import ProbeMaker
+from lib.training.job import Method, ProbeMaker
 from lib.training.on_policy.train import train_policy_gradient
 from lib.training.settings import LOSS_SETTINGS, DPOSettings, SFTSettings, TrainingSettings
 
@@ -76,7 +77,7 @@ class ArmRun:
                            f"beyond.prompts to {count} or more")
         return [prompts[number::count] for number in range(count)]
 
-    def pairs(self) -> list[Row]:
+    def pairs(self) -> list[PreferenceRow]:
         """The run's own preference pairs of these prompts."""
         chosen = {prompt_text(row) for row in self.prompts}
         return [row for row in load_part(self.study, "preferences") if prompt_text(row) in chosen]
@@ -86,8 +87,10 @@ class ArmRun:
 
         They are sampled once, and each arm that reads them is charged with them.
         """
+        prompts = self.prompts if prompts is None else prompts
+        self._check_budget(SHARED, len(prompts) * self.study.profile.beyond.samples)
         shared = {row["id"]: row for row in shared_answers(self.study)}
-        rows = [shared[row["id"]] for row in (self.prompts if prompts is None else prompts)]
+        rows = [shared[row["id"]] for row in prompts]
         self._charge(SHARED, rows)
         return self._with_ends(rows)
 
@@ -95,10 +98,12 @@ class ArmRun:
                samples: int | None = None) -> list[Row]:
         """Answers of a model of this arm with the selector's scores; `name` is their file's.
 
-        samples: a prompt, by default the whole budget's. Raises ArmError beyond the budget.
+        samples: a prompt, by default the whole budget's. Raises ArmError, before it samples, for
+        more than the budget.
         """
         settings = self.study.profile.beyond
         count = samples or settings.samples
+        self._check_budget(name, len(prompts) * count)
         rows = sample_scored(self.study, model, prompts, f"{self.name}/{name}",
                              self.folder / "pools" / f"{name}.jsonl", count, settings.temperature,
                              ["selector"])
@@ -116,7 +121,7 @@ class ArmRun:
         """The profile's SFT settings, with `own` in place of some."""
         return replace(self.study.profile.sft, **own)
 
-    def train(self, method: str, rows: Sequence[Row], settings: TrainingSettings,
+    def train(self, method: Method, rows: Sequence[Record], settings: TrainingSettings,
               start: Path | None = None, name: str = "training", share: float = 1.0,
               tokens: int | None = None, probe: ProbeMaker | None = None, **fields: Any) -> Path:
         """Train on the rows for `share` of the arm's token budget; the trained model's folder.
@@ -160,15 +165,19 @@ class ArmRun:
         return [{**row, "candidates": [{**answer, "finish": "stop"} for answer in
                                        row["candidates"]]} for row in rows]
 
+    def _check_budget(self, name: str, answers: int) -> None:
+        """Raise ArmError where so many answers, beside those charged, are more than every arm's."""
+        used = answers + sum(read_json(file)["answers"] for file in
+                             (self.folder / "charged").glob("*.json") if file.stem != name)
+        most = len(self.prompts) * self.study.profile.beyond.samples
+        if used > most:
+            raise ArmError(f"{self.name} asks for {used} answers in all and every arm has {most}; "
+                           "sample fewer in each round")
+
     def _charge(self, name: str, rows: Sequence[Row]) -> None:
         answers = [answer for row in rows for answer in row["candidates"]]
         write_json(self.folder / "charged" / f"{name}.json", {
             "answers": len(answers), "tokens": sum(answer["tokens"] for answer in answers)})
-        used = sum(read_json(file)["answers"] for file in (self.folder / "charged").glob("*.json"))
-        most = len(self.prompts) * self.study.profile.beyond.samples
-        if used > most:
-            raise ArmError(f"{self.name} used {used} answers and every arm has {most}; sample "
-                           "fewer in each round")
 
 
 def shared_answers(study: Study) -> list[Row]:
@@ -210,7 +219,8 @@ def sample_scored(study: Study, model: Path, prompts: Sequence[Row], stream: str
     del policy
     rows = read_jsonl(drawn)
     if roles:
-        rows = score_rows(Scorer(study, roles), rows)
+        with about(stream):
+            rows = score_rows(Scorer(study, roles), rows)
     write_jsonl(path, rows)
     drawn.unlink()
     return rows
@@ -237,7 +247,7 @@ def sampling_of(study: Study, samples: int, temperature: float, stream: str) -> 
                    stream=stream, seed=study.profile.seed, server=None)
 
 
-def tokens_of(rows: Sequence[Row]) -> int:
+def tokens_of(rows: Sequence[Record]) -> int:
     """Tokens of one pass over pairs or conversations, a pair's prompt in both of its answers."""
     return sum(2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"])
                if "chosen_ids" in row else len(row["input_ids"]) for row in rows)

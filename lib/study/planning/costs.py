@@ -2,10 +2,12 @@
 
 Training takes 6 operations a parameter and token (8 with activation checkpointing), a forward pass
 2. A GPU reaches a stated share of its data sheet's dense half-precision peak; sampling also reads
-the weights, keys and values once a step. Nobody measured these rates: a table of them must say
-`computed`. `python -m lib.study.planning.costs` prints the tables of this folder's README.
+the weights, keys and values once a step. Only the H200's share was measured (DPO of a 0.5B,
+figures/bench/gpu.json): a table of them must say `computed`.
+`python -m lib.study.planning.costs` prints the tables of this folder's README.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lib.runtime.files import Row
@@ -20,7 +22,8 @@ PROMPTS, POOLS, PROMPT_TOKENS = 200, 6, 200  # of the evaluation
 POOL = 2  # candidates for each of N, so that comparisons average over picks
 ROWS = 64  # answers that are sampled together
 
-COLUMNS = {  # of the tables, as `lib.analysis.tables.formatting.markdown_table` takes them
+# Of the tables, as `lib.analysis.tables.formatting.markdown_table` takes them.
+COLUMNS: dict[str, str | Callable[[Row], object]] = {
     "model": "model", "GPUs": "gpu", "pairs": lambda row: f"{row['pairs']:,}", "N": "n",
     "SFT": lambda row: shown_hours(row["sft_hours"]),
     "DPO": lambda row: shown_hours(row["dpo_hours"]),
@@ -39,12 +42,12 @@ class Gpu:
     memory_gb: float
     peak_flops: float  # dense bf16 or fp16 with tensor cores, FLOP/s
     bandwidth: float  # bytes/s
-    share: float  # assumed share of the peak in training (MFU)
+    share: float  # of the peak that training reaches (MFU)
     dollars_an_hour: float  # on demand; put yours here
 
 
 GPUS = (Gpu("T4", 16, 65e12, 320e9, 0.25, 0.53), Gpu("A100", 80, 312e12, 2039e9, 0.40, 3.0),
-        Gpu("H200", 141, 989e12, 4800e9, 0.40, 4.5))
+        Gpu("H200", 141, 989e12, 4800e9, 0.17, 4.5))
 BANDWIDTH_SHARE = 0.5  # of the data sheet's, while sampling
 MODELS = {"0.5B": "Qwen/Qwen2.5-0.5B", "1.5B": "Qwen/Qwen2.5-1.5B", "7B": "Qwen/Qwen2.5-7B",
           "70B": "Qwen/Qwen2.5-72B"}

@@ -41,7 +41,7 @@ def choose_pairs(study: Study) -> list[Row] | None:
     if not data.changes_pairs:
         return None
     if data.fdpo_threshold is not None:
-        fit_rewards(study)
+        fit_rewards(study, says=False)
     folder = run_stage(
         study, "chosen_pairs",
         {"model": profile.model, "choice": data.choice(), "max_length": data.max_pair_length,

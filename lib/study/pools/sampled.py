@@ -8,11 +8,14 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from lib.inference.api.server import sample_from_server
 from lib.inference.api.transport import ServerSettings
 from lib.inference.sampling import sample_to_file
 from lib.inference.sampling_settings import SamplingSettings
 from lib.runtime.files import Row, read_jsonl, write_jsonl
+from lib.runtime.progress import about
 from lib.study.policies import load_policy
 from lib.study.pools.pool import Pool, begun, costs_of, policy_key, write_seconds
 from lib.study.pools.split import sample_split, score_split
@@ -64,25 +67,35 @@ def score_pools(study: Study, pools: Sequence[Pool],
         scored = score_split(study, pools, folder)
     else:
         scorer = Scorer(study, keep_features=False)
-        scored = (timed_scores(scorer, read_jsonl(pool.file(folder))) for pool in pools)
+        scored = (_scored(scorer, pool, folder) for pool in pools)
     for pool, (rows, seconds) in zip(pools, scored, strict=True):
         write_jsonl(pool.file(folder), rows)
         yield pool, rows, costs_of(folder, pool, rows, seconds)
 
 
+def _scored(scorer: Scorer, pool: Pool, folder: Path) -> tuple[list[Row], float | None]:
+    with about(_named(pool)):
+        return timed_scores(scorer, read_jsonl(pool.file(folder)))
+
+
+def _named(pool: Pool) -> str:
+    return f"{pool.policy} at T = {pool.temperature:g}"
+
+
 def _timed_sampling(study: Study, pool: Pool, prompts: Sequence[Row], folder: Path,
-                    loaded: tuple | None) -> None:
+                    loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None) -> None:
     path, settings = pool.file(folder), pool.settings(study)
     key, resumed, started = policy_key(study, pool.policy), begun(path), time.perf_counter()
     if loaded is None:
         sample_from_server(prompts, settings, server_of(settings, pool.policy), path, key)
     else:
         sample_to_file(*loaded, prompts, settings, path, model_key=key,
-                       description=f"sampling {pool.policy} at T = {pool.temperature:g}")
+                       description=f"sampling {_named(pool)}")
     write_seconds(folder, pool, None if resumed else time.perf_counter() - started)
 
 
 def server_of(settings: SamplingSettings, policy: str) -> ServerSettings:
     """The profile's server; it gets as many prompts at once as `rows` answers allow."""
+    assert settings.server  # or the policy answers here
     return ServerSettings(model=policy, base_url=settings.server.replace("{policy}", policy),
                           concurrency=max(1, settings.rows // settings.samples))

@@ -26,6 +26,7 @@ from lib.analysis.tables.findings import (
 )
 from lib.analysis.tables.formatting import format_number, interval
 from lib.inference.rewards import OWN_READER
+from lib.inference.systems import System
 from lib.runtime.files import read_json, write_text
 from lib.runtime.progress import duration, say
 from lib.study.publish.reader_lines import (
@@ -37,20 +38,34 @@ from lib.study.publish.reader_lines import (
 
 MARKS = "<!-- {name}: begin -->", "<!-- {name}: end -->"
 PAGES = {"finding": "README.md", "summary": "README.md", "results": "figures/README.md"}
+EVEN_RATE = 0.5
 FIGURES = ("win_rates.svg", "warning.svg")
 
 
 def finding_section(results: Mapping[str, Any]) -> str:
-    """The main finding in a sentence: Best-of-N of SFT by its selector, a judge and a reader."""
+    """The main finding in a plain sentence, then its rates: by a reader, a judge, the selector."""
     rows, (best, sft) = _by_pair(results), results["confounds"][0]
     found = rows[best, sft]
     reader = found.get(OWN_READER) or found[READER]
     dpo = rows["dpo", "sft"].get(OWN_READER) or rows["dpo", "sft"][READER]
-    return (f"**{readable(best)} wins {interval(reader, 'win_rate')} against a single answer of "
-            f"SFT by a blind reader, {interval(found['judge'], 'win_rate')} by a judge, and "
-            f"{interval(found['selector'], 'win_rate')} by the selector that picked it; a single "
-            f"answer of DPO wins {interval(dpo, 'win_rate')} by the reader** (n = {reader['n']} "
-            "prompts, the same answers for all; a tie is half a win; 95 % intervals).")
+    claimed = "" if found["selector"]["win_rate"] <= reader["ci_high"] else (
+        ", but less than the picker itself says" if _effect(reader) == "helps" else
+        ", whatever the picker itself says")
+    by_reader, by_judge, by_selector, of_dpo = (
+        interval(row, "win_rate") for row in (reader, found["judge"], found["selector"], dpo))
+    return (f"**Picking the best of {System.parse(best).n} answers {_effect(reader)} this small "
+            f"model{claimed}; DPO alone {_effect(dpo)} it.** {readable(best)} wins {by_reader} of "
+            f"prompts over a single answer of SFT by a blind reader, {by_judge} by a judge, and "
+            f"{by_selector} by the selector that picked it. A single answer of DPO wins {of_dpo} "
+            f"over one of SFT by the reader (n = {reader['n']} prompts, the same answers for all; "
+            "a tie is half a win; 95 % intervals).")
+
+
+def _effect(row: Mapping[str, Any]) -> str:
+    """What a win rate says of a change, by its interval."""
+    if row["ci_low"] > EVEN_RATE:
+        return "helps"
+    return "harms" if row["ci_high"] < EVEN_RATE else "is not shown to help"
 
 
 def summary_section(results: Mapping[str, Any]) -> str:
@@ -59,19 +74,23 @@ def summary_section(results: Mapping[str, Any]) -> str:
     judged = {(row["a"], row["b"], row["judge"]): row for row in results["win_rates"]}
     pairs = list(dict.fromkeys((row["a"], row["b"]) for row in results["win_rates"]))
     reader = OWN_READER if results.get("reader") else READER
+
+    def rate_by(judge: str) -> formatting.Cell:
+        return lambda row: formatting.with_n(judged.get((row["a"], row["b"], judge)))
+
     return formatting.markdown_table([{"a": a, "b": b} for a, b in pairs], {
         "comparison": formatting.versus,
         f"{reader} [95 %]": lambda row: formatting.with_n(
             rows.get((row["a"], row["b"]), {}).get(reader)),
-        **{f"{judge} [95 %]": lambda row, judge=judge: formatting.with_n(
-            judged.get((row["a"], row["b"], judge))) for judge in ("judge", "selector")},
+        **{f"{judge} [95 %]": rate_by(judge) for judge in ("judge", "selector")},
         "the paper": lambda row: format_number((paper_row(row["a"], row["b"]) or {}).get(
             "win_rate"), 3)})
 
 
 def _by_pair(results: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
     """Rates on the same answers: (a, b) -> judge -> row."""
-    reading, found = reading_of(results), {}
+    reading = reading_of(results)
+    found: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for row in reading.get("same_answers") or reading["win_rates"]:
         found.setdefault((row["a"], row["b"]), {})[row["judge"]] = row
     return found

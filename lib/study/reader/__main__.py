@@ -1,6 +1,7 @@
 """`python -m lib.study.reader export|import|reliability|ship RUN`: a blind reader of a run.
 
     export runs/laptop --prompts 64 --batch 150 --twice 60
+    export runs/laptop --arms offline_dpo raft
     import runs/laptop first.csv second.jsonl --kind person --reader Ada
     reliability runs/laptop
     ship runs/laptop
@@ -16,6 +17,7 @@ from lib.runtime.files import shown
 from lib.runtime.progress import say
 from lib.study.reader.agreement import reliability_rows
 from lib.study.reader.batches import export_batches
+from lib.study.reader.questions import finished_arms
 from lib.study.reader.readings import SECOND, import_scores
 from lib.study.reader.ship import ship_readings
 
@@ -39,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--prompts", type=int, default=64, help="held-out prompts")
     export.add_argument("--batch", type=int, default=150, help="answers a batch")
     export.add_argument("--twice", type=int, default=60, help="answers for a second reader too")
+    export.add_argument("--arms", nargs="*", metavar="ARM", help="arms of notebook 06 whose "
+                        "answers are read too; all that are finished, if none is named")
     scores = _command(commands, "import", _import, "take scores in")
     scores.add_argument("files", type=Path, nargs="+", help="CSV, JSON or JSON Lines")
     scores.add_argument("--kind", choices=("person", "model"), required=True, help="who read")
@@ -51,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: argparse._SubParsersAction, name: str,
+def _command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str,
              work: Callable[[argparse.Namespace], None], words: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=words)
     command.add_argument("run", type=Path, help="a run folder, for example runs/laptop")
@@ -60,7 +64,8 @@ def _command(commands: argparse._SubParsersAction, name: str,
 
 
 def _export(options: argparse.Namespace) -> None:
-    plan = export_batches(options.run, options.prompts, options.batch, options.twice)
+    arms = finished_arms(options.run) if options.arms == [] else options.arms or []
+    plan = export_batches(options.run, options.prompts, options.batch, options.twice, arms)
     say(f"{plan['answers']} different answers to {plan['prompts']} prompts; "
         + (_to_read(plan["batches"], options.run) if plan["batches"] else "all are read"))
 
@@ -79,8 +84,8 @@ def _import(options: argparse.Namespace) -> None:
     found = import_scores(options.run, options.files, options.kind, options.reader,
                           options.partial, not options.not_blind)
     say(f"{found['read']} of {found['answers']} answers are read, {found['missing']} readings are "
-        "missing; notebook 05 makes the tables new (python -m lib.study --only 05, with this run "
-        "and its profile)")
+        "missing; notebooks 05 and 06 make the tables new (python -m lib.study --only 05,06, with "
+        "this run and its profile)")
 
 
 def _reliability(options: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from lib.study.reader.readings import (
     FIRST,
     SECOND,
     Reading,
+    arms_asked,
     known_answers,
     read_readings,
     scores_in,
@@ -33,16 +34,18 @@ OURS = re.compile(rf"({FIRST}|{SECOND})_\d+\.(md|json|csv)")
 Batch = Sequence[Question]
 
 
-def export_batches(run: Path, prompts: int = 64, size: int = 150, twice: int = 60) -> Row:
+def export_batches(run: Path, prompts: int = 64, size: int = 150, twice: int = 60,
+                   arms: Sequence[str] = ()) -> Row:
     """Write the batches of what is unread; returns export.json.
 
     prompts: held-out prompts; size: answers a batch at most, if no prompt alone has more; twice:
-    answers at least that another reader gets too, whole prompts. {"prompts", "answers",
+    answers at least that another reader gets too, whole prompts; arms: of notebook 06, to be read
+    too. {"prompts", "answers", "arms" (name -> prompts that any export asked about),
     "rubric_sha256", "wanted" (key -> number of readers), "batches" (name -> keys)}. Raises
-    FileError for a run without answers, and for a filled template that was not imported.
+    FileError for a run or an arm without answers, and for a filled template that was not imported.
     """
     folder, seed, readings = run / "reader", seed_of(run), read_readings(run)
-    questions = questions_of(run, prompts)
+    questions = questions_of(run, prompts, arms)
     shared = _shared(questions, twice, seed)
     found = Counter(reading.key for reading in readings)
     batches = dict([*_batches(without(questions, set(found)), FIRST, size, seed), *_batches(
@@ -52,6 +55,7 @@ def export_batches(run: Path, prompts: int = 64, size: int = 150, twice: int = 6
     for number, (name, batch) in enumerate(batches.items(), start=1):
         _write(folder / "batches", name, batch, f"Batch {number} of {len(batches)}")
     plan = {"prompts": len(questions), "answers": len(keys_of(questions)),
+            "arms": _arms(run, dict.fromkeys(arms, prompts)),
             "rubric_sha256": rubric_hash(),
             "wanted": dict.fromkeys(keys_of(questions), 1) | dict.fromkeys(keys_of(shared), 2),
             "batches": {name: keys_of(batch) for name, batch in batches.items()}}
@@ -64,6 +68,12 @@ def keys_of(questions: Iterable[Question]) -> list[str]:
     return [answer.key for question in questions for answer in question.answers]
 
 
+def _arms(run: Path, asked: dict[str, int]) -> dict[str, int]:
+    """The arms of this export and of earlier ones, each with the most prompts that were asked."""
+    before = arms_asked(run)
+    return {name: max(asked.get(name, 0), before.get(name, 0)) for name in before | asked}
+
+
 def _known(run: Path, questions: Iterable[Question]) -> Iterable[Row]:
     """What every key stands for, those of earlier exports included."""
     return (known_answers(run) | {
@@ -73,7 +83,8 @@ def _known(run: Path, questions: Iterable[Question]) -> Iterable[Row]:
 
 def _shared(questions: Sequence[Question], twice: int, seed: int) -> list[Question]:
     """Whole prompts for a second reader, drawn until they have `twice` answers."""
-    drawn, order = [], list(questions)
+    drawn: list[Question] = []
+    order = list(questions)
     random.Random(f"{seed}/reader/twice").shuffle(order)
     for question in order:
         if len(keys_of(drawn)) < twice:

@@ -1,8 +1,9 @@
 """The answers of a run that a reader is asked about: the different ones, prompt by prompt.
 
-In: responses/<system>.jsonl and the held-out prompts of a run folder. Out: questions, in which no
-system, score or pool is left. A random pick, the control of a Best-of-N, is a draw like that of
-its policy and is not read.
+In: responses/<system>.jsonl, arms/<arm>/answers.jsonl of the arms that are asked for, and the
+held-out prompts of a run folder. Out: questions, in which no system, score or pool is left. A
+random pick, the control of a Best-of-N, is a draw like that of its policy and is not read; of an
+arm's answers to a prompt the first is.
 """
 
 import hashlib
@@ -52,18 +53,25 @@ def seed_of(run: Path) -> int:
     return int(read_json(path)["parameters"]["data"]["seed"])
 
 
-def questions_of(run: Path, prompts: int) -> list[Question]:
+def questions_of(run: Path, prompts: int, arms: Sequence[str] = ()) -> list[Question]:
     """Every different answer of the run's systems to `prompts` held-out prompts (or all, if fewer).
 
-    The prompts are a seeded subset, balanced by source; a smaller one is part of a larger one.
-    Raises FileError for a run without answers.
+    arms: of notebook 06, whose answers are asked about too. Raises FileError for a run without
+    answers, and for an arm without.
     """
-    heldout = read_parquet(run / "data" / "heldout.parquet")
-    asked = held_out_subset(heldout, min(prompts, len(heldout)), seed_of(run))
-    texts = _texts(run)
+    asked, texts = prompts_read(run, prompts), _texts(run, arms)
     return [Question(row["id"], row["prompt"], row.get("reference") or None,
                      _answers(row["id"], texts.get(row["id"], set())))
             for row in asked if texts.get(row["id"])]
+
+
+def prompts_read(run: Path, prompts: int) -> list[Row]:
+    """A seeded subset of the held-out prompts, balanced by source, or all if they are fewer.
+
+    A smaller one is part of a larger one.
+    """
+    heldout = read_parquet(run / "data" / "heldout.parquet")
+    return held_out_subset(heldout, min(prompts, len(heldout)), seed_of(run))
 
 
 def _answers(prompt_id: str, texts: set[str]) -> tuple[Answer, ...]:
@@ -71,19 +79,23 @@ def _answers(prompt_id: str, texts: set[str]) -> tuple[Answer, ...]:
     return tuple(sorted(answers, key=lambda answer: answer.key))
 
 
-def _texts(run: Path) -> dict[str, set[str]]:
-    """Prompt id -> the different texts with which the run's systems answer it."""
+def _texts(run: Path, arms: Sequence[str]) -> dict[str, set[str]]:
+    """Prompt id -> the different texts with which the run's systems and arms answer it."""
     texts: dict[str, set[str]] = {}
-    for _, row, answer in answers_of(run):
+    for _, row, answer in answers_of(run, arms):
         texts.setdefault(row["id"], set()).add(answer["text"].strip())
     return texts
 
 
-def answers_of(run: Path) -> Iterator[tuple[str, Row, Row]]:
-    """(system, response row, its answer) of every system that is read.
+def answers_of(run: Path, arms: Sequence[str] = ()) -> Iterator[tuple[str, Row, Row]]:
+    """(system, response row, its answer) of every system that is read, and of the arms.
 
-    Raises FileError for a run without answers.
+    Raises FileError for a run without answers, and for an arm without.
     """
+    if missing := [arm for arm in arms if arm not in finished_arms(run)]:
+        known = ", ".join(finished_arms(run)) or "none; run notebook 06_beyond_the_paper first"
+        raise FileError(f"{shown(run)} has no answers of {', '.join(missing)}; it has those of "
+                        f"{known}")
     files = [file for file in sorted((run / "responses").glob("*.jsonl"))
              if System.parse(file.stem).rule != RANDOM]
     if not files:
@@ -91,6 +103,20 @@ def answers_of(run: Path) -> Iterator[tuple[str, Row, Row]]:
                         "(or python -m lib.study), and name its run folder")
     for file in files:
         yield from ((file.stem, row, chosen(row)) for row in answered(read_jsonl(file)))
+    for arm in arms:
+        yield from ((arm, row, chosen(row)) for row in answered(single_answers(
+            read_jsonl(run / "arms" / arm / "answers.jsonl"))))
+
+
+def finished_arms(run: Path) -> list[str]:
+    """The arms of notebook 06 that have answered the held-out prompts."""
+    return sorted(path.parent.name for path in (run / "arms").glob("*/manifest.json")
+                  if (path.parent / "kl.jsonl").exists())
+
+
+def single_answers(rows: Sequence[Row]) -> list[Row]:
+    """An arm's answers as response rows of a system whose one answer is the first."""
+    return [{**row, "candidates": row["candidates"][:1], "chosen": 0} for row in rows]
 
 
 def without(questions: Sequence[Question], read: set[str]) -> list[Question]:

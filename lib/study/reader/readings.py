@@ -98,6 +98,12 @@ def readers_of(run: Path) -> list[Row]:
     return read_json(path)["readers"] if path.exists() else []
 
 
+def arms_asked(run: Path) -> dict[str, int]:
+    """The arms of notebook 06 that were exported, and about how many prompts a reader was asked."""
+    path = run / "reader" / "export.json"
+    return read_json(path).get("arms", {}) if path.exists() else {}
+
+
 def known_answers(run: Path) -> dict[str, Row]:
     """Key -> {"key", "id", "text"} of every answer that was ever exported."""
     return {row["key"]: row for row in _rows(run / "reader" / "answers.jsonl")}

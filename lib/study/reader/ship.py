@@ -20,7 +20,7 @@ from lib.runtime.files import (
     write_jsonl,
 )
 from lib.study.reader.questions import answers_of, key_of
-from lib.study.reader.readings import Reading, is_complete, read_readings
+from lib.study.reader.readings import Reading, arms_asked, is_complete, read_readings
 
 
 def ship_readings(run: Path, folder: Path = SAMPLE, replace: bool = False) -> Path:
@@ -60,7 +60,7 @@ def _prompts(run: Path, readings: Sequence[Reading]) -> list[Row]:
         scores.setdefault(reading.key, []).append(reading)
     prompts: dict[str, Row] = {}
     answers: dict[str, Row] = {}
-    for system, row, answer in answers_of(run):
+    for system, row, answer in answers_of(run, sorted(arms_asked(run))):
         key = key_of(row["id"], answer["text"])
         if key in answers:
             answers[key]["systems"].append(system)

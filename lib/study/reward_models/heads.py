@@ -36,7 +36,7 @@ from lib.inference.rewards.heads.views import (
 )
 from lib.runtime.devices import choose_device
 from lib.runtime.files import Row, read_jsonl, write_json
-from lib.runtime.progress import say
+from lib.runtime.progress import about, say
 from lib.study.reward_models.references import sample_references
 
 DEPTH = 19 / 30  # of the layer that is read, as a share of all layers
@@ -90,9 +90,10 @@ class Sample:
         layer = recipe.layer(self.backbone)
         for view in recipe.views:
             if (name, view, layer) not in self.known:
-                self.known[name, view, layer] = view_features(
-                    self.backbone, self.answers[name].conversations, (layer,), [view],
-                    self.cache_folder, self.references)
+                with about(name):
+                    self.known[name, view, layer] = view_features(
+                        self.backbone, self.answers[name].conversations, (layer,), [view],
+                        self.cache_folder, self.references)
         return np.hstack([self.known[name, view, layer] for view in recipe.views])
 
 

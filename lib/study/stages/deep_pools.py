@@ -26,7 +26,7 @@ def sample_deep_pools(study: Study) -> None:
     profile, wanted = study.profile, planned_deep_pools(study.profile)
     if not wanted:
         return
-    fit_rewards(study)
+    fit_rewards(study, says=False)
     run_stage(study, "deep", {
         "sampling": profile.sampling.in_force(), "rewards": profile.rewards.scoring,
         "samples": profile.evaluation.deep_samples, "prompts": profile.evaluation.deep_prompts},

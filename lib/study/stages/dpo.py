@@ -29,7 +29,7 @@ def train_dpo(study: Study) -> list[Row]:
     """Train dpo/model on the profile's pairs, unless it is finished; dpo/metrics.jsonl's rows."""
     generate_pairs(study)
     choose_pairs(study)
-    fit_rewards(study)  # the judge scores the probe's answers
+    fit_rewards(study, says=False)  # the judge scores the probe's answers
     data = study.profile.data
     pairs = ", ".join(filter(None, ("preferences", data.choice())))
     options = {"profile": asdict(study.profile), "folder": str(study.folder)}
@@ -57,7 +57,7 @@ def take_reference(study: Study, folder: Path) -> None:
     """
     source = study.from_run and study.from_run / folder.name
     there = read_manifest(source) if source and not study.force else None
-    if there is None:
+    if source is None or there is None:
         return
     other, own = (_reference_made_from(made) for made in (
         there, read_json(folder / "begun.json") | made_on(study)))

@@ -21,7 +21,7 @@ from lib.study.stages.rewards import fit_rewards
 def sample_and_select(study: Study) -> dict[str, list[Row]]:
     """Sample, score and select, unless it is finished; returns response rows by system."""
     profile = study.profile
-    fit_rewards(study)
+    fit_rewards(study, says=False)
     run_stage(study, "responses", {
         "model": profile.model, "sampling": profile.sampling.in_force(),
         "rewards": profile.rewards.scoring,

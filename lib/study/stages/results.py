@@ -26,6 +26,7 @@ from lib.analysis.comparisons.family import (
     family,
 )
 from lib.analysis.comparisons.paper import DPO_EVAL, INCONSISTENCIES, claims, paper_rows
+from lib.analysis.comparisons.printed_answers import printed_answers
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import ratings_rows, round_robin
 from lib.analysis.design.components import variance_summary
@@ -40,6 +41,7 @@ from lib.inference.systems import RANDOM, System
 from lib.runtime.devices import environment
 from lib.runtime.files import Row, read_json, read_jsonl, sha256_of, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash, read_manifest
+from lib.runtime.progress import say
 from lib.study import policies
 from lib.study.policies import load_pools, system_at_main, systems_of
 from lib.study.profiles import Profile
@@ -112,6 +114,8 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row,
               chat_judge: Row) -> None:
     pools, heldout, scorer = load_pools(study), load_part(study, "heldout"), Scorer(study)
     systems, resamples = systems_of(study, pools), study.profile.evaluation.resamples
+    say(f"results: statistics of {len(systems)} systems on {len(heldout)} prompts, without a line "
+        "for up to a minute")
     pairs = [comparison[:2] for comparison in comparisons(study)]
     write_json(folder / "results.json", {
         "profile": study.profile.name, "seed": study.profile.seed, "confounds": confounds(study),
@@ -126,12 +130,14 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row,
         "reference_score": reference_results(scorer, systems, heldout),
         "constraints": constraint_accuracy_by_system(systems, heldout),
         "text_metrics": text_metrics_by_system(systems),
+        "printed_answers": printed_answers(systems, confounds(study)[:2]),
         "paper": {"table_1": paper_rows(), "claims": claims(), "dpo_eval": DPO_EVAL,
                   "inconsistencies": INCONSISTENCIES},
         "environment": environment()})
 
 
-def judged_rates(study: Study, pools: policies.Pools, pairs: Pairs) -> dict[str, dict]:
+def judged_rates(study: Study, pools: policies.Pools,
+                 pairs: Pairs) -> dict[str, dict[tuple[str, str], dict[str, float]]]:
     """By role and pair, the rate on each prompt over all candidates that might have been read."""
     board = policies.candidates_of_pools(study, pools)
 

@@ -45,8 +45,11 @@ from lib.study.stages.data import load_part
 SCORED = tuple(SAMPLE / f"{name}.jsonl" for name in sorted({*FILES, *WRITTEN}))
 
 
-def fit_rewards(study: Study) -> dict[str, Any]:
-    """Fit the embedded heads, unless they are finished; returns reports on unseen pairs."""
+def fit_rewards(study: Study, says: bool = True) -> dict[str, Any]:
+    """Fit the embedded heads, unless they are finished; returns reports on unseen pairs.
+
+    says: tell that they are finished; what only needs them says nothing of it.
+    """
     settings = study.profile.rewards.scoring
     if "embedded" not in (settings.selector, settings.judge):
         return {}
@@ -56,7 +59,8 @@ def fit_rewards(study: Study) -> dict[str, Any]:
         outputs=["reward_models.json", "judge_pairs.json",
                  *(f"{name}.safetensors" for name in RECIPES)],
         work=lambda folder: _fit(study, backbone, folder),
-        inputs={"backbone": model_hash(backbone)} | {path.name: sha256_of(path) for path in SCORED})
+        inputs={"backbone": model_hash(backbone)} | {path.name: sha256_of(path) for path in SCORED},
+        says=says)
     return read_json(folder / "reward_models.json")
 
 
@@ -82,7 +86,7 @@ class Scorer:
 
     def __init__(self, study: Study, roles: Sequence[str] = ROLES,
                  keep_features: bool = True) -> None:
-        fit_rewards(study)
+        fit_rewards(study, says=False)
         self.said = False
         names = {role: getattr(study.profile.rewards.scoring, role) for role in roles}
         heads = [role for role, name in names.items() if name == "embedded"]

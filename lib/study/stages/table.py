@@ -36,7 +36,7 @@ STAGES = {stage.name: stage for stage in (
     Stage("results", "05_analysis", ("data", "sft", "dpo", "responses", "selection", "movement"),
           ("warning", "rewards", "deep", "verdicts")),
     Stage("beyond", "06_beyond_the_paper", ("data", "sft", "dpo", "responses"),
-          ("rewards", "pairs")))}
+          ("rewards", "pairs", "results")))}
 SHOWN = {"07": ("responses", "results")}  # read by notebooks without a stage
 
 

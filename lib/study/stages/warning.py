@@ -34,15 +34,14 @@ FILES = ("metrics.jsonl", "validation_rewards.jsonl")
 def run_warning(study: Study) -> Row:
     """Train the four cells into warning/<cell>/, unless they are finished; `warning_results`.
 
-    Empty if the source has no other pairs, without probe prompts or validation pairs of both kinds,
-    or if `evaluation.warning_run` is off.
+    Empty without probe prompts, without pairs and validation pairs of both kinds of some prompt, or
+    if `evaluation.warning_run` is off.
     """
     settings, evaluation = study.profile.warning, study.profile.evaluation
-    parts = ("other_pairs", "other_validation")
     if not (evaluation.warning_run and probe_prompts(study)
-            and all(load_part(study, part) for part in parts)):
+            and all(all(both) for both in _both_kinds(study).values())):
         return {}
-    fit_rewards(study)  # the judge scores the probe's answers
+    fit_rewards(study, says=False)  # the judge scores the probe's answers
     run_stage(study, "warning",
               {"model": study.profile.model, "warning": settings.in_force(),
                "low_rate": study.profile.dpo.learning_rate, "pairs": evaluation.warning_pairs,
@@ -114,13 +113,18 @@ def _kinds(study: Study) -> tuple[str, str]:
     return kinds[::-1] if study.profile.data.pairs == "written" else kinds
 
 
-def _train_cells(study: Study, folder: Path) -> None:
+def _both_kinds(study: Study) -> dict[str, tuple[list[Row], list[Row]]]:
+    """Pairs of both kinds of the same prompts, by the end of their files' names."""
     count, seed = study.profile.evaluation.warning_pairs, study.profile.data.seed
     parts = {"": ("preferences", "other_pairs", count),
              "_validation": ("preferences_validation", "other_validation", None)}
-    for suffix, (own, other, wanted) in parts.items():
-        both = pairs_of_same_prompts(load_part(study, own, chosen=False), load_part(study, other),
-                                     wanted, seed)
+    return {suffix: pairs_of_same_prompts(load_part(study, own, chosen=False),
+                                          load_part(study, other), wanted, seed)
+            for suffix, (own, other, wanted) in parts.items()}
+
+
+def _train_cells(study: Study, folder: Path) -> None:
+    for suffix, both in _both_kinds(study).items():
         for kind, rows in zip(_kinds(study), both, strict=True):
             write_parquet(rows, folder / f"{kind}{suffix}.parquet",
                           like=load_part(study, "preferences"))

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lib.runtime.files import FileError, sha256_of, write_json
+from lib.runtime.files import FileError, Row, sha256_of, write_json
 from lib.runtime.progress import say
 from lib.training.engine.optimizer import LossScale, MasterWeights
 from lib.training.processes import ALONE, Processes
@@ -35,7 +36,7 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, step: int, key: str, weights: MasterWeights,
-                    optimizer: torch.optim.Optimizer, scale: LossScale, counters: dict,
+                    optimizer: torch.optim.Optimizer, scale: LossScale, counters: Row,
                     keep: int, processes: Processes = ALONE) -> None:
     """Write `folder/step-N` whole or not at all and drop all but the newest `keep`.
 
@@ -58,7 +59,7 @@ def save_checkpoint(folder: Path, step: int, key: str, weights: MasterWeights,
             "sha256": {name: sha256_of(temporary / name) for name in FILES}})
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise FileError(f"cannot write checkpoint {target}: {error}; the previous one is intact, "
                         "free some space and start again") from error
@@ -109,7 +110,7 @@ def _trouble(folder: Path, key: str) -> str | None:
 
 def load_checkpoint(checkpoint: Checkpoint, weights: MasterWeights,
                     optimizer: torch.optim.Optimizer, scale: LossScale,
-                    processes: Processes = ALONE) -> dict:
+                    processes: Processes = ALONE) -> Row:
     """Put a checkpoint's state into the masters, the model, the optimizer and the generator.
 
     Returns the saved counters.

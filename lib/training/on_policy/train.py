@@ -4,7 +4,7 @@ With `job.pairs` the loss is DPO's on them plus `policy_weight` times the answer
 paper). Answers are read whole, also where `job.streamed` leaves other rows on disk.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from lib.training.on_policy.summed import SummedObjective, interleave, own_examp
 from lib.training.pairs import Pair, encode_pairs, group_by_prompt
 from lib.training.processes import ALONE, Processes
 from lib.training.reference import covering, kept_logps, reference_logps
-from lib.training.settings import DPOSettings
+from lib.training.settings import DPOSettings, PolicyGradientSettings
 
 
 def train_policy_gradient(job: Job, processes: Processes = ALONE,
@@ -50,11 +50,11 @@ def train_policy_gradient(job: Job, processes: Processes = ALONE,
         else []
     training = _objective(setup, answers, pairs)
     validation = policy_objective(setup, held, [], "validation") if held else None
+    model, state = setup.model, dict[str, Tensor]()
     if isinstance(training, PolicyGradientObjective) and not training.learns:
         say(f"all {len(answers)} answers are as good as the others of their prompt (every "
             "advantage is 0), so there is nothing to learn; the model stays as it was")
         write_jsonl(Path(job.folder) / "metrics.jsonl", [])
-        model, state = setup.model, {}
     else:
         model, state = fit(setup, training, validation, make_probe)
     if processes.main:
@@ -64,23 +64,28 @@ def train_policy_gradient(job: Job, processes: Processes = ALONE,
 def _objective(setup: Setup, answers: Sequence[Answer],
                pairs: Sequence[Pair]) -> PolicyGradientObjective | SummedObjective:
     """The answers alone, or the sum of DPO on pairs and `policy_weight` times the answers' loss."""
-    job = setup.job
+    settings, seed = _settings(setup.job), setup.job.seed
     if not pairs:
-        steps = step_batches(group_answers(answers), job.settings, job.seed)
+        steps = step_batches(group_answers(answers), settings, seed)
         return policy_objective(setup, answers, steps, "training")
     groups = {"dpo": group_by_prompt(pairs), "policy": group_answers(answers)}
-    steps = [own_examples(step, ranges_of(groups))
-             for step in step_batches(interleave(groups), job.settings, job.seed)]
+    parts = [own_examples(step, ranges_of(groups))
+             for step in step_batches(interleave(groups), settings, seed)]
     return SummedObjective({
-        "dpo": (_pair_objective(setup, pairs, [step["dpo"] for step in steps]), 1.0),
-        "policy": (policy_objective(setup, answers, [step["policy"] for step in steps],
-                                    "training"), job.settings.policy_weight)})
+        "dpo": (_pair_objective(setup, pairs, [part["dpo"] for part in parts]), 1.0),
+        "policy": (policy_objective(setup, answers, [part["policy"] for part in parts],
+                                    "training"), settings.policy_weight)})
+
+
+def _settings(job: Job) -> PolicyGradientSettings:
+    assert isinstance(job.settings, PolicyGradientSettings)  # as `read_job` makes them
+    return job.settings
 
 
 def _pair_objective(setup: Setup, pairs: Sequence[Pair],
                     steps: Sequence[Sequence[int]]) -> DPOObjective:
     job = setup.job
-    settings = DPOSettings(beta=job.settings.pair_beta, token_budget=job.settings.token_budget)
+    settings = DPOSettings(beta=_settings(job).pair_beta, token_budget=job.settings.token_budget)
     name = job.reference or job.model
     with _rounded(setup, name) as reference:
         logps = reference_logps(
@@ -107,7 +112,7 @@ def _read(setup: Setup, path: str) -> list[Answer]:
     if not path:
         return []
     rows = read_parquet(path)
-    encoded = encode_answers(rows, setup.tokenizer, job.max_length, job.settings)
+    encoded = encode_answers(rows, setup.tokenizer, job.max_length, _settings(job))
     reasons = ", ".join(f"{count} {reason}" for reason, count in encoded.dropped.items())
     if not encoded.answers:
         raise ValueError(f"none of the {len(rows)} answers in {path} can be used: {reasons}")
@@ -125,35 +130,42 @@ def replayed(rows: Sequence[Row], folder: Path) -> list[Row]:
     key = read_jsonl(folder / "old_logps_training.jsonl")[0]
     kept = {name: logps for header, *lines in files if header == key
             for line in lines for name, logps in line["logps"].items()}
-    return [row | {"age": (row.get("age") or 0) + 1, "old_logps": kept[row["id"]]}
-            for row in rows if row["id"] in kept]
+    own = {row["id"]: row["old_logps"] for row in rows if row.get("old_logps") is not None}
+    return [row | {"age": (row.get("age") or 0) + 1, "old_logps": (kept | own)[row["id"]]}
+            for row in rows if row["id"] in kept | own]
 
 
 def policy_objective(setup: Setup, answers: Sequence[Answer], steps: Sequence[Sequence[int]],
                      part: str) -> "PolicyGradientObjective":
     """The objective with pi_old's and the reference's log-probabilities, which it keeps on disk.
 
-    part: "training" or "validation", a name of the files old_logps_... and reference_....
+    part: "training" or "validation", a name of the files old_logps_... and reference_.... Replayed
+    answers bring pi_old's with them; a row of nothing else is not read again.
     """
-    job = setup.job
-    old = answer_logps(setup, answers, steps, job.model, f"old_logps_{part}")
-    reference = (old if job.reference in ("", job.model)
-                 else answer_logps(setup, answers, steps, job.reference, f"reference_{part}"))
+    job, own_reference = setup.job, setup.job.reference in ("", setup.job.model)
+    brought = {} if own_reference else {
+        answer.id: answer.old_logps for answer in answers if answer.old_logps is not None}
+    old = answer_logps(setup, answers, steps, job.model, f"old_logps_{part}", brought)
+    reference = old if own_reference else answer_logps(setup, answers, steps, job.reference,
+                                                       f"reference_{part}", {})
     old = [logps if answer.old_logps is None else torch.tensor(answer.old_logps)
            for logps, answer in zip(old, answers, strict=True)]
     return PolicyGradientObjective(answers, old, torch.stack([logps.sum() for logps in reference]),
-                                   job.settings)
+                                   _settings(job))
 
 
 def answer_logps(setup: Setup, answers: Sequence[Answer], steps: Sequence[Sequence[int]],
-                 model: str, name: str) -> list[Tensor]:
-    """Log-probability of every token of each answer under a model, float32 [tokens] each."""
+                 model: str, name: str, brought: Mapping[str, Sequence[float]]) -> list[Tensor]:
+    """Log-probability of every token of each answer under a model, float32 [tokens] each.
+
+    brought: those of answers, by id, that need not be computed.
+    """
     job = setup.job
     shares = [setup.processes.part(answers_together(answers, step, job.settings.token_budget))
               for step in covering(steps, len(answers))]
     rows = [row for share in shares
-            for row in answer_rows(answers, share, job.settings.token_budget,
-                                          setup.device.device)]
+            for row in answer_rows(answers, share, job.settings.token_budget, setup.device.device)
+            if not all(answers[i].id in brought for i in row.examples)]
 
     with _rounded(setup, model) as loaded:
         def of_row(row: PackedRow) -> list[list[float]]:
@@ -165,4 +177,5 @@ def answer_logps(setup: Setup, answers: Sequence[Answer], steps: Sequence[Sequen
                            [model_hash(model), answers_hash(answers)],
                            Path(job.folder) / f"{name}.jsonl", name.replace("_", " "),
                            setup.processes)
+    known = {**brought, **known}
     return [torch.tensor(known[answer.id]) for answer in answers]

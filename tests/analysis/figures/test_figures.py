@@ -5,6 +5,7 @@ from math import log
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
@@ -131,9 +132,30 @@ def test_each_kind_of_rows_has_its_own_panel_and_only_its_own_limit_cuts_it() ->
 def test_the_warning_figure_shows_a_falling_score_beside_a_good_accuracy() -> None:
     figure = figures.sample_quality_figure({"written": metrics(score_end=1.0),
                                             "on-policy": metrics()})
-    assert "written: accuracy 0.70, answers' score goes from 2.00 to 1.00" in title(figure)
-    assert "on-policy: accuracy 0.70, answers' score goes from" in title(figure)
+    assert "written: accuracy 0.70, the answers' score goes from 2.00 to 1.00" in title(figure)
+    assert "on-policy: accuracy 0.70, the answers' score goes from" in title(figure)
     assert len(figure.data) == 6
+
+
+@pytest.mark.parametrize(("shifts", "what"), [
+    ([-1.0, -1.2, -0.8, -1.1], "falls"), ([1.0, 1.2, 0.8, 1.1], "rises"),
+    ([-1.0, 1.2, -0.8, 1.1], "is not shown to change"),
+    ([None, -1.2, -0.8, -1.1], "falls")])
+def test_what_fresh_answers_show_is_told_by_the_interval_of_the_change(
+        shifts: list[float | None], what: str) -> None:
+    before = [0.1, 2.0, -1.0, 0.5]
+    after = [None if shift is None else start + shift
+             for start, shift in zip(before, shifts, strict=True)]
+    rows = [row for row in metrics() if row["split"] != "samples"] + [
+        {"step": step, "split": "samples", "n": 4, "repetition": 0.1, "repetitions": [0, 0, 0, 0.4],
+         "judge_score": np.mean([score for score in scores if score is not None]),
+         "judge_scores": scores} for step, scores in ((0, before), (10, after))]
+    figure = figures.sample_quality_figure({"DPO": rows})
+    assert f"accuracy 0.70, the answers' score {what} (" in title(figure)
+    assert "95 % intervals" in subtitle(figure)
+    _, judged, repeated = figure.data
+    for line in (judged, repeated):
+        assert all(end > 0 for end in (*line.error_y.array, *line.error_y.arrayminus))
 
 
 @pytest.mark.parametrize("name", ["sft_loss_figure", "dpo_loss_figure", "rewards_figure",

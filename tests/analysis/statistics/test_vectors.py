@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from lib import ROOT
 from lib.analysis.statistics import (
@@ -52,6 +53,31 @@ def test_intervals_of_the_papers_table_at_n_200(claim: str) -> None:
     k, n = expected["k"], expected["n"]
     assert wilson_interval(k, n) == exactly(tuple(expected["wilson95"]))
     assert sign_test(k, n - k) == pytest.approx(expected["sign_test_p"], rel=1e-9)
+
+
+def test_the_sign_test_has_the_power_of_the_vector() -> None:
+    expected = vector("5_power")[1]
+    rejected = {n: [sign_test(k, n - k) <= 0.05 for k in range(n + 1)]
+                for n in (100, 135, 136, 200)}
+    power = {n: binom.pmf(np.arange(n + 1), n, 0.62)[found].sum() for n, found in rejected.items()}
+    assert power[100] == exactly(expected["power_exact_n100"])
+    assert power[200] == exactly(expected["power_exact_n200"])
+    assert power[135] < 0.8 <= power[expected["n_exact_80_first_crossing"]]
+    assert rejected[200].index(False) == 201 - expected["critical_wins_at_n200"]
+
+
+def test_as_many_prompts_as_the_vector_says_lift_the_lower_end_above_one_half() -> None:
+    expected = vector("5_power")[1]
+    fewest = expected["n_wilson_lower_above_half_at_observed_0p62"]
+    lows = {n: wilson_interval(int(0.62 * n), n).low for n in (fewest - 1, fewest)}
+    assert lows[fewest - 1] < 0.5 < lows[fewest]
+    low, high = wilson_interval(124, 200)
+    assert (high - low) / 2 == exactly(expected["halfwidth_wilson_n200_p62"])
+
+
+def test_every_vector_is_tested() -> None:
+    texts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    assert [name for name in VECTORS if f'"{name}"' not in texts] == []
 
 
 def test_intervals_of_few_prompts() -> None:

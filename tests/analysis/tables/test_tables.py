@@ -87,7 +87,16 @@ def test_the_papers_table_has_whole_counts_of_200() -> None:
     assert [rate.wins for rate in TABLE_1] == [189, 194, 124, 186, 187, 175]
     assert all(rate.wins / 200 == pytest.approx(rate.rate) for rate in TABLE_1)
     assert all(row["ci_low"] < row["win_rate"] < row["ci_high"] for row in paper_rows())
+
+
+@pytest.mark.parametrize(("number", "told"), [
+    (8, "identical"), (10, "partly true at most"), (11, "instruct model"), (12, '"[C]"'),
+    (13, "which release"), (14, "512 tokens can remove the end of turn"), (14, "1,024"),
+    (15, ".115 is 23 of 200 prompts, and the bar of .1 is 20")])
+def test_the_papers_sixteen_inconsistencies_are_told_with_their_parts(
+        number: int, told: str) -> None:
     assert len(INCONSISTENCIES) == 16
+    assert told in INCONSISTENCIES[number - 1]
 
 
 @pytest.mark.parametrize(("a", "b", "rate"), [

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.inference.api import transport
 from lib.inference.api.server import ServerSamplingError, sample_from_server
 from lib.inference.api.transport import ApiStoppedError, ServerSettings
 from lib.inference.sampling import SamplingSettings
@@ -20,6 +21,7 @@ PROMPTS = [{"id": f"p{number}", "prompt": f"question {number}", "source": "test"
            for number in range(6)]
 SETTINGS = SamplingSettings(samples=3, temperature=0.7, max_new_tokens=16, seed=5)
 KEY = "sk-planted-0123456789"
+ENDLESS = -10 ** 400  # JSON has no largest integer
 
 
 @pytest.fixture
@@ -361,6 +363,43 @@ def test_a_server_that_dies_ends_the_run_and_the_next_one_asks_for_the_rest(
     assert all(answer["finish"] == "stop" for row in rows for answer in row["candidates"])
 
 
+def test_prompts_that_never_get_a_reply_are_missing_while_a_test_question_gets_one(
+        server: FakeServer, tmp_path: Path) -> None:
+    many = [{"id": f"p{number}", "prompt": f"question {number}", "source": "test"}
+            for number in range(20)]
+    server.behave = lambda asked, call: (
+        good(asked) if asked["messages"][0]["content"] == "question 0" else (503, {}, ""))
+    one_at_a_time = replace(server.settings, attempts=1, concurrency=1)
+    rows = sample_from_server(many, SETTINGS, one_at_a_time, tmp_path / "rows.jsonl")
+    assert [row["candidates"][0]["finish"] for row in rows] == ["stop"] + ["missing"] * 19
+
+
+def test_two_prompts_with_one_id_are_refused(server: FakeServer, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="two prompts have the id 'p0'"):
+        sample_from_server([*PROMPTS, PROMPTS[0]], SETTINGS, server.settings,
+                           tmp_path / "rows.jsonl")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("places", [(0, 0, 1), (0, 1, 1), (2, 0, 2)])
+def test_a_reply_with_one_index_twice_is_asked_again(
+        places: tuple, server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: good(asked) if call else (200, {}, json.dumps({"choices": [
+        choice("of another request") | {"index": place} for place in places]}))
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert [answer["text"] for answer in row["candidates"]] == [
+        f"answer {number} to question 0" for number in range(3)]
+
+
+def test_a_reply_without_an_end_is_given_up(
+        server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "LARGEST", 100_000)
+    server.behave = lambda asked, call: good(asked) if call else (200, {}, " " * 200_000)
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert len(server.asked) == 2
+    assert row["candidates"][0]["finish"] == "stop"
+
+
 def test_choices_in_another_order_are_put_in_the_order_of_their_index(
         server: FakeServer, tmp_path: Path) -> None:
     server.behave = lambda asked, call: (200, {}, json.dumps({"choices": [
@@ -370,13 +409,27 @@ def test_choices_in_another_order_are_put_in_the_order_of_their_index(
 
 
 @pytest.mark.parametrize("logprobs", [
-    {"content": [{"token": "an"}]}, {"content": "no"}, [1], "no", {"content": [None]}])
+    {"content": [{"token": "an"}]}, {"content": "no"}, [1], "no", {"content": [None]},
+    *({"content": [{"token": "an", "logprob": value}]}
+      for value in (float("nan"), float("inf"), float("-inf"), 0.5, True, "-0.5", ENDLESS))])
 def test_log_probabilities_that_cannot_be_read_cost_no_answer(
         logprobs: object, server: FakeServer, tmp_path: Path) -> None:
     server.behave = lambda asked, call: (200, {}, json.dumps(
         {"choices": [choice() | {"logprobs": logprobs}] * 3}))
     row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
     assert [answer["logprob"] for answer in row["candidates"]] == [None] * 3
+
+
+@pytest.mark.parametrize("count", [float("nan"), float("inf"), -3, 2.5, "9", True, [9], ENDLESS],
+                         ids=lambda count: str(count)[:9])
+def test_a_number_of_tokens_that_is_none_is_null(
+        count: object, server: FakeServer, tmp_path: Path) -> None:
+    bare = {"message": {"content": "yes"}, "finish_reason": "stop"}
+    server.behave = lambda asked, call: (200, {}, json.dumps(
+        {"choices": [bare], "usage": {"prompt_tokens": count, "completion_tokens": count}}))
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert {row["prompt_tokens"], *(answer["tokens"] for answer in row["candidates"])} == {None}
+    assert read_jsonl(tmp_path / "rows.jsonl") == [row]
 
 
 def test_an_address_that_is_none_is_refused() -> None:

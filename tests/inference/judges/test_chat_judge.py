@@ -12,7 +12,7 @@ from lib.inference.judges import chat_judge
 from lib.inference.judges.chat_judge import ChatJudge, Costs
 from lib.inference.judges.questions import Question
 from lib.inference.rewards.cache import ScoreCache
-from tests.inference.fake_server import FakeServer, Reply, is_test
+from tests.inference.fake_server import FakeServer, Reply, good, is_test
 from tests.inference.judges.fake_judge import (
     completion,
     judging,
@@ -137,13 +137,29 @@ def test_a_server_that_falls_silent_ends_the_run_and_keeps_the_replies(
     many = [Question(f"question {number}", "short", "rather long") for number in range(30)]
     with judging() as server:
         quick(server, monkeypatch, concurrency=1)
-        server.behave = lambda asked, call: (
-            completion("[[B]]") if len(server.asked) <= 3 else (503, {}, ""))
+        server.tests_too, alive = True, [True]
+
+        def behave(asked: dict, call: int) -> Reply:
+            alive[0] &= "question 3" not in message(asked)
+            return (503, {}, "") if not alive[0] else (
+                good(asked) if is_test(asked) else completion("[[B]]"))
+        server.behave = behave
         judge = ChatJudge(settings_for(server), cache)
         with pytest.raises(ApiStoppedError, match="no reply to 5 questions in a row .*run again"):
             judge.judge(many)
     assert len(judge.lacking(many)) == 27
-    assert len(server.asked) < 20
+
+
+def test_questions_that_never_get_a_reply_are_missing_while_a_test_question_gets_one(
+        cache: ScoreCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [Question(f"question {number}", "short", "rather long") for number in range(12)]
+    with judging() as server:
+        quick(server, monkeypatch, concurrency=1)
+        server.behave = lambda asked, call: (
+            completion("[[B]]") if "question 0" in message(asked) else (503, {}, ""))
+        judge = ChatJudge(settings_for(server), cache)
+        for _ in range(2):
+            assert preferences(judge, many) == [0] + [None] * 11
 
 
 def test_a_question_that_the_server_refuses_is_missing_with_its_reason(cache: ScoreCache) -> None:

@@ -58,6 +58,13 @@ def test_without_log_probabilities_alpaca_evals_verdict_is_hard(text: str,
     assert found is None or not found.by_logprobs
 
 
+@pytest.mark.parametrize("value", [1e5, 0.5, float("nan"), float("inf"), "-1", 10 ** 400],
+                         ids=lambda value: str(value)[:9])
+def test_what_is_no_log_probability_weighs_no_verdict(value: object) -> None:
+    body = completion("A", logprobs={"A": value, "B": -1.0})[2]
+    assert read_verdict(read_reply(body), ALPACA_EVAL) == (1, 1, False)
+
+
 @pytest.mark.parametrize("body", [
     "", "<html>busy</html>", "[]", "{}", '{"choices": []}', '{"choices": [{}]}',
     '{"choices": [{"message": {"content": 7}}]}', '{"choices": [{"message": {"conte'])

@@ -40,7 +40,7 @@ class ByLength:
 @pytest.fixture(autouse=True)
 def _known_selector(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chosen, "Scorer", ByLength)
-    monkeypatch.setattr(chosen, "fit_rewards", lambda _: None)
+    monkeypatch.setattr(chosen, "fit_rewards", lambda _, says: None)
 
 
 def prepared(folder: Path, settings: dict[str, Any]) -> Study:

@@ -36,7 +36,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
     """Data are prepared, SFT is finished and served: four answers, the last one cut off."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(self_generated, "Scorer", ByText)
-    monkeypatch.setattr(self_generated, "fit_rewards", lambda _: None)
+    monkeypatch.setattr(self_generated, "fit_rewards", lambda _, says: None)
     fake = FakeServer()
     fake.behave = lambda asked, call: (200, {}, json.dumps({"usage": {"prompt_tokens": 9},
         "choices": [choice(text, "length" if "cut" in text else "stop")

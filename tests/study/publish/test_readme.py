@@ -13,6 +13,7 @@ import pytest
 
 from lib import ROOT
 from lib.analysis.comparisons.candidates import CandidateBoard, Candidates
+from lib.analysis.figures.theme import readable
 from lib.analysis.judges.own_reader import own_corrected, own_judge_quality, read_counts
 from lib.analysis.tables.formatting import format_number
 from lib.inference.rewards import OWN_READER, ROLES
@@ -50,6 +51,26 @@ MADE_UP = {"1.00", ".00"}  # how often an answer of `made_up_candidates` is pick
 def test_every_section_of_the_pages_is_that_of_the_recorded_run(name: str) -> None:
     page = (ROOT / PAGES[name]).read_text(encoding="utf-8")
     assert between_marks(page, name)[1] == SECTIONS[name](read_json(RECORDED)).strip()
+
+
+@pytest.mark.parametrize(("reader", "dpo", "selector", "sentence"), [
+    ((.56, .67), (.47, .57), .77, "answers helps this small model, but less than the picker itself "
+                                  "says; DPO alone is not shown to help it."),
+    ((.56, .67), (.51, .60), .60, "answers helps this small model; DPO alone helps it."),
+    ((.46, .57), (.40, .48), .77, "answers is not shown to help this small model, whatever the "
+                                  "picker itself says; DPO alone harms it.")])
+def test_the_finding_is_one_plain_sentence_that_follows_the_intervals(
+        reader: tuple, dpo: tuple, selector: float, sentence: str) -> None:
+    def row(a: str, judge: str, low: float, high: float, rate: float | None = None) -> dict:
+        return {"a": a, "b": "sft", "judge": judge, "n": 198, "ci_low": low, "ci_high": high,
+                "win_rate": (low + high) / 2 if rate is None else rate}
+    best = "sft+bon4@0.6"
+    results = {"confounds": [(best, "sft")], "reader": {"same_answers": [
+        row(best, OWN_READER, *reader), row(best, "judge", .6, .7),
+        row(best, "selector", .5, .9, selector), row("dpo", OWN_READER, *dpo)]}}
+    section = SECTIONS["finding"](results)
+    assert section.startswith(f"**Picking the best of 4 {sentence}** {readable(best)} wins ")
+    assert section.count("**") == 2
 
 
 def test_the_readme_fits_a_page() -> None:

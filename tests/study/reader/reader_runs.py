@@ -33,6 +33,23 @@ def reader_run(folder: Path, systems: tuple[str, ...] = SYSTEMS,
     return folder
 
 
+def with_arms(run: Path, arms: dict[str, str]) -> Path:
+    """The run with finished arms; arms: name -> how its first answers begin."""
+    for arm, begin in arms.items():
+        rows = [_row(arm, prompt, "") | {"candidates": [
+            {"text": f"{begin} {prompt}", "tokens": 3, "finish": "stop",
+             "rewards": {"selector": 0.0, "judge": place / 8}},
+            {"text": f"second of {begin}", "tokens": 3, "finish": "stop",
+             "rewards": {"selector": 0.0, "judge": 0.0}}]}
+            for place, prompt in enumerate(PROMPTS)]
+        for row in rows:
+            del row["chosen"]
+        write_jsonl(run / "arms" / arm / "answers.jsonl", rows)
+        write_jsonl(run / "arms" / arm / "kl.jsonl", [])
+        write_json(run / "arms" / arm / "manifest.json", {"outputs": {}})
+    return run
+
+
 def _row(system: str, prompt: str, text: str) -> Row:
     candidates = [{"text": "not picked"}, {"text": f" {text}\n", "tokens": 3, "finish": "length",
                                            "rewards": {"selector": 0.25, "judge": -0.125}}]

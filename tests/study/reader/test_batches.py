@@ -20,6 +20,7 @@ from tests.study.reader.reader_runs import (
     filled,
     keys,
     reader_run,
+    with_arms,
 )
 
 WORDS = {"base", "sft", "dpo", "bon", "bon4", "random", "random4", "selector", "judge", "pool",
@@ -196,3 +197,41 @@ def test_the_command_says_what_is_to_be_read(run: Path, capsys: pytest.CaptureFi
     assert main(["export", str(run / "nothing")]) == 2
     assert read_json(run / "reader" / "export.json")["answers"] == 56
     json.dumps(read_json(run / "reader" / "export.json"))
+
+
+def test_arms_are_read_where_they_are_asked_for_each_by_its_first_answer(run: Path) -> None:
+    with_arms(run, {"raft": "Loft", "odpo": "Odd"})
+    before = set(export_batches(run, prompts=12, twice=0)["wanted"])
+    plan = export_batches(run, prompts=12, twice=0, arms=["raft"])
+    new = set(plan["wanted"]) - before
+    assert new == {key_of(f"p{number}", f"Loft p{number}") for number in range(12)}
+    assert plan["arms"] == {"raft": 12}
+    text = "".join(content.decode() for content in files(run).values())
+    assert "Odd" not in text
+    assert "second of" not in text
+    assert "raft" not in text
+
+
+def test_an_arm_stays_asked_for_in_a_later_export_without_it(run: Path) -> None:
+    with_arms(run, {"raft": "Loft", "odpo": "Odd"})
+    export_batches(run, prompts=4, twice=0, arms=["raft"])
+    export_batches(run, prompts=12, twice=0)
+    plan = export_batches(run, prompts=6, twice=0, arms=["odpo"])
+    assert plan["arms"] == {"raft": 4, "odpo": 6}
+
+
+def test_an_arm_that_has_not_run_is_refused_by_name(run: Path) -> None:
+    with pytest.raises(FileError, match=r"no answers of raft; .* none; run notebook 06"):
+        export_batches(run, arms=["raft"])
+    with_arms(run, {"odpo": "Odd", "bond": "Bound"})
+    (run / "arms" / "bond" / "manifest.json").unlink()  # it is being made
+    with pytest.raises(FileError, match="no answers of raft, bond; it has those of odpo"):
+        export_batches(run, arms=["raft", "bond"])
+
+
+def test_all_finished_arms_are_read_if_none_is_named(run: Path) -> None:
+    with_arms(run, {"raft": "Loft", "odpo": "Odd"})
+    assert main(["export", str(run), "--arms"]) == 0
+    assert set(read_json(run / "reader" / "export.json")["arms"]) == {"raft", "odpo"}
+    assert main(["export", str(run), "--arms", "raft"]) == 0
+    assert main(["export", str(run)]) == 0

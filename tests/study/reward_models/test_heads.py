@@ -154,7 +154,7 @@ def scorer(backbone: Backbone, fitted: dict, monkeypatch: pytest.MonkeyPatch,
     models = [EmbeddedRewardModel("selector", heads["selector"], backbone),
               EmbeddedRewardModel("judge", heads["judge"], backbone,
                                   references={"known": "amber"}, without_reference=heads[WITHOUT])]
-    monkeypatch.setattr(rewards, "fit_rewards", lambda study: {})
+    monkeypatch.setattr(rewards, "fit_rewards", lambda study, says: {})
     monkeypatch.setattr(rewards, "embedded_models", lambda study, roles, cache: models)
     return rewards.Scorer(open_study("smoke", str(tmp_path / "run")))
 

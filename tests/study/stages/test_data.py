@@ -31,6 +31,21 @@ def test_other_pairs_are_among_what_the_stage_reads(tmp_path: Path,
     assert data._source_hashes(study) != before
 
 
+@pytest.mark.parametrize("part", data.PARTS)
+def test_a_part_of_a_run_without_data_names_the_notebook_that_makes_it(
+        part: str, tmp_path: Path) -> None:
+    study = open_study("smoke", str(tmp_path / "run"))
+    with pytest.raises(StudyError, match="data is not finished; run notebook 01_data first"):
+        data.load_part(study, part)
+
+
+def test_with_another_run_to_copy_from_the_sentence_says_how_it_comes(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    study = open_study("smoke", str(tmp_path / "run"), from_run=str(tmp_path / "other"))
+    with pytest.raises(StudyError, match="run notebook 01_data with this run and from_run, which"):
+        data.load_part(study, "sft")
+
+
 def test_a_tokenizer_is_told_apart_by_its_revision(tmp_path: Path) -> None:
     first, second = (data._tokenizer(open_study("smoke", str(tmp_path), {
         "model.revision": revision})) for revision in ("a" * 40, "b" * 40))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.runtime.files import write_json
+from lib.runtime.files import write_json, write_jsonl
 from lib.study import notebooks
 from lib.study.notebooks import NOTEBOOKS, notebook_paths
 from lib.study.run import Study, StudyError, open_study, stage_inputs
@@ -46,14 +46,22 @@ def test_a_stage_that_a_run_need_not_have_is_an_input_where_it_is_there(
     assert read in stage_inputs(study, stage)
 
 
-def test_notebook_06_is_out_of_date_when_answers_change_but_not_when_results_do(
-        study: Study) -> None:
+@pytest.mark.parametrize("stage", ["responses", "results"])
+def test_notebook_06_is_out_of_date_when_answers_or_what_a_reader_said_of_them_change(
+        study: Study, stage: str) -> None:
     [beyond] = notebook_paths(["06"])
     before = notebooks._key(beyond, study.folder, {})
-    finish(study, "results", "other")
-    assert notebooks._key(beyond, study.folder, {}) == before
-    finish(study, "responses", "other")
+    finish(study, stage, "other")
     assert notebooks._key(beyond, study.folder, {}) != before
+
+
+def test_readings_that_come_in_make_the_notebooks_that_show_them_run_again(study: Study) -> None:
+    def keys() -> dict[str, str]:
+        return {path.name[:2]: notebooks._key(path, study.folder, {}) for path in notebook_paths()}
+    before = keys()
+    write_jsonl(study.path("reader", "scores.jsonl"), [{"key": "abc", "score": 2.0}])
+    after = keys()
+    assert [number for number in before if before[number] != after[number]] == ["05", "06", "07"]
 
 
 def test_a_notebook_reads_the_stages_of_the_notebooks_before_it() -> None:

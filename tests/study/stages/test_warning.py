@@ -7,7 +7,8 @@ import pytest
 from lib.data.schema import prompt_text
 from lib.runtime.files import read_jsonl
 from lib.study.run import open_study
-from lib.study.stages.warning import pairs_of_same_prompts, warning_cells
+from lib.study.stages import warning
+from lib.study.stages.warning import pairs_of_same_prompts, run_warning, warning_cells
 
 
 def pair(prompt: str, chosen: str, gap: float | None) -> dict:
@@ -25,6 +26,19 @@ def test_both_kinds_have_one_pair_for_each_of_the_same_prompts() -> None:
     assert [(prompt_text(row), row["chosen"]) for row in second] == [("a", "w"), ("c", "w")]
     assert len(pairs_of_same_prompts(own, written, 1, 0)[0]) == 1
     assert pairs_of_same_prompts(own, [], 1, 0) == ([], [])
+
+
+@pytest.mark.parametrize("lacks", [
+    {"preferences": []}, {"preferences_validation": []}, {"other_pairs": []},
+    {"other_validation": []}, {"other_validation": [pair("another", "w", None)]}])
+def test_without_pairs_of_both_kinds_of_some_prompt_no_run_is_made(
+        lacks: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def parts(study: object, part: str, chosen: bool = True) -> list:
+        return lacks.get(part, [pair("a", "x", 1.0)])
+    monkeypatch.setattr(warning, "load_part", parts)
+    monkeypatch.setattr(warning, "probe_prompts", lambda study: ["one"])
+    assert run_warning(open_study("smoke", str(tmp_path / "run"))) == {}
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_laptop_compares_its_own_rate_with_a_higher_one(tmp_path: Path) -> None:

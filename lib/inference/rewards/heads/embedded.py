@@ -21,6 +21,7 @@ from lib.inference.rewards.heads.views import (
     view_features,
 )
 from lib.inference.rewards.score_results import ScoreResult, StreamingRewardModel
+from lib.runtime.progress import about
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,20 @@ def _results(models: Sequence[EmbeddedRewardModel],
     @cache
     def seen(layers: tuple[int, ...], view: str) -> np.ndarray:
         """Features of one view without references, once for all models."""
-        return view_features(first.backbone, conversations, layers, [view], first.cache_folder)
+        readers = [model.name for model in models
+                   if model.head.layers == layers and view in model.head.views]
+        with about(f"for {' and '.join(readers)}"):
+            return view_features(first.backbone, conversations, layers, [view], first.cache_folder)
+
+    def seen_beside_reference(model: EmbeddedRewardModel, view: str) -> np.ndarray:
+        with about(f"for {model.name}"):
+            return view_features(model.backbone, conversations, model.head.layers, [view],
+                                 model.cache_folder, model.references)
 
     results = {}
     for model in models:
         features = np.hstack([
-            seen(model.head.layers, view) if view in READ
-            else view_features(model.backbone, conversations, model.head.layers, [view],
-                               model.cache_folder, model.references)
+            seen(model.head.layers, view) if view in READ else seen_beside_reference(model, view)
             for view in model.head.views])
         results[model.name] = _named(model.head(features), model.backbone.context)
         if (lacking := model.lacking(conversations)) and model.without_reference:
@@ -102,7 +109,7 @@ def _results(models: Sequence[EmbeddedRewardModel],
     return results
 
 
-def _named(rewards: np.ndarray, context: int) -> list[ScoreResult]:
+def _named(rewards: np.ndarray, context: float) -> list[ScoreResult]:
     """Rewards of answers; NaN (of a text that was not read) gives None and the reason."""
     unread = ScoreResult(None, f"longer than the backbone's {context} tokens, not finite there, or "
                                "without the reference that the head needs")

@@ -18,6 +18,7 @@ import numpy as np
 from lib.inference.rewards import Conversation, answer_of, question_of
 from lib.inference.rewards.heads.features import Backbone, answer_features
 from lib.inference.rewards.heads.overlap import OVERLAPS, overlaps
+from lib.runtime.progress import about
 
 READ = ("prompt_then_answer", "answer_then_prompt")
 SHOWN, OVERLAP = "reference_then_answer", "overlap_with_reference"
@@ -40,17 +41,18 @@ def view_features(backbone: Backbone, conversations: Sequence[Conversation], lay
     """
     return np.hstack([
         overlap_features(conversations, references or {}) if view == OVERLAP else
-        _read_features(backbone, seen_as(view, conversations, references or {}), layers,
+        _read_features(backbone, view, seen_as(view, conversations, references or {}), layers,
                        cache_folder) for view in views])
 
 
-def _read_features(backbone: Backbone, seen: Sequence[Conversation | None], layers: Sequence[int],
-                   cache_folder: Path | str | None) -> np.ndarray:
+def _read_features(backbone: Backbone, view: str, seen: Sequence[Conversation | None],
+                   layers: Sequence[int], cache_folder: Path | str | None) -> np.ndarray:
     """`answer_features`, NaN for what the view could not show."""
-    shown = [index for index, each in enumerate(seen) if each is not None]
-    found = answer_features(backbone, [seen[index] for index in shown], layers, cache_folder)
+    shown = {index: each for index, each in enumerate(seen) if each is not None}
+    with about(view.replace("_", " ")):
+        found = answer_features(backbone, list(shown.values()), layers, cache_folder)
     features = np.full((len(seen), found.shape[1]), np.nan, dtype=np.float32)
-    features[shown] = found
+    features[list(shown)] = found
     return features
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from lib.inference.api.replies import choices_of, text_of
 
 ATTRIBUTES_READ = ("reward", "helpfulness")
+NAMES = {*ATTRIBUTES_READ, "correctness", "coherence", "complexity", "verbosity"}
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 REWARD = re.compile(rf"\s*(?:reward\s*:)?\s*({NUMBER})\s*", re.IGNORECASE)
 ATTRIBUTES = re.compile(rf"\s*(\w+)\s*:\s*({NUMBER})\s*")
@@ -29,23 +30,25 @@ def parse_reward(body: str) -> float:
     except (ValueError, RecursionError) as error:
         raise UnreadableReplyError(
             f"the reply {body[:120]!r} is not a chat completion with one choice") from error
-    found = _from_text(text)
-    if found is None:
-        found = _from_logprobs(choice)
+    found = _from_text(text) if text.strip() else _from_logprobs(choice)
     if found is None or not math.isfinite(found):
         raise UnreadableReplyError(f"no single finite reward in the reply {body[:120]!r}")
     return found
 
 
 def _from_logprobs(choice: dict[str, Any]) -> float | None:
+    """The reward among named scores; None where the names are tokens of a text."""
     logprobs = choice.get("logprobs")
     entries = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(entries, list):
         return None
-    scores = [entry.get("logprob") for entry in entries
-              if isinstance(entry, dict) and str(entry.get("token")).strip() in ATTRIBUTES_READ]
-    fine = len(scores) == 1 and isinstance(scores[0], int | float)
-    return float(scores[0]) if fine and not isinstance(scores[0], bool) else None
+    named = [(str(entry.get("token")).strip(), entry.get("logprob")) for entry in entries
+             if isinstance(entry, dict)]
+    scores: list[Any] = [score for name, score in named if name in ATTRIBUTES_READ]
+    if len(named) < len(entries) or any(name not in NAMES for name, _ in named):
+        return None
+    fine = len(scores) == 1 and type(scores[0]) in (int, float) and abs(scores[0]) < 1e300
+    return float(scores[0]) if fine else None  # JSON's integers have no end
 
 
 def _from_text(text: str) -> float | None:

@@ -23,6 +23,7 @@ from lib.modeling.packed.hidden import hidden_states
 from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import read_jsonl
+from lib.runtime.progress import Progress
 from lib.study.reward_models.references import sample_references
 
 
@@ -295,6 +296,22 @@ def test_two_heads_share_one_pass_and_score_as_they_do_alone(
     assert score_with_all(models, CONVERSATIONS) == alone
     assert sum(read) == 2 * len(CONVERSATIONS)  # once a view, not once a head
     assert alone["selector"] != alone["judge"]
+
+
+def test_progress_says_which_heads_read_and_in_which_view(
+        backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {each[0]["content"]: "A number." for each in CONVERSATIONS}
+    judge = replace(head_for(backbone), views=("prompt_then_answer", SHOWN))
+    models = [EmbeddedRewardModel("selector", head_for(backbone), backbone),
+              EmbeddedRewardModel("judge", judge, backbone, references=asked)]
+    told = []
+    monkeypatch.setattr(features, "Progress", lambda *arguments: (
+        told.append(Progress(*arguments)), told[-1])[1])
+    score_with_all(models, CONVERSATIONS)
+    assert [each.description for each in told] == [
+        "reading answers (for selector and judge, prompt then answer)",
+        "reading answers (for selector, answer then prompt)",
+        "reading answers (for judge, reference then answer)"]
 
 
 def test_a_head_refuses_another_backbone(backbone: Backbone, tmp_path: Path) -> None:

@@ -71,9 +71,19 @@ def test_a_body_that_is_not_one_completion_is_unreadable(body: str) -> None:
 def test_older_models_give_helpfulness_as_a_log_probability() -> None:
     entries = [{"token": "correctness", "logprob": 2.0}, {"token": "helpfulness", "logprob": 1.6}]
     assert parse_reward(reply("", logprobs={"content": entries})) == 1.6
-    broken = [{"token": "helpfulness", "logprob": float("nan")}]
+
+
+@pytest.mark.parametrize(("content", "entries"), [
+    ("", [("helpfulness", float("nan"))]), ("", [("helpfulness", 10 ** 400)]),
+    ("", [("helpfulness", 1), ("reward", 2)]), ("", [("helpfulness", "1")]), ("", [(None, 1)]),
+    ("", [("reward", -0.1), (":", -0.1), ("-3", -0.1)]),
+    (None, [("The", -0.1), (" reward", -0.1)]),
+    ("The reward is high", [("The", -0.1), (" reward", -0.1)]),
+    ("reward: very high", [("reward", -0.1)])])
+def test_the_log_probability_of_a_word_is_no_reward(content: str | None, entries: list) -> None:
+    listed = [{"token": token, "logprob": value} for token, value in entries]
     with pytest.raises(UnreadableReplyError):
-        parse_reward(reply("", logprobs={"content": broken}))
+        parse_reward(reply(content, logprobs={"content": listed}))
 
 
 class Clock:
