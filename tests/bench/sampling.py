@@ -215,14 +215,18 @@ def _timed(run: Callable[[], list[int]], mode: dict[str, Any]) -> dict[str, Any]
 def _table(report: dict[str, Any]) -> str:
     lines = [f"{name}: {result['new_tokens']} tokens in {result['seconds']:.1f} s, "
              f"{result['tokens_per_second']:.0f} tokens/s, "
-             f"{result['tokens_per_cpu_second']:.0f} a CPU second "
-             f"({result['tokens_per_cpu_second_prepared']:.0f} with "
-             f"{result['preparing_cpu_seconds']:.1f} s of preparation), "
+             f"{result['tokens_per_cpu_second']:.0f} a CPU second"
+             f"{_preparation(result)}, "
              f"{result['peak_memory_gb']:.2f} GB"
              for name, result in report["engines"].items()]
     if "speedup" in report:
         lines.append(f"speedup {report['speedup']:.2f}, memory {report['memory_ratio']:.2f} of it")
     return "\n".join(lines)
+
+
+def _preparation(result: dict[str, Any]) -> str:
+    seconds, rate = result["preparing_cpu_seconds"], result["tokens_per_cpu_second_prepared"]
+    return f" ({rate:.0f} with {seconds:.1f} s of preparation)" if seconds else ""
 
 
 if __name__ == "__main__":
