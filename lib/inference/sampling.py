@@ -18,6 +18,7 @@ equal answers in any order of prompts, for any number of rows, and after a resum
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 
 import torch
@@ -45,7 +46,8 @@ def sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: 
     """Rows of all prompts, in their order.
 
     stops: token ids that end an answer; None takes the tokenizer's end of turn and end of text,
-    and an empty list none. Raises ValueError for two prompts with one id, or one that is too long.
+    and an empty list none. Raises ValueError for two prompts with one id, for one that is too long,
+    and for a model whose probabilities are no numbers.
     """
     rows = {row["id"]: row for row in
             iter_samples(model, tokenizer, prompts, settings, stops=stops, description=description)}
@@ -143,6 +145,10 @@ def _row(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, samples: list[Sampl
 
 
 def _candidate(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Row:
+    if not isfinite(sample.logprob):
+        raise ValueError(f"an answer to {sample.request.id} has a probability that is no number: "
+                         "training has ruined the model's weights; train it again, and lower the "
+                         "learning rate")
     values = (_text(tokenizer, sample), sample.tokens, len(sample.tokens), sample.finish,
               sample.logprob, sample.sampling_logprob)
     return dict(zip(CANDIDATE, values, strict=True))

@@ -52,8 +52,8 @@ CALLS = {"data": prepare_data, "sft": train_sft, "rewards": fit_rewards, "pairs"
 STAGES = ("data", "sft", "rewards", "pairs", "chosen_pairs", "dpo", "warning", "responses", "deep",
           "selection", "movement", "verdicts", "results", "arms/sft_answers", "arms/raft", "beyond")
 PATIENCE = 240  # seconds for the whole study on a machine with other work
-TIMES = {"seconds", "sampling_seconds", "scoring_seconds", "timings", "compute_tokens_per_second",
-         "peak_memory_gb", "step_time"}
+TIMES = {"seconds", "sampling_seconds", "scoring_seconds", "timings", "tokens_per_second",
+         "peak_memory_gb"}
 UNCOMPARED = {"manifest.json", "begun.json", "README.md", ".locks"}  # times, and hashes of times
 
 

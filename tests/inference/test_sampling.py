@@ -49,6 +49,20 @@ def test_a_repetition_penalty_is_that_of_generate(
             qwen, tokenizer, row, max_new_tokens=30, repetition_penalty=1.5)
 
 
+@pytest.mark.parametrize("ruined", [torch.nan, torch.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_that_training_has_ruined_is_refused_in_one_sentence(
+        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ruined: float,
+        temperature: float) -> None:
+    broken = copy.deepcopy(qwen)
+    with torch.no_grad():
+        for weights in broken.parameters():
+            weights.fill_(ruined)
+    settings = SamplingSettings(samples=2, temperature=temperature, max_new_tokens=4)
+    with pytest.raises(ValueError, match="an answer to p. has a probability that is no number"):
+        sample(broken, tokenizer, PROMPTS, settings)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PACKAGED)
 def test_greedy_answers_of_a_packaged_model_are_those_of_generate(name: str) -> None:

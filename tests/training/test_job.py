@@ -16,7 +16,7 @@ from lib.modeling.loading import rounded_to
 from lib.runtime.files import read_jsonl
 from lib.training import job as jobs
 from lib.training.dpo import train_dpo
-from lib.training.job import Job, ProbeMaker, run_name
+from lib.training.job import Job, ProbeMaker, read_job, run_name
 from lib.training.settings import DPOSettings, PreferenceLoss, SFTSettings
 from lib.training.sft import train_sft
 from tests.training.small_runs import DPO, dpo_objective, model
@@ -119,3 +119,14 @@ def test_the_story_of_one_process_imports_nothing_of_many() -> None:
                         if isinstance(node, ast.ImportFrom)]
             assert not [name for name in imported if name.startswith(
                 ("lib.training.parallel", "accelerate", "torch.distributed"))], path
+
+
+@pytest.mark.parametrize("method", ["dpo", "policy_gradient"])
+def test_the_jobs_that_the_page_prints_can_be_read(method: str, tmp_path: Path) -> None:
+    page = (ROOT / "lib" / "study" / "planning" / "README.md").read_text(encoding="utf-8")
+    blocks = [block for block in page.split("```yaml\n")[1:] if f"method: {method}\n" in block]
+    (tmp_path / "job.yaml").write_text(blocks[0].split("```")[0])
+    job, _ = read_job(tmp_path / "job.yaml")
+    assert job.method == method
+    assert job.settings.learning_rate == 1e-6
+    assert job.max_length == 1024

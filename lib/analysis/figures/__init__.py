@@ -3,7 +3,7 @@
 Each title states what the numbers say, computed from them; the subtitle gives n.
 """
 
-from lib.analysis.figures.arms import reward_kl_figure, win_cost_figure
+from lib.analysis.figures.arms import arm_rates_figure, reward_kl_figure, win_cost_figure
 from lib.analysis.figures.comparisons import (
     best_of_n_figure,
     temperature_figure,
@@ -33,11 +33,11 @@ from lib.analysis.figures.training import (
 )
 
 __all__ = [
-    "accuracy_figure", "best_of_n_figure", "best_over_random_figure", "calibration_figure",
-    "data_mix_figure", "displacement_figure", "dpo_loss_figure", "gains_figure",
-    "judge_pairs_figure", "memory_figure", "over_optimisation_figure", "ratings_figure",
-    "reward_kl_figure", "rewards_figure", "round_robin_figure", "sample_quality_figure",
-    "save_figure", "sft_loss_figure", "surface_figure", "temperature_figure",
-    "text_metrics_figure", "use_study_renderer", "warning_figure", "win_cost_figure",
-    "win_rates_figure", "worlds_figure",
+    "accuracy_figure", "arm_rates_figure", "best_of_n_figure", "best_over_random_figure",
+    "calibration_figure", "data_mix_figure", "displacement_figure", "dpo_loss_figure",
+    "gains_figure", "judge_pairs_figure", "memory_figure", "over_optimisation_figure",
+    "ratings_figure", "reward_kl_figure", "rewards_figure", "round_robin_figure",
+    "sample_quality_figure", "save_figure", "sft_loss_figure", "surface_figure",
+    "temperature_figure", "text_metrics_figure", "use_study_renderer", "warning_figure",
+    "win_cost_figure", "win_rates_figure", "worlds_figure",
 ]

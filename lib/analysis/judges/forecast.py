@@ -24,17 +24,18 @@ def reader_line(rows: Sequence[Row], reader: str, judge: str = "judge") -> Row:
     """The line from the judge's rates to the reader's, from rows of `judges.same_answers`.
 
     {"comparisons", "slope", "error" (standard deviation of the reader's rates around it),
-    "weight" (sum of squares behind the slope), "held" (comparisons whose rate lies in the forecast
-    that the others make)}; {} for fewer than `FEWEST` comparisons, or without any but ties.
+    "weight" (sum of squares behind the slope), "fewest" and "most" (prompts of a comparison),
+    "held" (comparisons whose rate lies in the forecast that the others make)}; {} for fewer than
+    `FEWEST` comparisons, or without any but ties.
     """
-    judged, read = _rates(rows, reader, judge)
+    judged, read, prompts = _rates(rows, reader, judge)
     line = _fitted(judged, read) if len(judged) >= FEWEST else {}
     if not line:
         return {}
     others = ~np.eye(len(judged), dtype=bool)
     made = [forecast(_fitted(judged[kept], read[kept]), rate + 0.5)
             for kept, rate in zip(others, judged, strict=True)]
-    return line | {"held": sum(
+    return line | {"fewest": min(prompts), "most": max(prompts), "held": sum(
         bool(each["low"] <= rate + 0.5 <= each["high"])
         for each, rate in zip(made, read, strict=True) if each["forecast"] is not None)}
 
@@ -54,15 +55,17 @@ def forecast(line: Row, rate: float | None) -> Row:
         [middle, middle - reach, middle + reach], 0, 1).tolist(), strict=True))
 
 
-def _rates(rows: Sequence[Row], reader: str, judge: str) -> tuple[np.ndarray, np.ndarray]:
-    """By how much the judge's and the reader's rate leave one half, [comparisons] each."""
-    found: dict[tuple[str, str], dict[str, float]] = {}
+def _rates(rows: Sequence[Row], reader: str,
+           judge: str) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """By how much the judge's and the reader's rate leave one half, [comparisons], and prompts."""
+    found: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
-        found.setdefault((row["a"], row["b"]), {})[row["judge"]] = row["win_rate"]
+        found.setdefault((row["a"], row["b"]), {})[row["judge"]] = row
     both = [(pair[judge], pair[reader]) for pair in found.values()
             if {judge, reader} <= pair.keys()]
-    judged, read = np.reshape(both, (-1, 2)).T - 0.5
-    return judged, read
+    judged, read = np.reshape([[row["win_rate"] for row in pair] for pair in both],
+                              (-1, 2)).T - 0.5
+    return judged, read, [row["n"] for _, row in both]
 
 
 def _fitted(judged: np.ndarray, read: np.ndarray) -> Row:

@@ -24,7 +24,8 @@ def reward_gain(rows: Sequence[Row], start: Sequence[Row], role: str) -> Row:
     prompt has both.
     """
     before = {row["id"]: _rewards(row, role) for row in start}
-    spread = np.nanmean([np.std(values, ddof=1) for values in before.values() if len(values) > 1])
+    spreads = [np.std(values, ddof=1) for values in before.values() if len(values) > 1]
+    spread = np.mean(spreads) if spreads else 0.0
     gains = [np.mean(after) - np.mean(before[row["id"]]) for row in rows
              if len(after := _rewards(row, role)) and len(before.get(row["id"], ()))]
     if not gains or not spread > 0:
@@ -53,21 +54,34 @@ def text_rows(systems: Mapping[str, Sequence[Row]]) -> dict[str, Row]:
             for name, found in text_metrics_by_system(chosen).items()}
 
 
-def what_to_try(rows: Sequence[Row], verdicts: Sequence[Row], judge: str = "judge") -> list[Row]:
+def what_to_try(rows: Sequence[Row], verdicts: Sequence[Row], controls: Sequence[Row] = (),
+                matrix: Sequence[Row] = (), judge: str = "judge") -> list[Row]:
     """The arms by the judge's win rate over SFT, with what it says after Holm's correction.
 
-    {"arm", "win_rate", "ci_low", "ci_high", "n", "holm_p", "verdict"}: "better", "worse" or
-    "undecided".
+    rows: {"arm", "check" (no method to recommend)}; controls and matrix: win rates of arms over
+    their controls, and of every two. {"arm", "check", "win_rate", "ci_low", "ci_high", "n",
+    "holm_p", "verdict": "better", "worse", "undecided" or "unscored", "control", "over_control" (a
+    verdict, None where it did not run), "like" (better methods that this one is not told apart
+    from: .50 is in the interval)}.
     """
-    known = {row["arm"] for row in rows}
-    found = [{"arm": row["a"], "verdict": verdict(row)}
+    known = {row["arm"]: row["check"] for row in rows}
+    held = {row["a"]: row for row in controls if row["judge"] == judge}
+    found = [{"arm": row["a"], "check": known[row["a"]], "verdict": verdict(row)}
              | {key: row[key] for key in ("win_rate", "ci_low", "ci_high", "n", "holm_p")}
+             | {"control": held[row["a"]]["b"] if row["a"] in held else None,
+                "over_control": verdict(held[row["a"]]) if row["a"] in held else None}
              for row in verdicts if row["judge"] == judge and row["a"] in known]
-    return sorted(found, key=lambda row: -row["win_rate"])
+    better = [row["arm"] for row in found if row["verdict"] == "better" and not row["check"]]
+    alike = [{row["a"], row["b"]} for row in matrix if row["judge"] == judge
+             and row["ci_low"] is not None and row["ci_low"] <= 0.5 <= row["ci_high"]]
+    return [row | {"like": [name for name in better if {name, row["arm"]} in alike]}
+            for row in sorted(found, key=lambda row: -(row["win_rate"] or 0.0))]
 
 
 def verdict(row: Row) -> str:
     """What a tested win rate says at .05 after Holm's correction."""
+    if row["win_rate"] is None:
+        return "unscored"
     if row["holm_p"] is None or row["holm_p"] > 0.05:
         return "undecided"
     return "better" if row["win_rate"] > 0.5 else "worse"

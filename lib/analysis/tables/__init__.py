@@ -4,11 +4,15 @@ Every share has its n and interval beside it; the statistics are computed elsewh
 """
 
 from lib.analysis.tables.arms import (
+    arm_verdicts_table,
     arms_findings,
     arms_table,
     catalogue_table,
     controls_finding,
+    equal_movement_table,
+    noise_table,
     payments_table,
+    reader_forecast_sentence,
 )
 from lib.analysis.tables.comparisons import (
     complementarity_table,
@@ -82,19 +86,20 @@ from lib.analysis.tables.selection import (
 )
 
 __all__ = [
-    "analysis_findings", "arms_findings", "arms_table", "audit_agreement_table",
-    "best_of_n_findings", "best_over_random_table", "calibration_table", "catalogue_table",
-    "chat_judge_sentence", "choices_table", "claims_table", "complementarity_table",
-    "components_table", "confound", "constraints_table", "contrasts_table", "controls_finding",
-    "corrected_table", "correlations_table", "costs_table", "displacement_table",
-    "divergence_table", "dpo_paper_table", "family_table", "forecast_findings",
+    "analysis_findings", "arm_verdicts_table", "arms_findings", "arms_table",
+    "audit_agreement_table", "best_of_n_findings", "best_over_random_table",
+    "calibration_table", "catalogue_table", "chat_judge_sentence", "choices_table",
+    "claims_table", "complementarity_table", "components_table", "confound",
+    "constraints_table", "contrasts_table", "controls_finding", "corrected_table",
+    "correlations_table", "costs_table", "displacement_table", "divergence_table",
+    "dpo_paper_table", "equal_movement_table", "family_table", "forecast_findings",
     "intervals_table", "judge_agreement_table", "judge_pairs_table", "judge_quality_table",
     "kept_rows_table", "layouts_table", "left_out_table", "length_bias_table", "markdown_table",
-    "over_optimisation_table", "overlap_table", "paper_table", "payments_table",
+    "noise_table", "over_optimisation_table", "overlap_table", "paper_table", "payments_table",
     "position_bias_table", "printed_answers_table", "ratings_table", "reader_findings",
-    "reader_table", "reference_table", "refits_finding", "reliability_table",
-    "resolution_table", "retention_table", "reward_models_table", "rules_table",
-    "sample_sizes_table", "seeds_table", "single_draws_table", "slices_table", "sources_table",
-    "system_order_table",
-    "systems_table", "text_table", "warning_table", "who_read", "win_rate_table",
+    "reader_forecast_sentence", "reader_table", "reference_table", "refits_finding",
+    "reliability_table", "resolution_table", "retention_table", "reward_models_table",
+    "rules_table", "sample_sizes_table", "seeds_table", "single_draws_table", "slices_table",
+    "sources_table", "system_order_table", "systems_table", "text_table", "warning_table",
+    "who_read", "win_rate_table",
 ]

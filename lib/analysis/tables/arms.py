@@ -5,36 +5,66 @@ Rows of beyond.json in, Markdown and sentences out; the statistics are computed 
 
 from collections.abc import Mapping, Sequence
 
+from lib.analysis.policies.arms import verdict
 from lib.analysis.tables.formatting import (
+    MISSING,
     as_markdown,
     bullets,
     format_number,
     format_rate,
     interval,
     interval_of,
+    length_controlled,
     markdown_table,
     p_value,
+    with_n,
 )
 from lib.runtime.files import Row
 
+MATCHED, FLIPPED = "_matched", "_flipped"  # in the names of arms
+NOT_FLIPPED = {"dpo": "offline_dpo"}
 NO_ARMS = "This run has no arm; set for example beyond.arms=[offline_dpo,raft]."
+OVER_CONTROL = {"better": "The idea adds something", "undecided": "Not told apart from the control",
+                "worse": "Worse than the control", "unscored": "Not judged"}
+VERDICTS = {"better": "Better than SFT", "undecided": "Undecided", "worse": "Worse than SFT",
+            "unscored": "Not judged, because no answer has a score"}
 
 
-def catalogue_table(rows: Sequence[Row]) -> str:
-    """Every arm in a line: look at what each costs, and at what it is held against."""
-    return markdown_table(rows, {key: key for key in (
-        "arm", "idea", "formula", "cost", "control", "source")}, NO_ARMS)
+def catalogue_table(rows: Sequence[Row], chosen: Sequence[str]) -> str:
+    """Every arm in a line: look at what each costs beside one training, and at its control.
+
+    The chosen ones come first; the others of each group are folded. rows: of
+    `lib.study.beyond.catalogue.catalogue_rows`.
+    """
+    order = {name: place for place, name in enumerate(chosen)}
+    mine = sorted((row for row in rows if row["arm"] in order), key=lambda row: order[row["arm"]])
+    parts = [_catalogue(mine, NO_ARMS)]
+    for group in dict.fromkeys(row["group"] for row in rows):
+        others = [row for row in rows if row["group"] == group and row["arm"] not in order]
+        if others:
+            parts.append(f"<details><summary>{group}: {len(others)} more</summary>\n\n"
+                         f"{_catalogue(others)}\n\n</details>")
+    return "\n\n".join(parts)
 
 
-def arms_table(rows: Sequence[Row], seed: int) -> str:
-    """Budgets and movement: look at whether an arm that moved further also answers better."""
+def _catalogue(rows: Sequence[Row], empty: str = "") -> str:
     return markdown_table(rows, {
+        "arm": "arm", "idea": lambda row: f"{row['idea']} ({row['source']})",
+        "formula": "formula", "costs": "cost", "control": "control"}, empty)
+
+
+def arms_table(rows: Sequence[Row], seed: int, start: Row) -> str:
+    """Budgets and movement: look at whether an arm that moved further also answers better.
+
+    start: length and repetition of SFT's answers, for the last line.
+    """
+    return markdown_table([*rows, {"arm": "sft", **start}] if rows else [], {
         "arm": "arm", "seed": lambda _: seed,
         "generated tokens": "generated_tokens", "trained tokens": "trained_tokens",
-        "seconds": lambda row: format_number(row["seconds"], 0),
-        "KL from SFT, nats [95 %], n": lambda row: _counted(row, "kl", "kl", row["kl_n"]),
+        "seconds": lambda row: format_number(row.get("seconds"), 0),
+        "KL from SFT, nats [95 %], n": lambda row: _counted(row, "kl", row.get("kl_n")),
         "gain by the judge, SD [95 %], n": lambda row: _counted(
-            row["judge"], "gain", "gain", row["judge"]["n"]),
+            row.get("judge", {}), "gain", row.get("judge", {}).get("n")),
         "tokens an answer [95 %]": interval_of("mean_tokens", "mean_tokens", 0),
         "repeated 4-grams [95 %]": interval_of("seq_rep_4", "seq_rep_4", 3),
         "cut off": lambda row: format_number(row["stopped_at_limit"]), "n": "n"}, NO_ARMS)
@@ -58,36 +88,151 @@ def payments_table(arms: Sequence[Row], verdicts: Sequence[Row], payments: Seque
         "Holm p": lambda row: p_value(row["holm_p"])})
 
 
-def arms_findings(first: Sequence[Row], failed: Mapping[str, str]) -> str:
-    """What to try first, in sentences; a null result is one, and so is an arm that failed."""
-    lines = [f"{row['arm']} is {_verdict(row)}: {format_rate(row)} of {row['n']} prompts by the "
-             f"judge (Holm's p {p_value(row['holm_p'])})." for row in first]
-    better = [row["arm"] for row in first if row["verdict"] == "better"]
-    if first:
-        lines.insert(0, (f"Try {better[0]} first: of {len(first)} arms it wins most often over SFT."
-                         if better else f"None of {len(first)} arms beats SFT by this judge after "
-                         "Holm's correction: on this budget there is nothing to try first."))
+def arm_verdicts_table(verdicts: Sequence[Row], reader: Row) -> str:
+    """Each arm over SFT: look at Holm's p, and at whether the reader's interval excludes .50 too.
+
+    verdicts: win rates by all judges; reader: of `lib.study.beyond.reader.reader_of_arms`. "sees"
+    is the smallest effect that a test of these prompts finds with power .8.
+    """
+    read = {row["arm"]: row for row in reader["rows"]}
+    others = {row["a"]: row for row in verdicts if row["judge"] == "selector"}
+    return markdown_table([row for row in verdicts if row["judge"] == "judge"], {
+        "arm": "a", "n": "n", "judge [95 %]": format_rate,
+        "Holm p": lambda row: p_value(row["holm_p"]), "verdict": verdict,
+        "sees": lambda row: format_number(row["smallest_effect"]),
+        f"reader, forecast from {reader['line'].get('comparisons', 0)} comparisons [95 %]":
+            lambda row: interval(read[row["a"]], "forecast", "low", "high"),
+        "reader, read [95 %], n": lambda row: _read(read[row["a"]]),
+        "judge, length-controlled": length_controlled,
+        "selector [95 %]": lambda row: format_rate(others[row["a"]])}, NO_ARMS)
+
+
+def reader_forecast_sentence(reader: Row) -> str:
+    """What the reader's forecast rests on, and how well its own comparisons bear it out."""
+    line = reader["line"]
+    if not line:
+        return ("The reader has no forecast: fewer than three comparisons were read and judged; "
+                "run notebook 05 first.")
+    prompts = " to ".join(dict.fromkeys(str(line[key]) for key in ("fewest", "most")))
+    return (f"The reader's forecast rests on {line['comparisons']} comparisons of "
+            f"{reader['answers']} that a blind reader and the judge have both seen, on "
+            f"{prompts} prompts each: where the judge's rate lies a point from .50, the reader's "
+            f"lies {format_number(line['slope'])} points from it, give or take "
+            f"{format_number(line['error'])}. Of these comparisons {line['held']} lie in the "
+            "forecast that the others make. It knows nothing of a fault that an arm may have "
+            "learned from the selector and the judge shares: only a reading does "
+            "(`python -m lib.study.reader export` with the run and `--arms`).")
+
+
+def arms_findings(first: Sequence[Row], failed: Mapping[str, str], reader: Row) -> str:
+    """What to try first, in sentences; a null result is one, and so is an arm that failed.
+
+    first: of `policies.arms.what_to_try`; reader: of `lib.study.beyond.reader.reader_of_arms`.
+    """
+    methods = [row for row in first if not row["check"]]
+    better = [row for row in methods if row["verdict"] == "better"]
+    if better:
+        [read] = [row for row in reader["rows"] if row["arm"] == better[0]["arm"]]
+        lines = [_recommended(better[0], len(methods), read)]
+    else:
+        lines = [f"None of {len(methods)} methods beats SFT by this judge after Holm's correction: "
+                 "on this budget there is nothing to try first."] * bool(methods)
+    lines += [f"{words}: {told}." for kind, words in VERDICTS.items()
+              if (told := _told(methods, kind))]
+    if checks := [row for row in first if row["check"]]:
+        told = _told(checks, "better")
+        lines.append("Controls and checks that beat SFT too: " + (
+            f"{told}; so much needs no idea." if told else f"none of {len(checks)}."))
     return bullets(lines + [f"{arm} failed: {why}." for arm, why in failed.items()]) or NO_ARMS
 
 
+def _told(rows: Sequence[Row], kind: str) -> str:
+    return "; ".join(f"{row['arm']} {format_rate(row)}" for row in rows if row["verdict"] == kind)
+
+
+def _recommended(best: Row, number: int, read: Row) -> str:
+    """The best arm, those that are not told apart from it, its control, and the reader."""
+    parts = [f"Try {best['arm']} first: {format_rate(best)} over SFT by the judge on {best['n']} "
+             f"prompts, Holm's p {p_value(best['holm_p'])}; as the highest of {number} rates it is "
+             "likely too high"]
+    if best["like"]:
+        parts.append(f"{', '.join(best['like'])} did no worse against it, as far as these prompts "
+                     "tell, so choose the cheapest of them")
+    if best["over_control"] in ("undecided", "worse"):
+        parts.append(f"it is not shown to beat its control {best['control']}, so that its idea may "
+                     "add nothing")
+    if read["read"] is not None:
+        parts.append(f"a blind reader gave it {_read(read)} prompts")
+    elif read["forecast"] is not None:
+        parts.append("the forecast for a blind reader is "
+                     f"{interval(read, 'forecast', 'low', 'high')}")
+    return "; ".join(parts) + "."
+
+
 def controls_finding(rows: Sequence[Row]) -> str:
-    """What each idea adds to its control, in sentences."""
-    return bullets([f"{row['a']} over its control {row['b']}: {interval(row, 'win_rate')} of "
-                    f"{row['n']} prompts by the judge." for row in rows
-                    if row["judge"] == "judge"]) or as_markdown(
+    """What each idea adds to its control, in a sentence for each verdict after Holm's correction.
+
+    rows: win rates of arms over their controls.
+    """
+    judged, lines = [row for row in rows if row["judge"] == "judge"], []
+    for kind, words in OVER_CONTROL.items():
+        if told := [f"{row['a']} over {row['b']} {format_rate(row)}" for row in judged
+                    if verdict(row) == kind]:
+            lines.append(f"{words}: {'; '.join(told)}.")
+    counts = dict.fromkeys(f"n = {row['n']}" for row in judged)
+    return bullets([*lines, f"{', '.join(counts)} prompts, by the judge, Holm's correction over "
+                    f"{len(judged)} comparisons."]) if judged else as_markdown(
         "No arm of this run stands beside its control.")
 
 
-def _counted(row: Row, key: str, prefix: str, n: int) -> str:
-    return f"{interval(row, key, f'{prefix}_low', f'{prefix}_high')}, {n}"
+def equal_movement_table(arms: Sequence[Row], verdicts: Sequence[Row]) -> str:
+    """Losses after an equal way: look at whether one that won at the profile's rate still wins.
+
+    Arms `X_matched`, at the rate that moves them as far as offline_dpo, stand beside the arms `X`.
+    """
+    moved, rates = _by_arm(arms, verdicts)
+    names = [name.removesuffix(MATCHED) for name in moved if name.endswith(MATCHED)]
+    columns = {f"{what}, {where}": lambda row, find=find, end=end: find(row["loss"] + end)
+               for where, end in (("profile's rate", ""), ("equal way", MATCHED))
+               for what, find in (("KL, nats", lambda name: format_number(moved.get(name))),
+                                  ("over SFT [95 %], n", lambda name: with_n(rates.get(name))))}
+    return markdown_table([{"loss": name} for name in ["offline_dpo"] * bool(names) + names],
+                          {"loss": "loss"} | columns,
+        "No loss of this run was matched; add for example odpo and odpo_matched to beyond.arms.")
+
+
+def noise_table(arms: Sequence[Row], verdicts: Sequence[Row]) -> str:
+    """Losses on pairs of which some labels are flipped: look at which falls least to the right.
+
+    Arms `X_flippedP` have P % flipped; the loss itself, or offline_dpo, has none.
+    """
+    _, rates = _by_arm(arms, verdicts)
+    flipped = [name.split(FLIPPED) for name in rates if FLIPPED in name]
+    losses, shares = (dict.fromkeys(one[place] for one in flipped) for place in (0, 1))
+    return markdown_table([{"loss": loss} for loss in losses], {
+        "loss": "loss",
+        "none flipped": lambda row: with_n(rates.get(NOT_FLIPPED.get(row["loss"], row["loss"]))),
+        **{f"{share} % flipped": lambda row, share=share: with_n(
+            rates.get(f"{row['loss']}{FLIPPED}{share}")) for share in sorted(shares, key=int)}},
+        "No arm of this run has flipped labels; add for example dpo_flipped10 and dpo_flipped20.")
+
+
+def _by_arm(arms: Sequence[Row], verdicts: Sequence[Row]) -> tuple[Row, dict[str, Row]]:
+    """KL by arm, and the judge's win rate over SFT by arm."""
+    return ({row["arm"]: row["kl"] for row in arms},
+            {row["a"]: row for row in verdicts if row["judge"] == "judge"})
+
+
+def _read(row: Row) -> str:
+    return MISSING if row["read"] is None else (
+        f"{interval(row, 'read', 'read_low', 'read_high')}, {row['n']}")
+
+
+def _counted(row: Row, key: str, n: int | None) -> str:
+    return MISSING if n is None else f"{interval(row, key, f'{key}_low', f'{key}_high')}, {n}"
 
 
 def _paid(paid: Mapping[str, Row], row: Row, key: str) -> str:
     if row["a"] in paid:
         return format_number(paid[row["a"]][key])
     return "all pairs" if row["a"].startswith("dpo") and key == "trained_tokens" else "nothing"
-
-
-def _verdict(row: Row) -> str:
-    return {"better": "better than SFT", "worse": "worse than SFT"}.get(row["verdict"],
-                                                                        "undecided")

@@ -88,8 +88,11 @@ def rows_in_pass(rows: int, slots: int, device: torch.device, dtype: torch.dtype
     return max(least, -(-rows // CPU_ROW_MULTIPLE) * CPU_ROW_MULTIPLE)
 
 
+Together = tuple[Sequence[SampleRequest], int, int]  # prompts of a pass, its rows and tokens
+
+
 def prompts_together(requests: Sequence[SampleRequest],
-                     device: torch.device) -> Iterator[tuple[list[SampleRequest], int, int]]:
+                     device: torch.device) -> Iterator[Together]:
     """The requests that pass through the model together, and the pass's rows and tokens.
 
     On a GPU a pass always has as many rows, and a prompt's length alone decides its tokens: so a
@@ -125,11 +128,14 @@ class Engine:
         self.recorded = RecordedPass(lambda: self._pass(self.slots, self.slots))  # CUDA only
 
     def _samples_of(self, requests: Sequence[SampleRequest]) -> Iterator[Sample]:
-        for together, rows, tokens in prompts_together(requests, self.device):
+        for together, rows, tokens in self._together(requests):
             prompts = self._prefill(together, rows, tokens)
             for request, self.prompt in zip(together, prompts, strict=True):
                 for number in range(self.settings.samples):
                     yield Sample(request, number)
+
+    def _together(self, requests: Sequence[SampleRequest]) -> Iterator[Together]:
+        return prompts_together(requests, self.device)
 
     @property
     def idle(self) -> bool:

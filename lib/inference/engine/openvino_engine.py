@@ -6,25 +6,28 @@ answers of the other engines up to rounding, which decides few tokens.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lib.inference.engine.decoding import Engine, SampleRequest
+from lib.inference.engine.decoding import Engine, SampleRequest, Together
 from lib.inference.engine.openvino_model import PagedModel
 from lib.inference.sampling_settings import SamplingSettings
 
+PROMPTS = 8  # prompts that pass through the model together
 
-class PagedPrompt:
+
+class PagedPrompt(NamedTuple):
     """A prompt's number of tokens and the pages of its keys and values."""
 
-    def __init__(self, tokens: int, pages: np.ndarray) -> None:
-        self.tokens, self.pages = tokens, pages
+    tokens: int
+    pages: np.ndarray
 
 
 class PageTable:
-    """The pages of each slot, and of two prompts: the one being admitted and the next one.
+    """The pages of each slot, and of prompts: those being admitted and the next ones.
 
     It has the interface of `lib.inference.engine.kv_cache.SlotCache`.
     """
@@ -33,16 +36,17 @@ class PageTable:
 
     def __init__(self, model: PagedModel, rows: int, capacity: int) -> None:
         each = -(-capacity // model.page)
-        pages = np.arange((rows + 2) * each).reshape(rows + 2, each)
-        self.model, self.tables, self.prompts = model, pages[:rows], list(pages[rows:])
+        pages = np.arange((rows + 2 * PROMPTS) * each).reshape(-1, each)
+        self.model, self.tables = model, pages[:rows]
+        self.prompts = [pages[rows:-PROMPTS], pages[-PROMPTS:]]
         model.allocate(pages.size)
 
-    def read(self, tokens: Sequence[int]) -> PagedPrompt:
-        """Pass a prompt through the model."""
+    def read(self, prompts: Sequence[Sequence[int]]) -> Iterator[PagedPrompt]:
+        """Pass up to PROMPTS prompts through the model."""
         self.prompts.reverse()
-        pages = self.prompts[0]
-        self.model([np.array(tokens)], np.zeros(1, int), pages[None])
-        return PagedPrompt(len(tokens), pages)
+        tables = self.prompts[0][:len(prompts)]
+        self.model([np.array(tokens) for tokens in prompts], np.zeros(len(prompts), int), tables)
+        return map(PagedPrompt, map(len, prompts), tables)
 
     def insert(self, prompt: PagedPrompt, slots: Sequence[int]) -> None:
         """Copy a prompt's keys and values into slots."""
@@ -65,12 +69,15 @@ class OpenVinoEngine(Engine):
         super().__init__(model, settings, stops, requests)
         self.paged = PagedModel(model)
 
+    def _together(self, requests: Sequence[SampleRequest]) -> Iterator[Together]:
+        for begin in range(0, len(requests), PROMPTS):
+            yield requests[begin:begin + PROMPTS], PROMPTS, 0
+
     def _prefill(self, requests: Sequence[SampleRequest], rows: int,
                  tokens: int) -> Iterator[PagedPrompt]:
         if self.cache is None:
             self._allocate()
-        for request in requests:
-            yield self.cache.read(request.tokens)
+        return self.cache.read([request.tokens for request in requests])
 
     def _slot_bytes(self) -> int:
         return self.capacity * self.paged.token_bytes

@@ -87,8 +87,10 @@ class ArmRun:
 
         They are sampled once, and each arm that reads them is charged with them.
         """
+        prompts = self.prompts if prompts is None else prompts
+        self._check_budget(SHARED, len(prompts) * self.study.profile.beyond.samples)
         shared = {row["id"]: row for row in shared_answers(self.study)}
-        rows = [shared[row["id"]] for row in (self.prompts if prompts is None else prompts)]
+        rows = [shared[row["id"]] for row in prompts]
         self._charge(SHARED, rows)
         return self._with_ends(rows)
 
@@ -96,10 +98,12 @@ class ArmRun:
                samples: int | None = None) -> list[Row]:
         """Answers of a model of this arm with the selector's scores; `name` is their file's.
 
-        samples: a prompt, by default the whole budget's. Raises ArmError beyond the budget.
+        samples: a prompt, by default the whole budget's. Raises ArmError, before it samples, for
+        more than the budget.
         """
         settings = self.study.profile.beyond
         count = samples or settings.samples
+        self._check_budget(name, len(prompts) * count)
         rows = sample_scored(self.study, model, prompts, f"{self.name}/{name}",
                              self.folder / "pools" / f"{name}.jsonl", count, settings.temperature,
                              ["selector"])
@@ -161,15 +165,19 @@ class ArmRun:
         return [{**row, "candidates": [{**answer, "finish": "stop"} for answer in
                                        row["candidates"]]} for row in rows]
 
+    def _check_budget(self, name: str, answers: int) -> None:
+        """Raise ArmError where so many answers, beside those charged, are more than every arm's."""
+        used = answers + sum(read_json(file)["answers"] for file in
+                             (self.folder / "charged").glob("*.json") if file.stem != name)
+        most = len(self.prompts) * self.study.profile.beyond.samples
+        if used > most:
+            raise ArmError(f"{self.name} asks for {used} answers in all and every arm has {most}; "
+                           "sample fewer in each round")
+
     def _charge(self, name: str, rows: Sequence[Row]) -> None:
         answers = [answer for row in rows for answer in row["candidates"]]
         write_json(self.folder / "charged" / f"{name}.json", {
             "answers": len(answers), "tokens": sum(answer["tokens"] for answer in answers)})
-        used = sum(read_json(file)["answers"] for file in (self.folder / "charged").glob("*.json"))
-        most = len(self.prompts) * self.study.profile.beyond.samples
-        if used > most:
-            raise ArmError(f"{self.name} used {used} answers and every arm has {most}; sample "
-                           "fewer in each round")
 
 
 def shared_answers(study: Study) -> list[Row]:

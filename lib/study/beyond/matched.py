@@ -14,9 +14,9 @@ import numpy as np
 from lib.runtime.files import read_jsonl, write_json
 from lib.runtime.progress import say
 from lib.study.beyond.arm import ArmError, ArmRun, kl_from_sft
+from lib.study.beyond.settings import ANCHOR, TRIALS
 
-ANCHOR = "offline_dpo"  # the arm whose KL the others are to reach
-TRIALS, NEAR, STEP = 3, 0.1, 4.0  # at most; relative to the KL; largest factor between two rates
+NEAR, STEP = 0.1, 4.0  # relative to the KL; largest factor between two rates
 
 
 def equal_movement(run: ArmRun, loss: str, faster: float = 1.0, **own: Any) -> Path:

@@ -12,13 +12,13 @@ from lib.data.pair_selection.noise import flip_labels
 from lib.data.schema import PreferenceRow
 from lib.study.beyond.arm import ArmRun, tokens_of
 from lib.study.beyond.matched import kl_of_anchor
+from lib.study.beyond.settings import PROBES
 from lib.study.pools.chosen import measures, own_and_chosen
 from lib.study.stages.probe import kl_probe_of_run
 from lib.training.job import ProbeMaker
 from lib.training.settings import LOSS_SETTINGS
 
 CLUSTERS, SHARE = 8, 0.5  # of prompts; of the pairs that clusters keep
-PROBES = 8  # measurements of KL in one run, about
 
 
 def preference_loss(run: ArmRun, loss: str) -> Path:

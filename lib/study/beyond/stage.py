@@ -35,13 +35,15 @@ from lib.study.beyond.arm import (
     parameters_of,
     sample_scored,
 )
-from lib.study.beyond.catalogue import ARMS
+from lib.study.beyond.catalogue import ARMS, CHECK
+from lib.study.beyond.reader import read_arms, reader_of_arms
 from lib.study.policies import (
     POLICIES,
     load_pools,
     rule_systems,
     system_at_main,
 )
+from lib.study.reader.readings import arms_asked, scores_hash
 from lib.study.run import Study, StudyError, run_stage
 from lib.study.stages.responses import prompts_of as held_out_prompts
 from lib.training.loop import TrainingError
@@ -53,7 +55,7 @@ def run_arms(study: Study) -> Row:
     """Run the profile's arms, unless they are finished; beyond.json's content.
 
     {"arms": a row each, "failed": {arm: sentence}, "verdicts", "controls", "payments", "matrix":
-    win-rate rows, "first": what to try}.
+    win-rate rows, "reader": of `reader_of_arms`, "first": what to try}.
     """
     if study.force:
         remove_folder(study.path("arms", SHARED))
@@ -70,7 +72,9 @@ def run_arms(study: Study) -> Row:
     folder = run_stage(
         study, "beyond", {}, ["beyond.json"],
         lambda folder: write_json(folder / "beyond.json", compared(study, done)),
-        inputs={"code": code_hash("analysis"), "order of arms": sha256_of_value(done)} | {
+        inputs={"code": code_hash("analysis", "study"), "order of arms": sha256_of_value(done),
+                "reader": sha256_of_value([scores_hash(study.folder),
+                                           arms_asked(study.folder)])} | {
             name: outputs_hash(study.path("arms", name)) for name in done})
     return read_json(folder / "beyond.json") | {"failed": failed}
 
@@ -107,23 +111,29 @@ def compared(study: Study, names: Sequence[str]) -> Row:
     rows = [_arm_row(study, name, answers[name], pools["sft", main], texts[name])
             for name in names]
     verdicts = win_rates(board, [(name, "sft") for name in names])
+    controls = win_rates(board, [(name, ARMS[name].control) for name in names
+                                 if ARMS[name].control in names])
+    matrix = win_rate_matrix(board, [*POLICIES, *names])
     best = [system_at_main(study.profile, policy).name for policy in ("sft", "dpo")]
     rules = [name for policy in ("sft", "dpo")
              for name in rule_systems(study.profile, board, policy)]
     return {
         "arms": rows, "sft": texts["sft"], "seed": study.profile.seed,
         "samples": study.profile.sampling.samples, "verdicts": verdicts,
-        "controls": win_rates(board, [(name, ARMS[name].control) for name in names
-                                      if ARMS[name].control in names]),
+        "controls": controls,
         "payments": win_rates(board, [(name, "sft") for name in (best[0], "dpo", best[1])])
                     + win_rates(board, [(name, "sft") for name in rules]),  # Holm's on their own
-        "matrix": win_rate_matrix(board, [*POLICIES, *names]),
-        "first": what_to_try(rows, verdicts)}
+        "matrix": matrix,
+        "reader": reader_of_arms(study, [row for row in verdicts if row["judge"] == "judge"],
+                                 read_arms(study, answers)),
+        "first": what_to_try(rows, verdicts, controls, matrix)}
 
 
 def _arm_row(study: Study, name: str, answers: list[Row], start: list[Row], texts: Row) -> Row:
     folder = study.path("arms", name)
-    return {"arm": name, "idea": ARMS[name].idea, "control": ARMS[name].control,
+    arm = ARMS[name]
+    return {"arm": name, "group": arm.group, "check": arm.group == CHECK, "idea": arm.idea,
+            "control": arm.control,
             "seconds": manifest_of(folder)["seconds"], **read_json(folder / "costs.json"),
             **movement(read_jsonl(folder / "kl.jsonl")), **texts,
             **{role: reward_gain(answers, start, role) for role in ROLES}}

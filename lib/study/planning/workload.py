@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from lib.inference.judges.settings import LLM
-from lib.study.beyond.catalogue import ARMS, OFFLINE
+from lib.study.beyond.catalogue import ARMS, MATCHING, SAMPLES, STEERED
+from lib.study.beyond.settings import PROBES, TRIALS
 from lib.study.planning import requirements
 from lib.study.planning.benchmark import Rates
 from lib.study.planning.memory import SHAPES, Shape, shape_of, trained_parameters
@@ -272,16 +273,22 @@ def _arm(profile: Profile, lengths: Lengths, name: str) -> Work:
     """One arm of notebook 06: answers to learn from, training with a reference, and its answers.
 
     The budget counts a pair's prompt in both answers; computed together they are fewer tokens.
+    Trials at another rate, and a steered beta, measure KL on answers of their own.
     """
     beyond, computed = profile.beyond, lengths.lone_pair / (lengths.lone_pair + lengths.prompt)
-    tokens, prompts = beyond.trained_tokens * computed, profile.evaluation.prompts
-    kl = Work(sampled=beyond.kl_prompts * _answer_tokens(profile)) + _compared(
-        profile, lengths, beyond.kl_prompts)
-    learns_from = 0 if ARMS[name].cost.startswith(OFFLINE) else beyond.prompts
-    return (_trained(tokens / lengths.lone_pair, lengths.lone_pair, lengths.pair_head, profile.dpo)
-            + _passes(1, tokens, lengths.pair_head)
+    tokens, prompts, cost = (beyond.trained_tokens * computed, profile.evaluation.prompts,
+                             ARMS[name].cost)
+    trainings = TRIALS if cost == MATCHING else 1
+    learns_from = beyond.prompts if cost == SAMPLES else 0
+    measured = beyond.kl_prompts * (1 + trainings * (cost == MATCHING)) + (
+        (1 + PROBES) * profile.evaluation.probe_prompts * (cost == STEERED))
+    training = _trained(tokens / lengths.lone_pair, lengths.lone_pair, lengths.pair_head,
+                        profile.dpo) + _passes(1, tokens, lengths.pair_head)
+    return (training.times(trainings)
             + _answers(profile, learns_from * beyond.samples, beyond.samples, 1)
-            + _answers(profile, prompts * beyond.candidates, beyond.candidates, 2) + kl)
+            + _answers(profile, prompts * beyond.candidates, beyond.candidates, 2)
+            + Work(sampled=measured * _answer_tokens(profile))
+            + _compared(profile, lengths, measured))
 
 
 def _compared(profile: Profile, lengths: Lengths, answers: float) -> Work:

@@ -4,7 +4,7 @@ With `job.pairs` the loss is DPO's on them plus `policy_weight` times the answer
 paper). Answers are read whole, also where `job.streamed` leaves other rows on disk.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -130,20 +130,24 @@ def replayed(rows: Sequence[Row], folder: Path) -> list[Row]:
     key = read_jsonl(folder / "old_logps_training.jsonl")[0]
     kept = {name: logps for header, *lines in files if header == key
             for line in lines for name, logps in line["logps"].items()}
-    return [row | {"age": (row.get("age") or 0) + 1, "old_logps": kept[row["id"]]}
-            for row in rows if row["id"] in kept]
+    own = {row["id"]: row["old_logps"] for row in rows if row.get("old_logps") is not None}
+    return [row | {"age": (row.get("age") or 0) + 1, "old_logps": (kept | own)[row["id"]]}
+            for row in rows if row["id"] in kept | own]
 
 
 def policy_objective(setup: Setup, answers: Sequence[Answer], steps: Sequence[Sequence[int]],
                      part: str) -> "PolicyGradientObjective":
     """The objective with pi_old's and the reference's log-probabilities, which it keeps on disk.
 
-    part: "training" or "validation", a name of the files old_logps_... and reference_....
+    part: "training" or "validation", a name of the files old_logps_... and reference_.... Replayed
+    answers bring pi_old's with them; a row of nothing else is not read again.
     """
-    job = setup.job
-    old = answer_logps(setup, answers, steps, job.model, f"old_logps_{part}")
-    reference = (old if job.reference in ("", job.model)
-                 else answer_logps(setup, answers, steps, job.reference, f"reference_{part}"))
+    job, own_reference = setup.job, setup.job.reference in ("", setup.job.model)
+    brought = {} if own_reference else {
+        answer.id: answer.old_logps for answer in answers if answer.old_logps is not None}
+    old = answer_logps(setup, answers, steps, job.model, f"old_logps_{part}", brought)
+    reference = old if own_reference else answer_logps(setup, answers, steps, job.reference,
+                                                       f"reference_{part}", {})
     old = [logps if answer.old_logps is None else torch.tensor(answer.old_logps)
            for logps, answer in zip(old, answers, strict=True)]
     return PolicyGradientObjective(answers, old, torch.stack([logps.sum() for logps in reference]),
@@ -151,14 +155,17 @@ def policy_objective(setup: Setup, answers: Sequence[Answer], steps: Sequence[Se
 
 
 def answer_logps(setup: Setup, answers: Sequence[Answer], steps: Sequence[Sequence[int]],
-                 model: str, name: str) -> list[Tensor]:
-    """Log-probability of every token of each answer under a model, float32 [tokens] each."""
+                 model: str, name: str, brought: Mapping[str, Sequence[float]]) -> list[Tensor]:
+    """Log-probability of every token of each answer under a model, float32 [tokens] each.
+
+    brought: those of answers, by id, that need not be computed.
+    """
     job = setup.job
     shares = [setup.processes.part(answers_together(answers, step, job.settings.token_budget))
               for step in covering(steps, len(answers))]
     rows = [row for share in shares
-            for row in answer_rows(answers, share, job.settings.token_budget,
-                                          setup.device.device)]
+            for row in answer_rows(answers, share, job.settings.token_budget, setup.device.device)
+            if not all(answers[i].id in brought for i in row.examples)]
 
     with _rounded(setup, model) as loaded:
         def of_row(row: PackedRow) -> list[list[float]]:
@@ -170,4 +177,5 @@ def answer_logps(setup: Setup, answers: Sequence[Answer], steps: Sequence[Sequen
                            [model_hash(model), answers_hash(answers)],
                            Path(job.folder) / f"{name}.jsonl", name.replace("_", " "),
                            setup.processes)
+    known = {**brought, **known}
     return [torch.tensor(known[answer.id]) for answer in answers]

@@ -26,6 +26,7 @@ def test_a_reader_who_follows_the_judge_half_way_is_forecast_exactly() -> None:
     line = reader_line(rows(JUDGED, [0.5 + 0.5 * (rate - 0.5) for rate in JUDGED]), OWN_READER)
     assert line["slope"] == pytest.approx(0.5)
     assert line["comparisons"] == line["held"] == 5
+    assert (line["fewest"], line["most"]) == (64, 64)
     found = forecast(line, 0.8)
     assert [found[key] for key in ("low", "forecast", "high")] == pytest.approx([0.65] * 3)
 
@@ -57,7 +58,7 @@ def test_too_few_comparisons_or_ties_alone_give_no_forecast(judged: list[float])
 
 def test_a_comparison_without_the_judge_or_the_reader_does_not_count() -> None:
     known = rows(JUDGED, JUDGED)
-    alone = [{"a": "x", "b": "sft", "judge": judge, "win_rate": 0.01}
+    alone = [{"a": "x", "b": "sft", "judge": judge, "win_rate": 0.01, "n": 9}
              for judge in ("judge", "selector")]
     assert reader_line([*known, *alone], OWN_READER) == reader_line(known, OWN_READER)
     assert forecast(reader_line(known, OWN_READER), None)["forecast"] is None

@@ -13,7 +13,7 @@ from lib.runtime.files import Row, write_json, write_jsonl
 from lib.study.beyond import arm
 from lib.study.beyond.arm import ArmError, ArmRun
 from lib.study.beyond.catalogue import ARMS, FAMILY
-from lib.study.beyond.matched import ANCHOR
+from lib.study.beyond.settings import ANCHOR
 from lib.study.pools import chosen
 from lib.study.profiles import load_profile
 from lib.study.run import Study

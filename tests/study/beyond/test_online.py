@@ -139,6 +139,8 @@ def test_replay_is_a_round_older_and_has_its_own_policys_log_probabilities(tmp_p
     rows = [{"id": "b"}, {"id": "c"}, {"id": "a", "age": 1}]
     assert replayed(rows, tmp_path) == [{"id": "b", "age": 1, "old_logps": [-2.0]},
                                         {"id": "a", "age": 2, "old_logps": [-1.0]}]
+    again = {"id": "b", "age": 1, "old_logps": [-9.0]}  # its own policy's, not this job's start
+    assert replayed([again], tmp_path) == [{"id": "b", "age": 2, "old_logps": [-9.0]}]
 
 
 @pytest.mark.parametrize("rows", [
@@ -179,9 +181,9 @@ def test_every_arm_runs_on_the_smoke_study_within_its_budget(study: Study, found
 @pytest.mark.slow
 def test_rloo_replays_the_first_rounds_answers_in_the_second(study: Study, found: Row) -> None:
     second = study.path("arms", "rloo", "round1")
-    ages = [len(json.loads(line)["logps"]) for line in
-            (second / "old_logps_training.jsonl").read_text().splitlines()[1:]]
-    assert sum(ages) == 8 * study.profile.beyond.samples  # 4 prompts of this round, 4 of the last
+    read = {key for line in (second / "reference_training.jsonl").read_text().splitlines()[1:]
+            for key in json.loads(line)["logps"]}
+    assert len(read) == 8 * study.profile.beyond.samples  # 4 prompts of this round, 4 of the last
     row = next(row for row in read_jsonl(second / "metrics.jsonl") if row["split"] == "train")
     assert row["kl/old"] > 0
     assert row["effective_samples"] < 1

@@ -1,21 +1,26 @@
 """Arms of notebook 06 on the smoke study: equal budgets, resumption, failures that stay alone."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
+import numpy as np
 import pytest
 
+from lib import ROOT
 from lib.analysis import figures, tables
 from lib.analysis.policies.arms import movement
-from lib.runtime.files import FileError, Row, read_json, read_jsonl
+from lib.runtime.files import FileError, Row, read_json, read_jsonl, write_jsonl
 from lib.study.beyond import arm, catalogue, stage
 from lib.study.beyond.arm import ArmError, ArmRun
 from lib.study.beyond.matched import equal_movement
 from lib.study.beyond.names import NAMES
+from lib.study.notebook_views import arms
+from lib.study.pools.pool import Pool
 from lib.study.profiles import ProfileError, load_profile
 from lib.study.run import Study
-from lib.training.losses import dpo_loss
 from lib.training.settings import LOSS_SETTINGS
 
 pytestmark = pytest.mark.slow
@@ -100,7 +105,7 @@ def test_an_arm_that_fails_says_why_and_the_others_go_on(
     assert [row["arm"] for row in found["arms"]] == ["offline_dpo"]
     assert "the other arms go on" in capsys.readouterr().out
     assert "broken failed: the reward model returned nothing." in tables.arms_findings(
-        found["first"], found["failed"])
+        found["first"], found["failed"], found["reader"])
     stage.run_arms(study)  # for the tests beside this one
 
 
@@ -177,7 +182,8 @@ def test_no_arm_gives_an_empty_comparison_with_a_sentence(study: Study, beyond: 
     assert {row["a"] for row in found["payments"]} == {"dpo"} | {
         f"{policy}+{rule}4@0.6" for policy in ("sft", "dpo")
         for rule in ("bon", "softbon", "mbr", "klbon")}
-    assert tables.arms_table([], 0) == tables.arms_findings([], {}) == tables.arms.NO_ARMS
+    assert tables.arms_table([], 0, found["sft"]) == tables.arms_findings(
+        [], {}, found["reader"]) == tables.arms.NO_ARMS
 
 
 def test_an_interrupted_arm_resumes_after_its_training(
@@ -202,12 +208,31 @@ def test_an_interrupted_arm_resumes_after_its_training(
             "arms", "offline_dpo", name).read_bytes()
 
 
-def test_the_notebooks_losses_by_hand_are_those_of_lib(study: Study) -> None:
-    """The pair that notebook 06 reads has what its cell needs."""
-    pair = read_jsonl(study.path("dpo", "validation_rewards.jsonl"))[0]
-    assert {"id", "chosen_gain", "rejected_gain"} <= pair.keys()
-    assert dpo_loss([pair["chosen_gain"]], [pair["rejected_gain"]], [0.0], [0.0], 0.1)[0] > 0
-    assert read_json(study.path("dpo", "manifest.json"))["parameters"]
+def test_every_number_by_hand_of_the_notebook_is_the_librarys(
+        study: Study, beyond: Row, capsys: pytest.CaptureFixture[str]) -> None:
+    """The cells assert it; here they run on the smoke study's own pairs and answers."""
+    names: dict[str, object] = {"study": study}
+    cells = nbformat.read(ROOT / "notebooks" / "06_beyond_the_paper.ipynb", 4).cells
+    for cell in cells:
+        if "by-hand" in cell.metadata.get("tags", ()):
+            assert "assert " in cell.source
+            exec(cell.source, names)
+    told = capsys.readouterr().out
+    assert set(names["by_hand"]) == set(LOSS_SETTINGS) - {"beta_dpo"}  # which reads a whole batch
+    assert "made up" not in told.split("\n")[0]
+    assert names["advantages"].sum() == pytest.approx(0)
+
+
+def test_without_validation_pairs_and_scores_the_notebook_says_that_its_numbers_are_made_up(
+        study: Study, beyond: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arms, "load_part", lambda *_: [])
+    silent = [{"id": "p", "prompt": "Why?", "candidates": [
+        {"text": "x", "finish": "length", "rewards": {"selector": None}}] * 4}]
+    monkeypatch.setattr(arms, "load_pools", lambda study: {Pool("sft", 0.6, 4): silent})
+    assert "made up" in arms.one_pair(study)["id"]
+    assert all(np.isfinite(arms.trained_loss(arms.one_pair(study), loss)) for loss in LOSS_SETTINGS)
+    assert "made up" in arms.six_pairs(study)[0]["id"]
+    assert "made up" in arms.four_answers(study)["prompt"]
 
 
 def test_a_matched_loss_reaches_dpos_kl_better_than_its_first_rate(
@@ -230,9 +255,103 @@ def test_without_validation_prompts_nothing_is_measured_and_what_needs_it_says_s
         study: Study, beyond: Row, tmp_path: Path) -> None:
     assert movement([]) == {"kl": None, "kl_low": None, "kl_high": None, "kl_n": 0}
     row = {**beyond["arms"][0], **movement([])}
-    assert "| –, 0 |" in tables.arms_table([row], 0)
+    assert "| –, 0 |" in tables.arms_table([row], 0, beyond["sft"])
     assert not figures.reward_kl_figure([row]).data
     (tmp_path / "arms" / "offline_dpo").mkdir(parents=True)
     (tmp_path / "arms" / "offline_dpo" / "kl.jsonl").write_text("")
     with pytest.raises(ArmError, match=r"raise data\.validation_share"):
         equal_movement(ArmRun(replace(study, folder=tmp_path), "ipo_matched"), "ipo")
+
+
+SELF_TAUGHT = ("online_dpo", "raft", "raft_random", "bonbon", "bond", "rloo", "dpo_then_rloo",
+               "dpo_plus_rloo")  # they learn from the selector's scores of answers of their own
+
+
+def spoilt(monkeypatch: pytest.MonkeyPatch, score: Callable[[int], float | None]) -> None:
+    """The selector scores what arms learn from by the answer's place alone."""
+    sample = arm.sample_scored
+
+    def scored(*given: object) -> list[Row]:
+        rows = sample(*given)
+        return rows if given[-1] != ["selector"] else [{**row, "candidates": [
+            {**one, "rewards": {"selector": score(place)}}
+            for place, one in enumerate(row["candidates"])]} for row in rows]
+    monkeypatch.setattr(arm, "sample_scored", scored)
+
+
+@pytest.mark.parametrize(("score", "failed"), [
+    (lambda place: None, {*SELF_TAUGHT, "fdpo"}),
+    (lambda place: 1.0, {"online_dpo", "bonbon"}),
+    (lambda place: 1.0 if place == 0 else None, {*SELF_TAUGHT, "fdpo"} - {"raft", "raft_random"})],
+    ids=["nothing", "all ties", "one sample"])
+def test_scores_that_teach_nothing_stop_an_arm_in_a_sentence_and_the_others_go_on(
+        study: Study, beyond: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        score: Callable[[int], float | None], failed: set[str]) -> None:
+    folder = shutil.copytree(study.folder, tmp_path / "run",
+                             ignore=lambda path, names: ["sft_answers"] if path.endswith(
+                                 "arms") else [])
+    spoilt(monkeypatch, score)
+    named = tuple(sorted({"offline_dpo", *failed})) if len(failed) > 2 else (
+        "offline_dpo", *sorted(failed))
+    found = stage.run_arms(replace(with_beyond(study, arms=named), folder=folder))
+    assert set(found["failed"]) == failed
+    assert [row["arm"] for row in found["arms"]] == ["offline_dpo"]
+    for sentence in found["failed"].values():
+        assert "\n" not in sentence
+        assert len(sentence.split()) > 5
+    said = tables.arms_findings(found["first"], found["failed"], found["reader"])
+    assert all(f"{name} failed: " in said for name in failed)
+
+
+def test_an_arm_that_diverges_says_so_and_the_others_go_on(
+        study: Study, beyond: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    wild = replace(catalogue.ARMS["offline_dpo"], name="wild",
+                   function=f"{__name__}:runs_away", options=())
+    monkeypatch.setitem(catalogue.ARMS, "wild", wild)
+    found = stage.run_arms(replace(study, profile=replace(
+        study.profile, beyond=_named(study, "wild"))))
+    assert "lower the learning rate" in found["failed"]["wild"]
+    assert [row["arm"] for row in found["arms"]] == ["offline_dpo"]
+    stage.run_arms(study)
+
+
+def runs_away(run: ArmRun) -> Path:
+    return run.train("dpo", run.pairs(), run.settings(learning_rate=1e30, max_grad_norm=1e30))
+
+
+def test_a_missing_score_column_stops_the_arms_that_read_it_and_no_other(
+        study: Study, beyond: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [row | {"score_chosen": None, "score_rejected": None}
+             for row in ArmRun(study, "x").pairs()]
+    monkeypatch.setattr(ArmRun, "pairs", lambda run: pairs)
+    found = stage.run_arms(with_beyond(study, arms=("margin", "odpo", "curriculum", "offline_dpo")))
+    assert set(found["failed"]) == {"margin", "odpo", "curriculum"}
+    assert all("score" in sentence for sentence in found["failed"].values())
+    assert [row["arm"] for row in found["arms"]] == ["offline_dpo"]
+    stage.run_arms(study)
+
+
+def test_a_judge_that_answers_nothing_leaves_the_arms_unjudged(
+        study: Study, beyond: Row, tmp_path: Path) -> None:
+    folder = shutil.copytree(study.folder, tmp_path / "run")
+    for file in [*(folder / "arms").glob("offline_dpo/answers.jsonl"),
+                 *(folder / "responses" / "pools").glob("*.jsonl")]:
+        write_jsonl(file, [{**row, "candidates": [
+            {**one, "rewards": one["rewards"] | {"judge": None}} for one in row["candidates"]]}
+            for row in read_jsonl(file)])
+    found = stage.compared(replace(study, folder=folder), ["offline_dpo"])
+    assert [row["verdict"] for row in found["first"]] == ["unscored"]
+    assert "Not judged" in tables.arms_findings(found["first"], {}, found["reader"])
+    assert "| offline_dpo | 0 | – |" in tables.arm_verdicts_table(found["verdicts"],
+                                                                 found["reader"])
+    assert not figures.reward_kl_figure(found["arms"]).data
+    assert not figures.arm_rates_figure(found["verdicts"], found["reader"], found["first"]).data
+
+
+def test_every_arm_has_the_forecast_of_a_reader(study: Study, beyond: Row) -> None:
+    [row] = beyond["reader"]["rows"]
+    assert row["arm"] == "offline_dpo"
+    assert row["low"] <= row["forecast"] <= row["high"]
+    assert beyond["reader"]["answers"] == "earlier answers"
+    assert beyond["reader"]["line"]["comparisons"] >= 3
+    assert "comparisons of earlier answers" in tables.reader_forecast_sentence(beyond["reader"])

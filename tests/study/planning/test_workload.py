@@ -80,6 +80,22 @@ def test_a_server_that_samples_leaves_scoring_to_this_machine() -> None:
     assert served["responses"].read > 0
 
 
+def test_an_arm_is_planned_with_every_training_and_every_answer_that_measures_kl() -> None:
+    def work(arm: str) -> Work:
+        return works(load_profile("laptop", {"beyond.arms": [arm]}))["beyond"]
+    laptop, plain = load_profile("laptop"), work("offline_dpo")
+    answer = lengths_of(laptop).answer
+    steered, matched, online = (work(arm) for arm in ("adaptive_beta", "odpo_matched", "raft"))
+    probes = 9 * laptop.evaluation.probe_prompts  # before training and about eight times in it
+    assert steered.sampled - plain.sampled == pytest.approx(probes * answer)
+    assert steered.read_heads > plain.read_heads
+    assert matched.trained == 3 * plain.trained
+    assert matched.sampled - plain.sampled == pytest.approx(3 * laptop.beyond.kl_prompts * answer)
+    assert online.sampled - plain.sampled == pytest.approx(
+        laptop.beyond.prompts * laptop.beyond.samples * answer)
+    assert online.trained == plain.trained
+
+
 def test_without_a_probe_dpo_samples_nothing() -> None:
     assert works(load_profile("laptop"))["dpo"].sampled == 3 * 32 * 80
     assert works(load_profile("laptop", {"evaluation.probe_prompts": 0}))["dpo"].sampled == 0

@@ -1,6 +1,7 @@
 """A job on scored answers: what is used, what is said, what is refused, and what stays the same."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from lib.data.parquet import read_parquet, write_parquet
 from lib.data.settings import DataSettings
 from lib.data.sources import load_preferences
 from lib.modeling.loading import load_model, load_tokenizer
+from lib.modeling.smoke import smoke_model
 from lib.runtime.files import read_jsonl
 from lib.training.job import Job, read_job, write_job
 from lib.training.loop import Loop
@@ -223,3 +225,35 @@ def test_old_log_probabilities_are_of_the_model_that_training_starts_from(
     train_policy_gradient(job)
     assert [len(old) for old in made[0].old] == [len(a.tokens) for a in made[0].answers]
     assert torch.equal(made[0].reference, torch.stack([old.sum() for old in made[0].old]))
+
+
+def test_replayed_answers_are_not_read_again_by_the_model_that_training_starts_from(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round's rows of nothing but replay pass the reference alone; the numbers are the same."""
+    lengths = {answer.id: len(answer.tokens) for answer in encoded(ROWS).answers}
+    rows = [each | ({"age": 1, "old_logps": [-2.0] * lengths[each["id"]]} if place >= 6 else {})
+            for place, each in enumerate(ROWS)]
+    computed, made = [], []
+    kept, objective = stage.kept_logps, stage.policy_objective
+
+    def counting(model: Any, packed: Any, of_row: Any, ids: Any, *more: Any) -> Any:
+        computed.append({ids[i] for each in packed for i in each.examples})
+        return kept(model, packed, of_row, ids, *more)
+
+    def keeping(*given: Any) -> Any:
+        made.append(objective(*given))
+        return made[-1]
+    monkeypatch.setattr(stage, "kept_logps", counting)
+    monkeypatch.setattr(stage, "policy_objective", keeping)
+    other = shutil.copytree(smoke_model(), tmp_path / "reference")
+    for name, own in (("apart", str(other)), ("same", "")):
+        train_policy_gradient(job_of(rows, tmp_path, name, reference=own, settings=replace(
+            SETTINGS, token_budget=48, max_age=1)))
+    old, reference, both = computed
+    assert {key.split("/")[0] for key in old} == {"0", "1"}
+    assert reference == both == set(lengths)
+    apart, same = made
+    assert all(torch.equal(*pair) for pair in zip(apart.old, same.old, strict=True))
+    assert torch.equal(apart.reference, same.reference)
+    assert all((logps == -2.0).all() for answer, logps in zip(apart.answers, apart.old, strict=True)
+               if answer.age)
