@@ -27,35 +27,42 @@ class PagedPrompt(NamedTuple):
 
 
 class PageTable:
-    """The pages of each slot, and of prompts: those being admitted and the next ones.
+    """The pages of each slot: those of its prompt, which its samples share, then its own.
 
-    It has the interface of `lib.inference.engine.kv_cache.SlotCache`.
+    It has the interface of `lib.inference.engine.kv_cache.SlotCache`. longest: tokens of a prompt.
     """
 
     version = 0  # pages never move
 
-    def __init__(self, model: PagedModel, rows: int, capacity: int) -> None:
-        each = -(-capacity // model.page)
-        pages = np.arange((rows + 2 * PROMPTS) * each).reshape(-1, each)
-        self.model, self.tables = model, pages[:rows]
-        self.prompts = [pages[rows:-PROMPTS], pages[-PROMPTS:]]
-        model.allocate(pages.size)
+    def __init__(self, model: PagedModel, rows: int, capacity: int, longest: int) -> None:
+        own, each = (-(-tokens // model.page) for tokens in (capacity, longest))
+        sheets = rows + 2 * PROMPTS  # one a slot, and those that wait
+        self.model, self.own = model, np.arange(rows * own).reshape(rows, own)
+        self.prompts = np.arange(sheets * each).reshape(sheets, each) + self.own.size
+        self.tables = self.own.copy()
+        self.waiting = self.prompts[:0]
+        model.allocate(self.own.size + self.prompts.size)
 
     def read(self, prompts: Sequence[Sequence[int]]) -> Iterator[PagedPrompt]:
-        """Pass up to PROMPTS prompts through the model."""
-        self.prompts.reverse()
-        tables = self.prompts[0][:len(prompts)]
-        self.model([np.array(tokens) for tokens in prompts], np.zeros(len(prompts), int), tables)
-        return map(PagedPrompt, map(len, prompts), tables)
+        """Pass up to PROMPTS prompts through the model, into pages that nobody reads."""
+        held = np.concatenate((self.tables[:, 0], self.waiting[:, 0]))
+        free = self.prompts[~np.isin(self.prompts[:, 0], held)]
+        self.waiting = free[:len(prompts)]
+        self.model([np.array(tokens) for tokens in prompts], np.zeros(len(prompts), int),
+                   self.waiting)
+        return map(PagedPrompt, map(len, prompts), self.waiting)
 
     def insert(self, prompt: PagedPrompt, slots: Sequence[int]) -> None:
-        """Copy a prompt's keys and values into slots."""
-        pages = -(-prompt.tokens // self.model.page)
-        self.model.copy(prompt.pages[:pages], self.tables[slots, :pages])
+        """Let slots read a prompt's pages; the last one, where they write, is copied."""
+        shared = (prompt.tokens - 1) // self.model.page  # the last token is written again
+        self.tables[slots] = self.own[slots]
+        self.tables[slots, :shared] = prompt.pages[:shared]
+        self.model.copy(prompt.pages[shared], self.own[slots, shared])
 
     def move(self, source: int, target: int) -> None:
         """Let one slot have the pages of another, which takes its pages in return."""
-        self.tables[[source, target]] = self.tables[[target, source]]
+        for pages in (self.own, self.tables):
+            pages[[source, target]] = pages[[target, source]]
 
     def fit(self, columns: int, rows: int) -> None:
         """Every slot has its pages from the start; they take memory once they are written."""
@@ -83,9 +90,10 @@ class OpenVinoEngine(Engine):
         return self.capacity * self.paged.token_bytes
 
     def _cache(self, slots: int, rows: int) -> PageTable:
-        return PageTable(self.paged, rows, self.capacity)
+        return PageTable(self.paged, rows, self.capacity,
+                         self.capacity - self.settings.max_new_tokens)
 
     def _pass(self, rows: int, attended: int) -> Tensor:
-        positions = self.positions[:rows]
-        tokens = self.history[:rows].gather(1, positions[:, None])
-        return self.paged(tokens.numpy(), positions.numpy(), self.cache.tables[:rows])
+        positions = self.positions[:attended]  # an idle row would write into pages of others
+        tokens = self.history[:attended].gather(1, positions[:, None])
+        return self.paged(tokens.numpy(), positions.numpy(), self.cache.tables[:attended])

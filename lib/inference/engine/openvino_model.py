@@ -80,8 +80,8 @@ class PagedModel:
             kind = ov.Type.bf16 if self.number is np.uint16 else ov.Type.f32
             self.request.set_tensor(name, ov.Tensor(self.memory[-1], ov.Shape(sizes), kind))
 
-    def copy(self, source: np.ndarray, targets: np.ndarray) -> None:
-        """Copy pages [n] to the pages [slots, n]."""
+    def copy(self, source: int, targets: np.ndarray) -> None:
+        """Copy a page to the pages [n]."""
         for pages in self.memory:
             pages[targets] = pages[source]
 
