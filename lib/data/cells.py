@@ -59,7 +59,7 @@ class Cells:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise self.error(column, f"is {_shown(value)}", "a number or null")
-        if abs(value) > LARGEST:
+        if not -LARGEST <= value <= LARGEST:
             raise self.error(column, f"is {_shown(value)}", "a finite number or null")
         return float(value)
 

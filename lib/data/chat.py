@@ -17,7 +17,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lib.data.pieces import BREAK, encode_piece, special_tokens
+from lib.data.pieces import BREAK, encode_piece, special_tokens, token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -141,7 +141,7 @@ def stop_token_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     A base model's configuration names only its end of text: it would never stop after a turn. Some
     templates end inner turns with another token than the last one.
     """
-    ids = [end_of_turn_id(tokenizer), *tokenizer.convert_tokens_to_ids(_answer_ends(tokenizer)),
+    ids = [end_of_turn_id(tokenizer), *token_ids(tokenizer, _answer_ends(tokenizer)),
            tokenizer.eos_token_id, tokenizer.get_vocab().get("<|endoftext|>")]
     return list(dict.fromkeys(token for token in ids if token is not None))
 
@@ -158,8 +158,9 @@ def joining_fault(tokenizer: PreTrainedTokenizerBase) -> str:
     whole = tokenizer.encode(text, add_special_tokens=False)[:len(pieces)]
     if pieces == whole:
         return ""
-    read = tokenizer.decode(pieces)
-    if not tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)).startswith(read):
+    read = str(tokenizer.decode(pieces))
+    whole_read = str(tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)))
+    if not whole_read.startswith(read):
         raise ChatError("a conversation's pieces, tokenised by themselves, read as another text "
                         f"than the whole, {read!r}; use a model with another tokenizer")
     first = next(i for i, (ours, own) in enumerate(zip(pieces, [*whole, None], strict=False))
@@ -274,9 +275,9 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message],
         template = tokenizer.get_chat_template()
         if "strftime_now" in template:
             template = FIXED_CLOCK + template
-        return tokenizer.apply_chat_template(
+        return str(tokenizer.apply_chat_template(
             messages, chat_template=template, tokenize=False,
-            date_string=TODAY.strftime("%d %b %Y"), add_generation_prompt=add_generation_prompt)
+            date_string=TODAY.strftime("%d %b %Y"), add_generation_prompt=add_generation_prompt))
     except Exception as error:  # noqa: BLE001 - a template is a program that may raise anything
         roles = ", ".join(message["role"] for message in messages)
         raise ChatError(f"the chat template refuses turns in the order {roles or 'none'}: {error}; "

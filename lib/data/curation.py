@@ -8,7 +8,6 @@ does not learn to stop.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -20,7 +19,7 @@ from lib.data.tokens import conversation_ids, pair_ids
 from lib.runtime.files import Row
 from lib.runtime.progress import say
 
-SomeRow = TypeVar("SomeRow", bound=Row)
+TypedRow = SftRow | PreferenceRow | HeldoutRow
 REASONS = {
     "empty": "a question or answer without text, or none at all",
     "refused_by_template": "the chat template refuses its turns (two of a user in a row)",
@@ -73,8 +72,8 @@ class _RowCheck:
     ids: Row = field(default_factory=dict)  # the kept row's columns of token ids
 
 
-def curate(rows: Sequence[SomeRow], tokenizer: PreTrainedTokenizerBase, max_length: int,
-           drop_near_duplicates: bool = False) -> tuple[list[SomeRow], Report]:
+def curate(rows: Sequence[TypedRow], tokenizer: PreTrainedTokenizerBase, max_length: int,
+           drop_near_duplicates: bool = False) -> tuple[list[Row], Report]:
     """SFT, preference or held-out rows that can be used, with their token ids, and the report.
 
     max_length: in tokens, of a conversation, of a prompt with one answer, or of a held-out prompt.
@@ -101,7 +100,7 @@ def curate(rows: Sequence[SomeRow], tokenizer: PreTrainedTokenizerBase, max_leng
     return [{**rows[index], **checks[index].ids} for index in kept], report
 
 
-def _checks(rows: Sequence[SomeRow], tokenizer: PreTrainedTokenizerBase,
+def _checks(rows: Sequence[TypedRow], tokenizer: PreTrainedTokenizerBase,
             max_length: int) -> list["_RowCheck"]:
     """The check of every row; raises the first ChatError if the template takes none of them."""
     checks, refusals = [], []
@@ -120,7 +119,7 @@ def _checks(rows: Sequence[SomeRow], tokenizer: PreTrainedTokenizerBase,
     return checks
 
 
-def _text(row: SftRow | PreferenceRow | HeldoutRow) -> str:
+def _text(row: TypedRow) -> str:
     """All that makes a row a duplicate of another."""
     if "messages" in row:
         return "\n".join(f"{turn['role']}: {turn['content']}" for turn in row["messages"])
@@ -128,11 +127,12 @@ def _text(row: SftRow | PreferenceRow | HeldoutRow) -> str:
     return "\n".join((prompt_text(row), *answers))
 
 
-def _check(row: SftRow | PreferenceRow | HeldoutRow, tokenizer: PreTrainedTokenizerBase,
-           max_length: int) -> _RowCheck:
+def _check(row: TypedRow, tokenizer: PreTrainedTokenizerBase, max_length: int) -> _RowCheck:
     if "messages" in row:
         return _check_sft(row, tokenizer, max_length)
-    return (_check_pair if "chosen" in row else _check_prompt)(row, tokenizer, max_length)
+    if "chosen" in row:
+        return _check_pair(row, tokenizer, max_length)
+    return _check_prompt(row, tokenizer, max_length)
 
 
 def _check_sft(row: SftRow, tokenizer: PreTrainedTokenizerBase, max_length: int) -> _RowCheck:

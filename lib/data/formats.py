@@ -27,7 +27,8 @@ GZIP = b"\x1f\x8b"  # how a gzipped file begins, whatever its name
 SAVED_BY_DATASETS = "state.json"  # written by Dataset.save_to_disk
 SPLITS_SAVED = "dataset_dict.json"  # written by DatasetDict.save_to_disk
 NO_ROWS = ("dataset_info.json", "dataset_infos.json", SAVED_BY_DATASETS)
-SHARD = re.compile(r"^(?P<split>.+?)(-\d+-of-(?P<count>\d+)(-\w+)?)?$")  # train-00000-of-00002
+SHARD = re.compile(r"^(?P<split>.+?)(-\d+-of-(?P<count>\d+)(-\w+)?)?$",  # train-00000-of-00002
+                   re.DOTALL)
 SPLIT = re.compile(r"(train|test|valid|validation|val|dev|eval)([_.-].*|\d*)", re.IGNORECASE)
 
 
@@ -108,7 +109,7 @@ def _whole(files: list[Path]) -> list[Path]:
     for file in files:
         if not file.exists():
             raise FileError(f"{file} is a link to a file that is not there; fetch the file")
-        if count := (shard := SHARD.match(_stem(file)))["count"]:
+        if count := (shard := _shard(file))["count"]:
             shards[file.parent, shard["split"], int(count)] += 1
     for (folder, name, count), there in shards.items():
         if there < count:
@@ -130,16 +131,18 @@ def _say_left_out(path: Path) -> None:
             f"{', '.join(KINDS)}")
 
 
-def _stem(file: Path) -> str:
-    """A file's name before its endings."""
-    return file.name[:file.name.index(".", 1)]
+def _shard(file: Path) -> re.Match[str]:
+    """The parts of a file's name before its endings; every name has a `split`."""
+    shard = SHARD.match(file.name[:file.name.index(".", 1)])
+    assert shard  # `split` takes any name
+    return shard
 
 
 def _splits(path: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
     """Files by split, where their names, or their folders', are those of splits."""
     splits: dict[str, list[Path]] = {}
     for file in files:
-        shard = SHARD.match(_stem(file))
+        shard = _shard(file)
         folder = file.parent.name if file.parent != path else ""
         is_split = shard["split"] != shard[0] or SPLIT.fullmatch(shard["split"])
         name = folder if SPLIT.fullmatch(folder) else shard["split"] if is_split else ""

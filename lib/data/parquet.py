@@ -10,12 +10,12 @@ all the others.
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 
-from lib.data.schema import PreferenceRow
-from lib.runtime.files import FileError, Row, atomic_write
+from lib.runtime.files import FileError, Record, Row, atomic_write
 
 _messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SCHEMAS = (
@@ -36,7 +36,7 @@ OPTIONAL = {"cut_off_chosen": pa.bool_(), "cut_off_rejected": pa.bool_(),
             "age": pa.int32(), "sft_weight": pa.float64(), "old_logps": pa.list_(pa.float32())}
 
 
-def write_parquet(rows: Sequence[Row], path: Path | str, like: Sequence[Row] = ()) -> None:
+def write_parquet(rows: Sequence[Record], path: Path | str, like: Sequence[Record] = ()) -> None:
     """Write SFT, preference, held-out or answer rows, which their columns identify.
 
     like: rows of the same kind, for a part that may be empty. Raises FileError for no rows, unknown
@@ -51,8 +51,11 @@ def write_parquet(rows: Sequence[Row], path: Path | str, like: Sequence[Row] = (
         pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary)
 
 
-def read_parquet(path: Path | str) -> list[Row]:
-    """The rows that `write_parquet` wrote; raises FileError for a missing or damaged file."""
+def read_parquet(path: Path | str) -> list[Any]:
+    """The rows that `write_parquet` wrote, of their own schema.
+
+    Raises FileError for a missing or damaged file.
+    """
     try:
         rows = pyarrow.parquet.read_table(path).to_pylist()
     except (OSError, pa.ArrowException) as error:
@@ -74,7 +77,7 @@ class ParquetRows(Sequence[Row]):
     def __len__(self) -> int:
         return len(self.table)
 
-    def __getitem__(self, index: int) -> Row:
+    def __getitem__(self, index: int) -> Row:  # type: ignore[override]  # no slice is asked for
         return _as_written(self.table[index])
 
 
@@ -87,7 +90,7 @@ def _as_written(row: Row) -> Row:
     return row
 
 
-def to_trl(rows: Sequence[PreferenceRow]) -> list[Row]:
+def to_trl(rows: Sequence[Record]) -> list[Row]:
     """Preference rows in TRL's conversational format; other columns stay."""
     return [{**row, "chosen": _assistant(row["chosen"]), "rejected": _assistant(row["rejected"])}
             for row in rows]
@@ -102,10 +105,10 @@ def _assistant(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
-def _schema_of(rows: Sequence[Row], path: Path | str) -> pa.Schema:
+def _schema_of(rows: Sequence[Record], path: Path | str) -> pa.Schema:
     if not rows:
         raise FileError(f"there are no rows to write to {path}; see the counts of dropped rows")
-    columns = set().union(*rows)
+    columns: set[str] = set().union(*rows)
     for schema in SCHEMAS:
         if columns - set(OPTIONAL) == set(schema.names):
             return pa.schema([*schema, *((name, kind) for name, kind in OPTIONAL.items()

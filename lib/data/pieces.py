@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,13 +23,20 @@ def encode_piece(tokenizer: PreTrainedTokenizerBase, text: str, before: str) -> 
     if BREAK not in text:
         return _continued(tokenizer, text, before)
     special = special_tokens(tokenizer, len(tokenizer))
-    ids, position = [], 0
+    ids: list[int] = []
+    position = 0
     for token in chain(special.finditer(text), [None]):
         plain = _mended(text[position:token.start() if token else len(text)])
         ids += _continued(tokenizer, plain, before, split_special_tokens=True)
         if token:
-            ids.append(tokenizer.convert_tokens_to_ids(token[0]))
+            ids += token_ids(tokenizer, [token[0]])
             position, before = token.end(), token[0]
+    return ids
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, tokens: list[str]) -> list[int]:
+    """Ids of whole tokens of the vocabulary."""
+    ids: Any = tokenizer.convert_tokens_to_ids(tokens)  # its type is also that of one token's id
     return ids
 
 

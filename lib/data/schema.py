@@ -7,7 +7,7 @@ column and its content. `curation` drops well-formed rows that training cannot u
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NotRequired, TypedDict, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar, final
 
 from lib.data.cells import SEEN, Cells, SchemaError
 from lib.data.chat import Message
@@ -16,11 +16,12 @@ from lib.data.layouts.reading import Reading
 from lib.data.layouts.recognise import COMPLETION, DESIRABLE, LABEL, NAMES, layout_of
 from lib.data.layouts.turns import first_of, is_turns
 from lib.data.layouts.unpaired import UNDESIRABLE
-from lib.runtime.files import Row
+from lib.runtime.files import Record, Row
 
-Out = TypeVar("Out")
+Out = TypeVar("Out", bound=Record)
 
 
+@final
 class SftRow(TypedDict):
     """A conversation to learn from; every assistant turn is a response."""
 
@@ -33,6 +34,7 @@ MISSING = "missing"  # how a sampled candidate ended that a server did not give
 CUT_OFF = "cut_off"  # the flaw of a scored answer that reached the token limit
 
 
+@final
 class PreferenceRow(TypedDict):
     """Two answers to one prompt; `prompt` holds all messages before the answer.
 
@@ -51,6 +53,7 @@ class PreferenceRow(TypedDict):
     source: str
 
 
+@final
 class HeldoutRow(TypedDict):
     """A prompt for evaluation, with IFEval's verifiable instructions, if any."""
 
@@ -66,10 +69,10 @@ class ScoredAnswer(TypedDict):
     """One scored answer; score is on a 1-10 scale, flaws are names such as `cut_off`."""
 
     text: str
-    system: str
-    temperature: float
     score: float
     flaws: list[str]
+    system: NotRequired[str]
+    temperature: NotRequired[float]
     tokens: NotRequired[int]
     selected: NotRequired[str]
 
@@ -94,7 +97,9 @@ def convert(rows: Sequence[Row], to_row: Callable[[Cells], Out], name: str,
     reading = reading or Reading(strict=True)
     if not rows:
         raise SchemaError(f"{name} has no rows; expected at least one")
-    converted, numbers, first = [], [], None
+    converted: list[Out] = []
+    numbers: list[int] = []
+    first: SchemaError | None = None
     for row, place in zip(rows, places or range(len(rows)), strict=True):
         try:
             cells = _standard(row, name, place + 1, reading)
@@ -107,7 +112,7 @@ def convert(rows: Sequence[Row], to_row: Callable[[Cells], Out], name: str,
                 raise
             reading.drop(error.reason, str(error))
             first = first or error
-    if not converted:
+    if first and not converted:
         raise SchemaError(f"none of the {len(rows):,} rows can be used; the first: {first}",
                           first.reason)
     _number_repeated(converted)
@@ -135,7 +140,7 @@ def _standard(row: Row, name: str, number: int, reading: Reading) -> Cells:
                           f"({why}columns: {', '.join(columns) or 'none'})") from error
 
 
-def _number_repeated(rows: Sequence[Row]) -> None:
+def _number_repeated(rows: Sequence[Any]) -> None:
     """Make ids unique: a, a~2, a~3; a file may hold `a~2` itself."""
     seen: dict[str, int] = {}
     for row in rows:
@@ -162,12 +167,13 @@ def preference_row(cells: Cells) -> PreferenceRow:
         raise SchemaError(f"{cells.name}, row {cells.number}: one labelled completion makes no "
                           "pair; KTO's rows are paired by prompt where each label has one, and not "
                           "in a stream (data.streaming=false)", "unpaired")
-    contexts, answers = zip(cells.answer("chosen"), cells.answer("rejected"), strict=True)
-    if contexts[0] != contexts[1]:
+    context, chosen = cells.answer("chosen")
+    other_context, rejected = cells.answer("rejected")
+    if context != other_context:
         raise cells.error("rejected", "answers another prompt than chosen", "the same messages")
-    prompt = _before(cells, contexts[0])
+    prompt = _before(cells, context)
     return {"id": cells.identity(prompt), "prompt": prompt,
-            "chosen": answers[0], "rejected": answers[1],
+            "chosen": chosen, "rejected": rejected,
             "score_chosen": cells.score("score_chosen"),
             "score_rejected": cells.score("score_rejected"),
             "cut_off_chosen": cells.flag("cut_off_chosen"),
@@ -248,22 +254,23 @@ def _answer(cells: Cells) -> ScoredAnswer:
     score = cells.score("score")
     if score is None:
         raise cells.error("score", "is missing", "a number from 1 to 10")
-    answer = {"text": cells.text("text"), "score": score, "flaws": cells.list_of("flaws", str)}
+    answer: Any = {"text": cells.text("text"), "score": score,
+                   "flaws": cells.list_of("flaws", str)}
     optional = ("system", "temperature", "tokens", "selected")
-    return {**answer, **{key: cells.row[key] for key in optional if key in cells.row}}
+    return answer | {key: cells.row[key] for key in optional if key in cells.row}
 
 
-def is_cut_off(answer: Row) -> bool:
+def is_cut_off(answer: Record) -> bool:
     """Whether a scored answer has the flaw `cut_off`, or a sampled candidate no end of turn."""
     return CUT_OFF in answer.get("flaws", ()) or answer.get("finish") == "length"
 
 
-def is_missing(answer: Row) -> bool:
+def is_missing(answer: Record) -> bool:
     """Whether a server gave no answer here, which is another thing than an empty one."""
     return answer.get("finish") == MISSING
 
 
-def prompt_of(row: Row) -> list[Message]:
+def prompt_of(row: Record) -> list[Message]:
     """The messages of any row before its first answer, which splits must not share."""
     if "messages" not in row:
         return row["prompt"] if isinstance(row["prompt"], list) else _user(row["prompt"])
@@ -272,7 +279,7 @@ def prompt_of(row: Row) -> list[Message]:
     return row["messages"][:end]
 
 
-def prompt_text(row: Row) -> str:
+def prompt_text(row: Record) -> str:
     """The prompt of any row as one text without system messages, for comparisons.
 
     Many rows share a long system message and are no duplicates.

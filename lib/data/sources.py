@@ -22,13 +22,13 @@ from lib.data.layouts.unpaired import Numbered, paired, without_undesirable
 from lib.data.on_policy import pairs_from_scored
 from lib.data.schema import HeldoutRow, PreferenceRow, ScoredRow, SftRow, convert
 from lib.data.settings import DataSettings
-from lib.runtime.files import Row, sha256_of, sha256_of_value, shown
+from lib.runtime.files import Record, Row, sha256_of, sha256_of_value, shown
 from lib.runtime.progress import say
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Out = TypeVar("Out")
+Out = TypeVar("Out", bound=Record)
 Part = Literal["sft", "preferences", "heldout"]
 Keyed = list[tuple[str, Row]]
 Reader = Callable[[Place, int, str], Keyed]  # as `lib.data.hub.stream_choice` for one process
@@ -247,7 +247,7 @@ def _chosen(rows: "Numbered | Dataset", count: int | None, seed: str) -> Numbere
     return list(zip(places, rows.select(places).to_list(), strict=True))
 
 
-def _is_scored(row: Row) -> bool:
+def _is_scored(row: Record) -> bool:
     return row.get("score_chosen") is not None or "answers" in row
 
 

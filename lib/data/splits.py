@@ -6,14 +6,15 @@ Held-out subsets are nested: the 64 prompts of a seed are among its 128.
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from lib.data.duplicates import normalised
 from lib.data.schema import prompt_text
-from lib.runtime.files import Row
+from lib.runtime.files import Record
 
-SomeRow = TypeVar("SomeRow", bound=Row)
+SomeRow = TypeVar("SomeRow", bound=Record)
+Key = TypeVar("Key", str, int)  # a prompt's text, or a row's place
 
 
 def split_by_prompt(rows: Sequence[SomeRow], validation_share: float,
@@ -26,7 +27,7 @@ def split_by_prompt(rows: Sequence[SomeRow], validation_share: float,
     if not 0 <= validation_share < 1:
         raise ValueError(f"validation_share is {validation_share}; use 0 or more and below 1")
     keys = [normalised(prompt_text(row)) for row in rows]
-    sources = {}
+    sources: dict[str, str] = {}
     for key, row in zip(keys, rows, strict=True):
         sources.setdefault(key, row["source"])
     count = round(validation_share * len(sources))
@@ -60,7 +61,7 @@ def held_out_subset(rows: Sequence[SomeRow], n: int, seed: int) -> list[SomeRow]
     return [row for index, row in enumerate(rows) if index in taken]
 
 
-def _round_robin(sources: dict, generator: random.Random) -> list:
+def _round_robin(sources: Mapping[Key, str], generator: random.Random) -> list[Key]:
     """All keys, one of each source in turn, shuffled within their source."""
     groups = _shuffled_groups(sources, generator)
     turns = [(turn, order, key) for order, group in enumerate(groups)
@@ -68,7 +69,7 @@ def _round_robin(sources: dict, generator: random.Random) -> list:
     return [key for _, _, key in sorted(turns, key=lambda entry: entry[:2])]
 
 
-def _balanced(sources: dict, count: int, generator: random.Random) -> list:
+def _balanced(sources: Mapping[Key, str], count: int, generator: random.Random) -> list[Key]:
     """`count` keys, from each source in proportion to its size (largest remainders)."""
     groups = _shuffled_groups(sources, generator)
     shares = [len(group) * count / max(len(sources), 1) for group in groups]
@@ -79,9 +80,9 @@ def _balanced(sources: dict, count: int, generator: random.Random) -> list:
     return [key for group, quota in zip(groups, quotas, strict=True) for key in group[:quota]]
 
 
-def _shuffled_groups(sources: dict, generator: random.Random) -> list[list]:
+def _shuffled_groups(sources: Mapping[Key, str], generator: random.Random) -> list[list[Key]]:
     """The keys of each source; sources and keys in a seeded random order."""
-    groups = defaultdict(list)
+    groups: dict[str, list[Key]] = defaultdict(list)
     for key, source in sources.items():
         groups[source].append(key)
     shuffled = list(groups.values())

@@ -8,18 +8,18 @@ from collections.abc import Callable, Sequence
 from transformers import PreTrainedTokenizerBase
 
 from lib.data.chat import encode_conversation, encode_prompt, encode_response
-from lib.runtime.files import Row
+from lib.runtime.files import Record, Row
 
-Encode = Callable[[Row, PreTrainedTokenizerBase], Row]
+Encode = Callable[[Record, PreTrainedTokenizerBase], Row]
 
 
-def conversation_ids(row: Row, tokenizer: PreTrainedTokenizerBase) -> Row:
+def conversation_ids(row: Record, tokenizer: PreTrainedTokenizerBase) -> Row:
     """`input_ids` and `response_mask` (1 on response tokens) of an SFT row. Raises ChatError."""
     encoded = encode_conversation(tokenizer, row["messages"], None)
     return {"input_ids": encoded.input_ids, "response_mask": encoded.response_mask}
 
 
-def pair_ids(row: Row, tokenizer: PreTrainedTokenizerBase) -> Row:
+def pair_ids(row: Record, tokenizer: PreTrainedTokenizerBase) -> Row:
     """`prompt_ids`, `chosen_ids` and `rejected_ids` of a preference row. Raises ChatError."""
     return {"prompt_ids": encode_prompt(tokenizer, row["prompt"]),
             **{f"{side}_ids": encode_response(tokenizer, row["prompt"], row[side],
@@ -27,8 +27,8 @@ def pair_ids(row: Row, tokenizer: PreTrainedTokenizerBase) -> Row:
                for side in ("chosen", "rejected")}}
 
 
-def with_ids(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase,
-             encode: Encode) -> Sequence[Row]:
+def with_ids(rows: Sequence[Record], tokenizer: PreTrainedTokenizerBase,
+             encode: Encode) -> Sequence[Record]:
     """The rows with their token ids, encoded again unless this tokenizer's are stored.
 
     The first row shows whether they are.

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.inference.prompts import Prompt, encode_within
 from lib.modeling.context import context_of
@@ -17,7 +16,7 @@ TOKENS_A_ROW = 2048
 LONGEST = 1024  # tokens of a prompt that are read
 
 
-def prompt_embeddings(model: nn.Module, tokenizer: PreTrainedTokenizerBase,
+def prompt_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
                       prompts: Sequence[Prompt]) -> np.ndarray:
     """Mean hidden state of each prompt's tokens, chat format included, float32 [prompts, width]."""
     limit = min(LONGEST, context_of(model.config) or LONGEST)

@@ -155,4 +155,4 @@ def _candidate(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Row:
 
 
 def _text(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> str:
-    return tokenizer.decode(sample.tokens, skip_special_tokens=True)
+    return str(tokenizer.decode(sample.tokens, skip_special_tokens=True))

@@ -55,6 +55,7 @@ def chances(system: System, offer: Offer, draws: NDArray[np.intp]) -> Floats:
     scores = offer.scores[draws]
     if system.rule == BEST:
         return _shared(scores == scores.max(-1, keepdims=True))
+    assert system.coefficient is not None  # as every other rule has one
     scores = _standardised(scores)
     if system.rule == SOFT:
         return soft_best_of_n(scores, system.coefficient)

@@ -48,7 +48,7 @@ class System:
         if self.rule is not None and self.rule not in RULES:
             raise ValueError(f"the rule {self.rule!r} of {self.policy} is not known; use "
                              f"{', '.join(RULES)}")
-        known, given = COEFFICIENTS.get(self.rule), self.coefficient
+        known, given = COEFFICIENTS.get(self.rule or ""), self.coefficient
         if given is None:
             object.__setattr__(self, "coefficient", known and known.default)
         elif known is None:
@@ -82,10 +82,10 @@ class System:
     @property
     def setting(self) -> str:
         """Symbol and value of a coefficient other than the rule's default, `beta 8`; or empty."""
-        known = COEFFICIENTS.get(self.rule)
-        if known is None or self.coefficient == known.default:
+        known, given = COEFFICIENTS.get(self.rule or ""), self.coefficient
+        if known is None or given is None or given == known.default:
             return ""
-        return f"{known.symbol} {float(self.coefficient)!r}".removesuffix(".0")
+        return f"{known.symbol} {float(given)!r}".removesuffix(".0")
 
     @classmethod
     def parse(cls, name: str) -> Self:

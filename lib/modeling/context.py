@@ -1,5 +1,7 @@
 """How many tokens a model can read with one meaning of its positions."""
 
+from typing import Any
+
 from transformers import PretrainedConfig
 
 CHANGING = ("dynamic", "longrope")  # rotary frequencies that depend on the longest sequence
@@ -20,8 +22,8 @@ def changing_from(config: PretrainedConfig) -> int | None:
     text = config.get_text_config()
     rope = getattr(text, "rope_parameters", None) or {}
     kinds = [kind for kind in (rope, *rope.values()) if isinstance(kind, dict)]
-    lengths = [kind.get("original_max_position_embeddings")
-               or getattr(text, "original_max_position_embeddings", None)
-               or getattr(text, "max_position_embeddings", 0)
-               for kind in kinds if kind.get("rope_type") in CHANGING]
+    lengths: list[Any] = [kind.get("original_max_position_embeddings")
+                          or getattr(text, "original_max_position_embeddings", None)
+                          or getattr(text, "max_position_embeddings", 0)
+                          for kind in kinds if kind.get("rope_type") in CHANGING]
     return min(lengths, default=None)

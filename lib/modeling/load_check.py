@@ -28,6 +28,7 @@ from lib.modeling.packed.hidden import layers_of
 from lib.modeling.packed.lean_activations import recompute_norms_and_mlps
 from lib.modeling.packed.logps import (
     decoder_of,
+    input_table,
     packed_hidden,
     response_token_logps,
     sequence_sums,
@@ -126,7 +127,7 @@ def window_of(config: PretrainedConfig, most: float) -> int:
 
 
 def _random_tokens(model: PreTrainedModel, number: int) -> tuple[int, ...]:
-    vocabulary = decoder_of(model).get_input_embeddings().weight.shape[0]
+    vocabulary = len(input_table(decoder_of(model)))
     generator = torch.Generator().manual_seed(number)
     return tuple(torch.randint(vocabulary, (number,), generator=generator).tolist())
 
@@ -162,7 +163,7 @@ def _fault(model: PreTrainedModel) -> str:
             apart = max(map(partial(_states_apart, model), rows, states))
         fault = ("" if apart <= TOLERANCE
                  else f"its hidden states on packed rows differ by {apart:.2g}")
-        if language and not fault:
+        if logps is not None and not fault:
             fault = _logps_fault(model, rows[0], logps)
     except Exception as error:  # noqa: BLE001 - anything that our computation meets in a model
         fault = f"{type(error).__name__}: {first_line(error)}"
@@ -227,7 +228,7 @@ def _logps_fault(model: PreTrainedModel, row: PackedBatch, own: Tensor) -> str:
 
 def _training_logps(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     """Log-probabilities as a training step computes them: lean layers, embeddings by a master."""
-    table = decoder_of(model).get_input_embeddings().weight
+    table = input_table(decoder_of(model))
     set_master(table, table.detach())
     recompute_norms_and_mlps(model)
     return response_token_logps(model, batch).detach()

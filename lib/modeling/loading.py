@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import try_to_load_from_cache
@@ -40,6 +41,8 @@ from lib.modeling.saving import ModelError, first_line
 from lib.modeling.smoke import smoke_model
 from lib.runtime.files import read_json, sha256_of, sha256_of_value
 from lib.runtime.progress import say
+
+Model = TypeVar("Model", bound=nn.Module)
 
 disable_progress_bar()  # a notebook that ran headless would keep each bar as a dead widget
 
@@ -179,9 +182,10 @@ def made_ready(model: PreTrainedModel, device: torch.device | str, attention: st
     """
     model.eval()
     own = model.config._attn_implementation
-    model.identity, model.own_attention = identity, own
+    marked: Any = model  # with two attributes of ours
+    marked.identity, marked.own_attention = identity, own
     fault = packed_fault(model, identity)
-    model = model.to(device)
+    model = marked.to(device)
     if fault:
         say(f"{type(model).__name__} is computed by its own forward, one sequence at a time, "
             f"which is right but slower: {fault}")
@@ -191,7 +195,7 @@ def made_ready(model: PreTrainedModel, device: torch.device | str, attention: st
     return model
 
 
-def _from(loader: type, source: str, revision: str | None, **options: object):  # noqa: ANN202
+def _from(loader: Any, source: str, revision: str | None, **options: object) -> Any:
     try:
         return loader.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
     except Exception as error:  # noqa: BLE001 - what people bring breaks in any way
@@ -214,7 +218,7 @@ def _why_not(source: str, revision: str | None, error: Exception) -> str:
             "a local folder as model.name if no hub is reachable)")
 
 
-def cast_parameters(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+def cast_parameters(model: Model, dtype: torch.dtype) -> Model:
     """The model with its parameters in `dtype`, in place; buffers stay in float32.
 
     Rotary frequencies are a buffer: in bf16 they would be off by most of a turn at position 500.

@@ -6,6 +6,7 @@ merged SFT model, never the base model by accident.
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -20,7 +21,8 @@ ATTENTION = "attention"  # as a target: the projections of attention alone
 ATTENTION_PARTS = ("attn", "attention")  # in the name of the module that holds them
 
 
-def with_lora(model: PreTrainedModel, rank: int, alpha: int, targets: Targets = None) -> PeftModel:
+def with_lora(model: PreTrainedModel, rank: int, alpha: int,
+              targets: Targets = None) -> PreTrainedModel:
     """The model with LoRA, scaled by alpha / rank, on some linear layers; only LoRA trains.
 
     targets: names such as `q_proj`, or `attention`; None for every linear layer of the decoder.
@@ -30,7 +32,8 @@ def with_lora(model: PreTrainedModel, rank: int, alpha: int, targets: Targets = 
                         target_modules=targeted_layers(model, rank, targets))
     with warnings.catch_warnings():  # peft itself reads an old name of transformers
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
-        return get_peft_model(model, config)
+        wrapped: Any = get_peft_model(model, config)  # has all attributes of the model in it
+    return wrapped
 
 
 def targeted_layers(model: PreTrainedModel, rank: int, targets: Targets = None) -> list[str]:
@@ -42,8 +45,8 @@ def targeted_layers(model: PreTrainedModel, rank: int, targets: Targets = None) 
     head = model.get_output_embeddings()
     linear = [name for name, module in model.named_modules()
               if isinstance(module, (nn.Linear, Conv1D)) and module is not head]
-    chosen = {target: [name for name in linear if _is_target(name, target)]
-              for target in targets or [None]}
+    wanted: Sequence[str | None] = targets or [None]
+    chosen = {target: [name for name in linear if _is_target(name, target)] for target in wanted}
     for target, names in chosen.items():
         if not names:
             known = dict.fromkeys(name.rpartition(".")[2] for name in linear)
@@ -70,6 +73,7 @@ def check_lora(source: str, revision: str | None, rank: int, targets: Targets) -
     targeted_layers(model, rank, targets)
 
 
-def merge_lora(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+def merge_lora(model: PreTrainedModel) -> PreTrainedModel:
     """The model with LoRA's product added to its weights; a model without LoRA unchanged."""
-    return model.merge_and_unload() if isinstance(model, PeftModel) else model
+    wrapped: Any = model
+    return wrapped.merge_and_unload() if isinstance(wrapped, PeftModel) else model

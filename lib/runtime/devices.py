@@ -91,9 +91,9 @@ def _numbers(device: "torch.device") -> "list[torch.Tensor]":
     attended = scaled_dot_product_attention(query, key, value, attn_mask=sees)
     logps = (attended.transpose(1, 2).reshape(32, 64) @ head).log_softmax(-1)
     summed = torch.zeros(2, device=device).index_add(0, place // 16, logps[place, place])
-    summed.sum().backward()
+    gradients = torch.autograd.grad(summed.sum(), (query, head))
     reached = logps.detach().exp().double().cumsum(-1)
-    return [logps.detach(), summed.detach(), query.grad, head.grad, reached]
+    return [logps.detach(), summed.detach(), *gradients, reached]
 
 
 def _native_precision(name: str) -> "tuple[torch.dtype, str]":
@@ -185,7 +185,8 @@ def environment() -> dict[str, str | int]:
     import torch
     packages = ("torch", "transformers", "datasets", "peft", "numpy", "scipy", "papermill",
                 "plotly")
-    hardware = {"python": platform.python_version(), "machine": platform.machine(),
-                "system": platform.system(), "threads": chosen_threads(),
-                "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none"}
+    hardware: dict[str, str | int] = {
+        "python": platform.python_version(), "machine": platform.machine(),
+        "system": platform.system(), "threads": chosen_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none"}
     return hardware | {name: version(name) for name in packages}

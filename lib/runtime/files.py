@@ -10,12 +10,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, Any]
+Row = dict[str, Any]  # as it is made, and as JSON gives it
+Record = Mapping[str, Any]  # as a function reads it: a Row, or a row of a typed schema
 LFS_POINTER = b"version https://git-lfs"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_TEXTS = ("os error 28", "os error 112", "os error 122",  # of Rust, on Windows and with a quota
@@ -102,7 +103,8 @@ def append_jsonl(path: Path | str, row: Row) -> None:
             # half an emoji has no UTF-8; its backslash escape is JSON's own
             file.write(line.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror or error}") from error
+        raise FileError(f"cannot write {path}: {error.strerror or error}; what it holds is kept, "
+                        "free some space or choose another --run folder") from error
 
 
 def read_json(path: Path | str) -> Any:

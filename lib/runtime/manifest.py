@@ -11,7 +11,7 @@ from typing import Any
 
 from lib import ROOT
 from lib.runtime.devices import Device, environment, peak_memory_gb
-from lib.runtime.files import read_json, sha256_of, sha256_of_value, write_json
+from lib.runtime.files import FileError, read_json, sha256_of, sha256_of_value, shown, write_json
 
 SOURCES = (".py", ".js", ".css", ".jinja", ".html")
 
@@ -76,6 +76,15 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a finished stage, or None."""
     path = folder / "manifest.json"
     return read_json(path) if path.exists() else None
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished stage; raises FileError for a folder without one."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise FileError(f"{shown(folder)} has no manifest.json, so its stage is not finished; run "
+                        "it again")
+    return manifest
 
 
 def outputs_hash(folder: Path) -> str:

@@ -32,7 +32,8 @@ def say(message: str) -> None:
 
 def duration(seconds: float) -> str:
     """`75.2` -> `1 min 15 s`; the two largest units from days to seconds."""
-    left, parts = int(seconds) if seconds >= 60 else round(seconds), []
+    left = int(seconds) if seconds >= 60 else round(seconds)
+    parts: list[tuple[int, str]] = []
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         parts += [(count, unit)] if count or parts or unit == "s" else []

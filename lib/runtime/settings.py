@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 Settings = TypeVar("Settings")
@@ -17,13 +17,13 @@ TYPES = {"number": "a number", "integer": "a whole number", "boolean": "true or 
          "string": "text"}
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+@dataclass_transform(frozen_default=True)  # `Field(1, ge=1)` is a default as any other
 def checked(kind: type[Settings]) -> type[Settings]:
     """Make a frozen dataclass whose constructor raises a ValueError of one sentence.
 
     `dataclasses.asdict` and `replace` work on it.
     """
-    made = dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))(kind)
+    made: Any = dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))(kind)
     fill = made.__init__
 
     def __init__(self: Any, *values: Any, **named: Any) -> None:
@@ -106,7 +106,7 @@ def _allowed(field: Schema) -> str:
         return f"one of {', '.join(map(str, field['enum']))}"
     if field.get("type") == "array":
         return f"a list of one or more, each {_allowed(field['items'])}"
-    words = TYPES.get(field.get("type"), "null")
+    words = TYPES.get(field.get("type", ""), "null")
     bounds = [text.format(field[key]) for key, text in (
         ("minimum", "of at least {:g}"), ("exclusiveMinimum", "above {:g}"),
         ("maximum", "at most {:g}"), ("exclusiveMaximum", "below {:g}")) if key in field]

@@ -19,6 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lib.runtime.files import FileError, shown
 from lib.runtime.places import HEADLESS, NOTEBOOKS, typed_path
@@ -134,10 +135,10 @@ def _is_first_try(study: Study, options: argparse.Namespace) -> bool:
 
 
 def _run_seeds(study: Study, paths: Sequence[Path], options: argparse.Namespace,
-               settings: dict) -> Counter[str]:
+               settings: dict[str, Any]) -> Counter[str]:
     """Seconds by notebook, of all seeds together."""
     from lib.study.seeds import seed_runs, summarise_seeds
-    studies, seconds = seed_runs(study, options.seeds), Counter()
+    studies, seconds = seed_runs(study, options.seeds), Counter[str]()
     for one in studies:
         seconds += _run_notebooks(one, paths, options, settings)
     if len(studies) > 1 and all(one.path("results.json").exists() for one in studies):
@@ -148,18 +149,19 @@ def _run_seeds(study: Study, paths: Sequence[Path], options: argparse.Namespace,
 
 
 def _run_notebooks(study: Study, paths: Sequence[Path], options: argparse.Namespace,
-                   settings: dict) -> Counter[str]:
+                   settings: dict[str, Any]) -> Counter[str]:
     """Seconds by notebook; up-to-date notebooks are skipped."""
     first = load_profile(options.profile, settings).seed
     other = {} if study.profile.seed == first else {"seed": study.profile.seed}  # of --seeds
-    parameters = {"profile": options.profile, "run": str(study.folder)}
+    parameters: dict[str, Any] = {"profile": options.profile, "run": str(study.folder)}
     parameters |= {"force": True} if options.force else {}
     parameters |= {"from_run": shown(study.from_run)} if study.from_run else {}
     parameters |= {"settings": settings | other} if settings or other else {}
-    seconds: Counter[str] = Counter()
+    seconds: Counter[Any] = Counter()
     for number, path in enumerate(paths, start=1):
         say(f"notebook {number} of {len(paths)}: {path.stem}")
-        seconds[path.stem] = run_notebook(path, study.folder, parameters, options.force) or 0.0
+        took = run_notebook(path, study.folder, parameters, options.force)
+        seconds[path.stem] = took or 0.0  # type: ignore[assignment]  # it adds up fractions too
     return seconds
 
 

@@ -84,7 +84,8 @@ def rule_systems(profile: Profile, board: CandidateBoard, policy: str) -> list[s
 
     A pool without log-probabilities, as a server's may be, has no system of the KL rule.
     """
-    silent = np.isnan(board.pool(System(policy)).logps).all()
+    logps = board.pool(System(policy)).logps
+    silent = logps is None or np.isnan(logps).all()
     return [system_at_main(profile, policy, rule).name for rule in COEFFICIENTS
             if not (rule == KL and silent)]
 

@@ -172,6 +172,7 @@ def load_profile(name: str, settings: Mapping[str, Any] | None = None) -> Profil
 
     Raises ProfileError.
     """
+    layers: list[Mapping[str, Any]]
     if name in PRESETS:
         layers, base = [PRESETS[name]], name
     elif name.endswith((".yaml", ".yml")):

@@ -132,7 +132,7 @@ def _flag(force: Any) -> bool:
 
 
 def run_stage(study: Study, name: str, parameters: Mapping[str, Any], outputs: Sequence[str],
-              work: Callable[[Path], None], inputs: Mapping[str, str] | None = None,
+              work: Callable[[Path], object], inputs: Mapping[str, str] | None = None,
               says: bool = True) -> Path:
     """Call `work(folder)` unless the finished stage has equal parameters and inputs; its folder.
 
@@ -166,7 +166,7 @@ def _is_finished(study: Study, folder: Path, made_from: Row, outputs: Sequence[s
         raise StudyError(f"{shown(folder)} was made "
                          f"{_difference(manifest['parameters'], made_from['parameters'])}; choose "
                          "another run folder, or force=True (--force) to replace it")
-    finished = bool(manifest) and _same_inputs(study, manifest, made_from) and all(
+    finished = bool(manifest and _same_inputs(study, manifest, made_from)) and all(
         (folder / output).exists() for output in outputs)
     if finished and says:
         say(f"{folder.name}: found {shown(folder / 'manifest.json')}, skipped; force=True (or "
@@ -189,6 +189,7 @@ def _is_copied(study: Study, folder: Path, made_from: Row, outputs: Sequence[str
     if reason := _not_taken(source, manifest, made_from, outputs):
         say(f"{folder.name}: not copied from {shown(study.from_run)}, {reason}; made here")
         return False
+    assert manifest  # or there was a reason
     say(f"{folder.name}: copied from {shown(source)}, where settings and inputs are the same; "
         f"made there on {manifest['device']} in {manifest['dtype']}, in "
         f"{duration(manifest['seconds'])}")
@@ -216,7 +217,7 @@ def _not_taken(source: Path, manifest: Row | None, made_from: Row, outputs: Sequ
 
 
 def _make(study: Study, folder: Path, made_from: Row, outputs: Sequence[str],
-          work: Callable[[Path], None]) -> None:
+          work: Callable[[Path], object]) -> None:
     if reason := _replaced_because(study, folder, made_from):
         say(f"{folder.name}: {reason}")
         remove_folder(folder)
@@ -270,7 +271,7 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     """Dataclasses as dicts and tuples as lists, as JSON returns them."""
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}

@@ -7,9 +7,11 @@ its log-probabilities are computed before the first step and cached.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from lib.modeling.loading import model_hash, rounded_to
 from lib.modeling.packed.logps import response_logps
@@ -41,13 +43,14 @@ def train_dpo(job: Job, processes: Processes = ALONE,
     Every process calls it. Writes the validation pairs' rewards to validation_rewards.jsonl too.
     Raises FileError, ModelError, TrainingError or ValueError, each one sentence.
     """
-    setup = set_up(job, processes)
+    setup, settings = set_up(job, processes), job.settings
+    assert isinstance(settings, DPOSettings)  # as `read_job` makes them of method=dpo
     pairs, held = (read_examples(setup, path, encode_pairs) for path in (job.rows, job.validation))
     steps = step_batches(group_by_prompt(pairs), job.settings, job.seed)
     with rounded_to(setup.model, setup.device.dtype):  # as the policy will compute
-        training = _objective(setup, pairs, steps, "training")
-        training.steering = steering_of(job.settings)
-        validation = _objective(setup, held, [], "validation")
+        training = _objective(setup, settings, pairs, steps, "training")
+        training.steering = steering_of(settings)
+        validation = _objective(setup, settings, held, [], "validation")
     model, state = fit(setup, training, validation if len(held) else None, make_probe,
                        training.steering)
     if processes.main:
@@ -57,16 +60,16 @@ def train_dpo(job: Job, processes: Processes = ALONE,
         save_trained(setup, model, state)
 
 
-def _objective(setup: Setup, pairs: Sequence[Pair], batches: Sequence[Sequence[int]],
-               part: str) -> "DPOObjective":
+def _objective(setup: Setup, settings: DPOSettings, pairs: Sequence[Pair],
+               batches: Sequence[Sequence[int]], part: str) -> "DPOObjective":
     job = setup.job
-    if job.settings.loss in REFERENCE_FREE and part == "training":  # in validation it shows gains
-        return DPOObjective(pairs, torch.full((len(pairs), 2), torch.nan), job.settings)
+    if settings.loss in REFERENCE_FREE and part == "training":  # in validation it shows gains
+        return DPOObjective(pairs, torch.full((len(pairs), 2), torch.nan), settings)
     reference = reference_logps(
-        setup.model, pairs, batches, job.settings.token_budget, model_hash(job.model),
+        setup.model, pairs, batches, settings.token_budget, model_hash(job.model),
         Path(job.folder) / f"reference_{part}.jsonl", setup.device.device, f"reference ({part})",
         setup.processes)
-    return DPOObjective(pairs, reference, job.settings)
+    return DPOObjective(pairs, reference, settings)
 
 
 class DPOObjective(PairObjective):
@@ -77,12 +80,14 @@ class DPOObjective(PairObjective):
     rewards have the settings' own beta, so that they compare from step to step.
     """
 
+    settings: DPOSettings
+
     def __init__(self, pairs: Sequence[Pair], reference: Tensor, settings: DPOSettings,
                  steering: Steering | None = None) -> None:
         super().__init__(pairs, settings)
         self.reference, self.steering = reference, steering
 
-    def loss(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Metrics]:
+    def loss(self, model: PreTrainedModel, row: PairRow) -> tuple[Tensor, Metrics]:
         """Summed loss of the row's pairs and sums of TRL's metrics, with the loss's own rewards."""
         four, settings = self._logps(model, row), self.settings
         pairs = [self.pairs[i] for i in row.examples]
@@ -93,7 +98,7 @@ class DPOObjective(PairObjective):
             **reward_sums(*self._implicit((chosen, rejected, *reference), pairs)),
             "logps/chosen": chosen.sum().item(), "logps/rejected": rejected.sum().item()}
 
-    def rewards(self, model: nn.Module, row: PairRow) -> dict[str, Tensor]:
+    def rewards(self, model: PreTrainedModel, row: PairRow) -> dict[str, Tensor]:
         """Implicit rewards of the row's "chosen" and "rejected" answers, float64 [pairs] each.
 
         "chosen_gain" and "rejected_gain" are what log p gained over the reference, in nats.
@@ -103,12 +108,12 @@ class DPOObjective(PairObjective):
         return {"chosen": chosen, "rejected": rejected, "chosen_gain": four[0] - four[2],
                 "rejected_gain": four[1] - four[3]}
 
-    def gaps(self, model: nn.Module, row: PairRow) -> Tensor:
+    def gaps(self, model: PreTrainedModel, row: PairRow) -> Tensor:
         """How far the policy moved chosen and rejected of each pair apart, in nats, [pairs]."""
         chosen, rejected, *reference = self._logps(model, row)
         return (chosen - reference[0]) - (rejected - reference[1])
 
-    def _logps(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _logps(self, model: PreTrainedModel, row: PairRow) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The policy's chosen and rejected, the reference's chosen and rejected: [pairs] each."""
         policy = response_logps(model, row.batch)  # [answers of the row]
         reference = self.reference[list(row.examples)].to(policy.device)  # [pairs, 2]
@@ -116,12 +121,13 @@ class DPOObjective(PairObjective):
 
     def _implicit(self, four: Sequence[Tensor], pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
         """Rewards of chosen and rejected, [pairs] each, as the loss defines them."""
-        policy, reference = torch.stack(four).view(2, 2, -1)  # [side, pairs] each
+        policy, reference = torch.stack(list(four)).view(2, 2, -1)  # [side, pairs] each
         if self.settings.loss in REFERENCE_FREE:
             reference = torch.zeros_like(reference)
         if self.settings.loss in PER_TOKEN:
             policy, reference = (logps / _lengths(pairs).to(logps) for logps in (policy, reference))
-        return tuple(losses.implicit_rewards(policy, reference, self.settings.reward_scale))
+        chosen, rejected = losses.implicit_rewards(policy, reference, self.settings.reward_scale)
+        return chosen, rejected
 
     def key(self) -> str:
         """Hash of the pairs and of the reference log-probabilities."""
@@ -134,8 +140,9 @@ def _lengths(pairs: Sequence[Pair]) -> Tensor:
                          [len(pair.rejected) for pair in pairs]])
 
 
-# Each takes the four log-probabilities with beta, the settings and the pairs: one loss a pair.
-LOSSES: dict[str, Callable[[tuple, DPOSettings, Sequence[Pair]], Tensor]] = {
+Given = tuple[Tensor, Tensor, Tensor, Tensor, float | None]  # four log-probabilities, beta
+# Each takes these, the settings (those that it reads are set) and the pairs: one loss a pair.
+LOSSES: dict[str, Callable[[Given, Any, Sequence[Pair]], Tensor]] = {
     "dpo": lambda given, settings, _: losses.dpo_loss(*given, settings.label_smoothing),
     "cdpo": lambda given, settings, _: losses.dpo_loss(*given, settings.label_smoothing),
     "robust": lambda given, settings, _: losses.robust_dpo_loss(*given, settings.label_smoothing),

@@ -46,6 +46,7 @@ from lib.training.settings import (
     TrainingSettings,
 )
 
+Method = Literal["sft", "dpo", "policy_gradient"]
 SETTINGS = {"sft": SFTSettings, "dpo": DPOSettings, "policy_gradient": PolicyGradientSettings}
 
 
@@ -53,7 +54,7 @@ SETTINGS = {"sft": SFTSettings, "dpo": DPOSettings, "policy_gradient": PolicyGra
 class Job:
     """All settings of one training run; paths are strings, so that it can be a file."""
 
-    method: Literal["sft", "dpo", "policy_gradient"]
+    method: Method
     model: str  # where training starts and DPO's reference: a folder, a hub id, packaged, smoke
     rows: str  # Parquet file of conversations (sft), preferences (dpo) or answers
     folder: str  # the run's output
@@ -163,7 +164,8 @@ def fit(setup: Setup, objective: Objective, validation: Objective | None,
     float32.
     """
     job, device, processes = setup.job, setup.device, setup.processes
-    say(f"training in {str(device.dtype).removeprefix('torch.')} with float32 master weights, "
+    dtype = str(device.dtype).removeprefix("torch.")
+    say(f"{run_name(job)}: training in {dtype} with float32 master weights, "
         f"{'LoRA' if job.settings.lora_rank else 'all'} parameters of {job.model}")
     if processes.main:
         try_saving(setup.model, setup.tokenizer)

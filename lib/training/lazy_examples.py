@@ -23,7 +23,7 @@ class LazyExamples(Sequence[Example]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Example:
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]  # no slices are taken
         if not 0 <= index < len(self.rows):
             raise IndexError(f"example {index} of {len(self.rows)}")
         return self._example(index)

@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from lib.modeling.loading import cast_parameters
 from lib.modeling.packed.lean_activations import recompute_norms_and_mlps
@@ -39,7 +41,7 @@ from lib.training.objective import Metrics, Objective, PackedRow, RowLoss, step_
 from lib.training.processes import ALONE, Processes
 from lib.training.settings import TrainingSettings
 
-Probe = Callable[[nn.Module, int], Metrics]
+Probe = Callable[[PreTrainedModel, int], Metrics]
 
 
 class TrainingError(RuntimeError):
@@ -50,7 +52,7 @@ class TrainingError(RuntimeError):
 class Run:
     """The arguments of `train`."""
 
-    model: nn.Module
+    model: PreTrainedModel
     objective: Objective
     validation: Objective | None
     settings: TrainingSettings
@@ -61,7 +63,7 @@ class Run:
     probe: Probe | None = None
     name: str = "training"
     processes: Processes = ALONE
-    fresh_model: Callable[[], nn.Module] | None = None  # makes the model that gathers shards
+    fresh_model: Callable[[], PreTrainedModel] | None = None  # makes the model that gathers shards
     steering: Steering | None = None  # changes DPO's beta from step to step
 
 
@@ -89,7 +91,8 @@ class Loop:
         self.weights = MasterWeights(run.model, run.dtype, self.processes.sharded)
         self.optimizer = build_optimizer(self.weights, run.settings)
         self.scale = LossScale(run.dtype == torch.float16, processes=self.processes)
-        self.step, self.counters = 0, {"num_tokens": 0}
+        self.step = 0
+        self.counters: dict[str, Any] = {"num_tokens": 0}
         self.metrics_file = run.folder / "metrics.jsonl"
         self.key = sha256_of_value([run.objective.key(), asdict(run.settings), run.seed,
                                     str(run.dtype)])
@@ -167,7 +170,8 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         examples = self._begin(examples)
-        weight, sums = run.objective.weight(examples), {"computed_tokens": 0}
+        weight = run.objective.weight(examples)
+        sums: Metrics = {"computed_tokens": 0}
         for row, is_filler in own_rows(run.objective, examples, run.device, self.processes):
             leave_taken_cores()
             metrics = self._backward(row, weight, is_filler)
@@ -261,8 +265,9 @@ class Loop:
             metrics = metrics | run.steering.metrics()
         self._log("samples", metrics)
 
-    def _whole_model(self, state: dict[str, Tensor]) -> nn.Module:
+    def _whole_model(self, state: dict[str, Tensor]) -> PreTrainedModel:
         """The trained model put together from shards, in its compute precision."""
+        assert self.run.fresh_model  # a run in shards has one
         model = self.run.fresh_model()
         model.load_state_dict(state, strict=False)
         return cast_parameters(model, self.run.dtype).eval()
@@ -272,7 +277,7 @@ class Loop:
             append_jsonl(self.metrics_file, {"step": self.step, "split": split, **metrics})
 
 
-def dropout_off(model: nn.Module) -> None:
+def dropout_off(model: PreTrainedModel) -> None:
     """Set every chance of a model's training mode to 0, so that policy and reference agree in it.
 
     Models hold them as layers and as numbers: dropout, dropped layers (OPT), noise of a router.
@@ -302,7 +307,7 @@ def own_rows(objective: Objective, examples: Sequence[int], device: torch.device
     return rows + [(filler, True)] * missing
 
 
-def evaluate(model: nn.Module, objective: Objective, device: torch.device,
+def evaluate(model: PreTrainedModel | RowLoss, objective: Objective, device: torch.device,
              processes: Processes = ALONE) -> Metrics:
     """Mean loss and metrics over all examples of an objective, without gradients.
 

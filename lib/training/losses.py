@@ -8,7 +8,7 @@ h(rejected). NumPy arrays give NumPy arrays, torch tensors give torch tensors.
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +17,11 @@ from torch.nn.functional import softplus
 
 from lib.training.betas.formulas import best_of_n_gap
 
-Arguments = ParamSpec("Arguments")
 
-
-def _numpy_or_torch(function: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
+def _numpy_or_torch(function: Callable[..., Tensor]) -> Callable[..., Any]:
     """Let a function on tensors also take NumPy arrays or lists, and then return NumPy."""
     @wraps(function)
-    def either(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+    def either(*args: Any, **kwargs: Any) -> Any:
         """The function's value, a tensor if any argument is one."""
         if any(isinstance(value, Tensor) for value in (*args, *kwargs.values())):
             return function(*args, **kwargs)
@@ -59,10 +57,10 @@ def sft_loss(logps: Tensor, mask: Tensor, tokens: float | None = None) -> Tensor
     the whole optimizer step, the losses of its parts add up to the step's; a mean of the parts'
     means would weight a token by its part. Raises ValueError for a mask without a token.
     """
-    tokens = mask.sum() if tokens is None else tokens
-    if tokens == 0:
+    divisor = mask.sum() if tokens is None else tokens
+    if divisor == 0:
         raise ValueError("the mask has no response token, so there is no loss to take a mean of")
-    return -(logps * mask).sum() / tokens
+    return -(logps * mask).sum() / divisor
 
 
 @_numpy_or_torch

@@ -7,10 +7,11 @@ and computes their loss. `step_batches` splits the examples into steps.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from lib.modeling.packed.packing import PackedBatch
 from lib.training.settings import TrainingSettings
@@ -36,16 +37,18 @@ class ExampleGroup(NamedTuple):
 class Objective(Protocol):
     """A task as the loop sees it; examples are indices into its data."""
 
-    groups: Sequence[Sequence[int]]  # examples that shuffling keeps together
+    @property
+    def groups(self) -> Sequence[Sequence[int]]:
+        """Examples that shuffling keeps together."""
 
-    def rows(self, examples: Sequence[int], device: torch.device) -> list[PackedRow]:
+    def rows(self, examples: Sequence[int], device: torch.device) -> Sequence[PackedRow]:
         """Pack the examples of one optimizer step (or of an evaluation) into rows."""
 
     def weight(self, examples: Sequence[int]) -> float:
         """The denominator of the mean loss: response tokens (SFT) or pairs (DPO)."""
 
-    def loss(self, model: nn.Module, row: PackedRow) -> tuple[Tensor, Metrics]:
-        """Loss and metrics of a row, summed; the loop divides both by the step's weight."""
+    def loss(self, model: PreTrainedModel, row: Any) -> tuple[Tensor, Metrics]:
+        """Loss and metrics of one of its `rows`, summed; the loop divides both by the weight."""
 
     def computed_together(self, examples: Sequence[int]) -> list[ExampleGroup]:
         """The examples in groups that share computation and stay on one process."""
@@ -71,7 +74,7 @@ class MeanMetrics:
 class RowLoss(nn.Module):
     """An objective's loss as a module's forward, because FSDP gathers weights for a forward."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
 

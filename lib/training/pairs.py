@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from lib.data.tokens import pair_ids, with_ids
 from lib.modeling.packed.packing import SharedPrompt, collate, pack
-from lib.runtime.files import sha256_of_values
+from lib.runtime.files import Record, sha256_of_values
 from lib.training.objective import ExampleGroup, MeanMetrics, Metrics, PackedRow
 from lib.training.settings import TrainingSettings
 
@@ -40,7 +41,7 @@ class PairRow(PackedRow):
     rejected: Tensor
 
 
-def encode_pairs(rows: Sequence[dict[str, Any]], tokenizer: Any, max_length: int) -> list[Pair]:
+def encode_pairs(rows: Sequence[Record], tokenizer: Any, max_length: int) -> list[Pair]:
     """Preference rows as token ids, those that the data stage stored where it did.
 
     Answers end where prompt and answer reach `max_length` tokens.
@@ -48,15 +49,15 @@ def encode_pairs(rows: Sequence[dict[str, Any]], tokenizer: Any, max_length: int
     pairs = []
     for row in with_ids(rows, tokenizer, pair_ids):
         room = max(0, max_length - len(row["prompt_ids"]))
-        answers = (tuple(row[f"{side}_ids"][:room]) for side in ("chosen", "rejected"))
-        pairs.append(Pair(row["id"], tuple(row["prompt_ids"]), *answers, score_gap(row)))
+        chosen, rejected = (tuple(row[f"{side}_ids"][:room]) for side in ("chosen", "rejected"))
+        pairs.append(Pair(row["id"], tuple(row["prompt_ids"]), chosen, rejected, score_gap(row)))
     return pairs
 
 
-def score_gap(row: dict[str, Any]) -> float | None:
+def score_gap(row: Record) -> float | None:
     """Score of a row's chosen answer minus that of the rejected one; None without scores."""
-    scores = row.get("score_chosen"), row.get("score_rejected")
-    return None if None in scores else scores[0] - scores[1]
+    chosen, rejected = row.get("score_chosen"), row.get("score_rejected")
+    return None if chosen is None or rejected is None else chosen - rejected
 
 
 def score_gaps(pairs: Sequence[Pair], setting: str) -> Tensor:
@@ -160,7 +161,7 @@ class PairObjective(MeanMetrics, ABC):
                    + len(self.pairs[i].rejected) for i in examples)
 
     @abstractmethod
-    def rewards(self, model: nn.Module, row: PairRow) -> dict[str, Tensor]:
+    def rewards(self, model: PreTrainedModel, row: PairRow) -> dict[str, Tensor]:
         """Rewards under `model` of the row's "chosen" and "rejected" answers, [pairs] each.
 
         An objective may add more values of each pair under other names.
@@ -175,7 +176,7 @@ def reward_sums(chosen: Tensor, rejected: Tensor) -> Metrics:
     return {name: value.sum().item() for name, value in sums.items()}
 
 
-def pair_rewards(model: nn.Module, objective: PairObjective,
+def pair_rewards(model: PreTrainedModel, objective: PairObjective,
                  device: torch.device) -> list[dict[str, Any]]:
     """Rewards of every pair by a trained model: {"id", "prompt", "chosen", "rejected"}.
 

@@ -7,15 +7,16 @@ models of the study, to the log-probabilities, losses and gradients of this modu
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import logsigmoid
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim import Optimizer
+from transformers import PreTrainedModel
 
 Tokens = tuple[Sequence[int], Sequence[int]]  # token ids and response mask, one entry a token
 
 
-def token_logps(model: nn.Module, sequences: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
+def token_logps(model: PreTrainedModel, sequences: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
     """log p of each token given the tokens before it, and the response mask: [batch, tokens - 1].
 
     The first token has none before it and therefore no log-probability. Padding stands on the
@@ -28,19 +29,19 @@ def token_logps(model: nn.Module, sequences: Sequence[Tokens]) -> tuple[Tensor, 
     return logps.gather(2, ids[:, 1:, None]).squeeze(2), mask[:, 1:]
 
 
-def answer_logps(model: nn.Module, sequences: Sequence[Tokens]) -> Tensor:
+def answer_logps(model: PreTrainedModel, sequences: Sequence[Tokens]) -> Tensor:
     """log p(answer | prompt): the log-probabilities of the response tokens, summed, [batch]."""
     logps, mask = token_logps(model, sequences)
     return (logps * mask).sum(1)
 
 
-def sft_batch_loss(model: nn.Module, sequences: Sequence[Tokens]) -> Tensor:
+def sft_batch_loss(model: PreTrainedModel, sequences: Sequence[Tokens]) -> Tensor:
     """The SFT loss: mean of -log p over all response tokens of the batch, in nats a token."""
     logps, mask = token_logps(model, sequences)
     return -(logps * mask).sum() / mask.sum()
 
 
-def dpo_batch_loss(policy: nn.Module, reference: nn.Module, chosen: Sequence[Tokens],
+def dpo_batch_loss(policy: PreTrainedModel, reference: PreTrainedModel, chosen: Sequence[Tokens],
                    rejected: Sequence[Tokens], beta: float) -> Tensor:
     """The DPO loss (Rafailov et al. 2023, Eq. 7): mean of -log sigmoid(beta * margin) over pairs.
 
@@ -63,12 +64,12 @@ def descend(loss: Tensor, optimizer: Optimizer) -> float:
     return loss.item()
 
 
-def sft_step(model: nn.Module, optimizer: Optimizer, sequences: Sequence[Tokens]) -> float:
+def sft_step(model: PreTrainedModel, optimizer: Optimizer, sequences: Sequence[Tokens]) -> float:
     """One step of supervised fine-tuning; returns the loss before it."""
     return descend(sft_batch_loss(model, sequences), optimizer)
 
 
-def dpo_step(policy: nn.Module, reference: nn.Module, optimizer: Optimizer,
+def dpo_step(policy: PreTrainedModel, reference: PreTrainedModel, optimizer: Optimizer,
              chosen: Sequence[Tokens], rejected: Sequence[Tokens], beta: float) -> float:
     """One step of Direct Preference Optimization; returns the loss before it."""
     return descend(dpo_batch_loss(policy, reference, chosen, rejected, beta), optimizer)

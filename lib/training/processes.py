@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from lib.training.objective import ExampleGroup, RowLoss
 
@@ -53,7 +54,7 @@ class Processes:
         """The device of this process; `device` is what a single process would use."""
         return device
 
-    def row_loss(self, model: nn.Module, dtype: torch.dtype) -> RowLoss:
+    def row_loss(self, model: PreTrainedModel, dtype: torch.dtype) -> RowLoss:
         """The model wrapped for training; this cuts shards, which compute in `dtype`."""
         return RowLoss(model)
 
@@ -87,7 +88,8 @@ def balance_by_tokens(groups: Sequence[ExampleGroup], count: int) -> list[list[i
     rule: at most 4/3 of the best possible maximum). All processes compute the same split.
     """
     order = sorted(range(len(groups)), key=lambda index: (-groups[index][1], index))
-    load, split = [0] * count, [[] for _ in range(count)]
+    load = [0] * count
+    split: list[list[int]] = [[] for _ in range(count)]
     for index in order:
         rank = load.index(min(load))
         load[rank] += groups[index][1]

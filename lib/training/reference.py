@@ -9,9 +9,11 @@ it writes (`<name>-<rank>.jsonl`), and reads all files.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from lib.modeling.packed.logps import response_logps
 from lib.runtime.files import append_jsonl, read_whole_lines, sha256_of_value, write_jsonl
@@ -21,8 +23,10 @@ from lib.training.objective import PackedRow
 from lib.training.pairs import Pair, PairRow, pair_rows, pairs_hash, pairs_together
 from lib.training.processes import ALONE, Processes
 
+SomeRow = TypeVar("SomeRow", bound=PackedRow)
 
-def reference_logps(model: nn.Module, pairs: Sequence[Pair], batches: Sequence[Sequence[int]],
+
+def reference_logps(model: PreTrainedModel, pairs: Sequence[Pair], batches: Sequence[Sequence[int]],
                     token_budget: int, model_hash: str, cache: Path, device: torch.device,
                     name: str = "reference", processes: Processes = ALONE) -> Tensor:
     """Summed log-probabilities of (chosen, rejected) under `model`, float32 [pairs, 2].
@@ -43,8 +47,8 @@ def reference_logps(model: nn.Module, pairs: Sequence[Pair], batches: Sequence[S
     return torch.tensor([known[pair.id] for pair in pairs], dtype=torch.float32)
 
 
-def kept_logps(model: nn.Module, rows: Sequence[PackedRow],
-               logps_of: Callable[[PackedRow], list[list[float]]], ids: Sequence[str],
+def kept_logps(model: PreTrainedModel, rows: Sequence[SomeRow],
+               logps_of: Callable[[SomeRow], list[list[float]]], ids: Sequence[str],
                made_from: Sequence[str], cache: Path, name: str,
                processes: Processes = ALONE) -> dict[str, list[float]]:
     """Log-probabilities of examples by id, read from `cache` where it has them, else computed.

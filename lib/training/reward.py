@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -51,19 +51,21 @@ def encode_reward_pairs(rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTok
     a side of more than `max_length` tokens (a cut answer is another answer), with a control token,
     or with two equal sides.
     """
-    pairs, dropped = [], Counter()
+    pairs: list[Pair] = []
+    dropped: Counter[str] = Counter()
     for row in rows:
-        sides = [encode_whole(tokenizer, [*row["prompt"],
-                                          {"role": "assistant", "content": row[side]}],
-                              bool(row.get(f"cut_off_{side}")))
-                 for side in ("chosen", "rejected")]
+        sides: list[Any] = [  # ids, or the reason that there are none
+            encode_whole(tokenizer, [*row["prompt"], {"role": "assistant", "content": row[side]}],
+                         bool(row.get(f"cut_off_{side}")))
+            for side in ("chosen", "rejected")]
         if reason := _unusable(sides, max_length):
             dropped[reason] += 1
         else:
             prompt = row.get("prompt_ids") or encode_prompt(tokenizer, row["prompt"])
             shared = _shared(prompt, *sides)
-            answers = [tuple(side[shared:]) for side in sides]
-            pairs.append(Pair(row["id"], tuple(sides[0][:shared]), *answers, score_gap(row)))
+            chosen, rejected = (tuple(side[shared:]) for side in sides)
+            pairs.append(Pair(row["id"], tuple(sides[0][:shared]), chosen, rejected,
+                              score_gap(row)))
     return EncodedPairs(pairs, dict(dropped))
 
 
@@ -82,11 +84,12 @@ def _shared(prompt: Sequence[int], *sides: Sequence[int]) -> int:
                  if any(side[place] != prompt[place] for side in sides)), most)
 
 
-def answer_rewards(model: nn.Module, batch: PackedBatch) -> Tensor:
+def answer_rewards(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     """Reward of every answer of a row: the head at its last token, float32 [S]."""
     last = [piece.stop - 1 for slices in batch.answer_slices for piece in slices]
     hidden = packed_hidden(model, batch)[last].float()  # [S, width]
-    return linear(hidden, model.score.weight.float())[:, 0]
+    head: Any = model.score
+    return linear(hidden, head.weight.float())[:, 0]
 
 
 class RewardObjective(PairObjective):
@@ -95,20 +98,22 @@ class RewardObjective(PairObjective):
     Raises ValueError when `settings.margin` is on and a pair has no scores.
     """
 
+    settings: RewardModelSettings
+
     def __init__(self, pairs: Sequence[Pair], settings: RewardModelSettings) -> None:
         super().__init__(pairs, settings)
         self.margins = torch.zeros(len(pairs))
         if settings.margin:
             self.margins = settings.margin * score_gaps(pairs, "reward_model.margin")
 
-    def loss(self, model: nn.Module, row: PairRow) -> tuple[Tensor, Metrics]:
+    def loss(self, model: PreTrainedModel, row: PairRow) -> tuple[Tensor, Metrics]:
         """Summed loss of the row's pairs, and sums of TRL's metrics."""
         chosen, rejected = self.rewards(model, row).values()
         margins = self.margins[list(row.examples)].to(chosen.device)
         per_pair = losses.reward_loss(chosen, rejected, margins, self.settings.centering)
         return per_pair.sum(), reward_sums(chosen, rejected)
 
-    def rewards(self, model: nn.Module, row: PairRow) -> dict[str, Tensor]:
+    def rewards(self, model: PreTrainedModel, row: PairRow) -> dict[str, Tensor]:
         """Rewards of the row's "chosen" and "rejected" answers, float32 [pairs] each."""
         rewards = answer_rewards(model, row.batch)
         return {"chosen": rewards[row.chosen], "rejected": rewards[row.rejected]}

@@ -207,7 +207,10 @@ class DPOSettings(TrainingSettings):
     @property
     def reward_scale(self) -> float:
         """What the loss's rewards are of a log-ratio: beta, or what stands for it in BoNBoN."""
-        return 1 / (2 * best_of_n_gap(self.best_of)) if self.beta is None else self.beta
+        if self.beta is not None:
+            return self.beta
+        assert self.best_of is not None  # bonbon alone has no beta
+        return 1 / (2 * best_of_n_gap(self.best_of))
 
     def of_loss(self) -> dict[str, Any]:
         """The settings that the loss reads, beta first."""

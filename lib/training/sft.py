@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from lib.data.chat import Encoded, truncate
 from lib.data.tokens import conversation_ids, with_ids
@@ -49,7 +50,7 @@ class SFTObjective(MeanMetrics):
             if len(sequence) > token_budget:
                 raise ValueError(f"row {index} has {len(sequence)} tokens, more than token_budget="
                                  f"{token_budget}; raise token_budget or lower max_length")
-            self._weights.append(sum(sequence.masks[0][1:]))  # the first token has no log p
+            self._weights.append(sum(sequence.mask(0)[1:]))  # the first token has no log p
 
     def rows(self, examples: Sequence[int], device: torch.device) -> list[PackedRow]:
         """Whole sequences side by side, at most `token_budget` tokens a row."""
@@ -69,7 +70,7 @@ class SFTObjective(MeanMetrics):
         """All tokens of the examples."""
         return sum(len(self.sequences[i]) for i in examples)
 
-    def loss(self, model: nn.Module, row: PackedRow) -> tuple[Tensor, Metrics]:
+    def loss(self, model: PreTrainedModel, row: PackedRow) -> tuple[Tensor, Metrics]:
         """Negative log-likelihood of the row's response tokens, summed."""
         logps = response_token_logps(model, row.batch)  # [response tokens of the row]
         # tokens=1: the loop divides by the tokens of the whole step

@@ -14,10 +14,10 @@ from pathlib import Path
 from IPython.display import HTML, display
 from markupsafe import Markup
 
-from lib.runtime.files import write_text
+from lib.runtime.files import Row, write_text
 from lib.viewers.assets import SCRIPTS, STYLES, TEMPLATES, read_web
 from lib.viewers.page_data import page_data, zipped
-from lib.viewers.rows import Collection, Row, Systems, join
+from lib.viewers.rows import Collection, Systems, join
 
 TITLE = "Compare answers"
 ZIP_FROM = 2_000_000  # bytes of data; below it the answers stay readable in the file itself

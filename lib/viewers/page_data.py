@@ -91,7 +91,7 @@ def pool_curve(pool: ShownPool, collection: Collection) -> list[list[float] | No
     None where there is nothing to choose from or by; a model that lacks a score has None as row.
     """
     models = collection.models
-    scores = [[answer.rewards[model] for answer in pool.answers] for model in models]
+    scores: list[Any] = [[answer.rewards[model] for answer in pool.answers] for model in models]
     if len(pool.answers) < 2 or not models:
         return None
     ranked_by = (*collection.selectors, *models)[0]

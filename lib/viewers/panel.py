@@ -45,7 +45,7 @@ class Panel(anywidget.AnyWidget):
     _esm = panel_script()
     setup = traitlets.Dict().tag(sync=True)  # what kind of panel this is, and its settings
     view = traitlets.Unicode().tag(sync=True)  # what is looked at, as in the page's address
-    votes = traitlets.List().tag(sync=True)  # every vote on disk
+    votes: traitlets.List[Any] = traitlets.List().tag(sync=True)  # every vote on disk
     heard: Callable[[Mapping[str, Any]], None]  # each kind of panel answers the browser's messages
 
     def __init__(self, **traits: Any) -> None:
@@ -87,6 +87,8 @@ class AnswersPanel(Panel):
             vote = parse_vote(fields)
             if not {vote.left, vote.right} <= set(self.collection.systems):
                 raise ValueError(f"{vote.left} and {vote.right} are not both compared here")
+            if self.path is None:
+                raise ValueError("this panel keeps no votes; show it with a file of votes")
             append_vote(self.path, vote)
         except (ValueError, TypeError) as error:
             self.send({"kind": "refused", "reason": str(error)})

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 from IPython.display import HTML, display
 
+from lib.runtime.files import Row
 from lib.viewers.live import is_live
 from lib.viewers.panel import Panel
 from lib.viewers.visible import visible
@@ -73,7 +74,8 @@ class PlaygroundPanel(Panel):
             PlaygroundPanel.newest.close()
         PlaygroundPanel.newest = self
         self.players: Players | None = players
-        self.systems, self.stopped, self.thread = tuple(systems), threading.Event(), None
+        self.systems, self.stopped = tuple(systems), threading.Event()
+        self.thread: threading.Thread | None = None
         self.picture: dict[str, Any] = {}
         super().__init__(setup={"kind": "playground", "systems": list(systems), "n": n,
                                 "temperature": temperature, "top_k": top_k})
@@ -132,7 +134,7 @@ class PlaygroundPanel(Panel):
             return
         players.load(system)
         limit = players.limit(system, question.prompt)
-        column = {"system": system, "texts": [], "scores": {}, "chosen": None, "note": "" if (
+        column: Row = {"system": system, "texts": [], "scores": {}, "chosen": None, "note": "" if (
             limit is None) else f"The prompt was cut: {system} reads its first {limit} tokens."}
         self.picture["columns"].append(column)
         if not self._goes_on(f"{system} reads the prompt…"):
@@ -174,7 +176,9 @@ class PlaygroundPanel(Panel):
 def _question(message: Mapping[str, Any]) -> Question:
     """The question of a message; raises ValueError for what cannot be sampled."""
     prompt = str(message.get("prompt", "")).strip()
-    temperature, top_k, n = (message.get(name) for name in ("temperature", "top_k", "n"))
+    temperature: Any = message.get("temperature")
+    top_k: Any = message.get("top_k")
+    n: Any = message.get("n")
     if not prompt:
         raise ValueError("the prompt is empty; type one")
     for name, value, low, high in (("temperature", temperature, 0, HOTTEST),
@@ -186,6 +190,6 @@ def _question(message: Mapping[str, Any]) -> Question:
 
 def best(texts: Sequence[str], scores: Sequence[float | None]) -> int | None:
     """The place of the highest score among answers that say something, None without one."""
-    scored = [place for place, score in enumerate(scores)
-              if score is not None and texts[place].strip()]
-    return max(scored, key=lambda place: scores[place], default=None)
+    scored = {place: score for place, score in enumerate(scores)
+              if score is not None and texts[place].strip()}
+    return max(scored, key=lambda place: scored[place], default=None)

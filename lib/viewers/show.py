@@ -7,11 +7,12 @@ the page, which needs no kernel. `interactive` decides; None asks the environmen
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lib.runtime.files import Row
 from lib.viewers.live import is_live
 from lib.viewers.page import page_html, show_frame
 from lib.viewers.page_data import page_data
 from lib.viewers.panel import AnswersPanel
-from lib.viewers.rows import Collection, Row, Systems, ViewerError, join
+from lib.viewers.rows import Collection, Systems, ViewerError, join
 
 
 def show_compare(

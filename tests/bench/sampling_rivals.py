@@ -2,13 +2,14 @@
 
 openvino: OpenVINO GenAI's continuous batching; vllm: vLLM on CPU; llama.cpp: llama-cpp-python, one
 answer after the other. The first and the last read a GGUF file: `--gguf`, or the packaged model's
-own in f16 (f32 for llama.cpp). Times leave out loading.
+own in f16 (f32 for llama.cpp). Times leave out loading, and that file's writing.
 """
 
 import argparse
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,8 +43,9 @@ def openvino(options: argparse.Namespace, prompts: Sequence[Sequence[int]],
     longest = max(map(len, prompts)) + options.new_tokens
     scheduler.num_kv_blocks = options.rows * (longest // 32 + 2)
     with tempfile.TemporaryDirectory() as folder:
-        pipeline = genai.ContinuousBatchingPipeline(
-            gguf(options, Path(folder), "F16"), scheduler, "CPU", mode)
+        file, started = gguf(options, Path(folder), "F16"), time.process_time()
+        pipeline = genai.ContinuousBatchingPipeline(file, scheduler, "CPU", mode)
+        preparing = time.process_time() - started
     config = genai.GenerationConfig(
         do_sample=True, temperature=TEMPERATURE, top_k=TOP_K, top_p=1.0,
         max_new_tokens=options.new_tokens, num_return_sequences=options.samples,
@@ -55,7 +57,8 @@ def openvino(options: argparse.Namespace, prompts: Sequence[Sequence[int]],
     def run() -> list[int]:
         results = pipeline.generate(tensors, [config] * len(tensors))
         return [len(answer) for result in results for answer in result.m_generation_ids]
-    return run, mode | {"weights": "f16 GGUF", "max_num_seqs": options.rows}
+    return run, mode | {"weights": "f16 GGUF", "max_num_seqs": options.rows,
+                        "preparing_cpu_seconds": preparing}
 
 
 def vllm(options: argparse.Namespace, prompts: Sequence[Sequence[int]],

@@ -4,8 +4,9 @@
 
 The kills are dealt to the sixteen stages. Each waits until the study is at work on its stage, or on
 a later one, then for a random part of the time that this stage took in the uninterrupted run, and
-sends SIGKILL. The same run is started again after each, and at last to its end. Every file of the
-run must then hold what the uninterrupted run's file holds; only times may differ.
+sends SIGKILL. The same run is started again after each, and at last to its end, where another one
+begins. Every file of a run must then hold what the uninterrupted run's file holds; only times may
+differ.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from lib.runtime.files import read_json
 from tests.faults.whole_study import STAGES, Trial, differences, stage_at_work, trial
 
 BETWEEN = "between stages"
+MOST = 2 * len(STAGES)  # kills of one run
 
 
 def main() -> int:
@@ -37,22 +39,27 @@ def main() -> int:
 
 
 def kill_and_compare(tried: Trial, kills: int, seed: int) -> tuple[Counter[str], list[str]]:
-    """Kills by stage, and the files that differ in the end."""
-    draw, whole, cut = random.Random(seed), tried.folder / "whole", tried.folder / "cut"
+    """Kills by stage, and the files that differ at the end of a run."""
+    draw, whole = random.Random(seed), tried.folder / "whole"
     finish(tried, whole)
     seconds = {stage: read_json(whole / stage / "manifest.json")["seconds"] for stage in STAGES}
     counts: Counter[str] = Counter()
-    for number in range(kills):
-        place = number * len(STAGES) // kills
-        if stage := killed_in(tried, cut, place, draw.random(), seconds):
+    found: list[str] = []
+    while counts.total() < kills:
+        cut, most = tried.folder / f"cut{counts.total()}", min(MOST, kills - counts.total())
+        for number in range(most):
+            place = number * len(STAGES) // most
+            if (stage := killed_in(tried, cut, place, draw.random(), seconds)) is None:
+                break
             counts[stage] += 1
-    finish(tried, cut)
-    return counts, differences(whole, cut)
+        finish(tried, cut)
+        found += differences(whole, cut)
+    return counts, found
 
 
 def finish(tried: Trial, run: Path, last: str = "arms") -> None:
     """Run the study to its end, or up to a call, which it must reach."""
-    if status := tried.finish(run, last):
+    if status := tried.finish(run, last=last):
         raise SystemExit(f"the study ended with {status}: {tried.said(run)[-1500:]}")
 
 

@@ -75,7 +75,7 @@ def best_over_random(pool: Sequence[Row], judge: str, n: int) -> Floats:
     with an unscored answer are left out; a pool of fewer than n has none.
     """
     scores = np.hstack([pool_scores(pool, name) for name in (SELECTOR, judge)])
-    kept = [row for row, known in zip(pool, ~np.isnan(scores).any(axis=1), strict=True) if known]
+    kept = [row for row, unknown in zip(pool, np.isnan(scores), strict=True) if not unknown.any()]
     size = min(len(row["candidates"]) for row in pool)
     blocks = [[{**row, "candidates": row["candidates"][start:start + n]} for row in kept]
               for start in range(0, size - n + 1, n)]
@@ -104,8 +104,8 @@ def scored_matches(pool: Sequence[Row], opponents: Sequence[Row], judge: str,
                    list(_matches(gold, against, _texts(row), _texts(rivals), same)))
 
 
-def _matches(gold: Floats, against: Floats, texts: NDArray, rivals: NDArray,
-             same: bool) -> Iterator[Match]:
+def _matches(gold: Floats, against: Floats, texts: NDArray[np.object_],
+             rivals: NDArray[np.object_], same: bool) -> Iterator[Match]:
     for place, (score, text) in enumerate(zip(against, rivals, strict=True)):
         plays = np.arange(len(gold)) != place if same else np.full(len(gold), True)
         yield plays, outcome(gold[plays], np.full(plays.sum(), score), texts[plays] == text)
@@ -164,7 +164,7 @@ def _curve_rows(judge: str, pool: Sequence[Row], values: Floats, most: int | Non
     """
     if not len(values):
         return []
-    sizes = range(1, values.shape[1] + 1)
+    sizes: Sequence[int] = range(1, values.shape[1] + 1)
     if most is not None:
         sizes = [n for n in sizes if n <= most and n.bit_count() == 1]  # powers of two
     return [{"judge": judge, "left_out": len(pool) - len(values), "n": n, "kl_bound": kl_bound(n)}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lib.analysis.best_of_n.curves import SELECTOR, Pools, gain_curves, pool_scores
 from lib.analysis.statistics.bootstrap import bootstrap_means
@@ -106,7 +106,7 @@ def _fitted(sizes: Sequence[int], gains: Floats, divergence: Floats, resamples: 
         "peak_inside": float(inside.mean()), "points": points}
 
 
-def _inside(peak: Floats, farthest: Floats) -> Floats:
+def _inside(peak: Floats, farthest: Floats) -> NDArray[np.bool_]:
     """Whether a peak lies between one draw and the most candidates measured."""
     return (peak > 0) & (peak < farthest)
 

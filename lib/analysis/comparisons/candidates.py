@@ -10,10 +10,11 @@ A candidate without a score that its system's pick or the judge needs is left ou
 it had not been sampled, and counted in `left_out`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import starmap
 from math import comb, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ class Candidates:
         return Candidates(
             tuple(prompts), tuple(self.sources[place] for place in places),
             {judge: scores[places] for judge, scores in self.scores.items()},
-            *(part[places] for part in (self.texts, self.tokens, self.characters)),
+            self.texts[places], self.tokens[places], self.characters[places],
             None if self.logps is None else self.logps[places])
 
     def offer(self, prompt: int) -> Offer:
@@ -118,17 +119,17 @@ class CandidateBoard:
         keys = [self._pool_of(system) for system in systems]
         pools = self._on_common_prompts(*keys)
         proxies = [_proxy(system, pool, judge) for system, pool in zip(systems, pools, strict=True)]
-        weights = _own_pool_weights(*proxies, *systems, pools[0]) if keys[0] == keys[1] else \
-            _picks(proxies[0], systems[0], pools[0])[:, :, None] \
+        weights = _own_pool_weights(proxies[0], proxies[1], systems[0], systems[1], pools[0]) \
+            if keys[0] == keys[1] else _picks(proxies[0], systems[0], pools[0])[:, :, None] \
             * _picks(proxies[1], systems[1], pools[1])[:, None]
         whole = ~np.isnan(np.hstack(proxies)).any(axis=1)
         if np.isnan(weights[whole]).any():
             raise ValueError(f"{judge} can compare {a} and {b} on no prompt; sample more "
                              "candidates")
         first, second = pools
-        found = outcome(*np.broadcast_arrays(first.scores[judge][:, :, None],
-                                             second.scores[judge][:, None]),
-                        first.texts[:, :, None] == second.texts[:, None])
+        one, other = np.broadcast_arrays(first.scores[judge][:, :, None],
+                                         second.scores[judge][:, None])
+        found = outcome(one, other, first.texts[:, :, None] == second.texts[:, None])
         return Matches(first, second, weights, found, sum(map(_unscored, pools, proxies)),
                        judge == SELECTOR and keys[0] == keys[1],
                        max(starmap(_draws_error, zip(systems, proxies, strict=True))))
@@ -145,7 +146,7 @@ class CandidateBoard:
                              f"{', '.join(known)}")
         return key
 
-    def _on_common_prompts(self, *keys: tuple[str, float]) -> list[Candidates]:
+    def _on_common_prompts(self, *keys: tuple[str, float | None]) -> list[Candidates]:
         first, *others = (self.pools[key] for key in keys)
         shared = set(first.prompts).intersection(*(pool.prompts for pool in others))
         kept = [prompt for prompt in first.prompts if prompt in shared]
@@ -276,15 +277,17 @@ def _candidates(rows: Sequence[Row], judges: Sequence[str]) -> Candidates:
     size = max(len(row["candidates"]) for row in rows)
     padded = [[*row["candidates"], *[{}] * (size - len(row["candidates"]))] for row in rows]
 
-    def floats(read: object) -> Floats:
+    def floats(read: Callable[[Row], Any]) -> Floats:
         return np.array([[np.nan if (value := read(one)) is None else value for one in line]
                          for line in padded], dtype=float)
+
+    def reward_by(judge: str) -> Callable[[Row], Any]:
+        return lambda one: one.get("rewards", {}).get(judge)
 
     texts = [[one["text"].strip() if one else None for one in line] for line in padded]
     return Candidates(
         tuple(row["id"] for row in rows), tuple(row.get("source", "") for row in rows),
-        {judge: floats(lambda one, judge=judge: one.get("rewards", {}).get(judge))
-         for judge in dict.fromkeys([*judges, SELECTOR])},
+        {judge: floats(reward_by(judge)) for judge in dict.fromkeys([*judges, SELECTOR])},
         np.array(texts, dtype=object), floats(lambda one: one.get("tokens")),
         floats(lambda one: len(one["text"]) if one else None),
         floats(lambda one: one.get("logprob")))

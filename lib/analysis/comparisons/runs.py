@@ -42,7 +42,8 @@ def answer_alike(board: CandidateBoard, first: str, second: str) -> bool:
     one, other = (board.pool(System.parse(name)) for name in (first, second))
     return _alike(one, other) and (not system.selects or np.array_equal(
         one.scores[SELECTOR], other.scores[SELECTOR], equal_nan=True)) and (
-            system.rule != KL or np.array_equal(one.logps, other.logps, equal_nan=True))
+            system.rule != KL or one.logps is not None and other.logps is not None
+            and np.array_equal(one.logps, other.logps, equal_nan=True))
 
 
 def _alike(one: Candidates, other: Candidates) -> bool:

@@ -83,7 +83,8 @@ def scoreboard(systems: Mapping[str, Sequence[Row]], judges: Sequence[str]) -> S
     rows = [[by_id[name].get(key) for key in order] for name in names]
     answers = [[{} if row is None else chosen(row) for row in line] for line in rows]
     board = Scoreboard(
-        names, tuple(judges), tuple(order), tuple(row.get("source", "") for row in rows[0]),
+        names, tuple(judges), tuple(order),
+        tuple(by_id[names[0]][key].get("source", "") for key in order),
         np.array([[[_score(answer, judge) for answer in line] for line in answers]
                   for judge in judges], dtype=float),
         np.array([[chosen(row)["text"].strip() if row and _picked(row) else None for row in line]

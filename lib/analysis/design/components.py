@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import product
 from math import ceil, sqrt
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -22,10 +23,10 @@ from scipy.stats import norm
 from lib.analysis.comparisons.all_pairs import Pair
 from lib.analysis.comparisons.candidates import Pools, candidate_board
 from lib.analysis.comparisons.scoreboard import scoreboard
-from lib.analysis.judges.audit import Scores, audit_systems
+from lib.analysis.judges.audit import audit_systems
 from lib.analysis.statistics.outcomes import Floats
 from lib.inference.systems import System
-from lib.runtime.files import Row
+from lib.runtime.files import Record, Row
 
 FEWEST = 2  # prompts behind a variance
 SEEN = norm.ppf(0.975) + norm.ppf(0.8)  # standard errors of an effect found with power .8
@@ -84,7 +85,7 @@ def split_variance(values: Floats, half: int) -> Row:
             "prompt_variance": max(between, 0.0), "draw_variance": of_half * half}
 
 
-def refit_rows(rows: Sequence[Row], refits: Sequence[Scores], judge: str,
+def refit_rows(rows: Sequence[Record], refits: Sequence[Sequence[Any]], judge: str,
                pairs: Iterable[Pair]) -> list[Row]:
     """How far each win rate on the same read answers moves when the judge is fitted again.
 

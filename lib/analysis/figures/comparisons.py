@@ -126,7 +126,7 @@ def _where_judges_part(rows: Sequence[Row]) -> str:
              if len(found) == len({row["judge"] for row in rows}) > 1}
     if not apart:
         return "Win rates with their intervals"
-    a, b = max(apart, key=apart.get)
+    a, b = max(apart, key=apart.__getitem__)
     told = ", ".join(f"{rate:.0%} by the {judge}" for judge, rate in rates[a, b].items())
     return f"Who judges decides how often {readable(a)} wins against {readable(b)}: {told}"
 

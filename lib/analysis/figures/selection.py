@@ -194,7 +194,7 @@ def _best_cell(cells: Mapping[tuple[float, int], Row], policy: str, judge: str) 
             for each in {warm for warm, _ in cells}}
     gains = {each: cells[each, size]["value"] - cells[each, 1]["value"]
              for each, size in most.items() if (each, 1) in cells}
-    warmest = max(gains, key=gains.get)
+    warmest = max(gains, key=gains.__getitem__)
     return (f"By the {judge}, {readable(policy)} wins most ({best['value']:.0%}) with the best of "
             f"{n} at T = {heat:g}; more candidates change most at T = {warmest:g} "
             f"({100 * gains[warmest]:+.0f} points from one to {most[warmest]})")

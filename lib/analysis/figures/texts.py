@@ -66,6 +66,6 @@ def _share_bars(metrics: Mapping[str, Row], key: str) -> dict[str, object] | Non
 
 def _most_repetitive(metrics: Mapping[str, Row]) -> str:
     rates = {name: row["seq_rep_4"] or 0.0 for name, row in metrics.items()}
-    most, least = max(rates, key=rates.get), min(rates, key=rates.get)
+    most, least = max(rates, key=rates.__getitem__), min(rates, key=rates.__getitem__)
     return (f"{readable(most)} repeats itself most ({rates[most]:.1%} of 4-grams), "
             f"{readable(least)} least ({rates[least]:.1%})")

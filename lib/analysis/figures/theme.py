@@ -8,6 +8,7 @@ lightens the text; the data's colours have a contrast over 3 on white and on bla
 from collections.abc import Iterable, Sequence
 from html import escape
 from textwrap import wrap
+from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io as pio
@@ -115,8 +116,8 @@ def looks(names: Sequence[str]) -> dict[str, Look]:
     return LOOKS | {name: OTHERS[place % len(OTHERS)] for place, name in enumerate(others)}
 
 
-def add_marks(figure: go.Figure, name: str, look: Look, x: Sequence[float], y: Sequence[float],
-              ends: tuple[Sequence[float], Sequence[float]] | None = None, along: str = "y",
+def add_marks(figure: go.Figure, name: str, look: Look, x: Sequence[Any], y: Sequence[Any],
+              ends: Sequence[Sequence[float | None]] | None = None, along: str = "y",
               **options: object) -> None:
     """Add a trace of marks in one look: with `mode`, lines too; with `ends`, intervals.
 
@@ -140,8 +141,8 @@ def between(counts: Iterable[int]) -> str:
     return f"{counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else "")
 
 
-def error_bars(values: Sequence[float], low: Sequence[float],
-               high: Sequence[float]) -> dict[str, object]:
+def error_bars(values: Sequence[float], low: Sequence[float | None],
+               high: Sequence[float | None]) -> dict[str, object]:
     """Plotly's asymmetric error bars from interval ends; none where an end is None."""
     return {"type": "data", "symmetric": False, "thickness": 1.5, "width": 4,
             "array": [_apart(top, value) for value, top in zip(values, high, strict=True)],

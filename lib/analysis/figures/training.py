@@ -193,7 +193,8 @@ def _kind(pairs: str) -> str:
 
 
 def _ends(row: Row, key: str, ends: str) -> tuple[float, float, float]:
-    return tuple(row.get(name, row[key]) for name in (key, f"{ends}_low", f"{ends}_high"))
+    value: float = row[key]
+    return value, row.get(f"{ends}_low", value), row.get(f"{ends}_high", value)
 
 
 def _warning_finding(cells: Sequence[Row]) -> str:

@@ -17,14 +17,14 @@ from lib.analysis.judges.quality import outcome_labels, pair_accuracy
 from lib.analysis.statistics.agreement import agreement
 from lib.analysis.statistics.intervals import Interval, mean_interval
 from lib.inference.systems import System
-from lib.runtime.files import Row
+from lib.runtime.files import Record, Row
 
 Scores = Sequence[Sequence[float | None]]
 READER = "blind reader"
 STORY = ("base", "sft", "dpo")
 
 
-def audit_systems(audit_rows: Sequence[Row],
+def audit_systems(audit_rows: Sequence[Record],
                   judge_scores: Mapping[str, Scores] | None = None) -> dict[str, list[Row]]:
     """Audit rows as response rows by system (base first), scored by `READER` and the given judges.
 
@@ -52,7 +52,7 @@ def system_name(answer: Row) -> str:
     return System.parse(name).name  # `@1`, never `@1.0`
 
 
-def reader_win_rates(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores] | None = None,
+def reader_win_rates(audit_rows: Sequence[Record], judge_scores: Mapping[str, Scores] | None = None,
                      pairs: Sequence[Pair] | None = None, **options: int) -> list[Row]:
     """Win-rate rows between the audit's systems, by the reader first and then by each judge."""
     judges = [READER, *(judge_scores or {})]
@@ -60,7 +60,7 @@ def reader_win_rates(audit_rows: Sequence[Row], judge_scores: Mapping[str, Score
     return round_robin(board, pairs, **options)
 
 
-def judge_quality(audit_rows: Sequence[Row], judge: str, scores: Scores,
+def judge_quality(audit_rows: Sequence[Record], judge: str, scores: Scores,
                   gaps: Sequence[float] = (0.5, 1.0, 2.0)) -> list[Row]:
     """How often a judge orders two answers to one prompt as the reader does, by the reader's gap.
 
@@ -78,7 +78,7 @@ def judge_quality(audit_rows: Sequence[Row], judge: str, scores: Scores,
     return rows
 
 
-def system_order(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
+def system_order(audit_rows: Sequence[Record], judge: str, scores: Scores) -> Row:
     """The judge's ranking of the systems beside the reader's.
 
     Both rankings (best first, by Bradley-Terry rating), Kendall's tau between them, and the pairs
@@ -99,7 +99,7 @@ def system_order(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
             "turned_surely": surely}
 
 
-def audit_agreement(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -> list[Row]:
+def audit_agreement(audit_rows: Sequence[Record], judge_scores: Mapping[str, Scores]) -> list[Row]:
     """Agreement, kappa and AC1 of each two raters, reader and judges, on the audit's comparisons.
 
     All pairs of systems on all prompts together, each a win, a tie or a loss by
@@ -118,7 +118,7 @@ def _even(ends: Interval) -> bool:
     return ends.low <= 0.5 <= ends.high
 
 
-def answer_pairs(audit_rows: Sequence[Row], scores: Scores) -> list[tuple[str, float, float]]:
+def answer_pairs(audit_rows: Sequence[Record], scores: Scores) -> list[tuple[str, float, float]]:
     """(prompt, reader's gap >= 0, judge's difference) of all pairs of different answers."""
     pairs = []
     for row, judged in zip(audit_rows, scores, strict=True):
@@ -131,7 +131,7 @@ def answer_pairs(audit_rows: Sequence[Row], scores: Scores) -> list[tuple[str, f
     return pairs
 
 
-def _check_lengths(row: Row, scores: Mapping[str, Sequence[float | None]]) -> None:
+def _check_lengths(row: Record, scores: Mapping[str, Sequence[float | None]]) -> None:
     for judge, values in scores.items():
         if len(values) != len(row["answers"]):
             raise ValueError(f"{row['id']}: {len(values)} scores of {judge} for "

@@ -9,7 +9,7 @@ missing, never a tie; answers of equal text tie without a question and say nothi
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lib.analysis.comparisons.all_pairs import with_holm
 from lib.analysis.statistics.clusters import clustered_share_interval
@@ -111,7 +111,7 @@ def _rates_by_order(rows: Group, style: Style) -> Row:
     return found
 
 
-def _share(name: str, values: Floats, prompts: Sequence[str]) -> Row:
+def _share(name: str, values: Floats, prompts: ArrayLike) -> Row:
     """The ends of a share's interval, `<name>_low` and `<name>_high`."""
     low, high = clustered_share_interval(values, prompts)
     return {f"{name}_low": low, f"{name}_high": high}

@@ -14,12 +14,12 @@ from lib.analysis.judges.audit import READER, Scores, answer_pairs, audit_system
 from lib.analysis.judges.quality import length_preference
 from lib.analysis.statistics.calibration import calibration
 from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
-from lib.runtime.files import Row
+from lib.runtime.files import Record, Row
 
 FEWEST = 2  # prompts on either side of a correction
 
 
-def judge_calibration(audit_rows: Sequence[Row], judge: str, scores: Scores) -> Row:
+def judge_calibration(audit_rows: Sequence[Record], judge: str, scores: Scores) -> Row:
     """Calibration of the judge's score gaps on all pairs that the reader scores differently.
 
     {"judge"} and the keys of `calibration`; its intervals count prompts.
@@ -29,7 +29,7 @@ def judge_calibration(audit_rows: Sequence[Row], judge: str, scores: Scores) -> 
     return {"judge": judge} | calibration(gaps, np.array(prompts))
 
 
-def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -> list[Row]:
+def length_bias(audit_rows: Sequence[Record], judge_scores: Mapping[str, Scores]) -> list[Row]:
     """How often each judge prefers the longer of two answers, the reader first.
 
     A judge above the reader's share is biased towards length. Pairs of unequal length, in
@@ -40,7 +40,7 @@ def length_bias(audit_rows: Sequence[Row], judge_scores: Mapping[str, Scores]) -
             for judge, scores in ({READER: reader} | dict(judge_scores)).items()]
 
 
-def corrected_win_rates(systems: Mapping[str, Sequence[Row]], audit_rows: Sequence[Row],
+def corrected_win_rates(systems: Mapping[str, Sequence[Row]], audit_rows: Sequence[Record],
                         judge: str, scores: Scores,
                         pairs: Iterable[tuple[str, str]]) -> list[Row]:
     """A run's win rates by a judge, corrected by the audit, of each pair that the audit has too.
@@ -73,13 +73,13 @@ def _corrected(judged: np.ndarray, judge_on_audit: np.ndarray, reader_on_audit: 
         "pooled_high": pooled["high"], "pooled_weight": pooled["weight"]}
 
 
-def _length_row(audit_rows: Sequence[Row], scores: Scores) -> Row:
+def _length_row(audit_rows: Sequence[Record], scores: Scores) -> Row:
     """`length_preference` on every two different answers of a prompt."""
     gaps, lengths, prompts = [], [], []
     for row, judged in zip(audit_rows, scores, strict=True):
         answers = zip(row["answers"], judged, strict=True)
         for (one, first), (other, second) in combinations(answers, 2):
-            if None not in (first, second) and one["text"] != other["text"]:
+            if first is not None and second is not None and one["text"] != other["text"]:
                 gaps.append(first - second)
                 lengths.append(len(one["text"]) - len(other["text"]))
                 prompts.append(row["id"])

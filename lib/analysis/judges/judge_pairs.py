@@ -67,8 +67,9 @@ def pairs_alike(one: ArrayLike, other: ArrayLike) -> float:
 
 
 def _wins(picker: Floats, judge: Floats, reader: Floats) -> Row:
-    row, won = {}, {who: best_of_others(picker, scores)
-                    for who, scores in (("judge", judge), ("reader", reader))}
+    row: Row = {}
+    won = {who: best_of_others(picker, scores)
+           for who, scores in (("judge", judge), ("reader", reader))}
     for who, scores in (("judge", judge), ("reader", reader)):
         found, alike = share_row(won[who]), correlation_at(pairs_alike(picker, scores))
         row |= {f"{who}_forecast": selection_win_rate(picker.shape[1] - 1, alike),

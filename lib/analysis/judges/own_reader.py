@@ -64,15 +64,16 @@ def own_corrected(systems: Mapping[str, Sequence[Row]], pairs: Iterable[Pair], j
             continue
         board = scoreboard({b: systems[b], a: systems[a]}, [judge, OWN_READER])
         rates = judged[a, b]
-        columns = ([rates.get(prompt, np.nan) for prompt in board.prompts],
-                   *(board.outcomes(one, a, b) for one in (judge, OWN_READER)))
+        columns = np.array([[rates.get(prompt, np.nan) for prompt in board.prompts],
+                            board.outcomes(judge, a, b), board.outcomes(OWN_READER, a, b)])
         if (~np.isnan(columns).any(axis=0)).sum() >= FEWEST:
-            pooled = nested_win_rate(*columns)
-            rows.append({"a": a, "b": b, "judge": judge} | nested_win_rate(*columns, weight=1.0) | {
+            pooled = nested_win_rate(columns[0], columns[1], columns[2])
+            corrected = nested_win_rate(columns[0], columns[1], columns[2], weight=1.0)
+            rows.append({"a": a, "b": b, "judge": judge} | corrected | {
                 "pooled_rate": pooled["win_rate"], "pooled_low": pooled["low"],
                 "pooled_high": pooled["high"], "pooled_weight": pooled["weight"]} | dict(
                     zip(("judge_low", "judge_high"), clustered_share_interval(
-                        [rate for rate in columns[0] if not np.isnan(rate)]), strict=True)))
+                        columns[0][~np.isnan(columns[0])]), strict=True)))
     return rows
 
 

@@ -8,6 +8,7 @@ count prompts, because pairs of one prompt are correlated.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lib.analysis.judges.quality import pair_accuracy
 from lib.analysis.statistics.clusters import clustered_mean_interval
@@ -29,9 +30,9 @@ def reward_intervals(rewards: Sequence[Row]) -> dict[str, list[float]]:
     """
     if not rewards:
         return {}
-    values = {"rewards/chosen": [row["chosen"] for row in rewards],
-              "rewards/rejected": [row["rejected"] for row in rewards],
-              "rewards/margins": _gaps(rewards)}
+    values: dict[str, ArrayLike] = {"rewards/chosen": [row["chosen"] for row in rewards],
+                                    "rewards/rejected": [row["rejected"] for row in rewards],
+                                    "rewards/margins": _gaps(rewards)}
     return {name: list(clustered_mean_interval(found, _prompts(rewards)))
             for name, found in values.items()}
 

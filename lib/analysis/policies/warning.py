@@ -18,7 +18,7 @@ PROBED = {"judge_score": ("judge_scores", clustered_mean_interval),  # mean -> v
 
 def probe_intervals(samples: Row) -> Row:
     """A probe's row with `<metric>_low` and `<metric>_high`, 95 % over prompts, without values."""
-    ends = {}
+    ends: Row = {}
     for name, (values, interval) in PROBED.items():
         known = [value for value in samples.get(values, ()) if value is not None]
         if len(known) > 1:
@@ -76,7 +76,8 @@ def harmful(effects: Mapping[str, Row]) -> list[str]:
 
 def _margin(rewards: Sequence[Row]) -> tuple[float, float, float]:
     mean = float(np.mean([row["chosen"] - row["rejected"] for row in rewards]))
-    return mean, *reward_intervals(rewards)["rewards/margins"]
+    low, high = reward_intervals(rewards)["rewards/margins"]
+    return mean, low, high
 
 
 def _mean(values: np.ndarray) -> Row:

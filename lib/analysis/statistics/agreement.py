@@ -55,7 +55,7 @@ def _codes(labels: list[Hashable]) -> np.ndarray:
 
 
 def _labelled(a: Sequence[Hashable], b: Sequence[Hashable],
-              fewest: int = 0) -> tuple[list, list]:
+              fewest: int = 0) -> tuple[list[Hashable], list[Hashable]]:
     if len(a) != len(b):
         raise ValueError(f"{len(a)} labels against {len(b)}; both judges must label the same items")
     kept = [(x, y) for x, y in zip(a, b, strict=True) if not (_missing(x) or _missing(y))]

@@ -7,6 +7,7 @@ comparisons take about a second, and the time is linear in the prompts.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,13 +47,13 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: 
         raise ValueError("no prompt has both scores; a bootstrap needs at least one")
     means = bootstrap_means(kept[:, None], resamples, seed, dtype=np.float64)[:, 0]
     low, high = _ends(means, confidence)
-    p_value = 2 * min(np.mean(means <= 0), np.mean(means >= 0))
+    p_value = 2 * min(float(np.mean(means <= 0)), float(np.mean(means >= 0)))
     return Bootstrap(float(kept.mean()), float(means.std()), float(low), float(high),
-                     float(min(p_value, 1.0)), len(kept), len(difference) - len(kept))
+                     min(p_value, 1.0), len(kept), len(difference) - len(kept))
 
 
 def bootstrap_means(values: ArrayLike, resamples: int = 10_000, seed: int = 0,
-                    dtype: type = np.float32) -> NDArray:
+                    dtype: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
     """Means of each column over resampled rows, [resamples, columns]; values is [prompts, columns].
 
     NaN cells are left out of their column's means (a resample that draws none of a column's values
@@ -60,7 +61,7 @@ def bootstrap_means(values: ArrayLike, resamples: int = 10_000, seed: int = 0,
     """
     values = np.asarray(values, dtype=dtype)
     present = ~np.isnan(values)
-    filled = np.where(present, values, 0).astype(dtype)
+    filled: NDArray[Any] = np.where(present, values, 0).astype(dtype)
     complete = bool(present.all())
     means = []
     for counts in resample_counts(len(values), resamples, seed):
@@ -98,6 +99,6 @@ def _paired(a: ArrayLike, b: ArrayLike) -> Floats:
     return left - right
 
 
-def _ends(means: NDArray, confidence: float) -> NDArray:
+def _ends(means: NDArray[Any], confidence: float) -> NDArray[Any]:
     tail = 50 * (1 - confidence)
     return np.nanpercentile(means, [tail, 100 - tail], axis=0)

@@ -87,8 +87,8 @@ def fit_ratings(systems: Sequence[str], pairs: Sequence[tuple[int, int]], outcom
     draws = bradley_terry(wins_matrix(means * counts, counts, pairs, len(systems)))
     tail = 50 * (1 - confidence)
     low, high = np.percentile(draws, [tail, 100 - tail], axis=0)
-    return Ratings(tuple(systems), *(tuple(map(float, row)) for row in (strengths, low, high)),
-                   float(prior_needed(wins)), _misfit(wins, strengths))
+    return Ratings(tuple(systems), tuple(map(float, strengths)), tuple(map(float, low)),
+                   tuple(map(float, high)), float(prior_needed(wins)), _misfit(wins, strengths))
 
 
 def _that_met(systems: Sequence[str], pairs: Sequence[tuple[int, int]],

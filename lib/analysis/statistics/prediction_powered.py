@@ -39,8 +39,9 @@ def prediction_powered_win_rate(judged: ArrayLike, judge_on_labelled: ArrayLike,
                          "needs at least two of each")
     weight = _weight(outcomes, judge, reader) if weight is None else weight
     trusted, errors = weight * outcomes.mean(), weight * judge - reader
+    low, high = mean_interval(outcomes)
     ends = difference_interval(
-        trusted, tuple(weight * end for end in mean_interval(outcomes)),
+        trusted, (weight * low, weight * high),
         float(errors.mean()), clustered_mean_interval(errors))
     low, rate, high = (float(np.clip(end, 0, 1))
                        for end in (ends.low, trusted - errors.mean(), ends.high))

@@ -7,6 +7,7 @@ as this one says nothing of quality. Only a score that comes from outside of bot
 """
 
 from math import pi, sqrt
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +18,14 @@ from lib.analysis.statistics.outcomes import Floats
 NODES = 200  # quadrature points of a smooth integrand: twelve digits
 POOL_NODES = 60  # points a dimension where it is steep at the edges: five digits
 EDGE = 12.0  # standard deviations beyond which a normal has no weight
+
+
+@overload
+def selection_win_rate(n: int, correlation: float = 1.0, single: float = 0.5) -> float: ...
+
+
+@overload
+def selection_win_rate(n: int, correlation: Floats, single: float = 0.5) -> Floats: ...
 
 
 def selection_win_rate(n: int, correlation: ArrayLike = 1.0,

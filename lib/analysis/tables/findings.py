@@ -10,7 +10,7 @@ from lib.analysis.tables.formatting import (
     interval,
     verdict_lines,
 )
-from lib.runtime.files import Row
+from lib.runtime.files import Record, Row
 
 
 def sft_findings(metrics: Sequence[Row]) -> str:
@@ -72,7 +72,7 @@ def from_to(rows: Sequence[Row], key: str, digits: int = 2) -> str:
     return " to ".join(interval(row, key, f"{key}_low", f"{key}_high", digits) for row in rows)
 
 
-def warning_findings(warning: Row) -> str:
+def warning_findings(warning: Record) -> str:
     """Notebook 03: which factor lowers the judge's score of fresh answers, and who would see it."""
     effects = warning["effects"]
     if not effects:

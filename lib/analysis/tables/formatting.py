@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from numbers import Integral, Real
+from typing import Any
 
 from lib.analysis.comparisons.family import EVEN
 from lib.analysis.comparisons.paper import paper_row
-from lib.runtime.files import Row
+from lib.runtime.files import Record, Row
 
 Cell = Callable[[Row], object]
 Columns = Mapping[str, str | Cell]
@@ -54,8 +55,8 @@ def html_table(rows: Sequence[Row], columns: Columns) -> str:
         style = f' style="vertical-align:top;text-align:{side}"'
         parts.append([f"<th{style}>{escape(heading)}</th>",
                       *(f"<td{style}>{escape(text)}</td>" for text in texts)])
-    head, *body = ("".join(cells) for cells in zip(*parts, strict=True))
-    body = "".join(f"<tr>{row}</tr>" for row in body)
+    head, *lines = ("".join(cells) for cells in zip(*parts, strict=True))
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -99,11 +100,14 @@ def paper_table(rows: Sequence[Row], judges: Sequence[str]) -> str:
     """The paper's comparisons: look at how far apart its rate and ours by each of `judges` lie."""
     pairs = dict.fromkeys((row["a"], row["b"]) for row in rows)
     ours = {(row["a"], row["b"], row["judge"]): row for row in rows}
+
+    def ours_by(judge: str) -> Cell:
+        return lambda row: with_n(ours.get((row["a"], row["b"], judge)))
+
     return markdown_table([row for pair in pairs if (row := paper_row(*pair))], {
         "comparison": versus,
         "paper, n = 200 [95 %]": interval_of("win_rate", digits=3),
-        **{f"ours, {judge} [95 %]": lambda row, judge=judge: with_n(
-            ours.get((row["a"], row["b"], judge))) for judge in judges}})
+        **{f"ours, {judge} [95 %]": ours_by(judge) for judge in judges}})
 
 
 def claims_table(claims: Sequence[Row]) -> str:
@@ -179,7 +183,7 @@ def length_controlled(row: Row) -> str:
     return shown + (" †" if row.get("length_extreme") or row.get("length_penalty") else "")
 
 
-def interval(row: Row, key: str, low: str = "ci_low", high: str = "ci_high",
+def interval(row: Record, key: str, low: str = "ci_low", high: str = "ci_high",
              digits: int = 2) -> str:
     """`.62 [.55, .68]` from three keys of a row; the value alone without its ends."""
     value = format_number(row.get(key), digits)
@@ -188,7 +192,7 @@ def interval(row: Row, key: str, low: str = "ci_low", high: str = "ci_high",
     return f"{value} [{format_number(row[low], digits)}, {format_number(row[high], digits)}]"
 
 
-def with_n(row: Row | None, key: str = "win_rate") -> str:
+def with_n(row: Record | None, key: str = "win_rate") -> str:
     """`.62 [.55, .68], n = 200`; an en dash for no row."""
     return MISSING if row is None or row.get(key) is None else (
         f"{interval(row, key)}, n = {row['n']:,}")
@@ -210,7 +214,7 @@ def versus(row: Row) -> str:
     return f"{row['a']} over {row['b']}"
 
 
-def format_number(value: float | None, digits: int | None = None) -> str:
+def format_number(value: Any, digits: int | None = None) -> str:
     """`.62`: no zero before the point; a count with thousands commas; an en dash for None.
 
     digits: decimals; None for two, or none for a count and for anything of 100 or more.
@@ -228,7 +232,7 @@ def p_value(value: float | None) -> str:
 
 
 def _cell(row: Row, column: str | Cell) -> str:
-    value = column(row) if callable(column) else row.get(column)
+    value: Any = column(row) if callable(column) else row.get(column)
     is_number = value is None or (isinstance(value, Real) and not isinstance(value, bool))
     return format_number(value) if is_number else str(value)
 

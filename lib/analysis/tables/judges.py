@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lib.analysis.tables.formatting import (
+    Columns,
     crossed_table,
     format_number,
     interval,
@@ -19,7 +20,8 @@ from lib.analysis.tables.formatting import (
 from lib.runtime.files import Row
 
 NOT_FITTED = "This run did not fit its reward models, so their unseen pairs are not known."
-AGREEMENT = {"agree": number_of("agreement"), "kappa": number_of("kappa"), "AC1": number_of("ac1")}
+AGREEMENT: Columns = {"agree": number_of("agreement"), "kappa": number_of("kappa"),
+                      "AC1": number_of("ac1")}
 
 
 def reward_models_table(rows: Sequence[Row]) -> str:
@@ -61,12 +63,12 @@ def system_order_table(rows: Sequence[Row]) -> str:
 
 def judge_agreement_table(rows: Sequence[Row]) -> str:
     """Agreement of two judges on wins, ties and losses: look at kappa, which discounts chance."""
-    return markdown_table(rows, {"comparison": versus, "judges": _judges, "n": "n"} | AGREEMENT)
+    return markdown_table(rows, {"comparison": versus, "judges": _judges, "n": "n", **AGREEMENT})
 
 
 def audit_agreement_table(rows: Sequence[Row]) -> str:
     """Agreement of reader and judges on the audit: look at whether kappa is well above 0."""
-    return markdown_table(rows, {"on the audit": _judges, "comparisons": "n"} | AGREEMENT,
+    return markdown_table(rows, {"on the audit": _judges, "comparisons": "n", **AGREEMENT},
                           "This run did not measure agreement on the audit's comparisons.")
 
 

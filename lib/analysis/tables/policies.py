@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from lib.analysis.comparisons.paper import DPO_EVAL
 from lib.analysis.tables.formatting import (
     MISSING,
+    Cell,
     crossed_table,
     format_number,
     interval,
@@ -40,8 +41,12 @@ def constraints_table(rows: Sequence[Row]) -> str:
 def text_table(metrics: Mapping[str, Row]) -> str:
     """Each system's answers and candidates: look for loops and for answers cut at the limit."""
     rows = [{"system": name} | row for name, row in metrics.items()]
-    return markdown_table(rows, {"system": "system", "n": "n"} | {
-        title: lambda row, key=key: _metric(row, key) for key, title in TEXT_COLUMNS.items()})
+
+    def metric(key: str) -> Cell:
+        return lambda row: _metric(row, key)
+
+    return markdown_table(rows, {"system": "system", "n": "n", **{
+        title: metric(key) for key, title in TEXT_COLUMNS.items()}})
 
 
 def retention_table(rows: Sequence[Row]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib.analysis.tables.formatting import (
+    Cell,
     bullets,
     interval,
     interval_of,
@@ -32,12 +33,15 @@ def reader_table(rows: Sequence[Row]) -> str:
     """
     found = {(row["a"], row["b"], row["judge"]): row for row in rows}
     others = [judge for judge in dict.fromkeys(row["judge"] for row in rows) if judge != OWN_READER]
+
+    def same_answers_by(judge: str) -> Cell:
+        return lambda row: interval(found[row["a"], row["b"], judge], "win_rate")
+
     return markdown_table([row for row in rows if row["judge"] == OWN_READER], {
         "comparison": versus, "n": "n", "ties": "ties", "reader [95 %]": interval_of("win_rate"),
         "where the reader decides [95 %]": interval_of("decided_rate", "decided"),
         "Holm p": lambda row: p_value(row["holm_p"]),
-        **{f"{judge}, same answers [95 %]": lambda row, judge=judge: interval(
-            found[row["a"], row["b"], judge], "win_rate") for judge in others}}, UNREAD)
+        **{f"{judge}, same answers [95 %]": same_answers_by(judge) for judge in others}}, UNREAD)
 
 
 def reader_findings(reading: Mapping[str, Any]) -> str:

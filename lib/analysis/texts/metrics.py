@@ -72,7 +72,7 @@ def _lengths(answers: Sequence[Row], texts: Sequence[str]) -> Row:
 def _repetition(texts: Sequence[str]) -> Row:
     """seq_rep_n is None where every text is shorter than n words; runs are in words."""
     runs = [longest_repeated_run(text) for text in texts]
-    means = {}
+    means: Row = {}
     for n in (1, 2, 3, 4):
         known = [value for text in texts if (value := seq_rep(text, n)) is not None]
         ends = clustered_share_interval(known) if known else (None, None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEU
 
 from lib.analysis.texts.repetition import ngrams
 
@@ -59,7 +59,8 @@ def effective_number(similarity: ArrayLike) -> float:
 
     1 for equal texts, n for texts without similarity (Friedman & Dieng 2210.02410).
     """
-    weights = np.linalg.eigvalsh(np.asarray(similarity, dtype=float) / len(similarity))
+    matrix = np.asarray(similarity, dtype=float)
+    weights = np.linalg.eigvalsh(matrix / len(matrix))
     weights = weights[weights > 1e-12]
     return float(np.exp(-np.sum(weights * np.log(weights))))
 

@@ -21,7 +21,7 @@ from lib.data.layouts.recognise import (
     sides_of,
     unlabelled_layout,
 )
-from lib.data.layouts.turns import asked, first_of, is_turns, messages, transcript
+from lib.data.layouts.turns import asked, first_of, is_turns, messages, transcript, value_of
 from lib.runtime.files import Row
 
 SYSTEM = ("system", "system_prompt", "system_message")
@@ -82,8 +82,8 @@ def _conversation(row: Row, layout: Format) -> Row:
 
     A file of plain messages is one to learn from, so only those without an answer are prompts.
     """
-    turns = (transcript(row[first_of(row, TRANSCRIPT)], loose=True) if layout == "hh" else
-             _with_system(row, asked(row[first_of(row, CONVERSATION)])))
+    turns = (transcript(value_of(row, TRANSCRIPT), loose=True) if layout == "hh" else
+             _with_system(row, asked(value_of(row, CONVERSATION))))
     made: Row = {"messages": turns}
     roles = [turn.get("role") for turn in turns] if is_turns(turns) else []
     if row.get("prompt") is not None:
@@ -196,7 +196,7 @@ def _answers(row: Row, score: str) -> Any:
 
     A rank counts where there is no score. Raises ValueError for lists of unequal lengths.
     """
-    entries = row[first_of(row, ANSWERS)]
+    entries = value_of(row, ANSWERS)
     if not isinstance(entries, list):
         return entries
     name = next((name for name in (*SCORES, *RANKS) if isinstance(row.get(name), list)), "")

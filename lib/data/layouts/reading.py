@@ -59,7 +59,7 @@ class Reading:
             say(f"{self.ranked:,} rows have ranks, not scores: the lowest rank is the best, and a "
                 "rank of 2 is a score of -2")
 
-    def added_to(self, report: dict) -> dict:
+    def added_to(self, report: Row) -> Row:
         """A part's report with what curation never saw."""
         return report | {
             "rows": report["rows"] + self.joined + self.dropped.total(),

@@ -29,7 +29,7 @@ LABELS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0
 
 def layout_of(row: Row) -> Format:
     """The layout that a row's columns and values show; `auto` for none that is known."""
-    shown = next((name for name, shows in RULES.items() if shows(row)), "auto")
+    shown: Format = next((name for name, shows in RULES.items() if shows(row)), "auto")
     return "kto" if DESIRABLE in row or shown in ANSWERED and _has_label(row) else shown
 
 
@@ -58,9 +58,10 @@ def _has_label(row: Row) -> bool:
 
 
 def _is_sharegpt(row: Row) -> bool:
-    found = [row.get(name) for name in ("messages", *(sides_of(row) or ()))]
-    found = [turn for value in found for turn in (value if is_turns(value) else [value])]
-    other = row.get(first_of(row, CONVERSATION[1:]))
+    values = [row.get(name) for name in ("messages", *(sides_of(row) or ()))]
+    found = [turn for value in values for turn in (value if is_turns(value) else [value])]
+    name = first_of(row, CONVERSATION[1:])
+    other = row[name] if name else None
     return isinstance(other, list) or bool(transcript(other, loose=True)) or any(
         isinstance(turn, dict) and "from" in turn for turn in found)
 

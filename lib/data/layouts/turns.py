@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from lib.data.chat import Message
+from lib.runtime.files import Row
 
 SPEAKERS = {"human": "user", "user": "user", "prompter": "user", "gpt": "assistant",
             "assistant": "assistant", "chatgpt": "assistant", "bing": "assistant",
@@ -26,7 +27,15 @@ def first_of(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
     return next((name for name in names if row.get(name) is not None), None)
 
 
-def is_turns(value: Any) -> bool:
+def value_of(row: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """The value of the first of the names; raises KeyError for a row without one."""
+    name = first_of(row, names)
+    if name is None:
+        raise KeyError(names[0])
+    return row[name]
+
+
+def is_turns(value: Any) -> TypeGuard[list[Row]]:
     """Whether a value is a list of turns, ShareGPT's or role and content."""
     return isinstance(value, list) and bool(value) and all(
         isinstance(entry, Mapping) and first_of(entry, WHO) for entry in value)

@@ -15,6 +15,7 @@ from lib.data.layouts.recognise import DESIRABLE, LABEL, label_of, layout_of
 from lib.runtime.files import Row
 
 Numbered = list[tuple[int, Row]]  # index in the file, row
+Half = tuple[int, Row, Any, Any]  # and its prompt and completion
 UNDESIRABLE = "labelled undesirable, which no model should learn to write"
 
 
@@ -37,7 +38,8 @@ def without_undesirable(rows: Numbered, name: str, reading: Reading) -> Numbered
 
 def paired(rows: Numbered, name: str, reading: Reading) -> Numbered:
     """The rows with pairs in place of KTO's: a completion of each label to one prompt, in turn."""
-    kept, sides = [], {}
+    kept: Numbered = []
+    sides: dict[str, tuple[list[Half], list[Half]]] = {}  # completions of each label, by prompt
     for index, row in rows:
         if not is_unpaired(row, reading.layout) or label_of(row) is None:
             kept.append((index, row))  # the schema names a label that cannot be read

@@ -14,11 +14,14 @@ def score_gaps(rows: Sequence[PreferenceRow], setting: str) -> np.ndarray:
 
     Raises ValueError where a pair lacks the scores that `setting` needs.
     """
+    gaps = []
     for row in rows:
-        if row["score_chosen"] is None or row["score_rejected"] is None:
+        chosen, rejected = row["score_chosen"], row["score_rejected"]
+        if chosen is None or rejected is None:
             raise ValueError(f"pair {row['id']} has no scores; {setting} needs score_chosen and "
                              "score_rejected on every pair: add them, or do without it")
-    return np.array([row["score_chosen"] - row["score_rejected"] for row in rows])
+        gaps.append(chosen - rejected)
+    return np.array(gaps)
 
 
 def margin_filter(gaps: ArrayLike, margin: float) -> list[int]:

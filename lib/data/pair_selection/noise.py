@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 from lib.data.schema import PreferenceRow
+from lib.runtime.files import Record
 
 COLUMNS = ("{}", "{}_ids", "cut_off_{}")  # of an answer, on either side
 
@@ -25,7 +27,7 @@ def flip_labels(rows: Sequence[PreferenceRow], share: float,
             [row["id"] for index, row in enumerate(rows) if index in flipped])
 
 
-def _swapped(row: PreferenceRow) -> PreferenceRow:
+def _swapped(row: Record) -> Any:
     """The row with all that describes its answers, but for the scores, on the other side."""
     both = [[column.format(side) for side in ("chosen", "rejected")] for column in COLUMNS]
     return {**row, **{one: row[other] for names in both for one, other in (names, names[::-1])

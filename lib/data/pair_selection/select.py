@@ -33,7 +33,8 @@ def selected_pairs(rows: Pairs, settings: PairSelection, measures: Measures,
     where a step cannot be done.
     """
     rows, flipped = flip_labels(rows, settings.label_noise, seed)
-    report = [{"step": "label_noise", "pairs": len(rows), "flipped": flipped}] if flipped else []
+    report: list[Row] = [{"step": "label_noise", "pairs": len(rows), "flipped": flipped}] \
+        if flipped else []
     steps = ((settings.margin, "margin", _by_margin), (settings.fdpo_threshold, "fdpo", _by_fdpo),
              (settings.clusters, "clusters", _by_cluster),
              (settings.curriculum, "curriculum", _by_ease))
@@ -49,14 +50,17 @@ def selected_pairs(rows: Pairs, settings: PairSelection, measures: Measures,
 
 
 def _by_margin(rows: Pairs, settings: PairSelection, measures: Measures, seed: int) -> list[int]:
+    assert settings.margin is not None  # as in the other steps: each is one that is set
     return margin_filter(score_gaps(rows, "margin"), settings.margin)
 
 
 def _by_fdpo(rows: Pairs, settings: PairSelection, measures: Measures, seed: int) -> list[int]:
+    assert settings.fdpo_threshold is not None
     return fdpo_filter(*measures.own_scores(rows), settings.fdpo_threshold)
 
 
 def _by_cluster(rows: Pairs, settings: PairSelection, measures: Measures, seed: int) -> list[int]:
+    assert settings.clusters is not None
     labels = cluster_labels(measures.embeddings(rows), settings.clusters, seed)
     return equal_quotas(labels, max(1, round(settings.cluster_share * len(rows))), seed)
 

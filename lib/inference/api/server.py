@@ -13,7 +13,7 @@ a prompt that it refuses. A server that answers nothing ends the run.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def fields_of(settings: SamplingSettings, seed: int, n: int) -> dict[str, Any]:
 
 
 def _rows(chat: ChatServer, prompts: Sequence[Prompt], settings: SamplingSettings,
-          answered: bool) -> Iterator[Row]:
+          answered: bool) -> Generator[Row, None, None]:
     """Yield a row a prompt; those without an answer come once the server answered another.
 
     answered: it answered before. Raises ServerSamplingError, which names a prompt, where it answers

@@ -15,7 +15,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event
 from typing import Annotated, Any, TypeVar
@@ -115,7 +115,7 @@ class Transport:
         return request
 
     def map(self, call: Callable[[Item], Result],
-            items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+            items: Sequence[Item]) -> Generator[tuple[int, Result], None, None]:
         """Yield (index, call(item)) as calls end, `concurrency` at a time.
 
         After the first error no call starts; the error is raised after the calls in flight.
@@ -160,7 +160,7 @@ class Transport:
             stop=stop_after_attempt(settings.attempts) | stop_when_event_set(self.stopped),
             wait=wait_random_exponential(settings.backoff, min=settings.backoff / 2),
             sleep=sleep_using_event(self.stopped),
-            retry_error_callback=lambda state: state.outcome.result())
+            retry_error_callback=lambda state: state.outcome and state.outcome.result())
         address = address or f"{settings.base_url.rstrip('/')}/chat/completions"
         outcome = retrying(self._attempt, payload, parse, address)
         if isinstance(outcome, str):
@@ -232,6 +232,7 @@ def retry_after(reply: requests.Response) -> float:
     """Seconds to wait by a reply's Retry-After (seconds or a date); 0 if absent or unclear."""
     try:
         header = reply.headers.get("Retry-After", "0")
-        return float(Retry(retry_after_max=math.inf).parse_retry_after(header))
+        any_wait = Retry(retry_after_max=math.inf)  # type: ignore[arg-type]  # no whole number
+        return float(any_wait.parse_retry_after(header))
     except (InvalidHeader, ValueError, OverflowError):
         return 0.0

@@ -35,6 +35,8 @@ class RecordedPass:
             self.place = place
         if not self.recordable:
             return self.run()
+        assert self.graph is not None  # since it was recorded
+        assert self.out is not None
         self.graph.replay()
         return self.out
 

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,8 +88,11 @@ def rows_in_pass(rows: int, slots: int, device: torch.device, dtype: torch.dtype
     return max(least, -(-rows // CPU_ROW_MULTIPLE) * CPU_ROW_MULTIPLE)
 
 
+Together = tuple[Sequence[SampleRequest], int, int]  # prompts of a pass, its rows and tokens
+
+
 def prompts_together(requests: Sequence[SampleRequest],
-                     device: torch.device) -> Iterator[tuple[list[SampleRequest], int, int]]:
+                     device: torch.device) -> Iterator[Together]:
     """The requests that pass through the model together, and the pass's rows and tokens.
 
     On a GPU a pass always has as many rows, and a prompt's length alone decides its tokens: so a
@@ -118,22 +122,30 @@ class Engine:
         self.capacity = max(len(request.tokens) for request in requests) + settings.max_new_tokens
         self.waiting = self._samples_of(requests)
         self.left = len(requests) * settings.samples  # samples that wait for a slot
-        self.prompt: PromptCache | None = None  # of the request whose samples are being admitted
+        self.prompt: Any = None  # PromptCache of the request whose samples are being admitted
         self.running: list[Sample | None] = []  # one a slot in use; None is a hole
-        self.cache: SlotCache | None = None
+        self.cache: Any = None  # SlotCache, or what another engine has in its place
         self.recorded = RecordedPass(lambda: self._pass(self.slots, self.slots))  # CUDA only
 
     def _samples_of(self, requests: Sequence[SampleRequest]) -> Iterator[Sample]:
-        for together, rows, tokens in prompts_together(requests, self.device):
+        for together, rows, tokens in self._together(requests):
             prompts = self._prefill(together, rows, tokens)
             for request, self.prompt in zip(together, prompts, strict=True):
                 for number in range(self.settings.samples):
                     yield Sample(request, number)
 
+    def _together(self, requests: Sequence[SampleRequest]) -> Iterator[Together]:
+        return prompts_together(requests, self.device)
+
     @property
     def idle(self) -> bool:
         """Whether every sample has been returned."""
         return not self.left and not self.running
+
+    @property
+    def _samples(self) -> list[Sample]:
+        """The running samples; once `_admit` has closed the holes, one a slot in use."""
+        return [sample for sample in self.running if sample is not None]
 
     def step(self) -> list[Sample]:
         """Admit what fits, add one token to every running sample, return those that ended."""
@@ -141,7 +153,7 @@ class Engine:
         rows = len(self.running)
         # On CPU a slot's result depends on no other slot, so slots that nobody needs go.
         kept = rows if self.device.type == "cpu" and not self.left else self.slots
-        self.cache.fit(max(sample.length for sample in self.running), kept)
+        self.cache.fit(max(sample.length for sample in self._samples), kept)
         tokens = self._draw(self._forward(rows)[:rows])
         return self._record(tokens.tolist())
 
@@ -151,7 +163,8 @@ class Engine:
         """Fill holes and free slots with waiting samples, then close the other holes."""
         holes = [slot for slot, sample in enumerate(self.running) if sample is None]
         free = len(holes) + (self.slots - len(self.running) if self.cache else self.left)
-        prompt, placed = None, []  # slots that wait for the keys and values of this prompt
+        prompt: Any = None
+        placed: list[int] = []  # slots that wait for the keys and values of this prompt
         for sample in islice(self.waiting, min(free, self.left)):
             if self.cache is None:
                 self._allocate()
@@ -172,7 +185,7 @@ class Engine:
         self.positions[len(self.running):] = 0  # idle rows must stay within the cache
 
     def _prefill(self, requests: Sequence[SampleRequest], rows: int,
-                 tokens: int) -> Iterator[PromptCache]:
+                 tokens: int) -> Iterator[Any]:
         """One pass over the prompts, without the vocabulary head; what it caches of each of them.
 
         Each sample begins with the last prompt token once more, which writes the same keys and
@@ -184,9 +197,12 @@ class Engine:
         positions = torch.arange(tokens, device=self.device)[None]
         decoder_of(self.model)(input_ids=torch.tensor(padded, device=self.device),
                                position_ids=positions, past_key_values=cache, use_cache=True)
+        layers: list[Any] = cache.layers
         for row, request in enumerate(requests):
-            yield [(layer.keys[row, :, :len(request.tokens)],
-                    layer.values[row, :, :len(request.tokens)]) for layer in cache.layers]
+            caches: PromptCache = [(layer.keys[row, :, :len(request.tokens)],
+                                    layer.values[row, :, :len(request.tokens)])
+                                   for layer in layers]
+            yield caches
 
     def _allocate(self) -> None:
         """Make the state of the slots: `settings.rows`, fewer if samples or memory are fewer."""
@@ -210,7 +226,7 @@ class Engine:
         """Bytes of the keys and values of one slot over all layers."""
         return self.capacity * sum(x[:, 0].nbytes for layer in self.prompt for x in layer)
 
-    def _cache(self, slots: int, rows: int) -> SlotCache:
+    def _cache(self, slots: int, rows: int) -> Any:
         return SlotCache(slots)
 
     def _place(self, sample: Sample, slot: int) -> None:
@@ -254,7 +270,7 @@ class Engine:
         """Draw each row's token, add it to the history, and advance; returns [rows]."""
         settings, rows = self.settings, len(logits)
         positions = self.positions[:rows]
-        taken = torch.tensor([len(sample.tokens) for sample in self.running], device=self.device)
+        taken = torch.tensor([len(sample.tokens) for sample in self._samples], device=self.device)
         uniforms = self.uniforms[:rows].gather(1, taken[:, None])[:, 0]
         wanted = logits
         if settings.repetition_penalty != 1:
@@ -269,7 +285,7 @@ class Engine:
     def _record(self, tokens: list[int]) -> list[Sample]:
         """Give each running sample its token; remove those that ended, which leaves holes."""
         ended = []
-        for slot, (sample, token) in enumerate(zip(self.running, tokens, strict=True)):
+        for slot, (sample, token) in enumerate(zip(self._samples, tokens, strict=True)):
             if sample.ends_with(token, self.stops, self.settings.max_new_tokens):
                 sample.logprob, sample.sampling_logprob = self.sums[slot].tolist()
                 ended.append(sample)

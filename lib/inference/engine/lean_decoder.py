@@ -8,6 +8,7 @@ transformers' forward.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ def lean_decoder(model: PreTrainedModel) -> Iterator[None]:
 
 
 @contextmanager
-def merged_products(decoder: nn.Module) -> Iterator[None]:
+def merged_products(decoder: Any) -> Iterator[None]:
     """Inside, every layer has `self_attn.qkv_proj` and `mlp.gate_up_proj` instead of their parts.
 
     decoder: one that `has_known_form`. The parts get their weights back, bit for bit.
@@ -55,7 +56,7 @@ def merged_products(decoder: nn.Module) -> Iterator[None]:
             _split(module, name, parts)
 
 
-def has_known_form(decoder: nn.Module) -> bool:
+def has_known_form(decoder: Any) -> bool:
     """Whether the decoder has the layers that `LeanForward` writes out, none of them replaced."""
     return type(decoder).__name__ in DECODERS and all(
         isinstance(layer.mlp.act_fn, (nn.SiLU, SiLUActivation))
@@ -63,7 +64,7 @@ def has_known_form(decoder: nn.Module) -> bool:
         for layer in decoder.layers)
 
 
-def _parts(layer: nn.Module) -> dict[str, tuple[nn.Module, list[nn.Module]]]:
+def _parts(layer: Any) -> dict[str, tuple[nn.Module, list[nn.Linear]]]:
     """Name of each merged layer, the module that gets it, and the layers that it replaces."""
     attention, mlp = layer.self_attn, layer.mlp
     return {"qkv_proj": (attention, [attention.q_proj, attention.k_proj, attention.v_proj]),
@@ -74,7 +75,7 @@ def _merge(module: nn.Module, name: str, parts: list[nn.Linear]) -> None:
     """Give a module one linear layer with the outputs of `parts`, and empty these."""
     with torch.inference_mode(False), torch.no_grad():  # parameters stay trainable
         weight = torch.cat([part.weight for part in parts])
-        biases = [part.bias for part in parts if part.bias is not None]
+        biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]
         merged = nn.Linear(weight.shape[1], weight.shape[0], bool(biases), device="meta")
         merged.weight = nn.Parameter(weight, requires_grad=False)
         if biases:
@@ -96,10 +97,10 @@ def _split(module: nn.Module, name: str, parts: list[nn.Linear]) -> None:
 class LeanForward:
     """The forward pass of a Llama or Qwen2 decoder over slots or over one prompt."""
 
-    def __init__(self, decoder: nn.Module) -> None:
+    def __init__(self, decoder: Any) -> None:
         self.decoder = decoder
 
-    def __call__(self, input_ids: Tensor, position_ids: Tensor, past_key_values: object,
+    def __call__(self, input_ids: Tensor, position_ids: Tensor, past_key_values: Any,
                  masks: Masks | None = None, **_: object) -> BaseModelOutputWithPast:
         """Last hidden states of tokens [rows, tokens] at positions [rows, tokens].
 
@@ -119,8 +120,8 @@ class LeanForward:
             hidden = hidden + layer.mlp.down_proj(silu(gate).mul_(up))
         return BaseModelOutputWithPast(_normed(decoder.norm, hidden))
 
-    def _attention(self, attention: nn.Module, normed: Tensor, rotation: tuple[Tensor, Tensor],
-                   index: int, cache: object, masks: Masks | None) -> Tensor:
+    def _attention(self, attention: Any, normed: Tensor, rotation: tuple[Tensor, Tensor],
+                   index: int, cache: Any, masks: Masks | None) -> Tensor:
         """One layer's attention, [rows, tokens, width]; rotation as in Su et al. 2021, eq. 34."""
         dim, (cos, sin) = attention.head_dim, rotation
         heads = attention.qkv_proj(normed).unflatten(-1, (-1, dim))  # [rows, tokens, heads, dim]
@@ -135,5 +136,5 @@ class LeanForward:
         return attention.o_proj(out.flatten(2))
 
 
-def _normed(norm: nn.Module, hidden: Tensor) -> Tensor:
+def _normed(norm: Any, hidden: Tensor) -> Tensor:
     return rms_norm(hidden, norm.weight.shape, norm.weight, norm.variance_epsilon)

@@ -7,6 +7,7 @@ A few answers of a few tokens are sampled and compared; the fastest sampler that
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -18,6 +19,7 @@ from lib.inference.engine.own_engine import OwnEngine
 from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.sampling_settings import SamplingSettings
 from lib.modeling.load_check import TOLERANCE, exact_copy, verdict, window_of
+from lib.modeling.packed.logps import input_table
 from lib.modeling.packed.own_forward import has_own_forward, without_adapter
 from lib.modeling.saving import ModelError, first_line
 from lib.runtime.progress import say
@@ -38,7 +40,7 @@ def engine_for(model: PreTrainedModel, settings: SamplingSettings, stops: Sequen
 
 def sampler_of(model: PreTrainedModel, engine: str = "own") -> str:
     """`slots`, `cached`, `whole` or `openvino`; tried once a model. engine: `sampling.engine`."""
-    inner = without_adapter(model)
+    inner: Any = without_adapter(model)
     if engine == "openvino":
         return _openvino(inner)
     if not hasattr(inner, "sampler"):
@@ -106,7 +108,7 @@ def _own_logprob(model: PreTrainedModel, sample: Sample) -> float:
 
 def _requests(model: PreTrainedModel) -> list[SampleRequest]:
     """Prompts of different lengths, one near the end of a window where that is cheap."""
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    vocabulary = len(input_table(model))
     window = window_of(model.config, CHEAP_LOGITS / vocabulary)
     lengths = [window - 2, 7, 3] if window > 9 else [7, 3]
     generator = torch.Generator().manual_seed(0)

@@ -20,8 +20,9 @@ from transformers import AttentionInterface, PreTrainedModel
 from lib.modeling.packed.own_forward import without_adapter
 from lib.modeling.saving import ModelError
 
-PRECISIONS = {torch.float32: ("f32", np.float32), torch.bfloat16: ("bf16", np.uint16)}  # and the
-# numbers that numpy takes for a page's
+# And the numbers that numpy takes for a page's.
+PRECISIONS: dict[torch.dtype, tuple[str, type[np.generic]]] = {
+    torch.float32: ("f32", np.float32), torch.bfloat16: ("bf16", np.uint16)}
 PAGE_INPUTS = ("past_lens", "subsequence_begins", "block_indices", "block_indices_begins")
 KNOWN = "2026.4"  # the operation's inputs change between versions
 INSTALL = f"pip install 'openvino=={KNOWN}.*'"
@@ -79,12 +80,12 @@ class PagedModel:
             kind = ov.Type.bf16 if self.number is np.uint16 else ov.Type.f32
             self.request.set_tensor(name, ov.Tensor(self.memory[-1], ov.Shape(sizes), kind))
 
-    def copy(self, source: np.ndarray, targets: np.ndarray) -> None:
-        """Copy pages [n] to the pages [slots, n]."""
+    def copy(self, source: int, targets: np.ndarray) -> None:
+        """Copy a page to the pages [n]."""
         for pages in self.memory:
             pages[targets] = pages[source]
 
-    def __call__(self, tokens: Sequence[np.ndarray], past: np.ndarray,
+    def __call__(self, tokens: np.ndarray | Sequence[np.ndarray], past: np.ndarray,
                  tables: np.ndarray) -> Tensor:
         """Logits after the last of each sequence's new tokens, float32 [sequences, vocabulary].
 

@@ -7,6 +7,7 @@ not keep its promise, every step passes over whole sequences. Draws take the sam
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,10 @@ class OwnEngine:
         self.cached = cached
         self.groups = self._groups(requests)
         self.running: list[Sample] = []
+        self.cache: Any = None  # what the model makes
+        self.history: Tensor  # token ids so far, [rows, tokens]
+        self.uniforms: Tensor  # each row's random stream, [rows, max_new_tokens]
+        self.sums: Tensor  # log-probabilities under the policy and as sampled, [rows, 2]
         self.left = len(requests) * settings.samples
 
     @property

@@ -7,8 +7,9 @@ multiplies by MKL, whose results for a row change with the number of rows; oneDN
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ def prepacked_weights(model: nn.Module) -> Iterator[None]:
     try:
         for layer in layers:
             weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), ROWS)
-            layer.forward = _prepacked_forward(weight, layer.bias)
+            vars(layer)["forward"] = _prepacked_forward(weight, layer.bias)
             if users[id(layer.weight)] == 1:
                 prepacked[layer] = weight
                 with torch.inference_mode(False):  # the parameter stays trainable
@@ -49,7 +50,7 @@ def prepacked_weights(model: nn.Module) -> Iterator[None]:
                 layer.weight.data = weight.to_dense()
 
 
-def _prepackable(module: nn.Module) -> bool:
+def _prepackable(module: nn.Module) -> TypeGuard[nn.Linear]:
     return (type(module) is nn.Linear and module.weight.device.type == "cpu"
             and module.weight.numel() > 0 and "forward" not in vars(module)
             and onednn_multiplies(module.weight.dtype))
@@ -63,7 +64,7 @@ def onednn_multiplies(dtype: torch.dtype) -> bool:
                                       and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _prepacked_forward(weight: Tensor, bias: Tensor | None):  # noqa: ANN202
+def _prepacked_forward(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
     bias = None if bias is None else bias.detach()
 
     def forward(hidden: Tensor) -> Tensor:

@@ -18,7 +18,10 @@ Conversation = Sequence[Message]
 class RewardModel(Protocol):
     """The interface of reward models."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in files and tables."""
+        ...
 
     def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
         """One score a conversation, in order; None where it could not be scored."""

@@ -11,6 +11,7 @@ answer. An answer that was cut off at sampling is read without an end of turn by
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -25,8 +26,9 @@ from lib.inference.rewards import Conversation, answer_of, ends_cut_off
 from lib.inference.rewards.score_results import ScoreResult, StreamingRewardModel
 from lib.modeling.context import context_of
 from lib.modeling.folders import folder_fault
-from lib.modeling.loading import ModelError, check_fit, model_hash
-from lib.modeling.saving import first_line
+from lib.modeling.loading import check_fit, model_hash
+from lib.modeling.packed.logps import input_table
+from lib.modeling.saving import ModelError, first_line
 from lib.runtime.progress import Progress, say
 from lib.runtime.threads import leave_taken_cores
 
@@ -98,7 +100,7 @@ class ClassifierRewardModel(StreamingRewardModel):
         ModelError where none can be.
         """
         special, generator = set(self.tokenizer.all_special_ids), torch.Generator().manual_seed(0)
-        vocabulary = self.model.get_input_embeddings().weight.shape[0]
+        vocabulary = len(input_table(self.model))
         plain = [token for token in torch.randint(vocabulary, (99,), generator=generator).tolist()
                  if token not in special] or [0]
         end = self.tokenizer.eos_token_id
@@ -178,7 +180,7 @@ def batches_by_length(encoded: dict[int, list[int]], tokens: int) -> Iterator[li
 
 def _padding_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """The id of padding: a token that the model embeds."""
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    vocabulary = len(input_table(model))
     for candidate in (model.config.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id):
         if candidate is not None and 0 <= candidate < vocabulary:
             return candidate
@@ -192,8 +194,8 @@ def _context(model: PreTrainedModel) -> int | None:
     """
     if not getattr(model.config, "position_biased_input", True):
         return None
-    table = next((module for name, module in model.named_modules()
-                  if name.endswith("position_embeddings") and hasattr(module, "weight")), None)
+    table: Any = next((module for name, module in model.named_modules()
+                       if name.endswith("position_embeddings") and hasattr(module, "weight")), None)
     if table is not None and (padding := getattr(table, "padding_idx", None)) is not None:
         return table.weight.shape[0] - padding - 1
     return context_of(model.config)

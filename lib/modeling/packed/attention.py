@@ -12,13 +12,15 @@ packed rows. The mask is (same shared prompt) and (causal) and (prompt or same a
 layers with a sliding window, (nearer than the window).
 """
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import flex_attention
 from torch.nn.functional import pad, scaled_dot_product_attention
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
 
 from lib.modeling.packed.masks import answer_mask, block_mask, dense_mask
 from lib.modeling.packed.packing import Layout
@@ -30,7 +32,7 @@ QUERY_BLOCK = 64
 FLEX_KINDS = 64  # kinds of pass that flex attention may be compiled for; PyTorch allows 8
 
 
-def use_packed_attention(model: nn.Module, method: str = "auto") -> None:
+def use_packed_attention(model: PreTrainedModel, method: str = "auto") -> None:
     """Switch a transformers model to packed attention; its forward then needs `layout=`.
 
     `auto` chooses by the model's device. Raises ValueError for an unknown method.
@@ -141,7 +143,7 @@ class _PieceAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, query: Tensor, key: Tensor, value: Tensor, masks: list[Tensor],  # noqa: ANN001
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, masks: list[Tensor],
                 scale: float) -> Tensor:
         """query [kv_heads, groups, L, dim], key and value [kv_heads, K, dim]: query's shape.
 
@@ -157,7 +159,7 @@ class _PieceAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of query, key and value."""
         query, key, value = ctx.saved_tensors
         grad_query = torch.empty_like(query)
@@ -205,14 +207,14 @@ def packed_flex_attention(module: nn.Module, query: Tensor, key: Tensor, value: 
     if softcap is not None or s_aux is not None:
         return segments_attention(module, query, key, value, None, layout, scaling,
                                   sliding_window=sliding_window, softcap=softcap, s_aux=s_aux)
-    attend = _compiled_flex() if query.is_cuda else flex_attention
+    attend: Any = _compiled_flex() if query.is_cuda else flex_attention
     out = attend(query, key, value, block_mask=block_mask(layout, sliding_window, query.device),
                  scale=scaling, enable_gqa=query.shape[1] != key.shape[1])
     return out.transpose(1, 2), None
 
 
 @cache
-def _compiled_flex():  # noqa: ANN202
+def _compiled_flex() -> Callable[..., Any]:
     """Compiled for the first length of a kind of pass, then for any; never run uncompiled."""
     torch._dynamo.config.recompile_limit = FLEX_KINDS
     return torch.compile(flex_attention, fullgraph=True)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from lib.modeling.packed.logps import response_logits, sequence_sums
 from lib.modeling.packed.packing import PackedBatch
@@ -39,20 +40,22 @@ def whole_vocabulary(logits: Tensor) -> Tensor:
     return logits.float().log_softmax(-1)
 
 
-def answer_divergence(policy: nn.Module, reference: nn.Module, batch: PackedBatch,
+def answer_divergence(policy: PreTrainedModel, reference: PreTrainedModel, batch: PackedBatch,
                       distribution: Distribution = whole_vocabulary) -> Divergence:
     """How far the policy is from the reference on each answer, both under `distribution`.
 
     Both models share one vocabulary; no gradients are kept.
     """
     with torch.no_grad():
-        logits = [response_logits(model, batch) for model in (policy, reference)]
+        policy_logits, reference_logits = (response_logits(model, batch)
+                                           for model in (policy, reference))
         chunk = max(64, CHUNK_ELEMENTS // policy.config.get_text_config().vocab_size)
         parts = []
         for begin in range(0, len(batch.targets), chunk):
             piece = slice(begin, begin + chunk)
-            logps = [distribution(logits_of(piece)) for logits_of in logits]
-            parts.append(_token_values(*logps, batch.targets[piece]))
+            parts.append(_token_values(distribution(policy_logits(piece)),
+                                       distribution(reference_logits(piece)),
+                                       batch.targets[piece]))
     return Divergence(*(sequence_sums(torch.cat(values), batch)
                         for values in zip(*parts, strict=True)))
 

@@ -6,18 +6,28 @@ master (`set_master`; a float32 parameter is its own), both uses add to the mast
 instead: the head block by block, the lookup only in the rows that it read.
 """
 
+from typing import Any, overload
+
 import torch
 from torch import Tensor, nn
 
 
 def set_master(parameter: Tensor, master: Tensor | None) -> None:
     """Set the float32 tensor whose gradient takes this parameter's; None for no such tensor."""
-    parameter.float32_master = master
+    parameter.float32_master = master  # type: ignore[attr-defined]  # a mark of ours
 
 
 def master_of(parameter: Tensor) -> Tensor | None:
     """The float32 tensor of `set_master`, if any."""
     return getattr(parameter, "float32_master", None)
+
+
+@overload
+def direct_gradient(master: None) -> None: ...
+
+
+@overload
+def direct_gradient(master: Tensor) -> Tensor: ...
 
 
 def direct_gradient(master: Tensor | None) -> Tensor | None:
@@ -31,14 +41,14 @@ class _Lookup(torch.autograd.Function):
     """weight[ids] whose backward adds to the master's gradient."""
 
     @staticmethod
-    def forward(ctx, ids: Tensor, weight: Tensor, padding: int | None) -> Tensor:  # noqa: ANN001
+    def forward(ctx: Any, ids: Tensor, weight: Tensor, padding: int | None) -> Tensor:
         """Rows of weight [vocabulary, width] at ids [...]: [..., width]."""
         ctx.save_for_backward(ids)
         ctx.master, ctx.padding = master_of(weight), padding
         return nn.functional.embedding(ids, weight)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[None, None, None]:  # noqa: ANN001
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, None]:
         """Add grad [..., width] to the rows of the master's gradient that were read."""
         ids = ctx.saved_tensors[0].flatten()
         rows = grad.reshape(len(ids), -1).float()

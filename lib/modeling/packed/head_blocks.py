@@ -8,6 +8,7 @@ The gradients are those of `token_logps`.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +112,7 @@ class BlockedLogps(torch.autograd.Function):
     """log softmax(head(hidden))[target] for each token; see `token_logps`."""
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor | None,  # noqa: ANN001
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None,
                 targets: Tensor, softcap: float | None, block: int = WORDS_A_BLOCK) -> Tensor:
         """Float32 log-probabilities [R]; shapes as in `token_logps`."""
         blocks = _Blocks(hidden, weight, bias, targets, block, softcap)
@@ -129,7 +130,7 @@ class BlockedLogps(torch.autograd.Function):
         return logps
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple:  # noqa: ANN001
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of hidden, weight and bias from grad [R]."""
         neg_grad = -grad[:, None]
         if ctx.frozen_head:

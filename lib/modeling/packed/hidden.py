@@ -1,10 +1,12 @@
 """Hidden states of chosen layers on packed rows; layers above the highest one are not run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from lib.modeling.packed.logps import decoder_of
 from lib.modeling.packed.own_forward import has_own_forward, sequences
@@ -15,13 +17,14 @@ class _Reached(Exception):
     """Ends a forward pass after the highest layer that is read."""
 
 
-def layers_of(model: nn.Module) -> nn.ModuleList:
+def layers_of(model: PreTrainedModel) -> nn.ModuleList:
     """The decoder's layers: its longest list of modules, whatever its name."""
     return max((part for part in decoder_of(model).children() if isinstance(part, nn.ModuleList)),
                key=len, default=nn.ModuleList())
 
 
-def hidden_states(model: nn.Module, batch: PackedBatch, layers: Sequence[int]) -> dict[int, Tensor]:
+def hidden_states(model: PreTrainedModel, batch: PackedBatch,
+                  layers: Sequence[int]) -> dict[int, Tensor]:
     """Output of the given layers (1 = first decoder layer), each [T, width], without gradients.
 
     Raises ValueError for a layer that the model does not have.
@@ -52,7 +55,7 @@ def hidden_states(model: nn.Module, batch: PackedBatch, layers: Sequence[int]) -
     return seen
 
 
-def _own_states(decoder: nn.Module, batch: PackedBatch,
+def _own_states(decoder: PreTrainedModel, batch: PackedBatch,
                 seen: dict[int, Tensor]) -> dict[int, Tensor]:
     """The same by the model's own forward, a sequence at a time; zero where the row is padded."""
     states: dict[int, Tensor] = {}
@@ -65,8 +68,8 @@ def _own_states(decoder: nn.Module, batch: PackedBatch,
     return states
 
 
-def _keep(seen: dict[int, Tensor], layer: int, last: int):  # noqa: ANN202
-    def hook(module: nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
+def _keep(seen: dict[int, Tensor], layer: int, last: int) -> Callable[[nn.Module, Any, Any], None]:
+    def hook(module: nn.Module, inputs: Any, output: Tensor | tuple[Tensor, ...]) -> None:
         """Keep this layer's output, [T, width]; end the pass after the highest layer."""
         seen[layer] = (output[0] if isinstance(output, tuple) else output)[0]
         if layer == last:

@@ -7,9 +7,11 @@ by hand), and the MLP computes the gated product again. Other layers do not chan
 """
 
 from types import MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers.activations import SiLUActivation
 
 NORMS = ("LlamaRMSNorm", "Qwen2RMSNorm")  # weight * x / rms(x), float32 inside
@@ -21,7 +23,7 @@ class _RMSNorm(torch.autograd.Function):
     """weight * (x / rms(x)), with x [..., width] and the statistics in float32."""
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:  # noqa: ANN001
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         """The normalised input in its own dtype, times the weight: [..., width]."""
         exact = hidden.float()
         scale = torch.rsqrt(exact.pow(2).mean(-1, keepdim=True) + epsilon)  # [..., 1]
@@ -29,7 +31,7 @@ class _RMSNorm(torch.autograd.Function):
         return weight * (exact * scale).to(hidden.dtype)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # noqa: ANN001
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Gradients of the input and of the weight."""
         hidden, weight, scale = ctx.saved_tensors
         normed = hidden.float().mul_(scale)  # [..., width]
@@ -47,7 +49,7 @@ class _ShiftedRMSNorm(torch.autograd.Function):
     """x / rms(x) * (1 + weight) in float32, rounded once: Gemma's norm; shapes as above."""
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:  # noqa: ANN001
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         """The normalised input times 1 + weight, in the input's dtype: [..., width]."""
         exact = hidden.float()
         scale = torch.rsqrt(exact.pow(2).mean(-1, keepdim=True) + epsilon)  # [..., 1]
@@ -55,7 +57,7 @@ class _ShiftedRMSNorm(torch.autograd.Function):
         return (exact * scale).mul_(1.0 + weight.float()).to(hidden.dtype)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # noqa: ANN001
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Gradients of the input and of the weight."""
         hidden, weight, scale = ctx.saved_tensors
         normed = hidden.float().mul_(scale)  # [..., width]
@@ -73,13 +75,13 @@ class _GatedDown(torch.autograd.Function):
     """(silu(gate) * up) weight^T; the product is computed again in the backward."""
 
     @staticmethod
-    def forward(ctx, gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:  # noqa: ANN001
+    def forward(ctx: Any, gate: Tensor, up: Tensor, weight: Tensor) -> Tensor:
         """gate and up are [..., inner], weight [width, inner]: [..., width]."""
         ctx.save_for_backward(gate, up, weight)
         return nn.functional.linear(nn.functional.silu(gate).mul_(up), weight)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:  # noqa: ANN001
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Gradients of gate, up and weight."""
         gate, up, weight = ctx.saved_tensors
         active, grad_weight = nn.functional.silu(gate), None
@@ -92,7 +94,7 @@ class _GatedDown(torch.autograd.Function):
         return grad_gate, grad_up, grad_weight
 
 
-def recompute_norms_and_mlps(model: nn.Module) -> None:
+def recompute_norms_and_mlps(model: PreTrainedModel) -> None:
     """Let norms and gated layers of a known form recompute; other layers do not change."""
     for module in model.modules():
         name = type(module).__name__
@@ -119,5 +121,5 @@ def _shifted_norm_forward(norm: nn.Module, hidden: Tensor) -> Tensor:
     return _ShiftedRMSNorm.apply(hidden, norm.weight, norm.eps)
 
 
-def _gated_forward(layer: nn.Module, hidden: Tensor) -> Tensor:
+def _gated_forward(layer: Any, hidden: Tensor) -> Tensor:
     return _GatedDown.apply(layer.gate_proj(hidden), layer.up_proj(hidden), layer.down_proj.weight)

@@ -4,10 +4,11 @@ The vocabulary head runs only where it predicts a response token (`token_logps`)
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from lib.modeling.packed.gradients import embed
 from lib.modeling.packed.head_blocks import head_logits
@@ -24,11 +25,18 @@ from lib.modeling.packed.token_logps import token_logps
 LOGIT_SCALES = ("logits_scaling", "logit_scale", "lm_head_multiplier")  # in configurations
 
 
-def decoder_of(model: nn.Module) -> nn.Module:
+def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
     """The stack of layers without the vocabulary head, also inside a PEFT wrapper."""
     inner = without_adapter(model)
-    found = (inner.get_decoder(), inner.base_model, getattr(inner, "model", inner))
+    found: tuple[Any, ...] = (inner.get_decoder(), inner.base_model,
+                              getattr(inner, "model", inner))
     return next((decoder for decoder in found if decoder is not inner), inner)
+
+
+def input_table(model: PreTrainedModel) -> Tensor:
+    """The embedding of each token of the vocabulary, [vocabulary, width]."""
+    embedding: Any = model.get_input_embeddings()
+    return embedding.weight
 
 
 class Head(NamedTuple):
@@ -51,7 +59,7 @@ class Head(NamedTuple):
                 None if self.bias is None else self.bias * self.scale)
 
 
-def head_of(model: nn.Module) -> Head:
+def head_of(model: PreTrainedModel) -> Head:
     """The model's head with the scale (Granite, Cohere) and bound (Gemma 2) of its logits."""
     layer, config = model.get_output_embeddings(), model.config.get_text_config()
     scale = 1.0
@@ -62,7 +70,7 @@ def head_of(model: nn.Module) -> Head:
                 getattr(config, "final_logit_softcapping", None))
 
 
-def packed_hidden(model: nn.Module, batch: PackedBatch) -> Tensor:
+def packed_hidden(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     """Last hidden state (after the final norm) of every token of the row, [T, width]."""
     decoder = decoder_of(model)
     if has_own_forward(model):
@@ -73,7 +81,7 @@ def packed_hidden(model: nn.Module, batch: PackedBatch) -> Tensor:
     return out.last_hidden_state[0]
 
 
-def response_logits(model: nn.Module, batch: PackedBatch) -> Callable[[slice], Tensor]:
+def response_logits(model: PreTrainedModel, batch: PackedBatch) -> Callable[[slice], Tensor]:
     """Gives the logits that predict a slice of the row's response tokens, [n, vocabulary]."""
     if has_own_forward(model):
         logits = torch.cat(list(own_response_logits(model, batch)))
@@ -82,7 +90,7 @@ def response_logits(model: nn.Module, batch: PackedBatch) -> Callable[[slice], T
     return lambda piece: head.logits(hidden[piece])
 
 
-def response_token_logps(model: nn.Module, batch: PackedBatch) -> Tensor:
+def response_token_logps(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     """Log-probability of every response token of the row, float32 [R]."""
     if has_own_forward(model):
         return own_response_logps(model, batch)
@@ -98,6 +106,6 @@ def sequence_sums(values: Tensor, batch: PackedBatch) -> Tensor:
     return sums.index_add(0, batch.answer_of, values)
 
 
-def response_logps(model: nn.Module, batch: PackedBatch) -> Tensor:
+def response_logps(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     """log p(answer | prompt), summed over response tokens, float32 [S], in the row's order."""
     return sequence_sums(response_token_logps(model, batch), batch)

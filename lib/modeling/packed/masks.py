@@ -4,6 +4,8 @@ A query sees a key of the same shared prompt that is not later, stands in the pr
 answer, and is nearer than a layer's sliding window. A layout keeps the masks that were made of it.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
@@ -83,7 +85,7 @@ def answer_mask(layout: Layout, length: int, prompt: int, columns: int, window: 
     return layout.masks[key]
 
 
-def _visibility(layout: Layout, window: int | None, device: torch.device):  # noqa: ANN202
+def _visibility(layout: Layout, window: int | None, device: torch.device) -> Callable[..., Tensor]:
     """The mask as flex attention's mask_mod: (batch, head, query, key) -> may the query see it."""
     prompt, answer, position = layout.token_labels(device)
 

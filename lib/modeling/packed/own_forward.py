@@ -6,26 +6,30 @@ answer and rows hold one sequence. `lib.modeling.load_check` decides which model
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from lib.modeling.packed.packing import PackedBatch
 
 
-def without_adapter(model: nn.Module) -> nn.Module:
+def without_adapter(model: PreTrainedModel) -> PreTrainedModel:
     """The transformers model, also inside a PEFT wrapper."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    wrapped: Any = model  # PEFT's has a method more
+    return wrapped.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def use_own_forward(model: nn.Module, attention: str | None) -> None:
+def use_own_forward(model: PreTrainedModel, attention: str | None) -> None:
     """Let every computation with the model take the plain path, with its own attention."""
     if attention is not None:
         model.set_attn_implementation(attention)
-    model.own_forward = True
+    marked: Any = model  # with an attribute of ours
+    marked.own_forward = True
 
 
-def has_own_forward(model: nn.Module) -> bool:
+def has_own_forward(model: PreTrainedModel) -> bool:
     """Whether the model takes the plain path."""
     return getattr(without_adapter(model), "own_forward", False)
 
@@ -38,7 +42,7 @@ def sequences(batch: PackedBatch) -> Iterator[Tensor]:
             yield torch.cat((places[span.start:span.start + span.prompt], places[piece]))
 
 
-def own_response_logits(model: nn.Module, batch: PackedBatch) -> Iterator[Tensor]:
+def own_response_logits(model: PreTrainedModel, batch: PackedBatch) -> Iterator[Tensor]:
     """For each answer, the model's logits where they predict its response tokens, [n, vocabulary].
 
     One after the other they are in the order of the row's response tokens.
@@ -49,14 +53,14 @@ def own_response_logits(model: nn.Module, batch: PackedBatch) -> Iterator[Tensor
         yield logits[torch.searchsorted(index, wanted)]
 
 
-def own_response_logps(model: nn.Module, batch: PackedBatch) -> Tensor:
+def own_response_logps(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     """Log-probability of every response token of the row, float32 [R]."""
     parts = [logits.float().log_softmax(-1) for logits in own_response_logits(model, batch)]
     return torch.cat([logps.gather(1, batch.targets[batch.answer_of == number, None])[:, 0]
                       for number, logps in enumerate(parts)])
 
 
-def own_hidden(decoder: nn.Module, batch: PackedBatch) -> Tensor:
+def own_hidden(decoder: PreTrainedModel, batch: PackedBatch) -> Tensor:
     """Last hidden state of every token of the row, [T, width]; zero where it is padding."""
     indices = list(sequences(batch))
     states = [decoder(input_ids=batch.input_ids[:, index], use_cache=False).last_hidden_state[0]

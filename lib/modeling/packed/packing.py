@@ -34,6 +34,10 @@ class SharedPrompt:
     def __len__(self) -> int:
         return len(self.prompt) + sum(map(len, self.answers))
 
+    def mask(self, place: int) -> tuple[int, ...]:
+        """1 on each response token of an answer."""
+        return self.masks[place] if self.masks else (1,) * len(self.answers[place])
+
 
 @dataclass(frozen=True)
 class Span:
@@ -62,9 +66,9 @@ class Layout:
         self.part_lengths = [length for span in spans
                              for length in (*([span.prompt] if span.prompt else []),
                                             *span.answers)]
-        self.masks: dict[tuple, Any] = {}
+        self.masks: dict[tuple[object, ...], Any] = {}
 
-    def token_labels(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    def token_labels(self, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor]:
         """Prompt's number, answer's number (0 = prompt) and position of each token, [tokens]."""
         prompt = torch.empty(self.tokens, dtype=torch.long)
         answer = torch.zeros(self.tokens, dtype=torch.long)
@@ -168,7 +172,7 @@ def _scored_tokens(shared: SharedPrompt, place: int, prompt_start: int, start: i
                    number: int) -> list[tuple[int, int, int]]:
     """(predict_from, target, answer_of) of each response token of one answer."""
     answer = shared.answers[place]
-    mask = shared.masks[place] if shared.masks else (1,) * len(answer)
+    mask = shared.mask(place)
     before_first = prompt_start + len(shared.prompt) - 1 if shared.prompt else None
     predict_from = [before_first, *range(start, start + len(answer) - 1)]
     return [(position, token, number)

@@ -9,6 +9,8 @@ g (e_y - p) W for the hidden state and the sum of (e_y - p) outer (g h) for W: g
 array of vocabulary size.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -36,7 +38,7 @@ class ChunkedLogps(torch.autograd.Function):
     """log softmax(head(hidden))[target] for each token; see `token_logps`."""
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor | None,  # noqa: ANN001
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None,
                 targets: Tensor, softcap: float | None, chunk: int | None = None) -> Tensor:
         """Float32 log-probabilities [R]; shapes as in `token_logps`.
 
@@ -61,7 +63,7 @@ class ChunkedLogps(torch.autograd.Function):
         return logps
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple:  # noqa: ANN001
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of hidden, weight and bias from grad [R]; logits are computed again."""
         if ctx.frozen_head:
             slopes, = ctx.saved_tensors

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from lib.data.parquet import write_parquet
-from lib.data.schema import prompt_text
+from lib.data.schema import PreferenceRow, prompt_text
 from lib.data.splits import held_out_subset
 from lib.inference.sampling import sample_to_file
 from lib.inference.sampling_settings import SamplingSettings
 from lib.modeling.loading import load_model, load_tokenizer, model_hash
 from lib.modeling.packed.divergence import whole_vocabulary
-from lib.runtime.files import Row, read_json, read_jsonl, write_json, write_jsonl
+from lib.runtime.files import Record, Row, read_json, read_jsonl, write_json, write_jsonl
 from lib.runtime.manifest import outputs_hash
 from lib.runtime.progress import about
 from lib.study.policies import load_policy
@@ -29,7 +29,7 @@ from lib.study.stages.drift import divergence_rows
 from lib.study.stages.rewards import Scorer, score_rows
 from lib.study.workers.training import train_job, training_job
 from lib.training import dpo, sft
-from lib.training.job import ProbeMaker
+from lib.training.job import Method, ProbeMaker
 from lib.training.on_policy.train import train_policy_gradient
 from lib.training.settings import LOSS_SETTINGS, DPOSettings, SFTSettings, TrainingSettings
 
@@ -77,7 +77,7 @@ class ArmRun:
                            f"beyond.prompts to {count} or more")
         return [prompts[number::count] for number in range(count)]
 
-    def pairs(self) -> list[Row]:
+    def pairs(self) -> list[PreferenceRow]:
         """The run's own preference pairs of these prompts."""
         chosen = {prompt_text(row) for row in self.prompts}
         return [row for row in load_part(self.study, "preferences") if prompt_text(row) in chosen]
@@ -121,7 +121,7 @@ class ArmRun:
         """The profile's SFT settings, with `own` in place of some."""
         return replace(self.study.profile.sft, **own)
 
-    def train(self, method: str, rows: Sequence[Row], settings: TrainingSettings,
+    def train(self, method: Method, rows: Sequence[Record], settings: TrainingSettings,
               start: Path | None = None, name: str = "training", share: float = 1.0,
               tokens: int | None = None, probe: ProbeMaker | None = None, **fields: Any) -> Path:
         """Train on the rows for `share` of the arm's token budget; the trained model's folder.
@@ -247,7 +247,7 @@ def sampling_of(study: Study, samples: int, temperature: float, stream: str) -> 
                    stream=stream, seed=study.profile.seed, server=None)
 
 
-def tokens_of(rows: Sequence[Row]) -> int:
+def tokens_of(rows: Sequence[Record]) -> int:
     """Tokens of one pass over pairs or conversations, a pair's prompt in both of its answers."""
     return sum(2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"])
                if "chosen_ids" in row else len(row["input_ids"]) for row in rows)

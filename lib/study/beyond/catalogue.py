@@ -6,6 +6,7 @@ Modules are imported when an arm runs, so that the table itself costs nothing.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from pkgutil import resolve_name
 
 from lib.runtime.files import Row
@@ -36,11 +37,11 @@ class Arm:
     options: tuple[tuple[str, object], ...] = ()
     control: str = ""
 
-    def train(self, run: object) -> object:
+    def train(self, run: object) -> Path:
         """Call the arm's function; see the module's docstring."""
         return self.call()(run, **dict(self.options))
 
-    def call(self) -> Callable[..., object]:
+    def call(self) -> Callable[..., Path]:
         """The arm's function, whose source notebook 06 shows."""
         return resolve_name(self.function)
 

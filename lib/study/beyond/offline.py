@@ -9,7 +9,7 @@ from lib.data.pair_selection.clusters import cluster_labels, equal_quotas
 from lib.data.pair_selection.curriculum import easy_first, random_order
 from lib.data.pair_selection.filters import fdpo_filter, margin_filter, random_subset, score_gaps
 from lib.data.pair_selection.noise import flip_labels
-from lib.runtime.files import Row
+from lib.data.schema import PreferenceRow
 from lib.study.beyond.arm import ArmRun, tokens_of
 from lib.study.beyond.matched import kl_of_anchor
 from lib.study.beyond.settings import PROBES
@@ -42,18 +42,18 @@ def chosen_pairs(run: ArmRun, choice: str, by_chance: bool = False) -> Path:
     return run.train("dpo", [rows[index] for index in kept], run.settings())
 
 
-def wide_margin(run: ArmRun, rows: list[Row]) -> list[int]:
+def wide_margin(run: ArmRun, rows: list[PreferenceRow]) -> list[int]:
     """The half of the pairs whose scores differ most, ties with its narrowest among them."""
     gaps = score_gaps(rows, "margin")
     return margin_filter(gaps, float(np.median(gaps)))
 
 
-def better_than_own(run: ArmRun, rows: list[Row]) -> list[int]:
+def better_than_own(run: ArmRun, rows: list[PreferenceRow]) -> list[int]:
     """Filtered DPO: pairs whose chosen answer the selector scores above SFT's own, on average."""
     return fdpo_filter(*own_and_chosen(run.study, rows, run.first_answers()))
 
 
-def equal_clusters(run: ArmRun, rows: list[Row]) -> list[int]:
+def equal_clusters(run: ArmRun, rows: list[PreferenceRow]) -> list[int]:
     """Half of the pairs, as many of each cluster of prompts as there are."""
     seed, count = run.study.profile.data.seed, min(CLUSTERS, max(2, len(run.prompts) // 4))
     labels = cluster_labels(measures(run.study, run.folder).embeddings(rows), count, seed)

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.chat import encode_prompt
-from lib.data.curation import curate
+from lib.data.curation import TypedRow, curate
 from lib.data.on_policy import pairs_from_scored
 from lib.data.parquet import write_parquet
-from lib.data.schema import is_cut_off, prompt_of
+from lib.data.schema import ScoredRow, SftRow, is_cut_off, prompt_of
 from lib.inference.best_of_n import best_of_n, random_of_n
 from lib.modeling.loading import load_model, load_tokenizer
 from lib.modeling.packed.divergence import whole_vocabulary
@@ -143,7 +143,7 @@ def best_against_worst(run: ArmRun, rows: Sequence[Row]) -> list[Row]:
     return curated(run, pairs_from_scored([scored_row(row) for row in rows], min_gap=0.0))
 
 
-def curated(run: ArmRun, rows: Sequence[Row]) -> list[Row]:
+def curated(run: ArmRun, rows: Sequence[TypedRow]) -> list[Row]:
     """The rows that training can use, with token ids; raises ArmError without any."""
     if not rows:
         raise ArmError(f"{run.name} has nothing to train on: the answers to each prompt have equal "
@@ -151,21 +151,22 @@ def curated(run: ArmRun, rows: Sequence[Row]) -> list[Row]:
     return curate(rows, load_tokenizer(str(run.sft)), run.study.profile.data.max_pair_length)[0]
 
 
-def picked_conversations(run: ArmRun, rows: Sequence[Row], picked: str) -> list[Row]:
+def picked_conversations(run: ArmRun, rows: Sequence[Row], picked: str) -> list[SftRow]:
     """Each prompt with one of its finished and scored answers, the best or a random one."""
-    found = []
+    found: list[SftRow] = []
     for row in rows:
         usable = [answer for answer in scored_answers([row])
                   if not answer["cut_off"] and answer["score"] is not None]
         if usable:
             place = (best_of_n([answer["score"] for answer in usable]) if picked == "best"
                      else random_of_n(len(usable), row["id"], run.study.profile.seed))
+            assert place is not None  # as one is usable
             found.append({"id": row["id"], "source": row["source"], "messages": [
                 *prompt_of(row), {"role": "assistant", "content": usable[place]["answer"]}]})
     return found
 
 
-def implicitly_scored(run: ArmRun, rows: Sequence[Row], policy: Path) -> list[Row]:
+def implicitly_scored(run: ArmRun, rows: Sequence[Row], policy: Path) -> list[ScoredRow]:
     """Rows of scored answers, by log(policy / SFT) less the length coefficient times the tokens.
 
     Raises ArmError where no prompt has two usable answers.
@@ -194,8 +195,9 @@ def log_ratios(run: ArmRun, rows: Sequence[Row], policy: Path) -> np.ndarray:
     """log(policy / SFT) of every answer at temperature 1, [prompts, samples]."""
     each = [{**row, "candidates": [answer]} for row in rows for answer in row["candidates"]]
     device, tokenizer = run.study.device, load_tokenizer(str(run.sft))
-    models = [load_model(str(path), device.dtype, device.device) for path in (policy, run.sft)]
-    found = divergence_rows(run.study, each, whole_vocabulary, *models, tokenizer,
+    model, sft = (load_model(str(path), device.dtype, device.device)
+                  for path in (policy, run.sft))
+    found = divergence_rows(run.study, each, whole_vocabulary, model, sft, tokenizer,
                             f"implicit rewards of {run.name}")
     return np.reshape([one["logp"] - one["reference_logp"] for one in found], (len(rows), -1))
 

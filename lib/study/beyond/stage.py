@@ -7,6 +7,7 @@ go on.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from lib.analysis.comparisons.all_pairs import win_rate_matrix, win_rates
@@ -23,7 +24,7 @@ from lib.runtime.files import (
     write_json,
     write_jsonl,
 )
-from lib.runtime.manifest import code_hash, outputs_hash, read_manifest
+from lib.runtime.manifest import code_hash, manifest_of, outputs_hash
 from lib.runtime.progress import say
 from lib.study.beyond.arm import (
     SHARED,
@@ -98,7 +99,7 @@ def _measure(study: Study, name: str, folder: Path) -> None:
         shutil.rmtree(trained.parent / "checkpoints", ignore_errors=True)
 
 
-def compared(study: Study, names: list[str]) -> Row:
+def compared(study: Study, names: Sequence[str]) -> Row:
     """All numbers of beyond.json from the arms' files."""
     main = study.profile.sampling.temperature
     pools = {pool.key: rows for pool, rows in load_pools(study).items()
@@ -133,6 +134,6 @@ def _arm_row(study: Study, name: str, answers: list[Row], start: list[Row], text
     arm = ARMS[name]
     return {"arm": name, "group": arm.group, "check": arm.group == CHECK, "idea": arm.idea,
             "control": arm.control,
-            "seconds": read_manifest(folder)["seconds"], **read_json(folder / "costs.json"),
+            "seconds": manifest_of(folder)["seconds"], **read_json(folder / "costs.json"),
             **movement(read_jsonl(folder / "kl.jsonl")), **texts,
             **{role: reward_gain(answers, start, role) for role in ROLES}}

@@ -13,7 +13,7 @@ from lib.inference.rewards import Conversation, RewardModel
 from lib.inference.rewards.cache import ScoreCache, score_key
 from lib.inference.rewards.heads.head import load_head
 from lib.runtime.files import Row, shown
-from lib.runtime.manifest import outputs_hash, read_manifest
+from lib.runtime.manifest import manifest_of, outputs_hash
 from lib.study.reward_models.heads import WITHOUT
 from lib.study.reward_models.references import references_of
 from lib.study.reward_models.remote import remote_reward_model
@@ -42,7 +42,7 @@ def judge_identity(study: Study, role: str, rows: Sequence[Row], scratch: Path) 
 def _fitted(study: Study, role: str) -> str | None:
     """The heads' digests, if these are the heads that scored the answers."""
     folder = study.path("rewards")
-    used = read_manifest(study.path("responses"))["inputs"].get("rewards")
+    used = manifest_of(study.path("responses"))["inputs"].get("rewards")
     if used is None or used != outputs_hash(folder):
         return None
     head = load_head(folder, role)

@@ -56,5 +56,5 @@ def _profile(recorded: Row) -> Mapping[str, Any]:
             "evaluation": _known(recorded, default.evaluation)}
 
 
-def _known(values: Row, section: object) -> Row:
+def _known(values: Row, section: Any) -> Row:
     return {field.name: values[field.name] for field in fields(section) if field.name in values}

@@ -92,7 +92,7 @@ def two_sides(a: Path, b: Path) -> tuple[Sides, Row]:
         raise StudyError(f"{shown(a)} and {shown(b)} answered no prompt in common, so nothing can "
                          "be compared; compare runs with the same held-out prompts")
     ids = [{own[text]: first[text] for text in texts} for own in (first, second)]
-    one, other = (Side(name, *rest) for name, *rest in zip(
+    one, other = (Side(name, study, own, known) for name, study, own, known in zip(
         (A, B), studies, map(_under_shared_ids, pools, ids), ids, strict=True))
     return (one, other), {"shared": len(texts), "only_a": len(first) - len(texts),
                           "only_b": len(second) - len(texts)}

@@ -34,7 +34,8 @@ def masked_example(study: Study, turns: int = 2) -> tuple[list[str], list[int]]:
     fitting = [row for row in rows if len(row["messages"]) == turns] or rows
     row = min(fitting, key=lambda row: sum(len(m["content"]) for m in row["messages"]))
     encoded = encode_conversation(tokenizer, row["messages"], study.profile.data.max_length)
-    return [tokenizer.decode([token]) for token in encoded.input_ids], encoded.response_mask
+    tokens = [str(tokenizer.decode([token])) for token in encoded.input_ids]
+    return tokens, encoded.response_mask
 
 
 def answers_side_by_side(study: Study, policies: Sequence[str], prompts: int = 3) -> list[Row]:

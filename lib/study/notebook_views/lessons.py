@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.analysis.statistics import cohen_kappa, win_rate
@@ -55,7 +55,7 @@ def load_plain_model(study: Study, policy: str) -> tuple[PreTrainedModel, PreTra
     return model, tokenizer
 
 
-def learner_of(model: PreTrainedModel, settings: TrainingSettings) -> nn.Module:
+def learner_of(model: PreTrainedModel, settings: TrainingSettings) -> PreTrainedModel:
     """A copy of the model whose weights, or LoRA matrices, train as the stage's settings say."""
     learner = copy.deepcopy(model)
     return with_lora(learner, settings.lora_rank, settings.lora_alpha,
@@ -82,7 +82,7 @@ def token_rows(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], mask: Seq
                 ids, mask, values or [{}] * len(ids), strict=True))]
 
 
-def log_ratios(policy: nn.Module, reference: nn.Module,
+def log_ratios(policy: PreTrainedModel, reference: PreTrainedModel,
                answers: Mapping[str, Tokens]) -> list[Row]:
     """Log-probability of each answer under policy and reference, and their difference."""
     with torch.no_grad():
@@ -237,7 +237,7 @@ def check_kappa(function: Callable[[np.ndarray, np.ndarray], float | None]) -> M
     second = np.array(["win", "win", "loss", "loss", "win", "win", "win", "win"])
     agree = (first == second).mean()
     chance = sum((first == label).mean() * (second == label).mean() for label in set(first))
-    return _compared(function(first, second), cohen_kappa(first, second),
+    return _compared(function(first, second), cohen_kappa(first.tolist(), second.tolist()),
                      "0 is guessing, 1 is perfect", {
         "it is the plain agreement; take off what chance gives": agree,
         "divide by what chance leaves, 1 - chance": agree - chance,
@@ -245,7 +245,7 @@ def check_kappa(function: Callable[[np.ndarray, np.ndarray], float | None]) -> M
             (agree - 1 / 3) / (1 - 1 / 3)})
 
 
-def _compared(found: ArrayLike | None, right: ArrayLike, praise: str,
+def _compared(found: Any, right: Any, praise: str,
               mistakes: Mapping[str, ArrayLike]) -> Markdown:
     """Right, a mistake recognised by its numbers, or the numbers; None is unanswered."""
     if found is None:

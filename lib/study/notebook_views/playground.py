@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from lib.inference.prompts import encode_within
 from lib.inference.rewards import ROLES, conversation
 from lib.inference.sampling import generate_stream
@@ -29,7 +31,7 @@ class Players:
 
     def __init__(self, study: Study) -> None:
         self.study, self.sampling = study, study.profile.sampling
-        self.policies: dict[str, tuple] = {}
+        self.policies: dict[str, tuple[PreTrainedModel, PreTrainedTokenizerBase]] = {}
         self.scorer: Scorer | None = None
         self.seeds = count(study.profile.seed)  # the same question again samples other answers
 

@@ -8,10 +8,11 @@ import inspect
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from IPython.display import display
 from pygments.lexers import PythonLexer
-from pygments.token import Comment, Keyword, Number, Operator, String, Token
+from pygments.token import Comment, Keyword, Number, Operator, String
 
 from lib import ROOT
 
@@ -42,13 +43,14 @@ def highlighted(source: str) -> str:
         stripnl=False, ensurenl=False).get_tokens(source))
 
 
-def _word(kind: type[Token], text: str) -> str:
+def _word(kind: Any, text: str) -> str:
     style = next((style for group, style in STYLES.items() if kind in group), "")
     return f'<span style="{style}">{escape(text)}</span>' if style else escape(text)
 
 
 def _place(function: Callable[..., object]) -> str:
     plain = inspect.unwrap(function)
-    path, line = Path(inspect.getsourcefile(plain)).resolve(), inspect.getsourcelines(plain)[1]
+    path = Path(inspect.getsourcefile(plain) or "").resolve()
+    line = inspect.getsourcelines(plain)[1]
     shown = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
     return f"{shown}, line {line}"

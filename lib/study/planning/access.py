@@ -27,7 +27,6 @@ from lib.inference.rewards import conversation
 from lib.inference.rewards.classifier import load_classifier
 from lib.inference.rewards.remote.nemotron import NemotronRewardModel
 from lib.modeling.loading import (
-    ModelError,
     check_model,
     is_here,
     load_model,
@@ -35,7 +34,7 @@ from lib.modeling.loading import (
     named_revision,
 )
 from lib.modeling.lora import check_lora
-from lib.modeling.saving import try_saving
+from lib.modeling.saving import ModelError, try_saving
 from lib.runtime.files import FileError
 from lib.runtime.progress import say
 from lib.study.planning.named import MADE_HERE, named_models
@@ -152,11 +151,16 @@ def _checks(study: Study) -> Iterator[Check]:
             yield name, partial(try_model, name, revision, engine)
     for stage in (profile.sft, profile.dpo, profile.warning):
         if stage.lora_rank and profile.model.name not in MADE_HERE:
-            yield f"LoRA of {profile.model.name}", lambda stage=stage: check_lora(
-                profile.model.name, profile.model.revision, stage.lora_rank, stage.lora_targets)
+            yield f"LoRA of {profile.model.name}", partial(
+                check_lora, profile.model.name, profile.model.revision, stage.lora_rank,
+                stage.lora_targets)
     for name in dict.fromkeys((rewards.selector, rewards.scoring.judge)):
         if name not in MADE_HERE:
-            yield name, lambda name=name: check_reward_model(*named_revision(name))
+            yield name, partial(_try_reward_model, name)
+
+
+def _try_reward_model(name: str) -> None:
+    check_reward_model(*named_revision(name))
 
 
 def try_model(name: str, revision: str | None, engine: str = "own") -> None:
@@ -195,7 +199,8 @@ def _begun(check: Callable[[], None]) -> Future[None]:
     def work() -> None:
         """Put the outcome or the error into the future."""
         try:
-            answer.set_result(check())
+            check()
+            answer.set_result(None)
         except Exception as error:  # noqa: BLE001 - `result` raises it in the caller's thread
             answer.set_exception(error)
     Thread(target=work, daemon=True).start()

@@ -7,6 +7,7 @@ figures/bench/gpu.json): a table of them must say `computed`.
 `python -m lib.study.planning.costs` prints the tables of this folder's README.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lib.runtime.files import Row
@@ -21,7 +22,8 @@ PROMPTS, POOLS, PROMPT_TOKENS = 200, 6, 200  # of the evaluation
 POOL = 2  # candidates for each of N, so that comparisons average over picks
 ROWS = 64  # answers that are sampled together
 
-COLUMNS = {  # of the tables, as `lib.analysis.tables.formatting.markdown_table` takes them
+# Of the tables, as `lib.analysis.tables.formatting.markdown_table` takes them.
+COLUMNS: dict[str, str | Callable[[Row], object]] = {
     "model": "model", "GPUs": "gpu", "pairs": lambda row: f"{row['pairs']:,}", "N": "n",
     "SFT": lambda row: shown_hours(row["sft_hours"]),
     "DPO": lambda row: shown_hours(row["dpo_hours"]),

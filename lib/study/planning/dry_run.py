@@ -147,7 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_cells(notebook: Path, study: Study) -> None:
     """Run a notebook's code cells in this process; StudyError names the one that fails."""
     from lib.analysis.figures import files
-    files.browser_ready = lambda: False  # pictures take long, and a missing browser is no error
+    # Pictures take long, and a missing browser is no error.
+    files.browser_ready = lambda: False  # type: ignore[assignment]  # a stand-in without a cache
     given = {"run": str(study.folder), "settings": asdict(study.profile)}
     names: dict[str, Any] = {}
     for place, cell in enumerate(json.loads(notebook.read_text(encoding="utf-8"))["cells"]):

@@ -78,7 +78,7 @@ def shape_of(name: str) -> Shape | None:
         ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
         ("hidden_size", "n_embd", "d_model"),
         ("num_attention_heads", "n_head", "n_heads", "num_heads"), ("vocab_size",)))
-    if None in (layers, width, vocabulary):
+    if layers is None or width is None or vocabulary is None:
         return None
     heads = heads or 1  # a recurrent model has none
     inner = _named(found, "intermediate_size", "n_inner", "ffn_dim") or 4 * width

@@ -237,7 +237,7 @@ def _chat_judge_lines(study: Study) -> list[str]:
     from lib.study.reward_models.chat_judge import planned_costs  # these take seconds to import
     from lib.study.stages.results import comparisons
     pairs = [comparison[:2] for comparison in comparisons(study)]
-    answer = min(profile.sampling.max_new_tokens, lengths_of(profile).answer)
+    answer = round(min(profile.sampling.max_new_tokens, lengths_of(profile).answer))
     state = "set" if os.environ.get(settings.key_variable) else "not set"
     return [f"judge: {settings.model} at {settings.base_url} ({settings.style}), at most about "
             f"{planned_costs(profile, pairs, answer).text()}; {settings.key_variable} ({state})"]

@@ -25,7 +25,9 @@ def blockers(study: Study, processes: int = 1, sharded: bool = False) -> list[st
 def _lora_blockers(profile: Profile) -> Iterator[str]:
     """LoRA that a model of a known shape cannot have; `access` asks the configuration of others."""
     shape = SHAPES.get(profile.model.name)
-    for stage in ("sft", "dpo", "warning") if shape else ():
+    if shape is None:
+        return
+    for stage in ("sft", "dpo", "warning"):
         settings = getattr(profile, stage)
         if settings.lora_rank > shape.width:
             yield (f"{stage}.lora_rank is {settings.lora_rank} and the model is {shape.width} "

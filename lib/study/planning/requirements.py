@@ -35,14 +35,14 @@ def training_gb(profile: Profile, device: Device, stage: str, processes: int = 1
 def sampling_gb(profile: Profile) -> float:
     """Peak memory of sampling in GB."""
     tokens = profile.sampling.max_prompt_tokens + profile.sampling.max_new_tokens
-    most = max(pool.prompts * pool.samples for pool in planned_pools(profile))
+    most = max(pool.answers for pool in planned_pools(profile))
     rows = min(profile.sampling.rows, most)
     return memory.sampling_bytes(shape_for(profile), rows, tokens) / 1e9 + RUNTIME_GB["cuda"]
 
 
 def answers_of(profile: Profile) -> int:
     """Answers that the evaluation samples and scores."""
-    return sum(pool.prompts * pool.samples for pool in planned_pools(profile))
+    return sum(pool.answers for pool in planned_pools(profile))
 
 
 def pair_answers(profile: Profile) -> int:
@@ -63,7 +63,7 @@ def filter_answers(profile: Profile) -> int:
 
 def deep_answers(profile: Profile) -> int:
     """The most answers that the deep pools can take."""
-    return sum(min(pool.prompts, profile.evaluation.prompts) * pool.samples
+    return sum(min(pool.answers, profile.evaluation.prompts * pool.samples)
                for pool in planned_deep_pools(profile))
 
 

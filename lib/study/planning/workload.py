@@ -232,8 +232,8 @@ def _warning(profile: Profile, lengths: Lengths, own: bool) -> StageWork:
 
 
 def _pools(name: str, profile: Profile, pools: list[Pool], text: str) -> StageWork:
-    works = [_answers(profile, pool.prompts * pool.samples, pool.samples, 2) for pool in pools]
-    answers = sum(pool.prompts * pool.samples for pool in pools)
+    works = [_answers(profile, pool.answers, pool.samples, 2) for pool in pools]
+    answers = sum(pool.answers for pool in pools)
     models = len({pool.policy for pool in pools}) + 1  # and the backbone of the reward models
     return StageWork(name, "04_best_of_n", f"{answers:,} answers {text}",
                      sum(works, Work(seconds=models * AGAIN)))

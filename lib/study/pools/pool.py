@@ -34,6 +34,12 @@ class Pool:
         """(policy, temperature), the key of a pool in `lib.analysis.best_of_n`."""
         return self.policy, self.temperature
 
+    @property
+    def answers(self) -> int:
+        """How many answers it has, if it names the number of its prompts."""
+        assert self.prompts is not None
+        return self.prompts * self.samples
+
     def picked_by(self, rule: str, n: int) -> System:
         """The system that answers with one of the first n candidates, chosen by `rule`."""
         return System(self.policy, rule, n, self.temperature)

@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from lib.inference.api.server import sample_from_server
 from lib.inference.api.transport import ServerSettings
 from lib.inference.sampling import sample_to_file
@@ -81,7 +83,7 @@ def _named(pool: Pool) -> str:
 
 
 def _timed_sampling(study: Study, pool: Pool, prompts: Sequence[Row], folder: Path,
-                    loaded: tuple | None) -> None:
+                    loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None) -> None:
     path, settings = pool.file(folder), pool.settings(study)
     key, resumed, started = policy_key(study, pool.policy), begun(path), time.perf_counter()
     if loaded is None:
@@ -94,5 +96,6 @@ def _timed_sampling(study: Study, pool: Pool, prompts: Sequence[Row], folder: Pa
 
 def server_of(settings: SamplingSettings, policy: str) -> ServerSettings:
     """The profile's server; it gets as many prompts at once as `rows` answers allow."""
+    assert settings.server  # or the policy answers here
     return ServerSettings(model=policy, base_url=settings.server.replace("{policy}", policy),
                           concurrency=max(1, settings.rows // settings.samples))

@@ -13,9 +13,9 @@ from pathlib import Path
 from lib.data.curation import curate
 from lib.data.on_policy import pairs_from_scored
 from lib.data.parquet import read_parquet, write_parquet
-from lib.data.schema import CUT_OFF, PreferenceRow, ScoredRow, is_cut_off, prompt_text
+from lib.data.schema import CUT_OFF, ScoredRow, is_cut_off, prompt_text
 from lib.modeling.loading import load_tokenizer
-from lib.runtime.files import Row, read_json, read_jsonl, write_json, write_jsonl
+from lib.runtime.files import Record, Row, read_json, read_jsonl, write_json, write_jsonl
 from lib.runtime.progress import say
 from lib.study.pools.pool import Pool
 from lib.study.pools.sampled import sample_pools
@@ -55,7 +55,8 @@ def _generate(study: Study, folder: Path) -> None:
              for part in PARTS}
     sample_pools(study, [pool], [row for rows in parts.values() for row in rows], folder / "pools")
     answered = {row["id"]: row for row in _scored(study, pool.file(folder / "pools"))}
-    made, report = {}, {}
+    made: dict[str, list[Row]] = {}
+    report: Row = {}
     for part, prompts in parts.items():
         rows = [answered[prompt["id"]] for prompt in prompts]
         pairs = pairs_from_scored([scored_row(row) for row in rows], data.min_gap,
@@ -67,12 +68,12 @@ def _generate(study: Study, folder: Path) -> None:
     if not made["preferences"]:
         raise StudyError(f"no two answers to one prompt are data.min_gap={data.min_gap} of the "
                          "selector's reward apart; lower it, or raise data.pair_samples")
-    for part, pairs in made.items():
-        write_parquet(pairs, folder / f"{part}.parquet", like=made["preferences"])
+    for part, kept in made.items():
+        write_parquet(kept, folder / f"{part}.parquet", like=made["preferences"])
     write_json(folder / "report.json", report)
 
 
-def prompts_of(rows: Sequence[PreferenceRow]) -> list[Row]:
+def prompts_of(rows: Sequence[Record]) -> list[Row]:
     """The distinct prompts of preference rows, ready for sampling."""
     distinct = {prompt_text(row): row for row in reversed(rows)}
     return [{key: row[key] for key in ("id", "prompt", "source")}
@@ -99,7 +100,7 @@ def pair_rows(report: Row) -> list[Row]:
     return [{"part": part, **report[part]} for part in PARTS]
 
 
-def counts(rows: Sequence[Row], pairs: Sequence[PreferenceRow]) -> Row:
+def counts(rows: Sequence[Row], pairs: Sequence[Record]) -> Row:
     """What became of the prompts and their answers, as numbers."""
     answers = [answer for row in rows for answer in row["candidates"]]
     return {"prompts": len(rows), "answers": len(answers),

@@ -20,6 +20,7 @@ from lib.study.pools.pool import Pool, begun, policy_key, write_seconds
 from lib.study.run import Study
 from lib.study.stages.rewards import Scorer, timed_scores
 from lib.study.workers.worker import run_on_workers
+from lib.training.objective import ExampleGroup
 from lib.training.processes import Processes
 
 
@@ -52,7 +53,7 @@ def sample_share(study: Study, options: Mapping[str, Any], processes: Processes)
     seconds = []
     for pool, prompts in wanted:
         started, settings = time.perf_counter(), pool.settings(study)
-        own = processes.part([([place], len(prompt["prompt"]))
+        own = processes.part([ExampleGroup([place], len(prompt["prompt"]))
                               for place, prompt in enumerate(prompts)])
         partial = PartialFile(share_of(pool.file(Path(options["folder"])), processes.rank),
                               _key(study, pool))
@@ -100,7 +101,8 @@ def score_share(study: Study, options: Mapping[str, Any],
     scorer, returned = Scorer(study, options["roles"], keep_features=False), []
     for pool in options["pools"]:
         rows = read_jsonl(Pool(**pool).file(Path(options["folder"])))
-        own = processes.part([([place], sum(len(each["text"]) for each in row["candidates"]))
+        own = processes.part([ExampleGroup([place], sum(len(each["text"])
+                                                        for each in row["candidates"]))
                               for place, row in enumerate(rows)])
         scored, seconds = timed_scores(scorer, [rows[place] for place in own])
         returned.append(({row["id"]: [each["rewards"] for each in row["candidates"]]

@@ -5,6 +5,7 @@ every run of it. `from_run` names the run to take from.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from lib.runtime.files import Row, read_json, read_jsonl, sha256_of, shown, write_jsonl
 from lib.runtime.manifest import read_manifest
@@ -23,16 +24,17 @@ def take_pools(study: Study, stage: str,
     wanted: each pool's prompts. Alike are policy, prompts, sampling, seed, device and precision,
     the reward models, and the file is the one that was written.
     """
-    there = read_manifest(study.from_run / stage) if study.from_run and not study.force else None
-    if there is None:
+    source = None if study.force else study.from_run
+    there = read_manifest(source / stage) if source else None
+    if source is None or there is None:
         return {}
     here = read_json(study.path(stage, "begun.json")) | made_on(study)
     taken = {pool: rows for pool, prompts in wanted.items()
              if _made_from(here, pool) == _made_from(there, pool)
-             and (rows := _rows(study, stage, there, pool, prompts))}
+             and (rows := _rows(source / stage, there, pool, prompts))}
     for pool, rows in taken.items():
         write_jsonl(pool.file(study.path(stage, "pools")), rows)
-    say(f"{stage}: {_some(taken)} taken with scores from {shown(study.from_run)}; sampled here: "
+    say(f"{stage}: {_some(taken)} taken with scores from {shown(source)}; sampled here: "
         f"{_some([pool for pool in wanted if pool not in taken])}")
     return taken
 
@@ -53,10 +55,9 @@ def _made_from(made: Row, pool: Pool) -> Row:
             **{key: parameters.get(key) for key in ("seed", "model", "rewards")}}
 
 
-def _rows(study: Study, stage: str, there: Row, pool: Pool,
-          prompts: Sequence[Row]) -> list[Row]:
+def _rows(source: Path, there: Row, pool: Pool, prompts: Sequence[Row]) -> list[Row]:
     """The pool's rows in the other run; empty unless they answer these prompts in this number."""
-    path = pool.file(study.from_run / stage / "pools")
+    path = pool.file(source / "pools")
     known = there["outputs"].get(f"pools/{path.name}")
     if not path.exists() or known != sha256_of(path):
         return []

@@ -17,7 +17,7 @@ from lib.analysis.exports import formats
 from lib.analysis.exports.model_card import model_card
 from lib.inference.rewards import ROLES
 from lib.runtime.files import Row, read_json, write_json, write_jsonl, write_text
-from lib.runtime.manifest import read_manifest
+from lib.runtime.manifest import manifest_of
 from lib.runtime.progress import say
 from lib.study.policies import load_systems
 from lib.study.run import Study
@@ -53,7 +53,7 @@ def write_model_cards(study: Study, results: Mapping[str, Any]) -> list[Path]:
         paths.append(study.view(stage, "model", "README.md"))
         write_text(paths[-1], model_card(
             f"{profile.name} study: {stage.upper()}", stage,
-            HUB_NAMES.get(profile.model.name, profile.model.name), read_manifest(study.path(stage)),
+            HUB_NAMES.get(profile.model.name, profile.model.name), manifest_of(study.path(stage)),
             by_judge, results["text_metrics"], _data_name(study, stage),
             LICENSES.get(profile.model.name, "apache-2.0")))
     return paths

@@ -74,19 +74,23 @@ def summary_section(results: Mapping[str, Any]) -> str:
     judged = {(row["a"], row["b"], row["judge"]): row for row in results["win_rates"]}
     pairs = list(dict.fromkeys((row["a"], row["b"]) for row in results["win_rates"]))
     reader = OWN_READER if results.get("reader") else READER
+
+    def rate_by(judge: str) -> formatting.Cell:
+        return lambda row: formatting.with_n(judged.get((row["a"], row["b"], judge)))
+
     return formatting.markdown_table([{"a": a, "b": b} for a, b in pairs], {
         "comparison": formatting.versus,
         f"{reader} [95 %]": lambda row: formatting.with_n(
             rows.get((row["a"], row["b"]), {}).get(reader)),
-        **{f"{judge} [95 %]": lambda row, judge=judge: formatting.with_n(
-            judged.get((row["a"], row["b"], judge))) for judge in ("judge", "selector")},
+        **{f"{judge} [95 %]": rate_by(judge) for judge in ("judge", "selector")},
         "the paper": lambda row: format_number((paper_row(row["a"], row["b"]) or {}).get(
             "win_rate"), 3)})
 
 
 def _by_pair(results: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
     """Rates on the same answers: (a, b) -> judge -> row."""
-    reading, found = reading_of(results), {}
+    reading = reading_of(results)
+    found: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for row in reading.get("same_answers") or reading["win_rates"]:
         found.setdefault((row["a"], row["b"]), {})[row["judge"]] = row
     return found

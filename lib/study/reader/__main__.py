@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: argparse._SubParsersAction, name: str,
+def _command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str,
              work: Callable[[argparse.Namespace], None], words: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=words)
     command.add_argument("run", type=Path, help="a run folder, for example runs/laptop")

@@ -83,7 +83,8 @@ def _known(run: Path, questions: Iterable[Question]) -> Iterable[Row]:
 
 def _shared(questions: Sequence[Question], twice: int, seed: int) -> list[Question]:
     """Whole prompts for a second reader, drawn until they have `twice` answers."""
-    drawn, order = [], list(questions)
+    drawn: list[Question] = []
+    order = list(questions)
     random.Random(f"{seed}/reader/twice").shuffle(order)
     for question in order:
         if len(keys_of(drawn)) < twice:

@@ -7,7 +7,7 @@ neither key nor network. If the endpoint no longer exists, a local classifier ta
 from collections.abc import Sequence
 
 from lib.inference.api.transport import ApiStoppedError, EndpointGoneError
-from lib.inference.rewards import Conversation, RewardModel
+from lib.inference.rewards import Conversation
 from lib.inference.rewards.cache import CachedRewardModel, ScoreCache, cached
 from lib.inference.rewards.classifier import load_classifier
 from lib.inference.rewards.remote.nemotron import NemotronRewardModel
@@ -17,7 +17,7 @@ from lib.study.reward_models.api import api_settings
 from lib.study.run import Study
 
 
-def remote_reward_model(study: Study, name: str) -> RewardModel:
+def remote_reward_model(study: Study, name: str) -> "ApiRewardModel | CachedRewardModel":
     """The reward model called `name` behind the run's cache.
 
     name: nemotron, a folder, or a hub id, which may name a revision: `owner/name@commit`.

@@ -24,7 +24,7 @@ from lib.analysis.judges.own_reader import (
     read_counts,
 )
 from lib.analysis.judges.same_answers import same_answers
-from lib.data.schema import is_cut_off
+from lib.data.schema import ScoredRow, is_cut_off
 from lib.data.sources import load_scored
 from lib.inference.rewards import OWN_READER, ROLES, conversation
 from lib.inference.systems import System
@@ -115,7 +115,7 @@ def _most_candidates(systems: Systems) -> int:
     return max(System.parse(name).n for name in systems)
 
 
-def _audit_scores(scorer: Scorer, rows: Sequence[Row]) -> dict[str, list[list[float | None]]]:
+def _audit_scores(scorer: Scorer, rows: Sequence[ScoredRow]) -> dict[str, list[list[float | None]]]:
     """Each judge's scores of every answer, row by row."""
     flat = scorer.score([conversation(row["prompt"], answer["text"], is_cut_off(answer))
                          for row in rows for answer in row["answers"]])

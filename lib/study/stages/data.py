@@ -19,7 +19,7 @@ from lib.data.hub import Place, merge_choices, stream_choice
 from lib.data.layouts.reading import Reading
 from lib.data.parquet import read_parquet, write_parquet
 from lib.data.schema import prompt_text
-from lib.data.settings import DataSettings
+from lib.data.settings import DataSettings, Pairs
 from lib.data.sources import Keyed, Reader
 from lib.data.splits import held_out_subset, rows_to_read, split_by_prompt
 from lib.modeling.loading import load_tokenizer
@@ -55,8 +55,8 @@ def _tokenizer(study: Study) -> str:
     return model.name if model.revision is None else f"{model.name}@{model.revision}"
 
 
-def load_part(study: Study, part: str, chosen: bool = True) -> list[Row]:
-    """Rows of one of the run's `PARTS`; chosen: see `part_file`.
+def load_part(study: Study, part: str, chosen: bool = True) -> list[Any]:
+    """Rows of one of the run's `PARTS`, of its schema; chosen: see `part_file`.
 
     Raises StudyError while the run has no data, FileError for a damaged file.
     """
@@ -174,10 +174,10 @@ def _validation_pairs(settings: DataSettings, tokenizer: Any, pairs: int,
     own = replace(settings, preferences_split=settings.validation_split, preference_rows=None)
     used = {normalised(row["prompt"]) for row in heldout}
     reading = Reading()
-    rows = [row for row in sources.load_preferences(own, own.seed, reading=reading)
+    read = [row for row in sources.load_preferences(own, own.seed, reading=reading)
             if normalised(prompt_text(row)) not in used]
     reading.say_dropped()
-    rows, _ = curate(rows, tokenizer, own.max_pair_length, own.drop_near_duplicates)
+    rows, _ = curate(read, tokenizer, own.max_pair_length, own.drop_near_duplicates)
     if not rows:
         raise StudyError(f"every pair of {own.preferences_split} has a held-out prompt; lower "
                          "evaluation.prompts, or set data.validation_split to nothing")
@@ -211,7 +211,7 @@ def _of_other_kind(settings: DataSettings) -> DataSettings | None:
         return replace(settings, preference_rows=None)
     if settings.source != "sample":
         return None
-    other = "written" if settings.pairs == "on_policy" else "on_policy"
+    other: Pairs = "written" if settings.pairs == "on_policy" else "on_policy"
     return replace(settings, pairs=other, preference_rows=None, score_column="")
 
 
@@ -221,10 +221,10 @@ def _other_pairs(study: Study, tokenizer: Any, *likes: list[Row]) -> list[list[R
     if settings is None:
         return [[] for _ in likes]
     wanted = [{prompt_text(row) for row in like} for like in likes]
-    either = set().union(*wanted)
-    rows = [row for row in sources.load_preferences(settings, settings.seed, reading=Reading())
+    either: set[str] = set().union(*wanted)
+    read = [row for row in sources.load_preferences(settings, settings.seed, reading=Reading())
             if prompt_text(row) in either]
-    rows, _ = curate(rows, tokenizer, settings.max_pair_length)
+    rows, _ = curate(read, tokenizer, settings.max_pair_length)
     return [[row for row in rows if prompt_text(row) in prompts] for prompts in wanted]
 
 

@@ -57,7 +57,7 @@ def take_reference(study: Study, folder: Path) -> None:
     """
     source = study.from_run and study.from_run / folder.name
     there = read_manifest(source) if source and not study.force else None
-    if there is None:
+    if source is None or there is None:
         return
     other, own = (_reference_made_from(made) for made in (
         there, read_json(folder / "begun.json") | made_on(study)))

@@ -65,7 +65,8 @@ def drift_results(study: Study, measured: Row) -> Row:
     """
     resamples, seed = study.profile.evaluation.resamples, study.profile.seed
     answers, held = measured["answers"], measured["conversations"]
-    return {"kl": kl_divergence(*_columns(answers, "logp", "reference_logp", "kl"), resamples, seed)
+    logps, reference_logps, kl = _columns(answers, "logp", "reference_logp", "kl")
+    return {"kl": kl_divergence(logps, reference_logps, kl, resamples, seed)
             | _drawn(study, answers, pool_nearest_temperature_1(study)),
             "sampler_kl": _sampler_kl(study, measured["sampler_answers"]),
             "retention": retention({policy: [-row["logp"] for row in rows]
@@ -78,7 +79,9 @@ def drift_results(study: Study, measured: Row) -> Row:
 def _sampler_kl(study: Study, answers: Sequence[Row]) -> Row | None:
     if not answers:
         return None
-    found = sampler_divergence(*_columns(answers, "logp", "reference_logp", "kl", "outside"),
+    logps, reference_logps, kl, outside = _columns(answers, "logp", "reference_logp", "kl",
+                                                   "outside")
+    found = sampler_divergence(logps, reference_logps, kl, outside,
                                study.profile.evaluation.resamples, study.profile.seed)
     n = study.profile.sampling.samples
     return found | _drawn(study, answers, _main_pool(study)) | {
@@ -130,7 +133,7 @@ def _read_conversations(study: Study, policy: str, model: Any, tokenizer: Any) -
     prompts = encode_sft(load_part(study, "sft_validation"), tokenizer,
                          study.profile.data.max_length)
     logps = _answer_logps(study, model, prompts, f"{policy} reads conversations")
-    return [{"tokens": sum(shared.masks[0]), "logp": logp}
+    return [{"tokens": sum(shared.mask(0)), "logp": logp}
             for shared, [logp] in zip(prompts, logps, strict=True)]
 
 
@@ -164,8 +167,8 @@ def _compare_answers(study: Study, names: Sequence[str]) -> Iterator[tuple[str, 
     for name in names:
         pool, distribution = compared[name]
         rows = read_jsonl(pool.file(study.path("responses", "pools"))) if distribution else []
-        yield name, divergence_rows(study, rows, distribution, dpo, sft, tokenizer,
-                                    f"DPO and SFT read answers of {pool.name}")
+        yield name, divergence_rows(study, rows, distribution or whole_vocabulary, dpo, sft,
+                                    tokenizer, f"DPO and SFT read answers of {pool.name}")
 
 
 def _sampler(study: Study) -> Distribution | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from transformers import PreTrainedModel
 
 from lib.analysis.policies.divergence import kl_divergence
 from lib.analysis.texts.metrics import text_metrics
@@ -33,7 +33,7 @@ from lib.study.run import Study
 from lib.study.stages.drift import prompt_and_answer
 from lib.study.stages.rewards import Scorer, score_rows
 
-Probe = Callable[[nn.Module, int], Row]
+Probe = Callable[[PreTrainedModel, int], Row]
 KL_TOKENS = 2048  # read at once
 
 
@@ -65,7 +65,7 @@ def validation_probe(study: Study, tokenizer: Any, start: Row | None = None,
     settings = replace(study.profile.sampling, samples=1, stream="probe",
                        engine="own")  # weights that change would be converted again and again
 
-    def probe(model: nn.Module, step: int) -> Row:
+    def probe(model: PreTrainedModel, step: int) -> Row:
         """The judge's mean score of n fresh answers (None without any), repetition and length."""
         if step == 0 and start:
             return start
@@ -84,7 +84,7 @@ def validation_probe(study: Study, tokenizer: Any, start: Row | None = None,
     return probe
 
 
-def fresh_kl(policy: nn.Module, reference: str, tokenizer: Any, prompts: list[dict[str, Any]],
+def fresh_kl(policy: PreTrainedModel, reference: str, tokenizer: Any, prompts: list[dict[str, Any]],
              sampling: SamplingSettings) -> Row:
     """KL(policy || reference) on one fresh answer to each prompt, in nats an answer.
 
@@ -100,7 +100,7 @@ def fresh_kl(policy: nn.Module, reference: str, tokenizer: Any, prompts: list[di
     found = [answer_divergence(policy, frozen, collate([answers[i] for i in row], device))
              for row in pack(list(map(len, answers)), KL_TOKENS)]
     sums = [torch.cat(values).tolist() for values in zip(*found, strict=True)]
-    made = kl_divergence(*sums[:3])
+    made = kl_divergence(sums[0], sums[1], sums[2])
     return {"kl": made["kl"], "kl_low": made["ci_low"], "kl_high": made["ci_high"],
             "kl_n": made["n"], "k1": made["k1"], "k3": made["k3"]}
 

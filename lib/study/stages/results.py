@@ -136,7 +136,8 @@ def _evaluate(study: Study, folder: Path, selection: Row, measured: Row,
         "environment": environment()})
 
 
-def judged_rates(study: Study, pools: policies.Pools, pairs: Pairs) -> dict[str, dict]:
+def judged_rates(study: Study, pools: policies.Pools,
+                 pairs: Pairs) -> dict[str, dict[tuple[str, str], dict[str, float]]]:
     """By role and pair, the rate on each prompt over all candidates that might have been read."""
     board = policies.candidates_of_pools(study, pools)
 

@@ -7,7 +7,7 @@ from typing import Any
 from lib.study.run import Study
 from lib.study.stages.data import part_file
 from lib.study.workers.processes import config_file, process_count, sharded
-from lib.training.job import Job, ProbeMaker, run_name
+from lib.training.job import Job, Method, ProbeMaker, run_name
 from lib.training.parallel.launch import launch_job
 from lib.viewers.training_panel import live_curves
 
@@ -24,7 +24,7 @@ def train_job(train: Callable[..., None], job: Job, make_probe: ProbeMaker | Non
             launch_job(job, process_count(), sharded(), config_file(), make_probe)
 
 
-def training_job(study: Study, method: str, folder: Path, parts: tuple[str, str],
+def training_job(study: Study, method: Method, folder: Path, parts: tuple[str, str],
                  **fields: Any) -> Job:
     """A job on the run's data; parts: to train on and to validate on, fields: of `Job`."""
     rows, validation = (str(part_file(study, part)) for part in parts)

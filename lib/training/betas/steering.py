@@ -10,7 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from lib.training.betas.formulas import (
     RunningMoments,
@@ -35,6 +36,7 @@ class Steering:
     """The beta in force, `beta`, and what it follows."""
 
     def __init__(self, settings: DPOSettings) -> None:
+        assert settings.beta is not None  # only losses that have one change it
         self.settings = settings
         self.beta = self.base = settings.beta  # base: before a batch changes it
         self.moments = RunningMoments()
@@ -49,13 +51,14 @@ class Steering:
         self.unprobed += len(examples)
         if self.settings.loss != "beta_dpo":
             return list(examples)
+        own = self.settings.of_loss()
         found = measure_gaps(examples)
         gaps = [found[example] for example in examples]
-        self.moments = self.moments.after(gaps, self.settings.gap_momentum)
+        self.moments = self.moments.after(gaps, own["gap_momentum"])
         running = self.moments.debiased()
-        kept = filtered(filter_log_weights(gaps, running), self.settings.filtered_share, generator)
+        kept = filtered(filter_log_weights(gaps, running), own["filtered_share"], generator)
         self.beta = dynamic_beta(self.base, float(np.mean([gaps[i] for i in kept])), running.mean,
-                                 self.settings.beta_strength)
+                                 own["beta_strength"])
         return [examples[i] for i in kept]
 
     def after_probe(self, metrics: Metrics) -> None:
@@ -94,6 +97,6 @@ class Gaps:
     def __init__(self, objective: Any) -> None:
         self.objective = objective
 
-    def loss(self, model: nn.Module, row: PackedRow) -> tuple[Tensor, Metrics]:
+    def loss(self, model: PreTrainedModel, row: PackedRow) -> tuple[Tensor, Metrics]:
         """Gap of each of the row's pairs, [pairs]."""
         return self.objective.gaps(model, row), {}

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lib.runtime.files import FileError, sha256_of, write_json
+from lib.runtime.files import FileError, Row, sha256_of, write_json
 from lib.runtime.progress import say
 from lib.training.engine.optimizer import LossScale, MasterWeights
 from lib.training.processes import ALONE, Processes
@@ -36,7 +36,7 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, step: int, key: str, weights: MasterWeights,
-                    optimizer: torch.optim.Optimizer, scale: LossScale, counters: dict,
+                    optimizer: torch.optim.Optimizer, scale: LossScale, counters: Row,
                     keep: int, processes: Processes = ALONE) -> None:
     """Write `folder/step-N` whole or not at all and drop all but the newest `keep`.
 
@@ -110,7 +110,7 @@ def _trouble(folder: Path, key: str) -> str | None:
 
 def load_checkpoint(checkpoint: Checkpoint, weights: MasterWeights,
                     optimizer: torch.optim.Optimizer, scale: LossScale,
-                    processes: Processes = ALONE) -> dict:
+                    processes: Processes = ALONE) -> Row:
     """Put a checkpoint's state into the masters, the model, the optimizer and the generator.
 
     Returns the saved counters.

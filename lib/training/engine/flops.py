@@ -12,7 +12,7 @@ PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L
               "A10G": 125e12, "T4": 65e12}
 
 
-def model_flops_utilisation(model: nn.Module, tokens: int, seconds: float,
+def model_flops_utilisation(model: nn.Module, tokens: float, seconds: float,
                             device: torch.device) -> dict[str, float]:
     """`{"mfu": share}` on a CUDA device whose peak is known, else an empty dict."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""

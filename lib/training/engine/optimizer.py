@@ -30,7 +30,7 @@ class MasterWeights:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._hooks = []
         if sharded or dtype == torch.float32:
-            self.masters = dict(self.parameters)
+            self.masters: dict[str, Tensor] = dict(self.parameters)
             for parameter in () if sharded else self.parameters.values():
                 set_master(parameter, parameter)
             return
@@ -47,7 +47,8 @@ class MasterWeights:
                  if parameter is not self.masters[name]]
         if pairs:
             with torch.no_grad():
-                torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
+                parameters, masters = zip(*pairs, strict=True)
+                torch._foreach_copy_(list(parameters), list(masters))
 
     def gradients(self) -> Iterator[Tensor]:
         """The float32 gradients collected so far."""

@@ -105,7 +105,7 @@ def answers_hash(answers: Sequence[Answer]) -> str:
 
 def group_answers(answers: Sequence[Answer]) -> list[list[int]]:
     """Indices of the answers by prompt and age, which one policy sampled, in order of the first."""
-    groups: dict[tuple, list[int]] = {}
+    groups: dict[tuple[tuple[int, ...], int], list[int]] = {}
     for index, answer in enumerate(answers):
         groups.setdefault((answer.prompt, answer.age), []).append(index)
     return list(groups.values())

@@ -44,7 +44,7 @@ def mean_length_gap(scores: ArrayLike, lengths: ArrayLike) -> float:
 
 
 def length_coefficient(log_ratios: ArrayLike, lengths: ArrayLike,
-                       alphas: Sequence[float] = ALPHAS) -> float:
+                       alphas: Sequence[float] | np.ndarray = ALPHAS) -> float:
     """The alpha with which best answers are, on average, as long as worst ones, [prompts, K] each.
 
     The smallest of equals. All of the grid is tried: the authors stop early, at what may be a local

@@ -20,7 +20,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from lib.modeling.packed.logps import response_token_logps, sequence_sums
 from lib.runtime.files import sha256_of_value
@@ -94,7 +95,7 @@ class PolicyGradientObjective:
         """Prompt and answer of every answer."""
         return sum(len(self.answers[i].prompt) + len(self.answers[i].tokens) for i in examples)
 
-    def loss(self, model: nn.Module, row: PackedRow) -> tuple[Tensor, Metrics]:
+    def loss(self, model: PreTrainedModel, row: PackedRow) -> tuple[Tensor, Metrics]:
         """Summed loss of the row's answers, and sums from which `means` makes the metrics."""
         batch, examples = row.batch, list(row.examples)
         logps = response_token_logps(model, batch)  # [response tokens of the row]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from lib.runtime.files import sha256_of_value
 from lib.training.objective import ExampleGroup, Metrics, Objective, PackedRow
@@ -86,7 +87,7 @@ class SummedObjective:
         return sum(self.parts[name][0].tokens(own)
                    for name, own in own_examples(examples, self.ranges).items())
 
-    def loss(self, model: nn.Module, row: SummedRow) -> tuple[Tensor, Metrics]:
+    def loss(self, model: PreTrainedModel, row: SummedRow) -> tuple[Tensor, Metrics]:
         """The row's loss, scaled, and its part's sums under "part:name"."""
         part, _ = self.parts[row.part]
         loss, sums = part.loss(model, row.own)

@@ -33,7 +33,7 @@ from lib.training.on_policy.summed import SummedObjective, interleave, own_examp
 from lib.training.pairs import Pair, encode_pairs, group_by_prompt
 from lib.training.processes import ALONE, Processes
 from lib.training.reference import covering, kept_logps, reference_logps
-from lib.training.settings import DPOSettings
+from lib.training.settings import DPOSettings, PolicyGradientSettings
 
 
 def train_policy_gradient(job: Job, processes: Processes = ALONE,
@@ -50,11 +50,11 @@ def train_policy_gradient(job: Job, processes: Processes = ALONE,
         else []
     training = _objective(setup, answers, pairs)
     validation = policy_objective(setup, held, [], "validation") if held else None
+    model, state = setup.model, dict[str, Tensor]()
     if isinstance(training, PolicyGradientObjective) and not training.learns:
         say(f"all {len(answers)} answers are as good as the others of their prompt (every "
             "advantage is 0), so there is nothing to learn; the model stays as it was")
         write_jsonl(Path(job.folder) / "metrics.jsonl", [])
-        model, state = setup.model, {}
     else:
         model, state = fit(setup, training, validation, make_probe)
     if processes.main:
@@ -64,23 +64,28 @@ def train_policy_gradient(job: Job, processes: Processes = ALONE,
 def _objective(setup: Setup, answers: Sequence[Answer],
                pairs: Sequence[Pair]) -> PolicyGradientObjective | SummedObjective:
     """The answers alone, or the sum of DPO on pairs and `policy_weight` times the answers' loss."""
-    job = setup.job
+    settings, seed = _settings(setup.job), setup.job.seed
     if not pairs:
-        steps = step_batches(group_answers(answers), job.settings, job.seed)
+        steps = step_batches(group_answers(answers), settings, seed)
         return policy_objective(setup, answers, steps, "training")
     groups = {"dpo": group_by_prompt(pairs), "policy": group_answers(answers)}
-    steps = [own_examples(step, ranges_of(groups))
-             for step in step_batches(interleave(groups), job.settings, job.seed)]
+    parts = [own_examples(step, ranges_of(groups))
+             for step in step_batches(interleave(groups), settings, seed)]
     return SummedObjective({
-        "dpo": (_pair_objective(setup, pairs, [step["dpo"] for step in steps]), 1.0),
-        "policy": (policy_objective(setup, answers, [step["policy"] for step in steps],
-                                    "training"), job.settings.policy_weight)})
+        "dpo": (_pair_objective(setup, pairs, [part["dpo"] for part in parts]), 1.0),
+        "policy": (policy_objective(setup, answers, [part["policy"] for part in parts],
+                                    "training"), settings.policy_weight)})
+
+
+def _settings(job: Job) -> PolicyGradientSettings:
+    assert isinstance(job.settings, PolicyGradientSettings)  # as `read_job` makes them
+    return job.settings
 
 
 def _pair_objective(setup: Setup, pairs: Sequence[Pair],
                     steps: Sequence[Sequence[int]]) -> DPOObjective:
     job = setup.job
-    settings = DPOSettings(beta=job.settings.pair_beta, token_budget=job.settings.token_budget)
+    settings = DPOSettings(beta=_settings(job).pair_beta, token_budget=job.settings.token_budget)
     name = job.reference or job.model
     with _rounded(setup, name) as reference:
         logps = reference_logps(
@@ -107,7 +112,7 @@ def _read(setup: Setup, path: str) -> list[Answer]:
     if not path:
         return []
     rows = read_parquet(path)
-    encoded = encode_answers(rows, setup.tokenizer, job.max_length, job.settings)
+    encoded = encode_answers(rows, setup.tokenizer, job.max_length, _settings(job))
     reasons = ", ".join(f"{count} {reason}" for reason, count in encoded.dropped.items())
     if not encoded.answers:
         raise ValueError(f"none of the {len(rows)} answers in {path} can be used: {reasons}")
@@ -146,7 +151,7 @@ def policy_objective(setup: Setup, answers: Sequence[Answer], steps: Sequence[Se
     old = [logps if answer.old_logps is None else torch.tensor(answer.old_logps)
            for logps, answer in zip(old, answers, strict=True)]
     return PolicyGradientObjective(answers, old, torch.stack([logps.sum() for logps in reference]),
-                                   job.settings)
+                                   _settings(job))
 
 
 def answer_logps(setup: Setup, answers: Sequence[Answer], steps: Sequence[Sequence[int]],
@@ -172,5 +177,5 @@ def answer_logps(setup: Setup, answers: Sequence[Answer], steps: Sequence[Sequen
                            [model_hash(model), answers_hash(answers)],
                            Path(job.folder) / f"{name}.jsonl", name.replace("_", " "),
                            setup.processes)
-    known = {**brought, **known}
-    return [torch.tensor(known[answer.id]) for answer in answers]
+    logps: dict[str, Sequence[float]] = {**brought, **known}
+    return [torch.tensor(logps[answer.id]) for answer in answers]

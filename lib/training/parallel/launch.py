@@ -41,7 +41,7 @@ def launch(command: list[str], processes: int, action: str, resume_hint: str) ->
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         worker = subprocess.Popen(command, env=environment, encoding="utf-8", errors="replace",
                                   stdout=subprocess.PIPE, stderr=errors)
-        for line in worker.stdout:
+        for line in worker.stdout or ():
             print(line, end="", flush=True)
         if worker.wait():
             errors.seek(0)

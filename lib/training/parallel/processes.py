@@ -22,6 +22,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import PreTrainedModel
 
 from lib.modeling.packed.gradients import direct_gradient
 from lib.training.objective import RowLoss
@@ -51,7 +52,7 @@ class JoinedProcesses(Processes):
         return device if device.type == "cpu" else torch.device("cuda",
                                                                 int(os.environ["LOCAL_RANK"]))
 
-    def row_loss(self, model: nn.Module, dtype: torch.dtype) -> RowLoss:
+    def row_loss(self, model: PreTrainedModel, dtype: torch.dtype) -> RowLoss:
         """A copy unchanged; of shards the float32 model, cut layer by layer."""
         return _shard(model, dtype) if self.sharded else RowLoss(model)
 
@@ -64,7 +65,7 @@ class JoinedProcesses(Processes):
             dist.all_reduce(flat)
             pieces = flat.split([master.numel() for master in bucket])
             for master, piece in zip(bucket, pieces, strict=True):
-                master.grad.copy_(piece.view_as(master))
+                direct_gradient(master).copy_(piece.view_as(master))
 
     def whole(self, tensor: Tensor) -> Tensor:
         """A sharded tensor put together, on every rank; any other tensor unchanged."""
@@ -92,7 +93,8 @@ class JoinedProcesses(Processes):
 
 
 def _buckets(masters: Iterable[Tensor]) -> Iterable[list[Tensor]]:
-    bucket, size = [], 0
+    bucket: list[Tensor] = []
+    size = 0
     for master in masters:
         if bucket and size + master.numel() > BUCKET_ELEMENTS:
             yield bucket
@@ -139,7 +141,7 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def _shard(model: nn.Module, dtype: torch.dtype) -> RowLoss:
+def _shard(model: PreTrainedModel, dtype: torch.dtype) -> RowLoss:
     """Cut a float32 model over the ranks, layer by layer; it computes in `dtype`.
 
     Gradients are reduced in float32 and divided by the number of ranks.

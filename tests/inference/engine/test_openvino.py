@@ -10,6 +10,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerBas
 from lib.data.chat import encode_prompt
 from lib.inference.engine import openvino_model
 from lib.inference.engine.load_check import sampler_of
+from lib.inference.engine.openvino_engine import PROMPTS as PROMPTS_TOGETHER
 from lib.inference.engine.openvino_model import installed, openvino_fault
 from lib.inference.prompts import messages_of
 from lib.inference.sampling import SamplingSettings, sample
@@ -54,6 +55,18 @@ def test_equal_seeds_give_equal_answers_in_any_order_and_for_any_number_of_rows(
         assert other["token_ids"] == ours["token_ids"]
         assert other["logprob"] == pytest.approx(ours["logprob"], abs=1e-3)
     assert answers(sample(model, tokenizer, PROMPTS, replace(settings, seed=1))) != answers(rows)
+
+
+@OPENVINO
+def test_many_prompts_that_wait_for_few_slots_give_the_answers_of_our_own_engine(
+        tokenizer: PreTrainedTokenizerBase) -> None:
+    model = tiny("llama", tokenizer)
+    many = [{**PROMPTS[number % len(PROMPTS)], "id": str(number)}
+            for number in range(2 * PROMPTS_TOGETHER + 3)]  # pages of prompts are used again
+    settings = replace(SETTINGS, rows=5, max_new_tokens=3)
+    ours = answers(sample(model, tokenizer, many, replace(settings, engine="own")))
+    theirs = answers(sample(model, tokenizer, many, settings))
+    assert [answer["token_ids"] for answer in theirs] == [answer["token_ids"] for answer in ours]
 
 
 @OPENVINO

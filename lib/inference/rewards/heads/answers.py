@@ -14,7 +14,7 @@ import numpy as np
 
 from lib.data.schema import is_cut_off
 from lib.inference.rewards import Conversation, conversation
-from lib.runtime.files import sha256_of_value
+from lib.runtime.files import Record, sha256_of_value
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class ScoredAnswers:
         return sha256_of_value([self.conversations, self.scores.tolist()])
 
 
-def scored_answers(rows: Sequence[dict[str, Any]], name: str) -> ScoredAnswers:
+def scored_answers(rows: Sequence[Record], name: str) -> ScoredAnswers:
     """Flatten rows {"prompt", "source", "answers": [{"text", "score"}]}; `name` appears in reports.
 
     Raises ValueError for a row without prompt, answers or a numeric score.
@@ -89,8 +89,8 @@ def pairs_within(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def _answers_of(row: dict[str, Any], number: int, name: str) -> list[dict[str, Any]]:
-    answers = row.get("answers")
+def _answers_of(row: Record, number: int, name: str) -> list[dict[str, Any]]:
+    answers: Any = row.get("answers")
     fine = "prompt" in row and isinstance(answers, list) and all(
         isinstance(answer.get("text"), str) and isinstance(answer.get("score"), int | float)
         for answer in answers)

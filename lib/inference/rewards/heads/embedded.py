@@ -109,7 +109,7 @@ def _results(models: Sequence[EmbeddedRewardModel],
     return results
 
 
-def _named(rewards: np.ndarray, context: int) -> list[ScoreResult]:
+def _named(rewards: np.ndarray, context: float) -> list[ScoreResult]:
     """Rewards of answers; NaN (of a text that was not read) gives None and the reason."""
     unread = ScoreResult(None, f"longer than the backbone's {context} tokens, not finite there, or "
                                "without the reference that the head needs")

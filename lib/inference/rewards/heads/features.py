@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.data.chat import encode_prompt, encode_response
 from lib.inference.rewards import Conversation, answer_of, ends_cut_off
@@ -38,7 +37,7 @@ ANSWERS_A_PART = 256
 class Backbone:
     """The language model whose hidden states are read; digest: hash of its weights."""
 
-    model: nn.Module
+    model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     digest: str
 

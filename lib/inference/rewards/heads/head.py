@@ -8,6 +8,7 @@ features give noise. A head is a few thousand bytes: `<name>.safetensors` and `<
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -139,11 +140,11 @@ def load_head(folder: Path | str, name: str) -> Head:
     """Read a head back; raises FileError when a file is missing, damaged or of another head."""
     path = Path(folder) / f"{name}.safetensors"
     try:
-        arrays = load_file(path)
+        arrays: dict[str, Any] = load_file(path)
         rest = read_json(Path(folder) / f"{name}.json")
         digest = rest.pop("digest")
-        options = {key: tuple(value) if isinstance(value, list) else value
-                   for key, value in rest.pop("options").items()}
+        options: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value
+                                   for key, value in rest.pop("options").items()}
         places = {key: tuple(rest[key]) for key in ("layers", "views")}
         head = Head(**arrays, **rest | places, options=HeadOptions(**options))
     except (OSError, SafetensorError, KeyError, TypeError) as error:

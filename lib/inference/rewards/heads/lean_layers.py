@@ -9,9 +9,10 @@ keep transformers' layers.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import MethodType
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import rms_norm, silu
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -25,7 +26,7 @@ from lib.modeling.packed.packing import Layout
 @contextmanager
 def lean_layers(model: PreTrainedModel) -> Iterator[None]:
     """Inside, the layers of a Llama or Qwen2 decoder read packed rows by `_forward`."""
-    decoder = decoder_of(model)
+    decoder: Any = decoder_of(model)
     if has_own_forward(model) or not has_known_form(decoder):
         yield
         return
@@ -39,7 +40,7 @@ def lean_layers(model: PreTrainedModel) -> Iterator[None]:
                 layer.__dict__.pop("forward", None)
 
 
-def _forward(layer: nn.Module, hidden: Tensor, position_embeddings: tuple[Tensor, Tensor],
+def _forward(layer: Any, hidden: Tensor, position_embeddings: tuple[Tensor, Tensor],
              layout: Layout, **_: object) -> Tensor:
     """A layer's output for a packed row, [1, T, width]."""
     normed = _normed(layer.input_layernorm, hidden)
@@ -49,7 +50,7 @@ def _forward(layer: nn.Module, hidden: Tensor, position_embeddings: tuple[Tensor
     return hidden + layer.mlp.down_proj(silu(gate).mul_(up))
 
 
-def _attended(attention: nn.Module, normed: Tensor, rotation: tuple[Tensor, Tensor],
+def _attended(attention: Any, normed: Tensor, rotation: tuple[Tensor, Tensor],
               layout: Layout) -> Tensor:
     """Attention of a packed row, [1, T, width]; rotation as in Su et al. 2021, eq. 34."""
     dim, (cos, sin) = attention.head_dim, (each[:, :, None] for each in rotation)
@@ -66,5 +67,5 @@ def _attended(attention: nn.Module, normed: Tensor, rotation: tuple[Tensor, Tens
     return attention.o_proj(out.flatten(2))
 
 
-def _normed(norm: nn.Module, hidden: Tensor) -> Tensor:
+def _normed(norm: Any, hidden: Tensor) -> Tensor:
     return norm.weight * rms_norm(hidden, hidden.shape[-1:], None, norm.variance_epsilon)

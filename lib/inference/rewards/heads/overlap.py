@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from sacrebleu.metrics import CHRF
+from sacrebleu.metrics.chrf import CHRF
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 OVERLAPS = ("chrF", "recall of words", "precision of words", "F1 of words",
@@ -39,7 +39,8 @@ def overlaps(answer: str, reference: str) -> np.ndarray:
 def _shared(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> tuple[float, float]:
     """(recall, precision): the shared items as shares of `theirs` and of `ours`; 0 of nothing."""
     shared = (Counter(ours) & Counter(theirs)).total()
-    return tuple(shared / len(items) if items else 0.0 for items in (theirs, ours))
+    recall, precision = (shared / len(items) if items else 0.0 for items in (theirs, ours))
+    return recall, precision
 
 
 def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:

@@ -48,11 +48,11 @@ def view_features(backbone: Backbone, conversations: Sequence[Conversation], lay
 def _read_features(backbone: Backbone, view: str, seen: Sequence[Conversation | None],
                    layers: Sequence[int], cache_folder: Path | str | None) -> np.ndarray:
     """`answer_features`, NaN for what the view could not show."""
-    shown = [index for index, each in enumerate(seen) if each is not None]
+    shown = {index: each for index, each in enumerate(seen) if each is not None}
     with about(view.replace("_", " ")):
-        found = answer_features(backbone, [seen[index] for index in shown], layers, cache_folder)
+        found = answer_features(backbone, list(shown.values()), layers, cache_folder)
     features = np.full((len(seen), found.shape[1]), np.nan, dtype=np.float32)
-    features[shown] = found
+    features[list(shown)] = found
     return features
 
 

@@ -44,7 +44,7 @@ def _from_logprobs(choice: dict[str, Any]) -> float | None:
         return None
     named = [(str(entry.get("token")).strip(), entry.get("logprob")) for entry in entries
              if isinstance(entry, dict)]
-    scores = [score for name, score in named if name in ATTRIBUTES_READ]
+    scores: list[Any] = [score for name, score in named if name in ATTRIBUTES_READ]
     if len(named) < len(entries) or any(name not in NAMES for name, _ in named):
         return None
     fine = len(scores) == 1 and type(scores[0]) in (int, float) and abs(scores[0]) < 1e300

@@ -300,13 +300,13 @@ def test_two_heads_share_one_pass_and_score_as_they_do_alone(
 
 def test_progress_says_which_heads_read_and_in_which_view(
         backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = []
-    monkeypatch.setattr(features, "Progress", lambda *arguments: (
-        told.append(Progress(*arguments)), told[-1])[1])
     asked = {each[0]["content"]: "A number." for each in CONVERSATIONS}
     judge = replace(head_for(backbone), views=("prompt_then_answer", SHOWN))
     models = [EmbeddedRewardModel("selector", head_for(backbone), backbone),
               EmbeddedRewardModel("judge", judge, backbone, references=asked)]
+    told = []
+    monkeypatch.setattr(features, "Progress", lambda *arguments: (
+        told.append(Progress(*arguments)), told[-1])[1])
     score_with_all(models, CONVERSATIONS)
     assert [each.description for each in told] == [
         "reading answers (for selector and judge, prompt then answer)",
