@@ -86,9 +86,10 @@ def _tried(model: PreTrainedModel, ways: Sequence[str]) -> str:
 
 @torch.inference_mode()
 def _predicts_numbers(model: PreTrainedModel) -> bool:
-    """Whether the model's own forward over a few tokens has logits that are numbers."""
-    ids = torch.tensor([_requests(model)[-1].tokens], device=model.device)
-    return not model(input_ids=ids, use_cache=False).logits.isnan().any()
+    """Whether the model's own forward over the trial's prompts gives numbers."""
+    prompts = [torch.tensor([each.tokens], device=model.device) for each in _requests(model)]
+    logits = [model(input_ids=ids, use_cache=False).logits.float() for ids in prompts]
+    return not any(each.log_softmax(-1).isnan().any() for each in logits)
 
 
 @torch.inference_mode()
