@@ -141,11 +141,11 @@ def _add_points(figure: go.Figure, points: Sequence[Row], also: Sequence[float] 
     spans = [_span([point.get(key) for point in points for key in (axis, f"{axis}_low",
                                                                    f"{axis}_high")] + list(more))
              for axis, more in (("x", ()), ("y", also))]
-    x = np.array([point["x"] for point in points])
-    if wide := x.min() > 0 and x.max() > WIDE_RANGE * x.min():
-        x = np.log10(x)
-        spans[0] = _span(x.tolist())
-    places = list(zip(WIDE * (x - spans[0][0]) / np.ptp(spans[0]),
+    across_all = np.array([point["x"] for point in points])
+    if wide := across_all.min() > 0 and across_all.max() > WIDE_RANGE * across_all.min():
+        across_all = np.log10(across_all)
+        spans[0] = _span(across_all.tolist())
+    places = list(zip(WIDE * (across_all - spans[0][0]) / np.ptp(spans[0]),
                       [HIGH * (spans[1][1] - point["y"]) / np.ptp(spans[1]) for point in points],
                       strict=True))
     sides = fitting_names([point["arm"] for point in points], places)
