@@ -220,8 +220,9 @@ def _rates_finding(first: Sequence[Row]) -> str:
     if not better:
         return (f"None of {len(methods)} methods beats SFT by the judge after Holm's correction; "
                 f"the highest rate is {methods[0]['arm']}'s, {methods[0]['win_rate']:.0%}")
-    return (f"{len(better)} of {len(methods)} methods beat SFT by the judge after Holm's "
-            f"correction, {better[0]['arm']} most often ({better[0]['win_rate']:.0%})")
+    return (f"{len(better)} of {len(methods)} methods beat{'s' * (len(better) == 1)} SFT by the "
+            f"judge after Holm's correction, {better[0]['arm']} most often "
+            f"({better[0]['win_rate']:.0%})")
 
 
 def _cost_finding(methods: Sequence[Row], work: Mapping[str, float]) -> str:
