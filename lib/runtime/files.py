@@ -103,7 +103,8 @@ def append_jsonl(path: Path | str, row: Row) -> None:
             # half an emoji has no UTF-8; its backslash escape is JSON's own
             file.write(line.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror or error}") from error
+        raise FileError(f"cannot write {path}: {error.strerror or error}; what it holds is kept, "
+                        "free some space or choose another --run folder") from error
 
 
 def read_json(path: Path | str) -> Any:

@@ -164,7 +164,8 @@ def fit(setup: Setup, objective: Objective, validation: Objective | None,
     float32.
     """
     job, device, processes = setup.job, setup.device, setup.processes
-    say(f"training in {str(device.dtype).removeprefix('torch.')} with float32 master weights, "
+    dtype = str(device.dtype).removeprefix("torch.")
+    say(f"{run_name(job)}: training in {dtype} with float32 master weights, "
         f"{'LoRA' if job.settings.lora_rank else 'all'} parameters of {job.model}")
     if processes.main:
         try_saving(setup.model, setup.tokenizer)

@@ -54,7 +54,7 @@ def fill_and_compare(tried: Trial, disk: Path, calls: list[str], seed: int = 0) 
             left = int(need * draw.uniform(least, most))
             with filled(disk, left):
                 faults += trouble(tried, run, call, left)
-        if status := tried.finish(run, call):
+        if status := tried.finish(run, call, call):
             return [*faults, f"{call}, with space again, ended with {status}: "
                              + last_line(tried, run)]
     return faults + [f"{name} differs" for name in differences(whole, run)]
@@ -62,7 +62,7 @@ def fill_and_compare(tried: Trial, disk: Path, calls: list[str], seed: int = 0) 
 
 def trouble(tried: Trial, run: Path, call: str, left: int) -> list[str]:
     """What a call does wrong on a disk with so many bytes left."""
-    status = tried.finish(run, call)
+    status = tried.finish(run, call, call)
     sentence = last_line(tried, run) if status else "had enough"
     print(f"{call}, {left:,} bytes left: {sentence.replace(str(run), 'run')}", flush=True)
     faults = [f"{stage} is no longer whole after {call}, {left:,} bytes left" for stage in STAGES

@@ -59,7 +59,7 @@ def kill_and_compare(tried: Trial, kills: int, seed: int) -> tuple[Counter[str],
 
 def finish(tried: Trial, run: Path, last: str = "arms") -> None:
     """Run the study to its end, or up to a call, which it must reach."""
-    if status := tried.finish(run, last):
+    if status := tried.finish(run, last=last):
         raise SystemExit(f"the study ended with {status}: {tried.said(run)[-1500:]}")
 
 

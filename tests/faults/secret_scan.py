@@ -20,7 +20,7 @@ from lib import ROOT
 OURS = {"NVIDIA API key": re.compile(r"nvapi-[\w-]{40,}"),
         "Hugging Face token": re.compile(r"hf_[A-Za-z0-9]{30,}")}
 LEFT_OUT = {"Base64HighEntropyString", "HexHighEntropyString"}
-PLANTED = re.compile(r"planted|nvapi-right|nvapi-not-checked", re.IGNORECASE)
+HARMLESS = re.compile(r"planted|^def test_\w+\(", re.IGNORECASE)  # and the names of tests
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def findings(lines: Iterable[str]) -> list[tuple[str, str]]:
 
     names = {kind.__name__ for kind in get_mapping_from_secret_type_to_class().values()} - LEFT_OUT
     with transient_settings({"plugins_used": [{"name": name} for name in sorted(names)]}):
-        return [(kind, line) for line in sorted(lines) if not PLANTED.search(line)
+        return [(kind, line) for line in sorted(lines) if not HARMLESS.search(line)
                 for kind in sorted({found.type for found in scan_line(line)} | of_ours(line))]
 
 

@@ -64,13 +64,13 @@ class Trial:
     folder: Path
     url: str
 
-    def start(self, run: Path, last: str = "arms") -> BaseProcess:
-        """The study in a process, up to a call of `CALLS`."""
-        return process(run_study, self, run, last)
+    def start(self, run: Path, first: str = "data", last: str = "arms") -> BaseProcess:
+        """The study in a process, from one call of `CALLS` up to another."""
+        return process(run_study, self, run, first, last)
 
-    def finish(self, run: Path, last: str = "arms") -> int:
-        """The exit status of the study, run up to a call: 0, or 2 after one sentence of ours."""
-        started = self.start(run, last)
+    def finish(self, run: Path, first: str = "data", last: str = "arms") -> int:
+        """The exit status of these calls of the study: 0, or 2 after one sentence of ours."""
+        started = self.start(run, first, last)
         started.join(timeout=PATIENCE)
         started.kill()
         return started.exitcode
@@ -107,8 +107,9 @@ def _reply(asked: dict[str, Any], call: int) -> Reply:
     return completion(f"reward:{reward}")
 
 
-def run_study(trial: Trial, run: Path, last: str) -> None:
+def run_study(trial: Trial, run: Path, first: str, last: str) -> None:
     """The stages and the exports; an error of ours ends the process with one sentence."""
+    names = list(CALLS)
     torch.set_num_threads(1)
     with trial.spoken(run).open("a") as output:
         os.dup2(output.fileno(), 1)
@@ -117,10 +118,8 @@ def run_study(trial: Trial, run: Path, last: str) -> None:
         study = open_study("smoke", str(run), SETTINGS | {
             "model.name": str(trial.folder / "model"), "rewards.base_url": trial.url,
             "llm_judge.base_url": trial.url})
-        for name, call in CALLS.items():
-            call(study)
-            if name == last:
-                return
+        for name in names[names.index(first):names.index(last) + 1]:
+            CALLS[name](study)
     except Exception as error:
         if not type(error).__module__.startswith("lib."):
             raise

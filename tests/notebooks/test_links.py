@@ -10,7 +10,7 @@ import pytest
 from lib import ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "figures" / "README.md",
-                ROOT / "tests" / "bench" / "README.md", *(ROOT / "notebooks").glob("*.md"),
+                *(ROOT / "tests").glob("*/README.md"), *(ROOT / "notebooks").glob("*.md"),
                 *(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "lib").rglob("README.md"),
                 *(ROOT / "data").glob("README.md"), *(ROOT / "data/sample").glob("README.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -141,11 +141,11 @@ def _add_points(figure: go.Figure, points: Sequence[Row], also: Sequence[float] 
     spans = [_span([point.get(key) for point in points for key in (axis, f"{axis}_low",
                                                                    f"{axis}_high")] + list(more))
              for axis, more in (("x", ()), ("y", also))]
-    x = np.array([point["x"] for point in points])
-    if wide := x.min() > 0 and x.max() > WIDE_RANGE * x.min():
-        x = np.log10(x)
-        spans[0] = _span(x.tolist())
-    places = list(zip(WIDE * (x - spans[0][0]) / np.ptp(spans[0]),
+    across_all = np.array([point["x"] for point in points])
+    if wide := across_all.min() > 0 and across_all.max() > WIDE_RANGE * across_all.min():
+        across_all = np.log10(across_all)
+        spans[0] = _span(across_all.tolist())
+    places = list(zip(WIDE * (across_all - spans[0][0]) / np.ptp(spans[0]),
                       [HIGH * (spans[1][1] - point["y"]) / np.ptp(spans[1]) for point in points],
                       strict=True))
     sides = fitting_names([point["arm"] for point in points], places)
@@ -220,8 +220,9 @@ def _rates_finding(first: Sequence[Row]) -> str:
     if not better:
         return (f"None of {len(methods)} methods beats SFT by the judge after Holm's correction; "
                 f"the highest rate is {methods[0]['arm']}'s, {methods[0]['win_rate']:.0%}")
-    return (f"{len(better)} of {len(methods)} methods beat SFT by the judge after Holm's "
-            f"correction, {better[0]['arm']} most often ({better[0]['win_rate']:.0%})")
+    return (f"{len(better)} of {len(methods)} methods beat{'s' * (len(better) == 1)} SFT by the "
+            f"judge after Holm's correction, {better[0]['arm']} most often "
+            f"({better[0]['win_rate']:.0%})")
 
 
 def _cost_finding(methods: Sequence[Row], work: Mapping[str, float]) -> str:

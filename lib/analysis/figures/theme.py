@@ -117,7 +117,7 @@ def looks(names: Sequence[str]) -> dict[str, Look]:
 
 
 def add_marks(figure: go.Figure, name: str, look: Look, x: Sequence[Any], y: Sequence[Any],
-              ends: Sequence[Sequence[float]] | None = None, along: str = "y",
+              ends: Sequence[Sequence[float | None]] | None = None, along: str = "y",
               **options: object) -> None:
     """Add a trace of marks in one look: with `mode`, lines too; with `ends`, intervals.
 
@@ -141,8 +141,8 @@ def between(counts: Iterable[int]) -> str:
     return f"{counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else "")
 
 
-def error_bars(values: Sequence[float], low: Sequence[float],
-               high: Sequence[float]) -> dict[str, object]:
+def error_bars(values: Sequence[float], low: Sequence[float | None],
+               high: Sequence[float | None]) -> dict[str, object]:
     """Plotly's asymmetric error bars from interval ends; none where an end is None."""
     return {"type": "data", "symmetric": False, "thickness": 1.5, "width": 4,
             "array": [_apart(top, value) for value, top in zip(values, high, strict=True)],

@@ -3,11 +3,12 @@
 Rows of beyond.json in, Markdown and sentences out; the statistics are computed elsewhere.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lib.analysis.policies.arms import verdict
 from lib.analysis.tables.formatting import (
     MISSING,
+    Cell,
     as_markdown,
     bullets,
     format_number,
@@ -192,12 +193,12 @@ def equal_movement_table(arms: Sequence[Row], verdicts: Sequence[Row]) -> str:
     """
     moved, rates = _by_arm(arms, verdicts)
     names = [name.removesuffix(MATCHED) for name in moved if name.endswith(MATCHED)]
-    columns = {f"{what}, {where}": lambda row, find=find, end=end: find(row["loss"] + end)
-               for where, end in (("profile's rate", ""), ("equal way", MATCHED))
-               for what, find in (("KL, nats", lambda name: format_number(moved.get(name))),
-                                  ("over SFT [95 %], n", lambda name: with_n(rates.get(name))))}
+    columns: dict[str, str | Cell] = {"loss": "loss"}
+    for where, end in (("profile's rate", ""), ("equal way", MATCHED)):
+        columns[f"KL, nats, {where}"] = _of_arm(end, lambda name: format_number(moved.get(name)))
+        columns[f"over SFT [95 %], n, {where}"] = _of_arm(end, lambda name: with_n(rates.get(name)))
     return markdown_table([{"loss": name} for name in ["offline_dpo"] * bool(names) + names],
-                          {"loss": "loss"} | columns,
+                          columns,
         "No loss of this run was matched; add for example odpo and odpo_matched to beyond.arms.")
 
 
@@ -209,12 +210,19 @@ def noise_table(arms: Sequence[Row], verdicts: Sequence[Row]) -> str:
     _, rates = _by_arm(arms, verdicts)
     flipped = [name.split(FLIPPED) for name in rates if FLIPPED in name]
     losses, shares = (dict.fromkeys(one[place] for one in flipped) for place in (0, 1))
-    return markdown_table([{"loss": loss} for loss in losses], {
+    columns: dict[str, str | Cell] = {
         "loss": "loss",
-        "none flipped": lambda row: with_n(rates.get(NOT_FLIPPED.get(row["loss"], row["loss"]))),
-        **{f"{share} % flipped": lambda row, share=share: with_n(
-            rates.get(f"{row['loss']}{FLIPPED}{share}")) for share in sorted(shares, key=int)}},
+        "none flipped": _of_arm("", lambda loss: with_n(rates.get(NOT_FLIPPED.get(loss, loss))))}
+    for share in sorted(shares, key=int):
+        columns[f"{share} % flipped"] = _of_arm(f"{FLIPPED}{share}",
+                                                lambda name: with_n(rates.get(name)))
+    return markdown_table([{"loss": loss} for loss in losses], columns,
         "No arm of this run has flipped labels; add for example dpo_flipped10 and dpo_flipped20.")
+
+
+def _of_arm(end: str, find: Callable[[str], str]) -> Cell:
+    """A column of losses that shows what `find` says of the arm named by the loss and `end`."""
+    return lambda row: find(row["loss"] + end)
 
 
 def _by_arm(arms: Sequence[Row], verdicts: Sequence[Row]) -> tuple[Row, dict[str, Row]]:

@@ -24,6 +24,7 @@ from lib.modeling.packed.own_forward import has_own_forward, without_adapter
 from lib.modeling.saving import ModelError, first_line
 from lib.runtime.progress import say
 
+DISAGREES = "its answers have other log-probabilities than its own forward gives"
 TOKENS = 4  # of a trial's answers
 CHEAP_LOGITS = 2**24  # of the longest sequence that is tried
 TRIAL = SamplingSettings(samples=2, temperature=1.0, top_k=None, max_new_tokens=TOKENS, rows=3)
@@ -74,10 +75,21 @@ def _tried(model: PreTrainedModel, ways: Sequence[str]) -> str:
         except Exception as error:  # noqa: BLE001 - anything that our computation meets in a model
             reason = f"{type(error).__name__}: {first_line(error)}"
         else:
-            reason = "its answers have other log-probabilities than its own forward gives"
+            reason = DISAGREES
     remedy = ("set sampling.engine=own" if ways == ["openvino"] else
               "use a decoder such as Llama, Qwen2 or Gemma 3")
+    if reason == DISAGREES and not _predicts_numbers(exact):
+        reason, remedy = ("its predictions are no numbers, as after training that diverged",
+                          "train it again, and lower the learning rate")
     raise ModelError(f"{type(model).__name__} cannot be sampled from: {reason}; {remedy}")
+
+
+@torch.inference_mode()
+def _predicts_numbers(model: PreTrainedModel) -> bool:
+    """Whether the model's own forward over the trial's prompts gives numbers."""
+    prompts = [torch.tensor([each.tokens], device=model.device) for each in _requests(model)]
+    logits = [model(input_ids=ids, use_cache=False).logits.float() for ids in prompts]
+    return not any(each.log_softmax(-1).isnan().any() for each in logits)
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from lib.study.run import Study
 from lib.study.stages.data import load_part
 from lib.training.dpo import LOSSES
 from lib.training.pairs import Pair
-from lib.training.settings import DPOSettings
+from lib.training.settings import DPOSettings, PreferenceLoss
 
 MADE_UP = "made up, for this run has none"
 SCORES = (0.1, 0.4, -0.2, 0.3)  # of made-up answers
@@ -46,14 +46,16 @@ def _reference(study: Study) -> dict[str, list[float]]:
     return {name: logps for line in lines for name, logps in line["logps"].items()}
 
 
-def trained_loss(pair: Row, loss: str) -> float:
+def trained_loss(pair: Row, loss: PreferenceLoss) -> float:
     """What training computes for a pair of `one_pair` with a loss at its own defaults."""
     settings = DPOSettings(loss=loss)
-    four = [torch.tensor([pair[f"logp_{side}"] - back * pair[f"h_{side}"]], dtype=torch.float64)
-            for back in (0, 1) for side in ("chosen", "rejected")]
-    ids = [(0,) * pair[f"tokens_{side}"] for side in ("chosen", "rejected")]
-    return LOSSES[loss]((*four, settings.beta), settings,
-                        [Pair(pair["id"], (), *ids, pair["score_gap"])]).item()
+    chosen, rejected, reference_chosen, reference_rejected = (
+        torch.tensor([pair[f"logp_{side}"] - back * pair[f"h_{side}"]], dtype=torch.float64)
+        for back in (0, 1) for side in ("chosen", "rejected"))
+    ids = {side: (0,) * pair[f"tokens_{side}"] for side in ("chosen", "rejected")}
+    return LOSSES[loss](
+        (chosen, rejected, reference_chosen, reference_rejected, settings.beta), settings,
+        [Pair(pair["id"], (), ids["chosen"], ids["rejected"], pair["score_gap"])]).item()
 
 
 def four_answers(study: Study) -> Row:

@@ -11,7 +11,7 @@ from lib.data.settings import DataSettings
 from lib.data.sources import load_heldout
 from lib.inference.rewards import ROLES
 from lib.inference.systems import BEST, System
-from lib.runtime.files import Row, read_jsonl, sha256_of_value
+from lib.runtime.files import Record, Row, read_jsonl, sha256_of_value
 from lib.runtime.manifest import outputs_hash
 from lib.runtime.places import typed_path
 from lib.study.policies import POLICIES, picked_rows, picks_of
@@ -63,7 +63,8 @@ def _answer(study: Study, pools: Sequence[Pool], prompts: Sequence[Row], stage: 
 
 
 def _prompts(path: str) -> list[Row]:
-    rows = load_heldout(DataSettings(source="local", heldout_path=str(typed_path(path))))
+    settings = DataSettings(source="local", heldout_path=str(typed_path(path)))
+    rows: Sequence[Record] = load_heldout(settings)
     if len(rows) > MOST:
         raise StudyError(f"{path} has {len(rows)} prompts, and this is an illustration of at most "
                          f"{MOST}; for a comparison set data.heldout_path in a run of its own")

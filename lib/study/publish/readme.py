@@ -37,7 +37,9 @@ from lib.study.publish.reader_lines import (
 )
 
 MARKS = "<!-- {name}: begin -->", "<!-- {name}: end -->"
-PAGES = {"finding": "README.md", "summary": "README.md", "results": "figures/README.md"}
+PAGES = {"finding": "README.md", "summary": "README.md", "results": "figures/README.md",
+         "beyond": "figures/README.md"}
+RECORDED = {"beyond": "beyond.json"}  # what a section is read from, results.json for the others
 EVEN_RATE = 0.5
 FIGURES = ("win_rates.svg", "warning.svg")
 
@@ -224,7 +226,20 @@ def timings_table(results: Mapping[str, Any]) -> str:
         "peak memory": lambda row: f"{row['peak_memory_gb']:.1f} GB"})
 
 
-SECTIONS = {"finding": finding_section, "summary": summary_section, "results": results_section}
+def beyond_section(beyond: Mapping[str, Any]) -> str:
+    """The arms of notebook 06 as Markdown, from beyond.json alone."""
+    return "\n\n".join([
+        tables.arms_findings(beyond["first"], {}, beyond["reader"]),
+        tables.arms_table(beyond["arms"], beyond["seed"], beyond["sft"]),
+        tables.arm_verdicts_table(beyond["verdicts"], beyond["reader"]),
+        tables.reader_forecast_sentence(beyond["reader"]),
+        tables.controls_finding(beyond["controls"]),
+        tables.payments_table(beyond["arms"], beyond["verdicts"], beyond["payments"],
+                              beyond["samples"])])
+
+
+SECTIONS = {"finding": finding_section, "summary": summary_section, "results": results_section,
+            "beyond": beyond_section}
 
 
 def between_marks(page: str, name: str) -> tuple[str, str, str]:
@@ -235,17 +250,20 @@ def between_marks(page: str, name: str) -> tuple[str, str, str]:
     return f"{before}{begin}", shown.strip(), f"{end}{after}"
 
 
+def recorded(name: str) -> Any:
+    """What a section is read from, as figures/ keeps it."""
+    return read_json(ROOT / "figures" / RECORDED.get(name, "results.json"))
+
+
 def main(run: str) -> None:
-    """Rewrite both pages' numbers and the figures from a run folder."""
+    """Rewrite the pages' numbers and the figures from a run folder; what it lacks stays."""
     folder = Path(run)
-    results = read_json(folder / "results.json")
+    for source in ("results.json", "beyond/beyond.json", *(f"figures/{name}" for name in FIGURES)):
+        if (folder / source).exists():
+            shutil.copy(folder / source, ROOT / "figures" / Path(source).name)
     for name, file in PAGES.items():
         before, _, after = between_marks((ROOT / file).read_text(encoding="utf-8"), name)
-        write_text(ROOT / file, f"{before}\n\n{SECTIONS[name](results)}\n\n{after}")
-    shutil.copy(folder / "results.json", ROOT / "figures" / "results.json")
-    for name in FIGURES:
-        if (folder / "figures" / name).exists():
-            shutil.copy(folder / "figures" / name, ROOT / "figures" / name)
+        write_text(ROOT / file, f"{before}\n\n{SECTIONS[name](recorded(name))}\n\n{after}")
     say(f"README.md and figures/ now show {run}")
 
 

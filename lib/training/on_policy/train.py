@@ -177,5 +177,5 @@ def answer_logps(setup: Setup, answers: Sequence[Answer], steps: Sequence[Sequen
                            [model_hash(model), answers_hash(answers)],
                            Path(job.folder) / f"{name}.jsonl", name.replace("_", " "),
                            setup.processes)
-    known = {**brought, **known}
-    return [torch.tensor(known[answer.id]) for answer in answers]
+    logps: dict[str, Sequence[float]] = {**brought, **known}
+    return [torch.tensor(logps[answer.id]) for answer in answers]

@@ -22,6 +22,7 @@ from lib.study.publish.readme import (
     PAGES,
     SECTIONS,
     between_marks,
+    recorded,
     results_section,
 )
 from lib.study.stages.audit import by_reader
@@ -50,7 +51,7 @@ MADE_UP = {"1.00", ".00"}  # how often an answer of `made_up_candidates` is pick
 @pytest.mark.parametrize("name", PAGES)
 def test_every_section_of_the_pages_is_that_of_the_recorded_run(name: str) -> None:
     page = (ROOT / PAGES[name]).read_text(encoding="utf-8")
-    assert between_marks(page, name)[1] == SECTIONS[name](read_json(RECORDED)).strip()
+    assert between_marks(page, name)[1] == SECTIONS[name](recorded(name)).strip()
 
 
 @pytest.mark.parametrize(("reader", "dpo", "selector", "sentence"), [
