@@ -74,7 +74,7 @@ def differs(device: str) -> str:
         pairs = zip(_numbers(torch.device("cpu")), _numbers(torch.device(device)), strict=True)
         worst = max(float((ours.double() - theirs.cpu().double()).abs().max())
                     for ours, theirs in pairs)
-    except (RuntimeError, TypeError, NotImplementedError) as error:
+    except (RuntimeError, TypeError) as error:  # what the device lacks is a RuntimeError too
         return f"{device} cannot compute all of it ({str(error).strip().splitlines()[0]})"
     return "" if worst <= AGREEMENT else f"its numbers are up to {worst:.2g} off the CPU's"
 

@@ -29,6 +29,7 @@ from lib.training.engine.checkpoints import (
     prune_checkpoints,
     save_checkpoint,
 )
+from lib.training.engine.evaluation import add_to, evaluate, own_rows
 from lib.training.engine.flops import model_flops_utilisation
 from lib.training.engine.optimizer import (
     LossScale,
@@ -37,7 +38,7 @@ from lib.training.engine.optimizer import (
     clip_gradients,
     learning_rate,
 )
-from lib.training.objective import Metrics, Objective, PackedRow, RowLoss, step_batches
+from lib.training.objective import Metrics, Objective, PackedRow, step_batches
 from lib.training.processes import ALONE, Processes
 from lib.training.settings import TrainingSettings
 
@@ -175,7 +176,7 @@ class Loop:
         for row, is_filler in own_rows(run.objective, examples, run.device, self.processes):
             leave_taken_cores()
             metrics = self._backward(row, weight, is_filler)
-            _add(sums, {} if is_filler else metrics | {"computed_tokens": row.batch.tokens})
+            add_to(sums, {} if is_filler else metrics | {"computed_tokens": row.batch.tokens})
         grad_norm, applied = self._apply()
         sums = self.processes.total(sums)
         computed = sums.pop("computed_tokens")
@@ -288,43 +289,3 @@ def dropout_off(model: PreTrainedModel) -> None:
         for name, value in vars(module).items():
             if isinstance(value, float) and ("drop" in name or "jitter" in name):
                 setattr(module, name, 0.0)
-
-
-def own_rows(objective: Objective, examples: Sequence[int], device: torch.device,
-             processes: Processes) -> list[tuple[PackedRow, bool]]:
-    """This process's rows of a step, and whether each is a filler.
-
-    Ranks compute a layer of a sharded model together, so all need equally many rows; a rank with
-    fewer repeats the step's shortest group as a filler.
-    """
-    groups = objective.computed_together(examples)
-    rows = [(row, False) for row in objective.rows(processes.part(groups), device)]
-    if not processes.sharded:
-        return rows
-    missing = max(processes.gather(len(rows))) - len(rows)
-    shortest = min(groups, key=lambda group: group.tokens)
-    filler = objective.rows(shortest.examples, device)[0]
-    return rows + [(filler, True)] * missing
-
-
-def evaluate(model: PreTrainedModel | RowLoss, objective: Objective, device: torch.device,
-             processes: Processes = ALONE) -> Metrics:
-    """Mean loss and metrics over all examples of an objective, without gradients.
-
-    model: a language model, or the RowLoss around one.
-    """
-    loss_of = model if isinstance(model, RowLoss) else RowLoss(model)
-    examples = [example for group in objective.groups for example in group]
-    sums: Metrics = {}
-    with torch.no_grad():
-        for row, is_filler in own_rows(objective, examples, device, processes):
-            leave_taken_cores()
-            loss, metrics = loss_of(objective, row)
-            _add(sums, {} if is_filler else metrics | {"loss": loss.item()})
-    sums = processes.total(sums)
-    return objective.means(sums, objective.weight(examples)) | {"n": len(examples)}
-
-
-def _add(sums: Metrics, metrics: Metrics) -> None:
-    for name, value in metrics.items():
-        sums[name] = sums.get(name, 0.0) + value

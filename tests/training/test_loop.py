@@ -17,8 +17,9 @@ from lib.runtime.files import FileError, read_jsonl
 from lib.training import losses
 from lib.training.dpo import DPOObjective
 from lib.training.engine import checkpoints
+from lib.training.engine.evaluation import evaluate
 from lib.training.engine.optimizer import LossScale, MasterWeights, learning_rate
-from lib.training.loop import Loop, Run, TrainingError, dropout_off, evaluate, train
+from lib.training.loop import Loop, Run, TrainingError, dropout_off, train
 from lib.training.objective import step_batches
 from lib.training.reference import reference_logps
 from lib.training.settings import DPOSettings, SFTSettings

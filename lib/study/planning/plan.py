@@ -21,13 +21,8 @@ from lib.study.planning.costs import BANDWIDTH_SHARE, GPUS, Gpu
 from lib.study.planning.memory import Shape, sampling_bytes
 from lib.study.planning.preflight import blockers, uses_api
 from lib.study.planning.requirements import shape_for
-from lib.study.planning.workload import (
-    AUDIT_ANSWERS,
-    StageWork,
-    beside_stages,
-    lengths_of,
-    planned_work,
-)
+from lib.study.planning.work import StageWork, lengths_of
+from lib.study.planning.workload import AUDIT_ANSWERS, beside_stages, planned_work
 from lib.study.profiles import Profile
 from lib.study.reward_models.api import api_settings
 from lib.study.run import Study

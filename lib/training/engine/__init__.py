@@ -1,1 +1,1 @@
-"""Parts of the training loop: master weights and optimizer, checkpoints, a count of FLOPs."""
+"""Parts of the training loop: optimizer, checkpoints, evaluation, a count of FLOPs."""

@@ -6,14 +6,8 @@ import pytest
 
 from lib.study.planning.benchmark import Rates
 from lib.study.planning.memory import SHAPES
-from lib.study.planning.workload import (
-    DEPTH,
-    Work,
-    evaluations,
-    lengths_of,
-    planned_work,
-    validation_rows,
-)
+from lib.study.planning.work import Work, lengths_of
+from lib.study.planning.workload import DEPTH, evaluations, planned_work, validation_rows
 from lib.study.profiles import Profile, load_profile
 from lib.study.stages.table import STAGES
 

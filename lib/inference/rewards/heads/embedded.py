@@ -91,6 +91,7 @@ def _results(models: Sequence[EmbeddedRewardModel],
             return view_features(first.backbone, conversations, layers, [view], first.cache_folder)
 
     def seen_beside_reference(model: EmbeddedRewardModel, view: str) -> np.ndarray:
+        """Features of one view that one model reads after its references."""
         with about(f"for {model.name}"):
             return view_features(model.backbone, conversations, model.head.layers, [view],
                                  model.cache_folder, model.references)
