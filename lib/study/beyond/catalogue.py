@@ -6,10 +6,13 @@ Modules are imported when an arm runs, so that the table itself costs nothing.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
 
 from lib.runtime.files import Row
+from lib.study.beyond.settings import ANCHOR
+from lib.study.run import StudyError
 
 # Costs beside one training on the budget's tokens; an arm that samples has the budget's answers
 OFFLINE, SAMPLES = "–", "answers"
@@ -147,6 +150,15 @@ ARMS: dict[str, Arm] = {arm.name: arm for arm in (
         "W + (alpha / r) B A, W frozen", "Hu et al. 2021", MATCHING,
         f"{HERE}.adapters:lora_dpo", (), "offline_dpo"),
 )}
+
+
+def arm_named(name: str) -> Arm:
+    """An arm by its name; dpo is short for offline_dpo. Raises StudyError for an unknown one."""
+    found = ARMS.get(ANCHOR if name == "dpo" else name)
+    if found is None:
+        near = get_close_matches(name, ARMS, 3) or list(ARMS)
+        raise StudyError(f"there is no arm {name!r}; did you mean {' or '.join(near)}?")
+    return found
 
 
 def catalogue_rows(names: Sequence[str] = tuple(ARMS)) -> list[Row]:

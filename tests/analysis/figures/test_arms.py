@@ -113,6 +113,21 @@ def test_titles_claim_no_more_than_the_tests_show() -> None:
     assert title(figures.win_cost_figure(arms, verdicts, [])).split()[0] in winners
 
 
+def test_the_title_of_a_single_method_is_a_sentence_about_one() -> None:
+    for better, words in ((0, "The one method does not beat SFT"), (1, "The one method beats SFT")):
+        arms, verdicts, reader = some(1)
+        for row in verdicts:
+            row |= {"win_rate": 0.6, "holm_p": 0.01 if better else 0.9}
+        assert title(rates_figure(arms, verdicts, reader)).startswith(words)
+
+
+def test_the_cost_of_a_win_is_compared_among_trained_methods_alone() -> None:
+    arms, verdicts, _ = some(6, better=6)
+    payments = [{"a": "sft+bon4@0.6", "b": "sft", "judge": "judge", "n": 200, "win_rate": 0.9}]
+    assert "wins most of the trained methods" in title(
+        figures.win_cost_figure(arms, verdicts, payments))
+
+
 def test_no_title_praises_a_control() -> None:
     arms, verdicts, reader = some(len(NAMES))
     for row in verdicts:
