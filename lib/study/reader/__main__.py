@@ -40,7 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     export = _command(commands, "export", _export, "write the batches of unread answers")
     export.add_argument("--prompts", type=int, default=64, help="held-out prompts")
     export.add_argument("--batch", type=int, default=150, help="answers a batch")
-    export.add_argument("--twice", type=int, default=60, help="answers for a second reader too")
+    export.add_argument("--twice", type=int, default=60, help="answers for a second reader "
+                        "too, and as many of the arms' with SFT's")
     export.add_argument("--arms", nargs="*", metavar="ARM", help="arms of notebook 06 whose "
                         "answers are read too, beside SFT's by one reader; all that are finished, "
                         "if none is named")

@@ -43,15 +43,18 @@ def export_batches(run: Path, prompts: int = 64, size: int = 150, twice: int = 6
     """Write the batches of what is unread; returns export.json.
 
     prompts: held-out prompts; size: answers a batch at most, if no prompt alone has more; twice:
-    answers at least that another reader gets too, whole prompts; arms: of notebook 06, to be read
-    too. {"prompts", "answers", "arms" (name -> prompts that any export asked about),
-    "rubric_sha256", "wanted" (key -> number of readers), "pairs" (keys that one reader reads: an
-    arm's answer and SFT's), "batches" (name -> keys)}. Raises FileError for a run or an arm
-    without answers, and for a filled template that was not imported.
+    answers at least that another reader gets too, whole prompts, and as many of the arms' with
+    SFT's; arms: of notebook 06, to be read too. {"prompts", "answers", "arms" (name -> prompts that
+    any export asked about), "rubric_sha256", "wanted" (key -> number of readers), "pairs" (keys
+    that one reader reads: an arm's answer and SFT's), "batches" (name -> keys)}. Raises FileError
+    for a run or an arm without answers, and for a filled template that was not imported.
     """
     folder, seed, readings = run / "reader", seed_of(run), read_readings(run)
     questions = questions_of(run, prompts, arms)
-    shared, pairs = _shared(questions, twice, seed), sft_pairs(run, arms)
+    pairs = sft_pairs(run, arms)
+    paired = only(questions, {key for pair in pairs for key in pair})
+    shared = only(questions, {key for part in (questions_of(run, prompts), paired)
+                              for key in keys_of(_shared(part, twice, seed))})
     batches: dict[str, list[Question]] = {}
     for kind, times, asked in ((FIRST, 1, questions), (SECOND, 2, shared)):
         lacking = unread(keys_of(asked), pairs, readings, times)
