@@ -162,7 +162,10 @@ def _add_points(figure: go.Figure, points: Sequence[Row], also: Sequence[float] 
                   hovertemplate="%{customdata}: %{y:.3f} at %{x:.3g}")
     figure.update_traces(error_x_thickness=1, error_x_width=0, error_y_thickness=1,
                          error_y_width=0)
-    figure.update_xaxes(range=spans[0], type="log" if wide else "linear")
+    figure.update_xaxes(range=spans[0])
+    if wide:  # else Plotly writes the 3 of 30 as "3"
+        figure.update_xaxes(type="log", tickvals=[
+            digit * 10.0**power for power in range(-9, 10) for digit in (1, 2, 5)])
     figure.update_yaxes(range=spans[1])
     return f"{sum(map(bool, sides))} of {len(points)} arms are named"
 

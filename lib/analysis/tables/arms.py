@@ -212,8 +212,8 @@ def payments_finding(arms: Sequence[Row], verdicts: Sequence[Row], payments: Seq
 
     All rates are over one answer of SFT; start: length of SFT's answers.
     """
-    picked = {System.parse(row["a"]).policy: row for row in payments
-              if row["judge"] == "judge" and System.parse(row["a"]).rule == BEST}
+    paid = {System.parse(row["a"]): row for row in payments if row["judge"] == "judge"}
+    picked = {system.policy: row for system, row in paid.items() if system.rule == BEST}
     known = {row["arm"]: row for row in arms if not row["check"]}
     methods = [row for row in verdicts if row["judge"] == "judge" and row["a"] in known]
     better = sorted((row for row in methods if verdict(row) == "better"),
@@ -221,21 +221,24 @@ def payments_finding(arms: Sequence[Row], verdicts: Sequence[Row], payments: Seq
     lines = [f"Paid at {when}: {picked[policy]['a']} {_won(picked[policy])}; of every {samples} "
              "answers sampled one is shown." for policy, when in (
                  ("sft", "inference"), ("dpo", "training and inference")) if policy in picked]
+    lines += [f"Paid at training, on all pairs: {row['a']} {_won(row)}; every answer sampled is "
+              "shown." for system, row in paid.items() if system.rule is None]
     if not methods:
-        return bullets([*lines, "Paid at training: no method of this run has a rate."])
+        return bullets([*lines, "Paid at training, on this budget: no method has a rate."])
     if not better:
         return bullets([*lines, f"{who_beats(0, len(methods))} by the judge after Holm's "
-                        "correction, so nothing paid at training is worth its cost here."])
+                        "correction, so on this budget no training is shown to be worth it."])
     best = better[0]
-    lines.append(f"Paid at training: {best['a']} {_won(best)}; every answer sampled is shown. "
+    lines.append(f"Paid at training, on this budget: {best['a']} {_won(best)}; every answer "
+                 "sampled is shown. "
                  f"{who_beats(len(better), len(methods))}{', it most often' * (len(better) > 1)}.")
     if "sft" in picked and picked["sft"]["ci_low"] is not None:
         lines.append(_told_apart(best, picked["sft"]))
     if samples > 1:
         prompts = work_of(known[best["a"]]) / ((samples - 1) * start["mean_tokens"])
-        lines.append(f"Learning of {best['a']} is as much work as the further answers to "
-                     f"{format_number(round(prompts))} prompts (a trained token counts {PASSES} "
-                     "sampled ones): from there on training is the cheaper.")
+        lines.append(f"{best['a']} learned with as much work as it takes to sample the further "
+                     f"answers to {format_number(round(prompts))} prompts (a trained token counts "
+                     f"{PASSES} sampled ones); after so many, training is the cheaper.")
     return bullets(lines)
 
 
@@ -245,13 +248,13 @@ def _won(row: Row) -> str:
             else "is not judged, because no answer has a score")
 
 
-def _told_apart(trained: Row, sampled: Row) -> str:
-    if trained["ci_low"] > sampled["ci_high"]:
-        return f"{trained['a']} wins more than {sampled['a']}: their intervals do not overlap."
-    if sampled["ci_low"] > trained["ci_high"]:
-        return f"{sampled['a']} wins more than {trained['a']}: their intervals do not overlap."
-    return (f"{trained['a']} and {sampled['a']} are not told apart here: their intervals "
-            "overlap.")
+def _told_apart(one: Row, other: Row) -> str:
+    """Two rates over SFT: told apart only where their intervals do not overlap."""
+    high, low = sorted((one, other), key=lambda row: -row["win_rate"])
+    if high["ci_low"] > low["ci_high"]:
+        return (f"{high['a']} beats SFT more often than {low['a']} does: their intervals do not "
+                "overlap.")
+    return f"{one['a']} and {other['a']} are not told apart here: their intervals overlap."
 
 
 def equal_movement_table(arms: Sequence[Row], verdicts: Sequence[Row]) -> str:

@@ -180,29 +180,31 @@ def paid(payments: list[Row] = BEST_OF, samples: int = 4, **rates: tuple) -> lis
 
 
 def test_what_is_paid_at_inference_and_at_training_stands_side_by_side() -> None:
-    sampled, both, trained, apart, work = paid(raft=(0.6, 0.01), odpo=(0.5, 1.0))
+    sampled, both, own, trained, apart, work = paid(raft=(0.6, 0.01), odpo=(0.5, 1.0))
     assert "at inference: `sft+bon4@0.6` wins .66 [.61, .71], n = 64; of every 4" in sampled
     assert "training and inference: `dpo+bon4@0.6` wins .52 [.47, .57], n = 64, which is" in both
-    assert "raft wins .60 [.55, .65], n = 64; every answer sampled is shown." in trained
+    assert "on all pairs: dpo wins .50 [.45, .55], n = 64, which is undecided; every" in own
+    assert "on this budget: raft wins .60 [.55, .65], n = 64; every answer" in trained
     assert trained.endswith("1 of 2 methods beats SFT.")
-    assert paid(raft=(0.6, 0.01), odpo=(0.59, 0.01))[2].endswith("beat SFT, it most often.")
+    assert paid(raft=(0.6, 0.01), odpo=(0.59, 0.01))[3].endswith("beat SFT, it most often.")
     assert apart == "- raft and `sft+bon4@0.6` are not told apart here: their intervals overlap."
     assert f"{(30_000 + PASSES * 60_000) / (3 * 70):,.0f} prompts" in work
 
 
 @pytest.mark.parametrize(("value", "says"), [
-    (0.77, "raft wins more than `sft+bon4@0.6`"), (0.55, "`sft+bon4@0.6` wins more than raft"),
+    (0.77, "raft beats SFT more often than `sft+bon4@0.6`"),
+    (0.55, "`sft+bon4@0.6` beats SFT more often than raft"),
     (0.62, "not told apart")])
 def test_training_and_inference_are_told_apart_by_their_intervals(value: float, says: str) -> None:
-    assert says in paid(raft=(value, 0.01))[3]
+    assert says in paid(raft=(value, 0.01))[4]
 
 
 def test_nothing_paid_at_training_is_worth_its_cost_where_no_method_beats_sft() -> None:
     assert paid(raft=(0.52, 0.5), odpo=(0.51, 0.9))[-1].startswith(
-        "- None of 2 methods beats SFT by the judge after Holm's correction, so nothing")
-    assert "no method of this run has a rate" in paid()[-1]
-    assert "no method of this run has a rate" in paid(raft_random=(0.7, 0.01))[-1]
-    assert "prompts" not in paid(raft=(0.6, 0.01), samples=1)[-1]
+        "- None of 2 methods beats SFT by the judge after Holm's correction, so on this")
+    assert "no method has a rate" in paid()[-1]
+    assert "no method has a rate" in paid(raft_random=(0.7, 0.01))[-1]
+    assert "cheaper" not in paid(raft=(0.6, 0.01), samples=1)[-1]
 
 
 def test_best_of_n_that_was_not_judged_is_said_to_be_unjudged() -> None:
@@ -210,4 +212,4 @@ def test_best_of_n_that_was_not_judged_is_said_to_be_unjudged() -> None:
     first, trained, *rest = paid(unscored, raft=(0.6, 0.01))
     assert "is not judged, because no answer has a score" in first
     assert "told apart" not in "".join(rest)
-    assert paid([], raft=(0.6, 0.01))[0].startswith("- Paid at training: raft")
+    assert paid([], raft=(0.6, 0.01))[0].startswith("- Paid at training, on this budget: raft")
