@@ -6,12 +6,11 @@ Modules are imported when an arm runs, so that the table itself costs nothing.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
 
 from lib.runtime.files import Row
-from lib.study.beyond.settings import ANCHOR
+from lib.study.beyond.names import full_name
 from lib.study.run import StudyError
 
 # Costs beside one training on the budget's tokens; an arm that samples has the budget's answers
@@ -153,12 +152,11 @@ ARMS: dict[str, Arm] = {arm.name: arm for arm in (
 
 
 def arm_named(name: str) -> Arm:
-    """An arm by its name; dpo is short for offline_dpo. Raises StudyError for an unknown one."""
-    found = ARMS.get(ANCHOR if name == "dpo" else name)
-    if found is None:
-        near = get_close_matches(name, ARMS, 3) or list(ARMS)
-        raise StudyError(f"there is no arm {name!r}; did you mean {' or '.join(near)}?")
-    return found
+    """An arm by its full or short name; raises StudyError for one that is not known."""
+    try:
+        return ARMS[full_name(name)]
+    except ValueError as error:
+        raise StudyError(str(error)) from None
 
 
 def catalogue_rows(names: Sequence[str] = tuple(ARMS)) -> list[Row]:
