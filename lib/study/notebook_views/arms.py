@@ -17,7 +17,7 @@ from lib.runtime.files import Row, read_jsonl
 from lib.study.beyond.adapters import ALPHA, FASTER, RANK
 from lib.study.notebook_views.lessons import load_plain_model
 from lib.study.policies import load_pools
-from lib.study.run import Study
+from lib.study.run import Study, stage_hash
 from lib.study.stages.data import load_part
 from lib.training.dpo import LOSSES
 from lib.training.pairs import Pair
@@ -39,6 +39,7 @@ def seen_pairs(study: Study) -> list[Row]:
     each; made-up ones where fewer than two pairs were set aside.
     """
     rows = {row["id"]: row for row in load_part(study, "preferences_validation")}
+    stage_hash(study, "dpo")
     before = _reference(study)
     found = [_seen(rows[gained["id"]], gained, before[gained["id"]])
              for gained in read_jsonl(study.path("dpo", "validation_rewards.jsonl"))
@@ -135,6 +136,7 @@ def four_answers(study: Study) -> Row:
     A row of the pool. Where no prompt has such answers, as with a random model, the first one's
     have an end and, where scores are missing or equal, made-up scores.
     """
+    stage_hash(study, "responses")
     pool = next(rows for pool, rows in load_pools(study).items() if pool.policy == "sft")
     four = [{**row, "candidates": row["candidates"][:4]} for row in pool]
     return next(filter(_usable, four), None) or _made_usable(four[0])

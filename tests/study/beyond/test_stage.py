@@ -225,6 +225,13 @@ def test_every_number_by_hand_of_the_notebook_is_the_librarys(
     assert names["advantages"].sum() == pytest.approx(0)
 
 
+@pytest.mark.parametrize("view", [arms.one_pair, arms.four_answers, arms.six_pairs])
+def test_a_view_by_hand_names_the_notebook_that_has_to_run_first(
+        view: Callable[[Study], object], study: Study, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="is not finished; run notebook 0"):
+        view(replace(study, folder=tmp_path))
+
+
 def test_the_pair_by_hand_is_the_one_whose_scores_lie_furthest_apart(
         study: Study, beyond: Row) -> None:
     gaps = [pair["score_gap"] for pair in arms.seen_pairs(study)]
@@ -255,7 +262,7 @@ def test_an_arm_is_found_by_its_name_and_an_unknown_one_has_a_hint() -> None:
     assert catalogue.arm_named("dpo").name == "offline_dpo"
     assert catalogue.arm_named("raft").name == "raft"
     for wrong, hint in (("raff", "raft"), ("online", "online_dpo"), ("", "offline_dpo")):
-        with pytest.raises(StudyError, match=f"there is no arm '{wrong}'; did you mean .*{hint}"):
+        with pytest.raises(StudyError, match=f"there is no arm '{wrong}'; (did|use) .*{hint}"):
             catalogue.arm_named(wrong)
 
 
