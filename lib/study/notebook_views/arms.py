@@ -51,7 +51,7 @@ def seen_pairs(study: Study) -> list[Row]:
 
 def _seen(row: Row, gained: Row, reference: list[float]) -> Row:
     scores = row["score_chosen"], row["score_rejected"]
-    found = {"id": row["id"], "score_gap": None if None in scores else scores[0] - scores[1]}
+    found: Row = {"id": row["id"], "score_gap": None if None in scores else scores[0] - scores[1]}
     for side, before in zip(("chosen", "rejected"), reference, strict=True):
         gain = gained[f"{side}_gain"]
         found |= {f"h_{side}": gain, f"logp_{side}": before + gain,
@@ -102,10 +102,10 @@ def one_adapter(study: Study) -> Row:
     answer = [([*row["prompt_ids"], *row["chosen_ids"]],
                [0] * len(row["prompt_ids"]) + [1] * len(row["chosen_ids"]))]
     found: Row = {"layer": targeted_layers(model, RANK)[0], "reference": _logp(model, answer)}
-    wrapped = with_lora(model, RANK, ALPHA)
+    wrapped: Any = with_lora(model, RANK, ALPHA)
     trains = [weight for weight in wrapped.parameters() if weight.requires_grad]
     sft_step(wrapped, AdamW(trains, lr=FASTER * study.profile.dpo.learning_rate), answer)
-    layer = model.get_submodule(found["layer"])
+    layer: Any = model.get_submodule(found["layer"])
     found |= {"on": _logp(wrapped, answer), "W": _weight(layer), "A": _numpy(
         layer.lora_A["default"].weight), "B": _numpy(layer.lora_B["default"].weight)}
     with wrapped.disable_adapter():
