@@ -413,16 +413,23 @@ def test_a_reply_without_an_end_is_given_up(
 @pytest.mark.parametrize("framed", ["by its length", "in chunks", "by its end"])
 def test_a_reply_that_drips_is_given_up_when_its_time_is_over(
         framed: str, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(transport, "monotonic", lambda: clock[0])
+    clock, looked = [0.0], threading.Event()
+
+    def now() -> float:
+        seconds = clock[0]
+        looked.set()
+        return seconds
+    monkeypatch.setattr(transport, "monotonic", now)
 
     def dripping(body: str) -> Iterator[str]:
         for part in (body[:9], body[9:]):
             yield f"{len(part):x}\r\n{part}\r\n" if framed == "in chunks" else part
+            looked.wait(10)  # when the reply began
             clock[0] += server.settings.timeout + 1
         yield "0\r\n\r\n" if framed == "in chunks" else ""
 
     def behave(asked: dict, call: int) -> Reply:
+        looked.clear()
         status, headers, body = good(asked)
         headers = {"by its length": {"Content-Length": str(len(body))},
                    "in chunks": {"Transfer-Encoding": "chunked"}, "by its end": {}}[framed]
