@@ -120,6 +120,7 @@ def plan_text(study: Study, processes: int = 1, sharded: bool = False,
     plan = plan or plan_of(study, processes, sharded)
     total = PlannedStage("all", "notebooks and stages, and at first a trial of half a minute",
                          plan.seconds, max((stage.memory_gb for stage in plan.stages), default=1))
+    disk = max(plan.times.values(), default=1) * requirements.disk_gb(profile)
     problems = [f"cannot run here: {problem}" for problem in blockers(study, processes, sharded)]
     return "\n".join([
         f"plan for profile {profile.name} ({device.reason}), estimates:",
@@ -128,8 +129,7 @@ def plan_text(study: Study, processes: int = 1, sharded: bool = False,
         "notebooks: " + ", ".join(f"{name} {duration(seconds)}"
                                   for name, seconds in plan.notebooks.items()),
         f"rates: {rates_text(profile, plan.rates)}", *_shorter_lines(profile, plan),
-        f"downloads: {_downloads(profile)}",
-        f"disk: about {max([1, *plan.times.values()]) * requirements.disk_gb(profile):.1f} GB",
+        f"downloads: {_downloads(profile)}", f"disk: about {disk:.1f} GB",
         f"keys: {_keys(profile)}", *_chat_judge_lines(study),
         *([f"from {shown(study.from_run)}: what it made with equal settings is copied, so that the "
            "times above are the most that this takes"] if study.from_run else []),
