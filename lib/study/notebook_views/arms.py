@@ -99,8 +99,8 @@ def one_adapter(study: Study) -> Row:
     """
     model, _ = load_plain_model(study, "sft")
     row = load_part(study, "preferences")[0]
-    answer = [([*row["prompt_ids"], *row["chosen_ids"]],
-               [0] * len(row["prompt_ids"]) + [1] * len(row["chosen_ids"]))]
+    answer: list[Tokens] = [([*row["prompt_ids"], *row["chosen_ids"]],
+                             [0] * len(row["prompt_ids"]) + [1] * len(row["chosen_ids"]))]
     found: Row = {"layer": targeted_layers(model, RANK)[0], "reference": _logp(model, answer)}
     wrapped: Any = with_lora(model, RANK, ALPHA)
     trains = [weight for weight in wrapped.parameters() if weight.requires_grad]
