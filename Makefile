@@ -17,11 +17,12 @@ $(VENV)/.complete: pyproject.toml requirements.txt tests/requirements.txt
 study: setup
 	$(BIN)/python -m lib.study $(ARGS)
 
-SUITE := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# A process more than cores, at most 4: a fifth of the tests' time is spent waiting.
+PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
+SUITE = $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
-# The whole suite takes all cores, a file to a process; the browser's tests follow, because their
-# pages must not wait for training, and share what the first ones made. With ARGS one process runs
-# what they choose.
+# The whole suite, a file to a process; the browser's tests follow, because their pages must not wait
+# for training, and share what the first ones made. With ARGS one process runs what they choose.
 test: setup
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
