@@ -31,7 +31,7 @@ from lib.data.parquet import read_parquet, write_parquet
 from lib.data.schema import PreferenceRow, is_cut_off, prompt_text
 from lib.data.splits import held_out_subset
 from lib.modeling.loading import load_model, model_hash, rounded_to
-from lib.runtime.files import Record, Row, append_jsonl, read_jsonl, write_jsonl
+from lib.runtime.files import Record, Row, append_jsonl, read_jsonl, sha256_of_value, write_jsonl
 from lib.runtime.progress import say
 from lib.study.beyond.arm import ArmError, ArmRun, kl_from_sft, sample_scored
 from lib.study.beyond.catalogue import ARMS, OWN, Arm
@@ -43,7 +43,7 @@ from lib.study.run import Study, open_study
 from lib.study.stages.data import load_part, prepare_data
 from lib.study.stages.rewards import fit_rewards
 from lib.study.stages.sft import train_sft
-from lib.training.dpo import DPOObjective
+from lib.training.dpo import LOSSES, DPOObjective
 from lib.training.job import Job, Setup, read_examples, set_up
 from lib.training.loop import TrainingError
 from lib.training.objective import Objective
@@ -51,7 +51,7 @@ from lib.training.on_policy.answers import encode_answers, group_answers
 from lib.training.on_policy.rloo import shaped_rewards
 from lib.training.on_policy.summed import SummedObjective
 from lib.training.on_policy.train import policy_objective
-from lib.training.pairs import encode_pairs, group_by_prompt
+from lib.training.pairs import encode_pairs, group_by_prompt, pairs_hash
 from lib.training.processes import ALONE
 from lib.training.reference import reference_logps
 from lib.training.settings import DPOSettings, PolicyGradientSettings, TrainingSettings
@@ -141,9 +141,9 @@ class HeldOut(ShortRun):
             max_length=study.profile.data.max_pair_length, seed=study.profile.seed,
             device=study.profile.model.device, precision=study.profile.model.precision,
             attention=study.profile.model.attention, **fields), ALONE))
-        before, after = (mean_losses(load_model(str(model), study.device.dtype,
-                                                study.device.device), objective)
-                         for model in (start, trained))
+        after = mean_losses(loaded(study, trained), objective)
+        before = (losses_at_start(objective) if isinstance(objective, DPOObjective)
+                  else mean_losses(loaded(study, start), objective))
         self.asked.append(settings)
         self.found.append({"objective": words_of(settings), "name": name, "sign": -1,
                            "weights": list(map(objective.weight, objective.groups)),
@@ -173,14 +173,30 @@ def objective_of(setup: Setup) -> Objective:
 
 
 def pair_objective(setup: Setup, settings: DPOSettings, path: str) -> DPOObjective:
-    """A loss of the DPO family on a file's pairs; the reference is the model at the start."""
-    pairs = read_examples(setup, path, encode_pairs)
+    """A loss of the DPO family on a file's pairs; the reference is the model at the start.
+
+    Arms with the same pairs and start share its log-probabilities.
+    """
+    pairs, start = read_examples(setup, path, encode_pairs), model_hash(setup.job.model)
+    name = sha256_of_value([start, pairs_hash(pairs)])
+    shared = Path(setup.job.folder).parents[2] / f"reference_{name}.jsonl"
     with rounded_to(setup.model, setup.device.dtype):
-        reference = reference_logps(
-            setup.model, pairs, group_by_prompt(pairs), settings.token_budget,
-            model_hash(setup.job.model), Path(setup.job.folder) / "reference_pairs.jsonl",
-            setup.device.device)
+        reference = reference_logps(setup.model, pairs, group_by_prompt(pairs),
+                                    settings.token_budget, start, shared, setup.device.device)
     return DPOObjective(pairs, reference, settings)
+
+
+def losses_at_start(objective: DPOObjective) -> list[float]:
+    """What `mean_losses` gives for the reference itself, from its log-probabilities."""
+    logps = 2 * tuple(objective.reference.T)
+    given = LOSSES[objective.settings.loss]((*logps, objective.settings.beta), objective.settings,
+                                            objective.pairs)
+    return [given[group].mean().item() for group in objective.groups]
+
+
+def loaded(study: Study, model: Path) -> Any:
+    """A model as the run computes with it."""
+    return load_model(str(model), study.device.dtype, study.device.device)
 
 
 def mean_losses(model: Any, objective: Objective) -> list[float]:
@@ -276,8 +292,10 @@ def table_rows(lines: Sequence[Row]) -> list[Row]:
 def _table_row(known: dict[str, Row], name: str, found: Row) -> Row:
     moved = change(found["after"], found["before"], found["weights"])
     ends = {end: np.average(found[end], weights=found["weights"]) for end in ("before", "after")}
+    which = "" if found["name"] in ("training", "fresh") else f"{found['name']}: "
     return {key: known[name][key] for key in ("steps", "trained_tokens", "seconds")} | moved | {
-        "arm": name, "objective": found["objective"], **ends, "n": len(found["weights"]),
+        "arm": name, "objective": f"{which}{found['objective']}", **ends,
+        "n": len(found["weights"]),
         "verdict": (_against(known, name, found) if FLIPPED in ARMS[name].function
                     else verdict(moved, found["sign"]))}
 
@@ -311,14 +329,16 @@ def _interval(row: Row) -> str:
 
 
 def arms_table(lines: Sequence[Row]) -> str:
-    """The report's lines as a Markdown table."""
-    return markdown_table(table_rows(lines), {
+    """The report's lines as a Markdown table, and the names of the arms that it lacks."""
+    missing = [name for name in ARMS if name not in {line["arm"] for line in lines}]
+    table = markdown_table(table_rows(lines), {
         "arm": "arm", "objective, on validation": "objective",
         "before": lambda row: format_number(row["before"], 3),
         "after": lambda row: format_number(row["after"], 3),
         "change [95 %]": lambda row: f"{format_number(row['change'], 3)} {_interval(row)}",
         "n": "n", "verdict": "verdict", "steps": "steps", "tokens": "trained_tokens",
         "seconds": "seconds"})
+    return f"{table}\n\nNot yet asked: {', '.join(missing)}." if missing else table
 
 
 def opened(options: argparse.Namespace) -> Study:
