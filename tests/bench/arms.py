@@ -135,7 +135,9 @@ class HeldOut(ShortRun):
         trained = super().folder / name / "model"
         trained = trained if trained.exists() else self.trained
         file = self.folder / name / "rows.parquet"
-        write_parquet(list(rows), file, like=list(rows))
+        rows = [{**row, "id": f"{row['id']} of {row['age']} rounds ago"} if row.get("age") else row
+                for row in rows]  # each round has all prompts, so that ids would come twice
+        write_parquet(rows, file, like=rows)
         objective = objective_of(set_up(Job(
             method, str(start), str(file), str(file.parent), settings=settings,
             max_length=study.profile.data.max_pair_length, seed=study.profile.seed,

@@ -145,6 +145,7 @@ def test_an_arm_is_asked_about_each_of_its_trainings_on_validation_prompts_alone
     study = Study(load_profile("smoke"), folder)
     validation = {prompt_text(row) for row in load_part(study, "preferences_validation")}
     names = {"dpo_then_rloo": ["first", "second", "fresh"], "raft": ["round0", "round1", "fresh"],
+             "rloo": ["round0", "round1", "fresh"],
              "dpo_plus_rloo": ["training", "fresh"]}
     for name, trainings in names.items():
         found = arms.measured(study, name, arms.PAIRS["own"])["found"]
