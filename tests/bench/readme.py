@@ -1,7 +1,7 @@
 """Put the benchmarks' figures into tests/bench/README.md: `python tests/bench/readme.py`.
 
-Reads figures/bench/*.json, as `training.py` and `sampling.py` print them with --json, and writes
-the table between the page's two speed marks.
+Reads figures/bench/*.json, as `training.py` and `sampling.py` print them with --json, and
+arms.jsonl, which `arms.py` wrote, and puts a table of each between its two marks on the page.
 """
 
 import json
@@ -13,10 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from lib.analysis.tables.formatting import markdown_table  # noqa: E402
-from lib.runtime.files import write_text  # noqa: E402
+from lib.runtime.files import read_jsonl, write_text  # noqa: E402
 
 PAGE = ROOT / "tests" / "bench" / "README.md"
-BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 TITLES = {"dpo": "DPO on UltraFeedback pairs", "sft": "SFT on their chosen answers",
           "sampling": "16 prompts x 4 samples x 128 tokens",
           "sampling_openvino": "16 prompts x 4 samples x 128 tokens, beside OpenVINO",
@@ -83,11 +82,19 @@ def _memory(side: dict[str, Any]) -> float:
     return side.get("peak_rss_gb") or side["peak_memory_gb"]
 
 
+def put(page: str, name: str, table: str) -> str:
+    """The page with a table between its marks of that name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, rest = page.split(begin)
+    return f"{before}{begin}\n\n{table}\n\n{end}{rest.split(end)[1]}"
+
+
 def main() -> None:
-    """Rewrite the page's table from figures/bench."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    table = speed_table(ROOT / "figures" / "bench")
-    write_text(PAGE, f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}")
+    """Rewrite the page's tables from figures/bench."""
+    from tests.bench.arms import arms_table  # loads what trains
+    folder, page = ROOT / "figures" / "bench", PAGE.read_text(encoding="utf-8")
+    page = put(page, "speed", speed_table(folder))
+    write_text(PAGE, put(page, "arms", arms_table(read_jsonl(folder / "arms.jsonl")[1:])))
 
 
 if __name__ == "__main__":
