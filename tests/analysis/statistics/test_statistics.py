@@ -18,7 +18,7 @@ from lib.analysis.statistics import (
     paired_bootstrap,
     win_rate,
 )
-from lib.analysis.statistics.agreement import agreement, cohen_kappa
+from lib.analysis.statistics.agreement import agreement, cohen_kappa, gwet_ac1
 from lib.analysis.statistics.bootstrap import CHUNK_CELLS, bootstrap_means, resample_counts
 from lib.analysis.statistics.bradley_terry import bradley_terry, fit_ratings
 from lib.analysis.statistics.calibration import (
@@ -274,6 +274,15 @@ def test_kappa_is_zero_at_chance_and_ignores_unlabelled_items() -> None:
         cohen_kappa(["A"], ["A", "B"])
 
 
+def test_judges_that_labelled_nothing_in_common_have_no_agreement_and_are_counted() -> None:
+    apart = ["A", None, np.nan], [None, "B", "A"]
+    assert agreement(*apart) == {"n": 0, "missing": 3, "agreement": None, "kappa": None,
+                                 "ac1": None}
+    for measure in (cohen_kappa, gwet_ac1):
+        with pytest.raises(ValueError, match="no item has a label from both judges"):
+            measure(*apart)
+
+
 def test_calibration_error_is_small_for_rewards_that_mean_what_they_say() -> None:
     random = np.random.default_rng(0)
     size = random.exponential(1.5, 20_000)
@@ -349,5 +358,6 @@ def test_a_smoothed_curve_starts_at_its_first_value_and_skips_gaps() -> None:
     assert np.isinf(smoothed[3])
     assert exponential_moving_average([2.0, 2.0]).tolist() == [2.0, 2.0]
     assert exponential_moving_average([]).tolist() == []
-    with pytest.raises(ValueError, match=r"smoothing is 1\.0"):
-        exponential_moving_average([1.0], smoothing=1.0)
+    for smoothing in (1.0, -0.5):
+        with pytest.raises(ValueError, match=f"smoothing is {smoothing}"):
+            exponential_moving_average([1.0], smoothing)
