@@ -17,15 +17,17 @@ $(VENV)/.complete: pyproject.toml requirements.txt tests/requirements.txt
 study: setup
 	$(BIN)/python -m lib.study $(ARGS)
 
+SUITE := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 # The whole suite takes all cores, a file to a process; the browser's tests follow, because their
-# pages must not compete. With ARGS one process runs what they choose.
+# pages must not wait for training, and share what the first ones made. With ARGS one process runs
+# what they choose.
 test: setup
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-		--ignore=tests/browser
-	$(BIN)/python -m pytest tests/browser
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export STUDY_TESTS_FOLDER="$$folder" && \
+		$(SUITE) --ignore=tests/browser && $(SUITE) tests/browser
 endif
 
 lab: setup

@@ -1,7 +1,7 @@
 """No test asks a hub or sends telemetry; set before anything imports the libraries that would.
 
 `make test` deals the files of tests to a process a core; each computes on one thread. The browser's
-tests follow in one process, which starts one Chromium and one JupyterLab for them.
+tests follow, and find in STUDY_TESTS_FOLDER what the first ones made.
 """
 
 import gc
@@ -63,9 +63,10 @@ def _same_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`made_once(name, make)`: a folder that `make` fills for the processes of a session once."""
+    """`made_once(name, make)`: a folder that `make` fills once for all processes of `make test`."""
     root = tmp_path_factory.getbasetemp()
     root = root.parent if SHARES_CORES else root  # each process has a folder in the session's
+    root = Path(os.environ.get("STUDY_TESTS_FOLDER", root))
 
     def folder_of(name: str, make: Callable[[Path], object]) -> Path:
         folder, done = root / name, root / f"{name}.done"

@@ -18,6 +18,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ def _run(options: argparse.Namespace) -> int:
     from lib.study.planning.plan import plan_of, plan_text
     from lib.study.planning.preflight import blockers
     check_named(study)
-    plan = plan_of(study, options.processes, options.shard)
+    plan = plan_of(replace(study, force=options.force), options.processes, options.shard,
+                   [path.stem for path in paths], options.seeds)
     say(plan_text(study, options.processes, options.shard, plan))
     if options.plan:
         return 0
@@ -113,7 +115,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     seconds = _run_seeds(study, paths, options, settings)
     from lib.study.summary import summary
-    say(summary(study, seconds, plan.notebooks if options.seeds == 1 else {}))
+    say(summary(study, seconds, plan.notebooks))
     return 0
 
 

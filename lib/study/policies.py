@@ -137,8 +137,8 @@ def picked_rows(system: System, rows: Sequence[Row], picks: Picks) -> list[Row]:
 
 def _unscored(row: Row) -> Row:
     return {**row, "chosen": 0, "candidates": [
-        {**candidate, "rewards": dict.fromkeys(candidate["rewards"])}
-        for candidate in row["candidates"]]}
+        {name: value for name, value in candidate.items() if name != "readings"}
+        | {"rewards": dict.fromkeys(candidate["rewards"])} for candidate in row["candidates"]]}
 
 
 def load_pools(study: Study) -> Pools:

@@ -19,7 +19,8 @@ PAGE = ROOT / "tests" / "bench" / "README.md"
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 TITLES = {"dpo": "DPO on UltraFeedback pairs", "sft": "SFT on their chosen answers",
           "sampling": "16 prompts x 4 samples x 128 tokens",
-          "sampling_stops": "the same, up to 512 tokens with natural stops"}
+          "sampling_openvino": "16 prompts x 4 samples x 128 tokens, beside OpenVINO",
+          "sampling_stops": "16 prompts x 4 samples x up to 512 tokens, natural stops"}
 VARIANTS = ("", "_avx2")  # a file of each: the processor's best, and float32 on AVX2
 RIVALS = {"trl": "TRL", "transformers": "`generate`", "openvino": "OpenVINO GenAI",
           "llama.cpp": "llama.cpp", "vllm": "vLLM"}
@@ -52,10 +53,9 @@ def _row(title: str, report: dict[str, Any]) -> dict[str, str]:
 
 
 def _machine(report: dict[str, Any]) -> str:
-    """Processor, instructions and threads; older files name no processor."""
+    """Processor, instructions and threads."""
     threads = report.get("threads") or report.get("settings", {}).get("threads")
-    known = report.get("machine")
-    where = f"{known['processor']}, {known['instructions']}" if known else "Intel Xeon, AMX"
+    where = f"{report['machine']['processor']}, {report['machine']['instructions']}"
     return f"{where}, {threads} thread{'s' if threads != 1 else ''}"
 
 
@@ -65,7 +65,7 @@ def _precision(report: dict[str, Any]) -> str:
 
 
 def _side(side: dict[str, Any]) -> str:
-    """Mode, tokens a second and memory of one side; older files have neither mode nor CPU time."""
+    """Mode, tokens a second (of the clock; of the processor) and peak memory of one side."""
     mode = side.get("mode", "")
     if isinstance(mode, dict):  # settings by name
         mode = ", ".join(f"{name} {value}" for name, value in mode.items() if name != "versions")

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lib.analysis.best_of_n.curves import SELECTOR, share_row
-from lib.analysis.comparisons.scoreboard import outcome
+from lib.analysis.comparisons.scoreboard import one_reader, outcome
 from lib.analysis.statistics.selection_law import correlation_at, selection_win_rate
 from lib.runtime.files import Row
 
@@ -24,8 +24,8 @@ FEWEST = 2  # prompts behind an interval
 def read_answers(systems: Mapping[str, Sequence[Row]], reader: str) -> list[Row]:
     """Every distinct read answer to each prompt, of whatever system, as rows of candidates.
 
-    systems: response rows by system. An answer counts if the reader and the selector scored it;
-    prompts with fewer than two are left out.
+    systems: response rows by system. An answer counts if the reader and the selector scored it, on
+    a prompt of several readers `one_reader`; prompts with fewer than two are left out.
     """
     found: dict[str, dict[str, Row]] = {}
     for rows in systems.values():
@@ -34,8 +34,14 @@ def read_answers(systems: Mapping[str, Sequence[Row]], reader: str) -> list[Row]
             for candidate in row["candidates"]:
                 if None not in (candidate["rewards"].get(name) for name in (SELECTOR, reader)):
                     texts.setdefault(candidate["text"].strip(), candidate)
-    return [{"id": key, "candidates": list(texts.values())}
-            for key, texts in found.items() if len(texts) > 1]
+    read = {key: _by_one(list(texts.values()), reader) for key, texts in found.items()}
+    return [{"id": key, "candidates": answers} for key, answers in read.items() if len(answers) > 1]
+
+
+def _by_one(answers: Sequence[Row], reader: str) -> list[Row]:
+    """The answers to a prompt that one reader scored, with this one's scores."""
+    return [answer | {"rewards": answer["rewards"] | {reader: score}} for answer, score in zip(
+        answers, one_reader(answers, reader), strict=True) if score is not None]
 
 
 def reader_forecast(rows: Sequence[Row], n: int, reader: str, answers: str) -> list[Row]:

@@ -6,6 +6,7 @@ not how often: here the same signs are counted over all prompts of a run, with i
 
 from collections.abc import Mapping, Sequence
 
+from lib.analysis.comparisons.scoreboard import one_reader
 from lib.analysis.statistics.intervals import wilson_interval
 from lib.inference.rewards import OWN_READER, ROLES
 from lib.runtime.files import Row
@@ -41,8 +42,10 @@ def printed_answers(systems: Mapping[str, Sequence[Row]],
 
 
 def _below(both: Sequence[tuple[Row, Row]], judge: str) -> list[bool]:
-    """Whether the first answer scores lower, of the pairs that have both scores."""
-    scores = [[_chosen(row)["rewards"].get(judge) for row in pair] for pair in both]
+    """Whether the first answer scores lower, of the pairs that have both scores of one judge."""
+    pairs = [[_chosen(row) for row in pair] for pair in both]
+    scores = [one_reader(pair) if judge == OWN_READER
+              else [answer["rewards"].get(judge) for answer in pair] for pair in pairs]
     return [mine < other for mine, other in scores if mine is not None and other is not None]
 
 

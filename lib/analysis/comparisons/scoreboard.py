@@ -5,6 +5,7 @@ candidate), the score that each judge gave it, and its length. A system may have
 the prompts of the one that answered most; any other prompt raises ValueError.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,23 @@ from lib.analysis.statistics.outcomes import Floats, compare_scores
 from lib.data.schema import is_missing
 from lib.inference.rewards import OWN_READER
 from lib.runtime.files import Row
+
+
+def one_reader(answers: Sequence[Row], reader: str = OWN_READER) -> list[float | None]:
+    """The scores that one reader gave to answers to a prompt, None for what this one did not read.
+
+    Two readers' scales differ: the reader who read the most of the answers counts, the first of
+    equal ones. An answer without `readings` has its one score in `rewards`, as that of `reader`.
+    """
+    readings = [_readings(answer, reader) for answer in answers]
+    counts = Counter(name for each in readings for name in each)
+    name = max(counts, key=lambda each: counts[each], default="")
+    return [each.get(name) for each in readings]
+
+
+def _readings(answer: Row, reader: str) -> Mapping[str, float]:
+    score = answer.get("rewards", {}).get(reader)
+    return answer.get("readings") or ({} if score is None else {reader: score})
 
 
 def outcome(first: ArrayLike, second: ArrayLike, same_text: ArrayLike = False) -> Floats:
@@ -31,10 +49,10 @@ def outcome(first: ArrayLike, second: ArrayLike, same_text: ArrayLike = False) -
 class Scoreboard:
     """Chosen answers of `systems` to the same prompts; NaN is a missing score.
 
-    scores [judges, systems, prompts]; texts [systems, prompts] are stripped, None where none of
-    several candidates had a score to pick by, or a server gave no answer; tokens and characters
-    [systems, prompts] are lengths of the answers; asked [systems, prompts] says which prompts a
-    system was to answer.
+    scores [judges, systems, prompts]; answers [systems, prompts] are candidates; texts [systems,
+    prompts] are stripped, None where none of several candidates had a score to pick by, or a server
+    gave no answer; tokens and characters [systems, prompts] are lengths of the answers; asked
+    [systems, prompts] says which prompts a system was to answer.
     """
 
     systems: tuple[str, ...]
@@ -42,6 +60,7 @@ class Scoreboard:
     prompts: tuple[str, ...]
     sources: tuple[str, ...]
     scores: Floats
+    answers: NDArray[np.object_]
     texts: NDArray[np.object_]
     tokens: Floats
     characters: Floats
@@ -50,12 +69,15 @@ class Scoreboard:
     def outcomes(self, judge: str, first: str, second: str) -> Floats:
         """`outcome` of system `first` against `second`, [prompts].
 
-        A reader reads some prompts only: what it did not read is missing, equal texts included.
-        Raises ValueError for a system that is not on the board.
+        A reader reads some prompts only: what no `one_reader` read of both is missing, equal texts
+        included. Raises ValueError for a system that is not on the board.
         """
-        scores = self.scores[self.judges.index(judge)]
         i, j = self.place(first), self.place(second)
-        same = [judge != OWN_READER and text is not None and text == other
+        if judge == OWN_READER:
+            return outcome(*np.array([one_reader(pair) for pair in zip(
+                self.answers[i], self.answers[j], strict=True)], float).T)
+        scores = self.scores[self.judges.index(judge)]
+        same = [text is not None and text == other
                 for text, other in zip(self.texts[i], self.texts[j], strict=True)]
         return outcome(scores[i], scores[j], same)
 
@@ -87,6 +109,7 @@ def scoreboard(systems: Mapping[str, Sequence[Row]], judges: Sequence[str]) -> S
         tuple(by_id[names[0]][key].get("source", "") for key in order),
         np.array([[[_score(answer, judge) for answer in line] for line in answers]
                   for judge in judges], dtype=float),
+        np.array(answers, dtype=object),
         np.array([[chosen(row)["text"].strip() if row and _picked(row) else None for row in line]
                   for line in rows], dtype=object),
         np.array([[answer.get("tokens", np.nan) for answer in line] for line in answers], float),

@@ -1,5 +1,6 @@
 """Figures as files: HTML pages that work offline, and images where a browser can draw them."""
 
+import logging
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ PICTURES = ("svg", "png")
 SCALE = {"svg": 1, "png": 2}  # pixels per figure unit
 MIME = "application/vnd.plotly.v1+json"
 OFFLINE = {"mathjax": False}  # kaleido would fetch MathJax from a server
+# Kaleido's browser logs the end of its pipe as a damaged message; what fails is raised as well.
+logging.getLogger("choreographer").setLevel(logging.CRITICAL)
 
 
 def save_figure(figure: go.Figure, folder: Path | str, name: str, width: int = 960) -> list[Path]:

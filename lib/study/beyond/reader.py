@@ -20,6 +20,7 @@ from lib.study.run import Study
 def read_arms(study: Study, answers: Mapping[str, Sequence[Row]]) -> list[Row]:
     """Rows of `same_answers`, each arm over SFT, of the arms that a reader was asked about.
 
+    A prompt counts by the first reader who read both answers, and is missing without one.
     Only the prompts that were asked count: on others an arm has a score where its answer happens
     to be one that was read, which is no random part.
     """

@@ -6,7 +6,8 @@ seconds if the profile's device is here (`benchmark`), otherwise a share of the 
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from lib.inference.judges.settings import LLM
 from lib.modeling.packages import PACKAGED
 from lib.runtime.devices import Device
 from lib.runtime.files import shown
+from lib.runtime.manifest import read_manifest
 from lib.runtime.progress import duration
 from lib.study.planning import requirements
 from lib.study.planning.benchmark import Rates, measured_rates
@@ -26,6 +28,7 @@ from lib.study.planning.workload import AUDIT_ANSWERS, beside_stages, planned_wo
 from lib.study.profiles import Profile
 from lib.study.reward_models.api import api_settings
 from lib.study.run import Study
+from lib.study.seeds import seed_runs
 
 DOWNLOADS_GB = {"smoke": 0.0, "Qwen/Qwen2.5-0.5B": 1.0} | {
     name: model.megabytes / 1000 for name, model in PACKAGED.items()}
@@ -53,11 +56,15 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run's stages, the seconds of each notebook with its stages, and the rates behind them."""
+    """A run's stages, the seconds of each notebook with its stages, and the rates behind them.
+
+    times: how often each stage is made, once for each seed that lacks it.
+    """
 
     stages: list[PlannedStage]
     notebooks: Mapping[str, float]
     rates: Rates
+    times: Mapping[str, int]
 
     @property
     def seconds(self) -> float:
@@ -65,34 +72,45 @@ class Plan:
         return sum(self.notebooks.values())
 
 
-def plan_of(study: Study, processes: int = 1, sharded: bool = False) -> Plan:
-    """What the run takes on this machine, as if none of it were done; measures the machine."""
-    profile, device = study.profile, study.device
+def plan_of(study: Study, processes: int = 1, sharded: bool = False,
+            notebooks: Sequence[str] = (), seeds: int = 1) -> Plan:
+    """What is not yet done of the run takes so long on this machine, which is measured.
+
+    notebooks: names of those that run, all if none is named; seeds: as of `--seeds`.
+    """
+    profile, device, shape = study.profile, study.device, shape_for(study.profile)
     rates = rates_of(profile, device)
     if device.device.type == "cuda":  # on a CPU the processes share the cores
         rates = replace(rates, **{name: processes * getattr(rates, name) for name in (
             "training", "updating", "reading", "sampling")})
-    stages = [_planned(profile, device, rates, stage, processes, sharded)
-              for stage in planned_work(profile)]
-    return Plan(stages, _by_notebook(profile, rates, stages), rates)
+    beside = {name: work.takes(shape, rates) * seeds
+              for name, work in beside_stages(profile).items() if name in (notebooks or [name])}
+    times = _times_made(study, beside, seeds)
+    stages = [_planned(study, rates, stage, processes, sharded, times[stage.name])
+              for stage in planned_work(profile) if stage.notebook in beside]
+    return Plan(stages, {name: seconds + sum(stage.seconds for stage in stages
+                                             if stage.notebook == name)
+                         for name, seconds in beside.items()}, rates, times)
 
 
-def _planned(profile: Profile, device: Device, rates: Rates, stage: StageWork, processes: int,
-             sharded: bool) -> PlannedStage:
-    trains = "dpo" if stage.name == "beyond" else stage.name
+def _times_made(study: Study, notebooks: Collection[str], seeds: int) -> Counter[str]:
+    """How many of the seeds' runs have not finished each stage of these notebooks."""
+    return Counter(stage.name for one in seed_runs(study, seeds)
+                   for stage in planned_work(study.profile) if stage.notebook in notebooks
+                   and (study.force or not read_manifest(one.path(stage.name))))
+
+
+def _planned(study: Study, rates: Rates, stage: StageWork, processes: int, sharded: bool,
+             times: int) -> PlannedStage:
+    profile, trains = study.profile, "dpo" if stage.name == "beyond" else stage.name
     memory = MEMORY_GB.get(stage.name) or (
-        requirements.training_gb(profile, device, trains, processes, sharded)
+        requirements.training_gb(profile, study.device, trains, processes, sharded)
         if trains in ("sft", "dpo", "warning") else requirements.sampling_gb(profile))
-    return PlannedStage(stage.name, stage.text,
-                        stage.work.takes(shape_for(profile), rates, stage.updated), memory,
+    work = (stage.text if times == 1 else f"{times} times: {stage.text}" if times
+            else "found; made again only where what it reads has changed")
+    return PlannedStage(stage.name, work,
+                        times * stage.work.takes(shape_for(profile), rates, stage.updated), memory,
                         stage.notebook)
-
-
-def _by_notebook(profile: Profile, rates: Rates,
-                 stages: list[PlannedStage]) -> dict[str, float]:
-    return {name: work.takes(shape_for(profile), rates)
-            + sum(stage.seconds for stage in stages if stage.notebook == name)
-            for name, work in beside_stages(profile).items()}
 
 
 def plan_text(study: Study, processes: int = 1, sharded: bool = False,
@@ -101,7 +119,8 @@ def plan_text(study: Study, processes: int = 1, sharded: bool = False,
     profile, device = study.profile, study.device
     plan = plan or plan_of(study, processes, sharded)
     total = PlannedStage("all", "notebooks and stages, and at first a trial of half a minute",
-                         plan.seconds, max(stage.memory_gb for stage in plan.stages))
+                         plan.seconds, max((stage.memory_gb for stage in plan.stages), default=1))
+    disk = max(plan.times.values(), default=1) * requirements.disk_gb(profile)
     problems = [f"cannot run here: {problem}" for problem in blockers(study, processes, sharded)]
     return "\n".join([
         f"plan for profile {profile.name} ({device.reason}), estimates:",
@@ -110,7 +129,7 @@ def plan_text(study: Study, processes: int = 1, sharded: bool = False,
         "notebooks: " + ", ".join(f"{name} {duration(seconds)}"
                                   for name, seconds in plan.notebooks.items()),
         f"rates: {rates_text(profile, plan.rates)}", *_shorter_lines(profile, plan),
-        f"downloads: {_downloads(profile)}", f"disk: about {requirements.disk_gb(profile):.1f} GB",
+        f"downloads: {_downloads(profile)}", f"disk: about {disk:.1f} GB",
         f"keys: {_keys(profile)}", *_chat_judge_lines(study),
         *([f"from {shown(study.from_run)}: what it made with equal settings is copied, so that the "
            "times above are the most that this takes"] if study.from_run else []),
@@ -150,12 +169,16 @@ def _sampled_tokens(shape: Shape, profile: Profile, card: Gpu) -> float:
     return profile.sampling.rows / max(step, 0.4e-3 * shape.layers)
 
 
-def shorter(profile: Profile, rates: Rates) -> list[tuple[str, float]]:
-    """Settings that would make the run shorter, and the seconds that each saves alone."""
-    now, found = _seconds(profile, rates), []
+def shorter(profile: Profile, rates: Rates,
+            times: Mapping[str, int] | None = None) -> list[tuple[str, float]]:
+    """Settings that would make the run shorter, and the seconds that each saves alone.
+
+    times: how often each stage is made; once without.
+    """
+    now, found = _seconds(profile, rates, times), []
     for section, changes in _smaller(profile):
         changed = replace(getattr(profile, section), **changes)
-        saved = now - _seconds(replace(profile, **{section: changed}), rates)
+        saved = now - _seconds(replace(profile, **{section: changed}), rates, times)
         text = " ".join(f"{section}.{key}={_written(value)}" for key, value in changes.items())
         found += [(text, saved)] * (saved >= WORTH)
     return sorted(found, key=lambda pair: -pair[1])[:NAMED]
@@ -175,9 +198,10 @@ def _smaller(profile: Profile) -> Iterator[tuple[str, dict[str, object]]]:
     yield "beyond", {"arms": ()}
 
 
-def _seconds(profile: Profile, rates: Rates) -> float:
-    """All stages, with these rates."""
+def _seconds(profile: Profile, rates: Rates, times: Mapping[str, int] | None) -> float:
+    """All stages, each so many times, with these rates."""
     return sum(stage.work.takes(shape_for(profile), rates, stage.updated)
+               * (1 if times is None else times.get(stage.name, 0))
                for stage in planned_work(profile))
 
 
@@ -189,7 +213,7 @@ def _written(value: object) -> str:
 
 def _shorter_lines(profile: Profile, plan: Plan) -> list[str]:
     found = [f"--set {text} saves {duration(saved)}"
-             for text, saved in shorter(profile, plan.rates)]
+             for text, saved in shorter(profile, plan.rates, plan.times)]
     return [f"shorter: {', '.join(found)}"] if found else []
 
 

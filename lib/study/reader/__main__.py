@@ -1,7 +1,7 @@
 """`python -m lib.study.reader export|import|reliability|ship RUN`: a blind reader of a run.
 
     export runs/laptop --prompts 64 --batch 150 --twice 60
-    export runs/laptop --arms offline_dpo raft
+    export runs/laptop --arms offline_dpo raft    (SFT's answers again: one reader reads both)
     import runs/laptop first.csv second.jsonl --kind person --reader Ada
     reliability runs/laptop
     ship runs/laptop
@@ -40,9 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     export = _command(commands, "export", _export, "write the batches of unread answers")
     export.add_argument("--prompts", type=int, default=64, help="held-out prompts")
     export.add_argument("--batch", type=int, default=150, help="answers a batch")
-    export.add_argument("--twice", type=int, default=60, help="answers for a second reader too")
+    export.add_argument("--twice", type=int, default=60, help="answers for a second reader "
+                        "too, and as many of the arms' with SFT's")
     export.add_argument("--arms", nargs="*", metavar="ARM", help="arms of notebook 06 whose "
-                        "answers are read too; all that are finished, if none is named")
+                        "answers are read too, beside SFT's by one reader; all that are finished, "
+                        "if none is named")
     scores = _command(commands, "import", _import, "take scores in")
     scores.add_argument("files", type=Path, nargs="+", help="CSV, JSON or JSON Lines")
     scores.add_argument("--kind", choices=("person", "model"), required=True, help="who read")

@@ -12,7 +12,7 @@ def reliability_rows(run: Path) -> list[Row]:
     """`reliability` of first and second readings of a run's answers, with who gave them.
 
     One row {"first", "second"} (names) and the keys of `reliability`; none if no answer has two
-    readers.
+    readers. Answers to a prompt are compared where both readers are the same.
     """
     pairs = _pairs(read_readings(run))
     if not pairs:
@@ -21,7 +21,8 @@ def reliability_rows(run: Path) -> list[Row]:
     firsts, seconds = zip(*pairs, strict=True)
     return [{"first": _names(firsts), "second": _names(seconds)} | reliability(
         [each.score for each in firsts], [each.score for each in seconds],
-        [prompts[each.key]["id"] for each in firsts])]
+        [f"{prompts[one.key]['id']}\n{one.reader}\n{other.reader}" for one, other in pairs]) | {
+            "prompts": len({prompts[each.key]["id"] for each in firsts})}]
 
 
 def _pairs(readings: Sequence[Reading]) -> list[tuple[Reading, Reading]]:

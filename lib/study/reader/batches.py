@@ -4,19 +4,22 @@ RUN/reader/batches/ gets each batch in both forms and a template of its scores; 
 these and nothing else. `second_*` repeats some prompts for another reader. answers.jsonl remembers
 what each key stands for, export.json what was asked. The run's seed draws every order, so that an
 export can be repeated, and it lists only what no one has read yet.
+
+An arm of notebook 06 is compared with SFT on the scale of a reader who read both answers: where no
+one has, a batch has both, whoever read one of them before. So only what the comparison lacks is
+asked for: an arm that is added later comes with SFT's answers, and without the arms that were read.
 """
 
 import csv
 import io
 import random
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from string import ascii_uppercase
 
 from lib.runtime.files import FileError, Row, shown, write_json, write_jsonl, write_text
-from lib.study.reader.questions import Answer, Question, questions_of, seed_of, without
+from lib.study.reader.questions import Answer, Question, only, questions_of, seed_of, sft_pairs
 from lib.study.reader.readings import (
     FIRST,
     SECOND,
@@ -25,6 +28,7 @@ from lib.study.reader.readings import (
     known_answers,
     read_readings,
     scores_in,
+    unread,
 )
 from lib.study.reader.rubric import FLAWS, INSTRUCTIONS, SCALE, rubric, rubric_hash
 from lib.viewers.visible import visible
@@ -39,17 +43,22 @@ def export_batches(run: Path, prompts: int = 64, size: int = 150, twice: int = 6
     """Write the batches of what is unread; returns export.json.
 
     prompts: held-out prompts; size: answers a batch at most, if no prompt alone has more; twice:
-    answers at least that another reader gets too, whole prompts; arms: of notebook 06, to be read
-    too. {"prompts", "answers", "arms" (name -> prompts that any export asked about),
-    "rubric_sha256", "wanted" (key -> number of readers), "batches" (name -> keys)}. Raises
-    FileError for a run or an arm without answers, and for a filled template that was not imported.
+    answers at least that another reader gets too, whole prompts, and as many of the arms' with
+    SFT's; arms: of notebook 06, to be read too. {"prompts", "answers", "arms" (name -> prompts that
+    any export asked about), "rubric_sha256", "wanted" (key -> number of readers), "pairs" (keys
+    that one reader reads: an arm's answer and SFT's), "batches" (name -> keys)}. Raises FileError
+    for a run or an arm without answers, and for a filled template that was not imported.
     """
     folder, seed, readings = run / "reader", seed_of(run), read_readings(run)
     questions = questions_of(run, prompts, arms)
-    shared = _shared(questions, twice, seed)
-    found = Counter(reading.key for reading in readings)
-    batches = dict([*_batches(without(questions, set(found)), FIRST, size, seed), *_batches(
-        without(shared, {key for key, times in found.items() if times > 1}), SECOND, size, seed)])
+    pairs = sft_pairs(run, arms)
+    paired = only(questions, {key for pair in pairs for key in pair})
+    shared = only(questions, {key for part in (questions_of(run, prompts), paired)
+                              for key in keys_of(_shared(part, twice, seed))})
+    batches: dict[str, list[Question]] = {}
+    for kind, times, asked in ((FIRST, 1, questions), (SECOND, 2, shared)):
+        lacking = unread(keys_of(asked), pairs, readings, times)
+        batches |= _batches(only(asked, lacking), kind, size, seed)
     _clear(folder / "batches", readings)
     write_jsonl(folder / "answers.jsonl", _known(run, questions))
     for number, (name, batch) in enumerate(batches.items(), start=1):
@@ -58,6 +67,7 @@ def export_batches(run: Path, prompts: int = 64, size: int = 150, twice: int = 6
             "arms": _arms(run, dict.fromkeys(arms, prompts)),
             "rubric_sha256": rubric_hash(),
             "wanted": dict.fromkeys(keys_of(questions), 1) | dict.fromkeys(keys_of(shared), 2),
+            "pairs": pairs,
             "batches": {name: keys_of(batch) for name, batch in batches.items()}}
     write_json(folder / "export.json", plan)
     return plan

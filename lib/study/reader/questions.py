@@ -108,6 +108,19 @@ def answers_of(run: Path, arms: Sequence[str] = ()) -> Iterator[tuple[str, Row, 
             read_jsonl(run / "arms" / arm / "answers.jsonl"))))
 
 
+def sft_pairs(run: Path, arms: Sequence[str]) -> list[list[str]]:
+    """The keys of an arm's answer and of SFT's to each prompt where they differ: [arm's, SFT's].
+
+    One reader reads both, because the arm is compared with SFT.
+    """
+    keys: dict[str, dict[str, str]] = {}
+    for system, row, answer in answers_of(run, arms):
+        keys.setdefault(system, {})[row["id"]] = key_of(row["id"], answer["text"])
+    sft = keys.get("sft", {})
+    return [[key, sft[prompt]] for arm in arms for prompt, key in keys.get(arm, {}).items()
+            if prompt in sft and sft[prompt] != key]
+
+
 def finished_arms(run: Path) -> list[str]:
     """The arms of notebook 06 that have answered the held-out prompts."""
     return sorted(path.parent.name for path in (run / "arms").glob("*/manifest.json")
@@ -119,8 +132,8 @@ def single_answers(rows: Sequence[Row]) -> list[Row]:
     return [{**row, "candidates": row["candidates"][:1], "chosen": 0} for row in rows]
 
 
-def without(questions: Sequence[Question], read: set[str]) -> list[Question]:
-    """The questions with the answers whose key is not in `read`; a question without any is gone."""
+def only(questions: Sequence[Question], keys: set[str]) -> list[Question]:
+    """The questions with the answers whose key is in `keys`; a question without any is gone."""
     kept = [Question(each.id, each.prompt, each.reference, tuple(
-        answer for answer in each.answers if answer.key not in read)) for each in questions]
+        answer for answer in each.answers if answer.key in keys)) for each in questions]
     return [each for each in kept if each.answers]

@@ -1,8 +1,9 @@
 """A reader's scores: taken in with checks, kept by text, put beside the run's answers.
 
 RUN/reader/scores.jsonl has a line for each answer and reader; provenance.json says who read. A
-second reader measures the first (`reliability`): beside an answer stands the score of whoever came
-first in scores.jsonl, because two readers' scales differ and one prompt must be read on one.
+second reader measures the first (`reliability`): beside an answer stands the score of its reader
+who came first to scores.jsonl. Two readers' scales differ, so that answers to a prompt are compared
+by one reader who read them (`lib.analysis.comparisons.scoreboard.one_reader`).
 
 Blind votes (RUN/votes/) stay apart: a vote orders two answers of two named systems, without a
 scale, so that it can be no score of either; the viewer counts votes beside judge and selector.
@@ -12,7 +13,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +36,7 @@ from lib.study.reader.rubric import HIGHEST, LOWEST, STEP
 
 FIRST, SECOND = "batch", "second"  # how the names of batches begin
 NAMED = 5  # keys that a message names
-Scores = dict[tuple[str, str], float]  # prompt id and stripped text of an answer -> score
+Scores = dict[tuple[str, str], dict[str, float]]  # prompt id, stripped text -> reader -> score
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def import_scores(run: Path, files: Sequence[Path], kind: str, reader: str = "",
     if any(missing.values()) and not partial:
         raise FileError("; ".join(f"{name} lacks {len(keys)} ({_some(keys)})"
                                   for name, keys in missing.items() if keys)
-                        + "; read these answers too, or import with --partial")
+                        + "; read these answers too, those of one prompt by one reader, or import "
+                        "with --partial")
     write_jsonl(run / "reader" / "scores.jsonl",
                 [_line(reading, known[reading.key]) for reading in readings])
     provenance = _provenance(run, plan, readings, new, files, kind, blind)
@@ -76,9 +78,25 @@ def import_scores(run: Path, files: Sequence[Path], kind: str, reader: str = "",
 
 def missing_keys(plan: Row, readings: Sequence[Reading]) -> dict[str, list[str]]:
     """Batch -> its answers that lack a reader, or, in a second batch, another reader."""
-    found = Counter(reading.key for reading in readings)
-    return {name: [key for key in keys if found[key] < 1 + name.startswith(SECOND)]
+    lacking = {name: unread(keys, plan.get("pairs", ()), readings, 1 + name.startswith(SECOND))
+               for name, keys in plan["batches"].items()}
+    return {name: [key for key in keys if key in lacking[name]]
             for name, keys in plan["batches"].items()}
+
+
+def unread(keys: Sequence[str], pairs: Iterable[Sequence[str]], readings: Sequence[Reading],
+           times: int) -> set[str]:
+    """Those of `keys` that lack readers: an answer needs `times`, and a pair as many who read both.
+
+    Of a pair that lacks one both are unread; a pair counts where `keys` has both.
+    """
+    known: dict[str, set[str]] = {}
+    for reading in readings:
+        known.setdefault(reading.reader, set()).add(reading.key)
+    asked = set(keys)
+    units = [{key} for key in keys] + [set(pair) for pair in pairs if asked.issuperset(pair)]
+    return {key for unit in units if sum(unit <= read for read in known.values()) < times
+            for key in unit}
 
 
 def read_readings(run: Path) -> list[Reading]:
@@ -116,29 +134,34 @@ def scores_hash(run: Path) -> str:
 
 
 def with_readings(run: Path, rows: Sequence[Row]) -> list[Row]:
-    """Response rows whose candidates' `rewards` have the reader's score, None where unread.
-
-    Rows of a run that no one has read come back as they are.
-    """
+    """Response rows `with_scores` of all readers; those of a run that no one has read unchanged."""
     scores = scores_of(run)
     return with_scores(rows, scores) if scores else list(rows)
 
 
 def scores_of(run: Path, reader: str = "") -> Scores:
-    """The score of each answer by `reader`, or by whoever read it first."""
+    """The scores of each answer by all readers, in the order of their imports, or by `reader`."""
     scores: Scores = {}
-    for line in _rows(run / "reader" / "scores.jsonl"):
+    lines = _rows(run / "reader" / "scores.jsonl")
+    order = list(dict.fromkeys(line["reader"] for line in lines))
+    for line in sorted(lines, key=lambda line: order.index(line["reader"])):
         if line["reader"] == (reader or line["reader"]):
-            scores.setdefault((line["id"], line["text"]), line["score"])
+            scores.setdefault((line["id"], line["text"]), {})[line["reader"]] = line["score"]
     return scores
 
 
 def with_scores(rows: Sequence[Row], scores: Scores) -> list[Row]:
-    """Response rows whose candidates' `rewards` have the reader's score, None where unread."""
-    return [row | {"candidates": [
-        each | {"rewards": each.get("rewards", {}) | {
-            OWN_READER: scores.get((row["id"], each["text"].strip()))}}
-        for each in row["candidates"]]} for row in rows]
+    """Response rows whose candidates have `readings` (reader -> score) and the first in `rewards`.
+
+    What no one has read has {} and None.
+    """
+    return [row | {"candidates": [_scored(each, scores.get((row["id"], each["text"].strip()), {}))
+                                  for each in row["candidates"]]} for row in rows]
+
+
+def _scored(candidate: Row, readings: Mapping[str, float]) -> Row:
+    return candidate | {"readings": dict(readings), "rewards": candidate.get("rewards", {}) | {
+        OWN_READER: next(iter(readings.values()), None)}}
 
 
 def scores_in(file: Path) -> Iterator[tuple[str, float | str]]:
@@ -235,7 +258,8 @@ def _joined(readings: Sequence[Reading]) -> list[Reading]:
         if first.score != reading.score:
             raise FileError(f"{reading.reader} scores answer {reading.key} twice, "
                             f"{first.score:g} and {reading.score:g}; keep one of the two "
-                            "lines, and leave second_* batches to another reader")
+                            "lines, and leave second_* batches to another reader, as well as "
+                            "batches with answers that this one has read before")
     return list(kept.values())
 
 

@@ -65,3 +65,14 @@ def test_the_table_has_a_line_a_sign_and_a_column_a_system_with_counts_and_inter
     assert f"1 of 4: .25 [.{low * 100:02.0f}, .{high * 100:02.0f}]" in lines[0]
     assert "[C]" in lines[1]
     assert "written before" in printed_answers_table([])
+
+
+def test_a_reader_counts_where_one_reader_read_both_answers() -> None:
+    """By the first readers' scores all four picks would be worse."""
+    picked, alone = rows(PICKED, reader=2.0), rows(ALONE, reader=5.0)
+    readings = [({"Bob": 2}, {"Ada": 5}), ({"Ada": 2}, {"Ada": 5}),
+                ({"Bob": 2}, {"Ada": 5, "Bob": 1}), ({"Bob": 2}, {"Ada": 5, "Bob": 3})]
+    for one, other, (mine, its) in zip(picked, alone, readings, strict=True):
+        one["candidates"][0]["readings"], other["candidates"][0]["readings"] = mine, its
+    found = counts({BEST: picked, SINGLE: alone})
+    assert found["the best of N scores below the single answer by reader"] == (2, 3)

@@ -1,6 +1,7 @@
 """Figures: titles that follow the numbers, axes with units, pages that work offline."""
 
 import json
+import os
 from math import log
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
+from choreographer.channels import Pipe
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from lib.analysis import figures
@@ -281,6 +283,16 @@ def test_pictures_are_drawn_where_a_browser_is(tmp_path: object) -> None:
     assert [path.suffix for path in paths] == [".html", ".svg", ".png"]
     assert paths[1].read_text(encoding="utf-8").startswith("<svg")
     assert paths[2].read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_browsers_farewell_is_no_error_in_a_notebook(
+        caplog: pytest.LogCaptureFixture) -> None:
+    pipe = Pipe()
+    pipe.open()
+    os.write(pipe.from_external_to_choreo, b"{bye}\n\0")  # what its end writes, and a message's end
+    assert pipe.read_jsons()[0] == []
+    assert caplog.records == []
+    pipe.close()
 
 
 def test_a_role_has_one_colour_in_every_figure() -> None:

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from lib.analysis.best_of_n.reader_forecast import read_answers
+from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.judges.own_reader import own_corrected, own_judge_quality, read_counts
 from lib.analysis.judges.same_answers import same_answers
 from lib.analysis.statistics.prediction_powered import nested_win_rate
@@ -128,3 +130,43 @@ def test_the_table_and_the_sentences_say_the_reader_first() -> None:
         {"reader": "Bob", "kind": "model", "blind": False, "n": 9}]})
     assert "by Ada (a person), 43 answers; Bob (a model, not blind), 9 answers" in said
     assert "By the reader, decided: dpo over sft ." in said
+
+
+def by_readers(system: str, *readings: dict[str, float]) -> list[Row]:
+    """A system's answers, each with the scores of its readers; the first one's is its reward."""
+    return [{"id": f"p{place}", "prompt": f"Ask {place}?", "chosen": 0, "candidates": [
+        {"text": f"{system} {place}", "readings": each,
+         "rewards": {"selector": 0.1 * place, "judge": 0.5,
+                     "reader": next(iter(each.values()), None)}}]}
+        for place, each in enumerate(readings)]
+
+
+MIXED = {"sft": by_readers("sft", {"Ada": 5, "Bob": 2}, {"Ada": 4}, {"Ada": 1}, {}, {"Bob": 3}),
+         "dpo": by_readers("dpo", {"Bob": 3}, {"Bob": 9}, {"Ada": 2, "Bob": 1}, {"Ada": 4},
+                           {"Cleo": 1, "Bob": 3})}
+
+
+@pytest.mark.parametrize("pair", [("dpo", "sft"), ("sft", "dpo")])
+def test_two_answers_are_compared_by_one_reader_who_read_both(pair: tuple[str, str]) -> None:
+    board = scoreboard(MIXED, [OWN_READER])
+    won = {"dpo": [1, np.nan, 1, np.nan, 0.5], "sft": [0, np.nan, 0, np.nan, 0.5]}[pair[0]]
+    assert np.array_equal(board.outcomes(OWN_READER, *pair), won, equal_nan=True)
+    assert {row["n"] for row in same_answers(MIXED, JUDGES, OWN_READER, [pair])} == {3}
+    [corrected] = own_corrected(MIXED, [pair], "judge", {pair: {f"p{each}": 0.5
+                                                                for each in range(5)}})
+    assert corrected["labelled"] == 3
+
+
+def test_two_readers_who_read_both_answers_agree_on_who_is_first_from_both_sides() -> None:
+    both = {name: by_readers(name, {"Ada": ada, "Bob": bob})
+            for name, ada, bob in (("sft", 4, 3), ("dpo", 2, 5))}
+    board = scoreboard(both, [OWN_READER])
+    assert board.outcomes(OWN_READER, "sft", "dpo").tolist() == [1]
+    assert board.outcomes(OWN_READER, "dpo", "sft").tolist() == [0]
+
+
+def test_all_answers_to_a_prompt_are_ordered_by_the_reader_who_read_most() -> None:
+    base = by_readers("base", {"Bob": 4}, {"Ada": 4}, {}, {}, {})
+    read = read_answers(MIXED | {"base": base}, OWN_READER)
+    scores = {row["id"]: [each["rewards"]["reader"] for each in row["candidates"]] for row in read}
+    assert scores == {"p0": [2, 3, 4], "p1": [4, 4], "p2": [1, 2], "p4": [3, 3]}

@@ -1,5 +1,6 @@
 """What a reader says of the arms: its readings of what was asked, or a forecast without them."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from lib.study.reader.batches import export_batches
 from lib.study.reader.questions import key_of, prompts_read
 from lib.study.reader.readings import import_scores, with_readings
 from lib.study.reader.ship import ship_readings
-from tests.study.reader.reader_runs import filled, keys, reader_run, score_of, with_arms
+from tests.study.reader.reader_runs import batch, filled, keys, reader_run, score_of, with_arms
 
 
 @pytest.fixture
@@ -120,3 +121,33 @@ def test_shipped_readings_name_the_arms_that_gave_an_answer(study: Any, tmp_path
     assert "raft" in systems
     assert "odpo" not in systems
     assert sum(len(row["answers"]) for row in rows) == len(keys(study.folder, "batch_01"))
+
+
+def test_an_arm_is_compared_with_sft_by_a_reader_who_read_both(
+        study: Any, tmp_path: Path) -> None:
+    """SFT has two readers: the first knows no arm, the second scores both lower."""
+    read(study, tmp_path, 12, [])
+    low = {"Loft": 2.0, "Odd": 1.0}
+    export_batches(study.folder, 12, twice=0, arms=["raft", "odpo"])
+    texts = {each["key"]: each["text"] for prompt in batch(study.folder, "batch_01")["prompts"]
+             for each in prompt["answers"]}
+    file = tmp_path / "low.jsonl"
+    file.write_text("".join(json.dumps({
+        "key": key, "score": low.get(text.split()[0], 1.5), "reader": "Bob"}) + "\n"
+        for key, text in texts.items()), encoding="utf-8")
+    import_scores(study.folder, [file], "model")
+    rates = {row["a"]: (row["win_rate"], row["n"])
+             for row in reader.read_arms(study, answers(study)) if row["judge"] == OWN_READER}
+    assert rates == {"raft": (1.0, 12), "odpo": (0.0, 12)}
+
+
+def test_a_prompt_without_a_reader_of_both_answers_is_missing(study: Any, tmp_path: Path) -> None:
+    read(study, tmp_path, 12, [])
+    export_batches(study.folder, 12, twice=0, arms=["raft"])
+    file = filled(study.folder, "batch_01", "Bob", tmp_path / "arm.jsonl")
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    arm = {key_of(f"p{number}", f"Loft p{number}") for number in range(12)}
+    sft = [line for line in lines if json.loads(line)["key"] not in arm]
+    file.write_text("".join(line for line in lines if line not in sft[:5]), encoding="utf-8")
+    import_scores(study.folder, [file], "model", partial=True)
+    assert {row["n"] for row in reader.read_arms(study, answers(study))} == {7}

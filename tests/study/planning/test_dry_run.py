@@ -97,7 +97,7 @@ def test_the_runner_checks_a_whole_study_first(
         monkeypatch: pytest.MonkeyPatch) -> None:
     found, run = [], []
     monkeypatch.setattr(module, "dry_run", lambda study, keep_data: found.append(keep_data))
-    monkeypatch.setattr("lib.study.planning.plan.plan_of", lambda *_: Plan([], {}, None))
+    monkeypatch.setattr("lib.study.planning.plan.plan_of", lambda *_: Plan([], {}, None, {}))
     monkeypatch.setattr("lib.study.planning.plan.plan_text", lambda *_: "")
     monkeypatch.setattr("lib.study.planning.preflight.blockers", lambda *_: [])
     monkeypatch.setattr("lib.study.planning.access.check_access", lambda study: None)

@@ -12,6 +12,7 @@ from lib.inference.engine import openvino_model
 from lib.modeling.loading import load_model
 from lib.modeling.lora import with_lora
 from lib.runtime.devices import Device
+from lib.runtime.manifest import write_manifest
 from lib.runtime.progress import duration
 from lib.study.__main__ import main
 from lib.study.notebooks import notebook_paths
@@ -35,6 +36,7 @@ from lib.study.planning.requirements import (
 )
 from lib.study.profiles import load_profile, parse_setting
 from lib.study.run import open_study
+from lib.study.seeds import seed_runs
 from lib.training.settings import SFTSettings
 
 FAST = Rates(1e12, 1e9, 1e12, 1e12, "given")
@@ -195,6 +197,41 @@ def test_a_plan_says_the_minutes_of_every_notebook_and_of_all(tmp_path: Path) ->
     assert f"notebooks: 01_data {duration(planned.notebooks['01_data'])}, 02_sft " in text
     every, = (line for line in text.splitlines() if line.startswith("all "))
     assert duration(sum(planned.notebooks.values())) in every
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_finished_stage_takes_no_time_unless_it_is_forced(tmp_path: Path) -> None:
+    study = open_study("laptop", str(tmp_path / "run"))
+    whole = {stage.name: stage.seconds for stage in plan_of(study).stages}
+    write_manifest(study.path("sft"), {}, {}, [], 0.0, study.device)
+    left, forced = plan_of(study), plan_of(replace(study, force=True))
+    assert {stage.name: stage.seconds for stage in left.stages} == whole | {"sft": 0.0}
+    assert {stage.name: stage.seconds for stage in forced.stages} == whole
+    line, = (line for line in plan_text(study, plan=left).splitlines() if line.startswith("sft"))
+    assert line.endswith("found; made again only where what it reads has changed")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_plan_has_the_notebooks_that_run_and_what_would_shorten_them(tmp_path: Path) -> None:
+    study = open_study("laptop", str(tmp_path / "run"))
+    planned = plan_of(study, notebooks=["02_sft", "05_analysis"])
+    assert list(planned.notebooks) == ["02_sft", "05_analysis"]
+    assert [stage.name for stage in planned.stages] == ["sft", "movement", "results"]
+    assert "beyond.arms" not in plan_text(study, plan=planned)
+
+
+@pytest.mark.usefixtures("quick")
+def test_every_seed_that_is_not_finished_adds_its_time(tmp_path: Path) -> None:
+    study = open_study("laptop", str(tmp_path / "run"))
+    one, three = plan_of(study), plan_of(study, seeds=3)
+    assert three.seconds == pytest.approx(3 * one.seconds)
+    second = seed_runs(study, 2)[1]
+    write_manifest(second.path("responses"), {}, {}, [], 0.0, study.device)
+    times = {stage.name: stage.work.split(":")[0] for stage in plan_of(study, seeds=3).stages}
+    assert (times["dpo"], times["responses"]) == ("3 times", "2 times")
+    disk, = (line for line in plan_text(study, plan=three).splitlines()
+             if line.startswith("disk"))
+    assert disk == f"disk: about {3 * disk_gb(study.profile):.1f} GB"
 
 
 @pytest.mark.usefixtures("quick")

@@ -244,3 +244,30 @@ def test_shipped_readings_are_replaced_only_when_that_is_said(
     assert (tmp_path / "data" / "readings.json").read_bytes() == about
     assert main(["ship", str(run), "--replace"]) == 0
     assert len(read_jsonl(path)) == 12
+
+
+def test_an_answer_has_the_scores_of_all_readers_in_the_order_in_which_they_came(
+        run: Path, tmp_path: Path) -> None:
+    one, other = (key_of(prompt, SHARED) for prompt in ("p0", "p3"))
+    rows = [("Ada", one, 4), ("Bob", other, 3), ("Ada", other, 2), ("Bob", one, 5)]
+    import_scores(run, [lines(tmp_path / "x.jsonl", *(
+        {"key": key, "score": score, "reader": name} for name, key, score in rows))],
+        "person", partial=True)
+    read = [row["candidates"][1] for row in with_readings(
+        run, read_jsonl(run / "responses" / "sft.jsonl"))]
+    assert [list(read[place]["readings"].items()) for place in (0, 3)] == [
+        [("Ada", 4), ("Bob", 5)], [("Ada", 2), ("Bob", 3)]]
+    assert [read[place]["rewards"]["reader"] for place in (0, 1, 3)] == [4, None, 2]
+    assert read[1]["readings"] == {}
+
+
+def test_answers_whose_second_reader_differs_are_not_ordered_against_each_other(
+        run: Path, tmp_path: Path) -> None:
+    three = [key_of("p1", answer_of(system, "p1")) for system in ("base", "sft", "dpo")]
+    rows = [(key, score, "Ada") for key, score in zip(three, (2, 3, 4), strict=True)]
+    rows += [(three[0], 6, "Bob"), (three[1], 7, "Bob"), (three[2], 1, "Cleo")]
+    import_scores(run, [lines(tmp_path / "x.jsonl", *(
+        {"key": key, "score": score, "reader": name} for key, score, name in rows))],
+        "person", partial=True)
+    [row] = reliability_rows(run)
+    assert (row["n"], row["prompts"], row["pairs"], row["same_order"]) == (3, 1, 1, 1)
