@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -21,6 +22,9 @@ LENGTHS = [[len(answer["text"]) for answer in row["answers"]] for row in AUDIT]
 def test_calibration_is_measured_on_the_pairs_that_the_reader_separates() -> None:
     row = judge_calibration(AUDIT, "noisy", noisy(1.0))
     assert row["n"] == sum(part["n"] for part in row["bins"]) > 800
+    apart = [one["score"] != other["score"] for row in AUDIT
+             for one, other in combinations(row["answers"], 2) if one["text"] != other["text"]]
+    assert row["n"] == sum(apart) < len(apart)
     assert row["nll_at_temperature"] <= row["nll"]
     json.dumps(row, allow_nan=False)
 
