@@ -65,6 +65,7 @@ def test_the_points_of_a_fit_are_those_of_the_gain_curve() -> None:
     curve = {row["n"]: row["value"] for row in gain_rows({("dpo", 0.6): rows}, ["judge"])}
     points = judged(fitted(rows))["points"]
     assert [point["n"] for point in points] == [1, 2, 4, 8, 16, 32]
+    assert fitted(rows[:1]) == [] != fitted(rows[:2])  # one prompt has no interval
     for point in points:
         assert point["value"] == pytest.approx(curve[point["n"]], abs=1e-9)
         assert point["ci_low"] <= point["value"] <= point["ci_high"]
