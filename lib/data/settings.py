@@ -43,7 +43,7 @@ class DataSettings(PairSelection):
     format: Format = "auto"  # of the rows; auto: as their columns say, which notebook 01 prints
     score_column: str = ""  # dotted: annotations.honesty.Rating; of written pairs: scores.{side}
     references_path: str = ""  # another model's answers to the held-out prompts, the references
-    streaming: bool = False  # for data larger than the disk: see README, Past one machine
+    streaming: bool = False  # for data larger than the disk
     seed: int = 0  # of row choices and splits; --seeds repeats training, not this
     sft_rows: int | None = Field(None, ge=1)  # random choice of so many to train on; null: all
     preference_rows: int | None = Field(None, ge=1)  # the same for pairs

@@ -244,13 +244,13 @@ def rounded_to(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
             parameter.data = data.to(parameter.device)
 
 
-def model_hash(folder: str | Path) -> str:
-    """Hash of a model folder's config, weights and tokenizer files."""
+def model_hash(folder: str | Path, revision: str | None = None) -> str:
+    """Hash of a model folder's config, weights and tokenizer files, or of a hub id and revision."""
     files = sorted(path for pattern in ("config.json", "*.safetensors", "tokenizer.json",
                                         "chat_template.jinja")
                    for path in Path(folder).glob(pattern))
     if not files:
-        return sha256_of_value(str(folder))  # a hub id: the pinned revision is part of the name
+        return sha256_of_value(f"{folder}@{revision}" if revision else str(folder))
     return sha256_of_value([[path.name, _file_hash(path.resolve(), path.stat().st_size,
                                                    path.stat().st_mtime_ns)] for path in files])
 

@@ -35,15 +35,20 @@ def sentence(error: BaseException) -> str | None:
         resumes = any(frame.f_code.co_name == RESUMABLE for frame in frames)
         return "interrupted; run the cell again" + (
             " to resume from the last checkpoint" if resumes else "")
-    if isinstance(error, NameError) and error.name and frames and _is_cell(frames[-1]):
+    if isinstance(error, NameError) and error.name and _are_cells(frames):
         return (f"{error.name} is not defined; if a cell above defines it, run that first, or all "
                 "of them with Run > Run All Above Selected Cell (finished stages are skipped)")
     return str(error) if type(error).__module__.startswith(ROOM) else None
 
 
-def _is_cell(frame: FrameType) -> bool:
-    """Whether a cell's own lines run in it, not those of a function or of a module."""
-    return frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__"
+def _are_cells(frames: list[FrameType]) -> bool:
+    """Whether a cell's own lines run in the last one, not those of a function or of a module.
+
+    A comprehension's lines are the cell's: their frames are called `<genexpr>` and the like.
+    """
+    cells = [frame for frame in frames if frame.f_globals.get("__name__") == "__main__"]
+    return bool(cells) and frames[-1] is cells[-1] and all(
+        frame.f_code.co_name.startswith("<") for frame in cells)
 
 
 def _show(shell: Any, kind: type[BaseException], error: BaseException, trace: TracebackType,

@@ -2,7 +2,7 @@
 
 smoke: every step of the study in minutes, on a random model; its numbers mean nothing.
 laptop: a small but real study on two CPU cores. Validation prompts of the sample chose its training
-values (README, "How the recipe was chosen"), never the held-out prompts or the audit.
+values (figures/README.md, "How the recipe was chosen"), never the held-out prompts or the audit.
 gemma: the whole chain from a plain base on two CPU cores, with pairs that the run makes itself.
 paper: the values of Qin & Garcia (CS224R 2025), also those that equal a default. What they do not
 state is assumed: no warm-up (the default of transformers), top-k 50, 200 held-out prompts, random

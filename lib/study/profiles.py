@@ -1,8 +1,8 @@
 """Profiles: every setting of a run, checked when it is built.
 
-`load_profile` takes a preset's name (smoke, laptop, paper, t4) or a YAML file with `base:` and
-overrides, and settings such as `{"dpo.beta": 0.2}`. A setting that cannot be used is one sentence
-with its key, its value and what is allowed.
+`load_profile` takes a preset's name (smoke, laptop, gemma, paper, t4) or a YAML file with `base:`
+and overrides, and settings such as `{"dpo.beta": 0.2}`. A setting that cannot be used is one
+sentence with its key, its value and what is allowed.
 """
 
 from collections.abc import Mapping

@@ -184,7 +184,7 @@ def _is_copied(study: Study, folder: Path, made_from: Row, outputs: Sequence[str
     """Whether the run to take from has this very stage; copies it, or says why not."""
     if study.from_run is None or study.force:
         return False
-    source = study.from_run / folder.name
+    source = study.from_run / folder.relative_to(study.folder)
     manifest = read_manifest(source)
     if reason := _not_taken(source, manifest, made_from, outputs):
         say(f"{folder.name}: not copied from {shown(study.from_run)}, {reason}; made here")
@@ -197,6 +197,7 @@ def _is_copied(study: Study, folder: Path, made_from: Row, outputs: Sequence[str
         copied = shutil.copytree(source, Path(temporary) / folder.name,
                                  ignore=shutil.ignore_patterns(MODEL_CARD))
         remove_folder(folder)
+        folder.parent.mkdir(exist_ok=True)
         copied.rename(folder)
     return True
 

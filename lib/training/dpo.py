@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lib.modeling.loading import model_hash, rounded_to
+from lib.modeling.loading import rounded_to
 from lib.modeling.packed.logps import response_logps
 from lib.runtime.files import sha256_of_value, write_jsonl
 from lib.training import losses
@@ -66,7 +66,7 @@ def _objective(setup: Setup, settings: DPOSettings, pairs: Sequence[Pair],
     if settings.loss in REFERENCE_FREE and part == "training":  # in validation it shows gains
         return DPOObjective(pairs, torch.full((len(pairs), 2), torch.nan), settings)
     reference = reference_logps(
-        setup.model, pairs, batches, settings.token_budget, model_hash(job.model),
+        setup.model, pairs, batches, settings.token_budget, setup.hash_of(job.model),
         Path(job.folder) / f"reference_{part}.jsonl", setup.device.device, f"reference ({part})",
         setup.processes)
     return DPOObjective(pairs, reference, settings)

@@ -26,6 +26,7 @@ from lib.modeling.loading import (
     check_fit,
     load_model,
     load_tokenizer,
+    model_hash,
     resolve_model,
 )
 from lib.modeling.lora import merge_lora, with_lora
@@ -128,6 +129,10 @@ class Setup:
     tokenizer: PreTrainedTokenizerBase
     model: PreTrainedModel
 
+    def hash_of(self, model: str) -> str:
+        """Hash of the job's model, or of another one, which is a folder."""
+        return model_hash(model, self.job.revision if model == self.job.model else None)
+
 
 def set_up(job: Job, processes: Processes) -> Setup:
     """Choose the device and load tokenizer and model."""
@@ -177,7 +182,8 @@ def fit(setup: Setup, objective: Objective, validation: Objective | None,
     state = train(Run(
         model, objective, validation, job.settings, Path(job.folder), job.seed, device.device,
         device.dtype, _probe(setup, make_probe), name=run_name(job),
-        processes=processes, fresh_model=fresh_model, steering=steering))
+        processes=processes, fresh_model=fresh_model, steering=steering,
+        start=processes.from_main(setup.hash_of(job.model) if processes.main else "")))
     if processes.main:
         model = fresh_model() if processes.sharded else model
         model.load_state_dict(state, strict=False)

@@ -5,6 +5,7 @@ rows and computes their loss; the loop does the rest: order of the data, gradien
 (which equals one big batch), clipping, schedule, evaluation, logging, checkpoints.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -66,6 +67,7 @@ class Run:
     processes: Processes = ALONE
     fresh_model: Callable[[], PreTrainedModel] | None = None  # makes the model that gathers shards
     steering: Steering | None = None  # changes DPO's beta from step to step
+    start: str = ""  # hash of the model that training starts from
 
 
 def train(run: Run) -> dict[str, Tensor]:
@@ -73,7 +75,7 @@ def train(run: Run) -> dict[str, Tensor]:
 
     The model comes in float32 and is cast to `run.dtype`. Returns the trained parameters in float32
     by name, on rank 0. Resumes from the newest whole checkpoint. Raises TrainingError for a loss
-    that is not a number and for lack of memory.
+    or a gradient that is not a number and for lack of memory.
     """
     loop = Loop(run)
     loop.finish()
@@ -96,7 +98,7 @@ class Loop:
         self.counters: dict[str, Any] = {"num_tokens": 0}
         self.metrics_file = run.folder / "metrics.jsonl"
         self.key = sha256_of_value([run.objective.key(), asdict(run.settings), run.seed,
-                                    str(run.dtype)])
+                                    str(run.dtype), run.start])
         keep_freed_memory()
         dropout_off(run.model)
         run.model.train(run.settings.activation_checkpointing)  # recomputation needs this mode
@@ -189,7 +191,8 @@ class Loop:
             "tokens_per_second": tokens / seconds, "seconds": seconds,
             "peak_memory_gb": peak_memory_gb(run.device),
             **(run.steering.metrics() if run.steering else {})}
-        return metrics | model_flops_utilisation(run.model, computed, seconds, run.device)
+        return metrics | model_flops_utilisation(run.model, computed / self.processes.count,
+                                                 seconds, run.device)
 
     def _begin(self, examples: Sequence[int]) -> Sequence[int]:
         """The examples of the step, or those that `steering` keeps of them for its beta."""
@@ -215,7 +218,7 @@ class Loop:
         try:
             loss, metrics = self.loss(self.run.objective, row)
             if not torch.isfinite(loss):
-                raise TrainingError(self._not_a_number(row))
+                raise TrainingError(self._not_a_number("loss", row.examples))
             (loss * (self.scale.scale * shards * (not is_filler) / weight)).backward()
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
@@ -226,10 +229,10 @@ class Loop:
             raise
         return metrics | {"loss": loss.item()}
 
-    def _not_a_number(self, row: PackedRow) -> str:
+    def _not_a_number(self, what: str, examples: Sequence[int]) -> str:
         checkpoint = latest_checkpoint(self.run.folder / "checkpoints", self.key)
-        return (f"the loss is not a number at step {self.step + 1}, rows {list(row.examples)}; "
-                "lower the learning rate or drop these rows; last good checkpoint: "
+        return (f"the {what} is not a number at step {self.step + 1}, rows {list(examples)}; lower "
+                "the learning rate or drop these rows; last good checkpoint: "
                 f"{checkpoint.folder if checkpoint else 'none, the run starts anew'}")
 
     def _apply(self) -> tuple[float, bool]:
@@ -238,6 +241,8 @@ class Loop:
         applied = self.scale.unscale(self.weights)
         norm = clip_gradients(self.weights, self.run.settings.max_grad_norm, self.processes)
         if applied:
+            if not math.isfinite(norm):  # a step by it would leave no weight whole
+                raise TrainingError(self._not_a_number("gradient", self.batches[self.step]))
             self.optimizer.step()
             self.weights.copy_to_model()
         self.optimizer.zero_grad(set_to_none=False)  # the next step uses the same memory

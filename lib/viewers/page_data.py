@@ -76,7 +76,8 @@ def _pool(pool: ShownPool, collection: Collection) -> list[Any]:
     chosen = [[collection.systems.index(name), place, int(name in pool.picked)]
               for name, place in pool.chosen.items()]
     answers = [_answer(answer, collection) for answer in pool.answers]
-    return [answers, chosen, round(pool.diversity, DIGITS), pool_curve(pool, collection)]
+    diversity = None if pool.diversity is None else round(pool.diversity, DIGITS)
+    return [answers, chosen, diversity, pool_curve(pool, collection)]
 
 
 def _answer(answer: ShownAnswer, collection: Collection) -> list[Any]:

@@ -54,7 +54,7 @@ class ShownPool:
     answers: tuple[ShownAnswer, ...]
     chosen: Mapping[str, int]
     picked: frozenset[str]
-    diversity: float  # distinct word pairs over all word pairs, 0..1
+    diversity: float | None  # distinct word pairs over all word pairs, 0..1; None without any
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _prompt(rows: Mapping[str, Row], heldout: Row, models: Sequence[str]) -> Pro
             ShownPool(
                 tuple(_answer(row, ids, heldout, models) for row in candidates[texts]), chosen,
                 frozenset(system for system in chosen if _picked(rows[system])),
-                distinct_n(texts, 2) or 0.0)
+                distinct_n(texts, 2))
             for texts, chosen in pools.items()
         ),
     )

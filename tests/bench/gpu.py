@@ -35,7 +35,7 @@ from lib.modeling.packed.packing import SharedPrompt
 from lib.runtime.devices import peak_memory_gb
 from lib.runtime.files import Row, append_jsonl, read_whole_lines, write_json
 from lib.study.planning.requirements import ANSWER_TOKENS, DPO_PAIRS, SFT_TOKENS
-from lib.training.engine.flops import PEAK_FLOPS
+from lib.training.engine.flops import peak_flops
 from lib.training.pairs import Pair
 
 GROUPS = {"training": 110, "sampling": 40, "trl": 90, "generate": 50, "row": 40}  # most seconds
@@ -232,7 +232,7 @@ def training_result(policy: PreTrainedModel, size: Size, seconds: float, tokens:
     body = sum(p.numel() for p in policy.parameters()) - head  # tied: the lookup costs nothing
     flops = (8 if reference else 6) * (body * layer_tokens + head * response_tokens)
     name = torch.cuda.get_device_name() if size.device == "cuda" else ""
-    peak = next((rate for part, rate in PEAK_FLOPS.items() if part in name), None)
+    peak = peak_flops(name)
     return {"tokens_per_second": tokens / seconds, "seconds": seconds, "tokens": tokens,
             "layer_tokens": layer_tokens, "response_tokens": response_tokens,
             "mfu": flops / seconds / peak if peak else None,

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -10,7 +10,7 @@ from lib.inference.api.capabilities import QUESTION
 from lib.inference.api.transport import ServerSettings
 from lib.inference.judges.chat_judge import PROBE
 
-Reply = tuple[int, dict[str, str], str] | None  # None cuts the connection
+Reply = tuple[int, dict[str, str], str | Iterable[str]] | None  # None cuts the connection
 
 
 def choice(text: str = "an answer", finish: str | None = "stop") -> dict[str, Any]:
@@ -71,9 +71,11 @@ class FakeServer:
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body.encode())))
+                if isinstance(body, str):
+                    self.send_header("Content-Length", str(len(body.encode())))
                 self.end_headers()
-                self.wfile.write(body.encode())
+                for part in [body] if isinstance(body, str) else body:  # parts that drip
+                    self.wfile.write(part.encode())
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -71,6 +71,14 @@ def test_a_notebooks_own_solution_is_right_and_its_empty_exercise_is_not_yet_ans
     assert "Yours to write" in checks[name](function_of(exercise))
 
 
+def test_the_best_of_n_by_hand_is_never_an_answer_without_a_score() -> None:
+    line, = [line for cell in cells("04_best_of_n") for line in cell["source"]
+             if line.startswith("best = int(")]
+    names: dict[str, Any] = {"np": np, "scores": {"selector": [0.1, None, 0.9, 0.3]}}
+    exec(line, names)
+    assert names["best"] == 2
+
+
 def flat(pieces: list, learned: tuple[str, ...]) -> list[int]:
     return [int(kind in learned) for kind, ids in pieces for _ in ids]
 

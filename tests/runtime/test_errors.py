@@ -47,7 +47,11 @@ def test_an_interrupt_elsewhere_is_one_line_too(
 
 
 @pytest.mark.parametrize("cell", ["metrics", "print(len(metrics))", "metrics['loss'] + 1",
-                                  "total = metrics.sum()", "del metrics"])
+                                  "total = metrics.sum()", "del metrics",
+                                  "sum(metrics for _ in range(2))", "[metrics for _ in range(2)]",
+                                  "{1: metrics[each] for each in range(2)}",
+                                  "a, b = ([[metrics] for _ in range(2)] for _ in range(2))",
+                                  "list(map(lambda each: metrics, range(2)))"])
 def test_a_cell_that_was_run_before_those_above_it_says_so(
         cell: str, shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
     assert not shell.run_cell(cell).success
@@ -59,6 +63,7 @@ def test_a_cell_that_was_run_before_those_above_it_says_so(
 
 @pytest.mark.parametrize("cell", [
     "def mean(values):\n    return total / len(values)\nmean([1])",
+    "def mean(values):\n    return sum(total for _ in values)\nmean([1])",
     "import sys, types\nmodule = types.ModuleType('other')\nexec('missing', module.__dict__)"])
 def test_a_name_that_a_function_or_a_module_lacks_keeps_its_traceback(
         cell: str, shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:

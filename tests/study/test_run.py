@@ -132,6 +132,19 @@ def test_equal_stages_of_another_run_are_copied_and_unequal_ones_made(
     assert (source / "out.txt").read_text() == "first"
 
 
+def test_an_arm_is_copied_from_the_other_runs_arm_and_found_like_any_stage(
+        study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def made(one: Study, work: Work) -> str:
+        return (run_stage(one, "arms/raft", {}, ["out.txt"], work) / "out.txt").read_text()
+    assert made(study, Work("first")) == "first"
+    other = open_study("smoke", str(tmp_path / "other"), from_run=str(study.folder))
+    assert made(other, Work("own")) == "first"
+    assert f"raft: copied from {study.path('arms', 'raft')}" in capsys.readouterr().out
+    assert made(other, Work("own")) == "first"
+    assert f"raft: found {other.path('arms', 'raft', 'manifest.json')}, skipped" in \
+        capsys.readouterr().out
+
+
 def test_a_model_beside_which_a_finished_run_wrote_its_card_is_copied_without_it(
         study: Study, tmp_path: Path) -> None:
     def train(folder: Path) -> None:

@@ -1,18 +1,20 @@
 """A job's run: one load of the model, equal draws of LoRA, and no word of other processes."""
 
 import ast
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from lib import ROOT
 from lib.data.parquet import write_parquet
 from lib.data.settings import DataSettings
 from lib.data.sources import load_preferences, load_sft
-from lib.modeling.loading import rounded_to
+from lib.modeling.loading import model_hash, resolve_model, rounded_to
 from lib.runtime.files import read_jsonl
 from lib.training import job as jobs
 from lib.training.dpo import train_dpo
@@ -58,6 +60,26 @@ def test_a_probe_is_a_function_that_sees_the_model_at_each_evaluation(dpo_job: J
     samples = [row for row in read_jsonl(Path(dpo_job.folder) / "metrics.jsonl")
                if row["split"] == "samples"]
     assert [row["judge_score"] for row in samples] == [7, 9]
+
+
+def test_a_run_in_the_same_folder_from_another_model_starts_anew(
+        dpo_job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(resolve_model("smoke"), other := tmp_path / "other")
+    weights = load_file(other / "model.safetensors")
+    save_file({name: 2 * tensor for name, tensor in weights.items()}, other / "model.safetensors",
+              metadata={"format": "pt"})
+    write_parquet(load_sft(DataSettings(sft_rows=6), 0), tmp_path / "talks.parquet")
+    job = replace(dpo_job, method="sft", rows=str(tmp_path / "talks.parquet"), validation="",
+                  settings=SFTSettings(batch_size=4, token_budget=1024, checkpoint_every=1))
+    train_sft(job)
+    train_sft(job)
+    assert "resuming from" in capsys.readouterr().out
+    train_sft(replace(job, model=str(other)))
+    assert "resuming from" not in capsys.readouterr().out
+
+
+def test_another_revision_of_a_hub_model_is_another_model() -> None:
+    assert model_hash("owner/name", "abc") != model_hash("owner/name", "def")
 
 
 def test_a_model_is_rounded_within_a_block_and_exact_after_it() -> None:

@@ -3,24 +3,28 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from lib.modeling.loading import rounded_to
 from lib.modeling.lora import with_lora
 from lib.modeling.packed.gradients import master_of, set_master
 from lib.modeling.packed.packing import Layout, Span
 from lib.runtime.files import FileError, read_jsonl
+from lib.training import loop as loop_file
 from lib.training import losses
 from lib.training.dpo import DPOObjective
 from lib.training.engine import checkpoints
 from lib.training.engine.evaluation import evaluate
+from lib.training.engine.flops import peak_flops
 from lib.training.engine.optimizer import LossScale, MasterWeights, learning_rate
 from lib.training.loop import Loop, Run, TrainingError, dropout_off, train
-from lib.training.objective import step_batches
+from lib.training.objective import Metrics, PackedRow, step_batches
+from lib.training.processes import Processes
 from lib.training.reference import reference_logps
 from lib.training.settings import DPOSettings, SFTSettings
 from lib.training.sft import SFTObjective
@@ -228,6 +232,54 @@ def test_a_loss_that_is_not_a_number_stops_with_step_rows_and_checkpoint(tmp_pat
     run.validation = None
     with pytest.raises(TrainingError, match=r"not a number at step 1, rows \[.*checkpoint: none"):
         train(run)
+
+
+class InfiniteSlope(SFTObjective):
+    """A loss that is a number and has a gradient that is none, as a root has at 0."""
+
+    def loss(self, model: PreTrainedModel, row: PackedRow) -> tuple[torch.Tensor, Metrics]:
+        loss, metrics = super().loss(model, row)
+        return loss + (loss - loss.detach()).abs().sqrt(), metrics
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gradient_that_is_not_a_number_stops_before_the_weights_take_it(
+        tmp_path: Path, dtype: torch.dtype) -> None:
+    run = replace(sft_run(tmp_path, dtype=dtype), validation=None)
+    run.objective = InfiniteSlope(sequences(), SFT.token_budget)
+    loop = Loop(run)
+    with pytest.raises(TrainingError, match=r"gradient is not a number at step 1, rows \[\d"):
+        loop.finish()
+    assert all(master.isfinite().all() for master in loop.weights.masters.values())
+
+
+def test_many_gpus_use_a_share_of_their_arithmetic_that_is_no_larger_than_of_one(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def share(model: object, tokens: float, *_: object) -> dict[str, float]:
+        asked.append(tokens)
+        return {}
+    monkeypatch.setattr(loop_file, "model_flops_utilisation", share)
+    loops = [Loop(replace(sft_run(tmp_path / str(count)), processes=Beside(count=count)))
+             for count in (1, 2)]
+    whole = [loop._optimizer_step(loop.batches[0])["computed_tokens"] for loop in loops]
+    assert asked == [whole[0], whole[1] / 2]
+
+
+class Beside(Processes):
+    """The main one of several processes, of which every other has done the same work."""
+
+    def gather(self, value: Any) -> list[Any]:
+        return [value] * self.count
+
+
+@pytest.mark.parametrize(("name", "peak"), [
+    ("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA H100 PCIe", 756e12), ("NVIDIA L40", 181e12),
+    ("NVIDIA L40S", 362e12), ("NVIDIA L4", 121e12), ("NVIDIA A100-SXM4-80GB", 312e12),
+    ("Tesla T4", 65e12), ("NVIDIA T400 4GB", None), ("NVIDIA RTX A4000", None)])
+def test_the_peak_of_a_gpu_is_that_of_its_whole_name(name: str, peak: float | None) -> None:
+    assert peak_flops(name) == peak
 
 
 def test_lack_of_memory_names_the_knob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

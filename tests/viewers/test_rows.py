@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from lib.viewers.page_data import _pool
 from lib.viewers.rows import Collection, ViewerError, join
 from tests.viewers.viewer_rows import candidate, response, small_systems
 
@@ -43,6 +44,13 @@ def test_a_choice_without_a_score_to_go_by_was_not_picked() -> None:
     prompt = join(systems).prompts[0]
     assert prompt.pool("sft").picked == {"sft+bon2@1"}
     assert prompt.pool("dpo").picked == {"dpo"}
+
+
+def test_answers_of_a_word_each_have_no_pairs_of_words_that_could_be_distinct() -> None:
+    collection = join({"sft": [response("p", [candidate("Yes."), candidate("No.")])]})
+    pool, = collection.prompts[0].pools
+    assert pool.diversity is None
+    assert _pool(pool, collection)[2] is None
 
 
 def test_other_answers_have_another_key_and_the_same_ones_the_same() -> None:

@@ -26,11 +26,10 @@ from lib.analysis.figures.theme import (
     readable,
     style_figure,
 )
-from lib.analysis.policies.arms import verdict
+from lib.analysis.policies.arms import verdict, who_beats, work_of
 from lib.inference.systems import BEST, System
 from lib.runtime.files import Row
 
-PASSES = 3  # a trained token costs a forward and a backward of twice its work
 GROUP_LOOKS: tuple[Look, ...] = ((PURPLE, "circle"), (AMBER, "square"), (GREEN, "diamond"),
                                  (PINK, "triangle-up"), (GREY, "x"), (BLUE, "cross"))
 DASHES = ("dash", "dashdot", "longdash", "dot")
@@ -102,8 +101,7 @@ def win_cost_figure(arms: Sequence[Row], verdicts: Sequence[Row],
                     payments: Sequence[Row]) -> go.Figure:
     """Win rate over SFT by the judge against the work of learning; Best-of-N pays later."""
     known = {row["arm"]: row for row in arms}
-    work = {name: row["generated_tokens"] + PASSES * row["trained_tokens"]
-            for name, row in known.items()}
+    work = {name: work_of(row) for name, row in known.items()}
     shown = [row for row in verdicts if row["judge"] == "judge" and row["a"] in work and row["n"]]
     points = [{"arm": row["a"], "group": known[row["a"]]["group"], "x": work[row["a"]] / 1000,
                "y": row["win_rate"], "y_low": row["ci_low"], "y_high": row["ci_high"]}
@@ -164,7 +162,10 @@ def _add_points(figure: go.Figure, points: Sequence[Row], also: Sequence[float] 
                   hovertemplate="%{customdata}: %{y:.3f} at %{x:.3g}")
     figure.update_traces(error_x_thickness=1, error_x_width=0, error_y_thickness=1,
                          error_y_width=0)
-    figure.update_xaxes(range=spans[0], type="log" if wide else "linear")
+    figure.update_xaxes(range=spans[0])
+    if wide:  # else Plotly writes the 3 of 30 as "3"
+        figure.update_xaxes(type="log", tickvals=[
+            digit * 10.0**power for power in range(-9, 10) for digit in (1, 2, 5)])
     figure.update_yaxes(range=spans[1])
     return f"{sum(map(bool, sides))} of {len(points)} arms are named"
 
@@ -217,12 +218,10 @@ def _rates_finding(first: Sequence[Row]) -> str:
     better = [row for row in methods if row["verdict"] == "better"]
     if not methods:
         return "No method was compared"
+    who = f"{who_beats(len(better), len(methods))} by the judge after Holm's correction"
     if not better:
-        return (f"None of {len(methods)} methods beats SFT by the judge after Holm's correction; "
-                f"the highest rate is {methods[0]['arm']}'s, {methods[0]['win_rate']:.0%}")
-    return (f"{len(better)} of {len(methods)} methods beat{'s' * (len(better) == 1)} SFT by the "
-            f"judge after Holm's correction, {better[0]['arm']} most often "
-            f"({better[0]['win_rate']:.0%})")
+        return f"{who}; the highest rate is {methods[0]['arm']}'s, {methods[0]['win_rate']:.0%}"
+    return f"{who}, {better[0]['arm']} most often ({better[0]['win_rate']:.0%})"
 
 
 def _cost_finding(methods: Sequence[Row], work: Mapping[str, float]) -> str:
@@ -233,8 +232,8 @@ def _cost_finding(methods: Sequence[Row], work: Mapping[str, float]) -> str:
     if not better:
         return ("No method beats SFT by the judge, whatever its work; the highest rate is "
                 f"{best['a']}'s, {best['win_rate']:.0%}")
-    return (f"{best['a']} wins most, {best['win_rate']:.0%} over SFT by the judge, for "
-            f"{work[best['a']] / 1000:,.0f} thousand tokens of work")
+    return (f"{best['a']} wins most of the trained methods, {best['win_rate']:.0%} over SFT by the "
+            f"judge, for {work[best['a']] / 1000:,.0f} thousand tokens of work")
 
 
 def _movement_finding(rows: Sequence[Row]) -> str:

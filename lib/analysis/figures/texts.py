@@ -29,7 +29,7 @@ def text_metrics_figure(metrics: Mapping[str, Row]) -> go.Figure:
     figure = make_subplots(rows=1, cols=len(SHOWN), shared_yaxes=True, horizontal_spacing=0.04,
                            subplot_titles=[title for _, title in SHOWN])
     for column, (key, _) in enumerate(SHOWN, start=1):
-        figure.add_bar(x=[row[key] or 0.0 for row in metrics.values()], y=names, orientation="h",
+        figure.add_bar(x=[row[key] for row in metrics.values()], y=names, orientation="h",
                        row=1, col=column, showlegend=False, marker_color=PURPLE,
                        error_x=_share_bars(metrics, key))
     style_figure(figure, _most_repetitive(metrics),
@@ -65,7 +65,10 @@ def _share_bars(metrics: Mapping[str, Row], key: str) -> dict[str, object] | Non
 
 
 def _most_repetitive(metrics: Mapping[str, Row]) -> str:
-    rates = {name: row["seq_rep_4"] or 0.0 for name, row in metrics.items()}
+    rates = {name: row["seq_rep_4"] for name, row in metrics.items()
+             if row["seq_rep_4"] is not None}
+    if not rates:
+        return "No answer has the four words that a repetition takes"
     most, least = max(rates, key=rates.__getitem__), min(rates, key=rates.__getitem__)
-    return (f"{readable(most)} repeats itself most ({rates[most]:.1%} of 4-grams), "
-            f"{readable(least)} least ({rates[least]:.1%})")
+    return f"{readable(most)} repeats itself most ({rates[most]:.1%} of 4-grams)" + (
+        "" if most == least else f", {readable(least)} least ({rates[least]:.1%})")

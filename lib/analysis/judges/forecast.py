@@ -4,10 +4,8 @@ Comparisons that both have seen give a line through one half: by how much the re
 one half where the judge's leaves it by one point. A judge that errs at random has a slope below 1,
 and one that sees nothing a slope of 0. The interval is that of the reader's rate on as many prompts
 as were read, so the noise of reading is part of it. What no line can know: a method that was
-trained may have found an error of the judge that no read system makes.
-
-On the comparisons of three recorded runs and of the audit, each forecast from the others of its
-run, 50 of 53 rates of the reader lie within.
+trained may have found an error of the judge that no read system makes. How often the forecast held
+on comparisons that were read, each forecast from the others, is in the line itself (`held`).
 """
 
 from collections.abc import Sequence

@@ -14,6 +14,7 @@ from lib.runtime.files import Row
 
 TEXT = ("mean_tokens", "mean_tokens_low", "mean_tokens_high", "stopped_at_limit", "seq_rep_4",
         "seq_rep_4_low", "seq_rep_4_high")
+PASSES = 3  # a trained token costs a forward and a backward of twice its work
 
 
 def reward_gain(rows: Sequence[Row], start: Sequence[Row], role: str) -> Row:
@@ -47,6 +48,11 @@ def movement(kl_rows: Sequence[Row]) -> Row:
     return {"kl": float(np.mean(values)), "kl_low": low, "kl_high": high, "kl_n": len(values)}
 
 
+def work_of(row: Row) -> int:
+    """Work of an arm's learning in generated tokens, of which a trained one counts `PASSES`."""
+    return row["generated_tokens"] + PASSES * row["trained_tokens"]
+
+
 def text_rows(systems: Mapping[str, Sequence[Row]]) -> dict[str, Row]:
     """Length, repetition and cut-off share of each system's first answers, with intervals."""
     chosen = {name: [{**row, "chosen": 0} for row in rows] for name, rows in systems.items()}
@@ -58,17 +64,17 @@ def what_to_try(rows: Sequence[Row], verdicts: Sequence[Row], controls: Sequence
                 matrix: Sequence[Row] = (), judge: str = "judge") -> list[Row]:
     """The arms by the judge's win rate over SFT, with what it says after Holm's correction.
 
-    rows: {"arm", "check" (no method to recommend)}; controls and matrix: win rates of arms over
-    their controls, and of every two. {"arm", "check", "win_rate", "ci_low", "ci_high", "n",
-    "holm_p", "verdict": "better", "worse", "undecided" or "unscored", "control", "over_control" (a
-    verdict, None where it did not run), "like" (better methods that this one is not told apart
-    from: .50 is in the interval)}.
+    rows: {"arm", "check" (no method to recommend), "control" (its name, if it has one)}; controls
+    and matrix: win rates of arms over their controls, and of every two. {"arm", "check",
+    "win_rate", "ci_low", "ci_high", "n", "holm_p", "verdict": "better", "worse", "undecided" or
+    "unscored", "control", "over_control" (a verdict, None where the control has no result), "like"
+    (better methods that this one is not told apart from: .50 is in the interval)}.
     """
-    known = {row["arm"]: row["check"] for row in rows}
+    known = {row["arm"]: row for row in rows}
     held = {row["a"]: row for row in controls if row["judge"] == judge}
-    found = [{"arm": row["a"], "check": known[row["a"]], "verdict": verdict(row)}
+    found = [{"arm": row["a"], "check": known[row["a"]]["check"], "verdict": verdict(row)}
              | {key: row[key] for key in ("win_rate", "ci_low", "ci_high", "n", "holm_p")}
-             | {"control": held[row["a"]]["b"] if row["a"] in held else None,
+             | {"control": known[row["a"]].get("control"),
                 "over_control": verdict(held[row["a"]]) if row["a"] in held else None}
              for row in verdicts if row["judge"] == judge and row["a"] in known]
     better = [row["arm"] for row in found if row["verdict"] == "better" and not row["check"]]
@@ -85,6 +91,14 @@ def verdict(row: Row) -> str:
     if row["holm_p"] is None or row["holm_p"] > 0.05:
         return "undecided"
     return "better" if row["win_rate"] > 0.5 else "worse"
+
+
+def who_beats(better: int, methods: int) -> str:
+    """`2 of 6 methods beat SFT`, `None of 6 methods beats SFT`, or of a single one the same."""
+    if methods == 1:
+        return f"The one method {'beats' if better else 'does not beat'} SFT"
+    return (f"{better} of {methods} methods beat{'s' * (better == 1)} SFT" if better
+            else f"None of {methods} methods beats SFT")
 
 
 def _rewards(row: Row, role: str) -> np.ndarray:

@@ -5,7 +5,7 @@ Rows of beyond.json in, Markdown and sentences out; the statistics are computed 
 
 from collections.abc import Callable, Mapping, Sequence
 
-from lib.analysis.policies.arms import verdict
+from lib.analysis.policies.arms import PASSES, verdict, who_beats, work_of
 from lib.analysis.tables.formatting import (
     MISSING,
     Cell,
@@ -20,13 +20,17 @@ from lib.analysis.tables.formatting import (
     p_value,
     with_n,
 )
+from lib.inference.systems import BEST, System
 from lib.runtime.files import Row
 
 MATCHED, FLIPPED = "_matched", "_flipped"  # in the names of arms
 NOT_FLIPPED = {"dpo": "offline_dpo"}
-NO_ARMS = "This run has no arm; set for example beyond.arms=[offline_dpo,raft]."
+NONE_CHOSEN = "No arm is chosen; set for example beyond.arms=[offline_dpo,raft]."
+NO_ARMS = ("No arm of this run has a result; choose arms by beyond.arms, for example "
+           "[offline_dpo,raft].")
 OVER_CONTROL = {"better": "The idea adds something", "undecided": "Not told apart from the control",
                 "worse": "Worse than the control", "unscored": "Not judged"}
+BY_READER = {True: "bears it out", False: "speaks against it", None: "leaves it undecided"}
 VERDICTS = {"better": "Better than SFT", "undecided": "Undecided", "worse": "Worse than SFT",
             "unscored": "Not judged, because no answer has a score"}
 
@@ -39,7 +43,7 @@ def catalogue_table(rows: Sequence[Row], chosen: Sequence[str]) -> str:
     """
     order = {name: place for place, name in enumerate(chosen)}
     mine = sorted((row for row in rows if row["arm"] in order), key=lambda row: order[row["arm"]])
-    parts = [_catalogue(mine, NO_ARMS)]
+    parts = [_catalogue(mine, NONE_CHOSEN)]
     for group in dict.fromkeys(row["group"] for row in rows):
         others = [row for row in rows if row["group"] == group and row["arm"] not in order]
         if others:
@@ -117,11 +121,11 @@ def reader_forecast_sentence(reader: Row) -> str:
     prompts = " to ".join(dict.fromkeys(str(line[key]) for key in ("fewest", "most")))
     return (f"The reader's forecast rests on {line['comparisons']} comparisons of "
             f"{reader['answers']} that a blind reader and the judge have both seen, on "
-            f"{prompts} prompts each: where the judge's rate lies a point from .50, the reader's "
-            f"lies {format_number(line['slope'])} points from it, give or take "
-            f"{format_number(line['error'])}. Of these comparisons {line['held']} lie in the "
-            "forecast that the others make. It knows nothing of a fault that an arm may have "
-            "learned from the selector and the judge shares: only a reading does "
+            f"{prompts} prompts each: the reader's rates lie {format_number(line['slope'])} times "
+            "as far from .50 as the judge's, with a standard deviation of "
+            f"{format_number(line['error'])} around that; {line['held']} of them lie in the "
+            "forecast that the others make. A forecast cannot know a fault that an arm learned "
+            "from the selector and that the judge shares; only a reading can "
             "(`python -m lib.study.reader export` with the run and `--arms`).")
 
 
@@ -136,7 +140,7 @@ def arms_findings(first: Sequence[Row], failed: Mapping[str, str], reader: Row) 
         [read] = [row for row in reader["rows"] if row["arm"] == better[0]["arm"]]
         lines = [_recommended(better[0], len(methods), read)]
     else:
-        lines = [f"None of {len(methods)} methods beats SFT by this judge after Holm's correction: "
+        lines = [f"{who_beats(0, len(methods))} by this judge after Holm's correction: "
                  "on this budget there is nothing to try first."] * bool(methods)
     lines += [f"{words}: {told}." for kind, words in VERDICTS.items()
               if (told := _told(methods, kind))]
@@ -144,7 +148,14 @@ def arms_findings(first: Sequence[Row], failed: Mapping[str, str], reader: Row) 
         told = _told(checks, "better")
         lines.append("Controls and checks that beat SFT too: " + (
             f"{told}; so much needs no idea." if told else f"none of {len(checks)}."))
-    return bullets(lines + [f"{arm} failed: {why}." for arm, why in failed.items()]) or NO_ARMS
+    if first:
+        lines.append(f"These rates are the judge's, on {_counts(first)} held-out prompts.")
+    return bullets(lines + [f"{arm} failed: {why.rstrip('.')}." for arm, why in failed.items()]
+                   ) or NO_ARMS
+
+
+def _counts(rows: Sequence[Row]) -> str:
+    return f"n = {', '.join(dict.fromkeys(format_number(row['n']) for row in rows))}"
 
 
 def _told(rows: Sequence[Row], kind: str) -> str:
@@ -153,37 +164,97 @@ def _told(rows: Sequence[Row], kind: str) -> str:
 
 def _recommended(best: Row, number: int, read: Row) -> str:
     """The best arm, those that are not told apart from it, its control, and the reader."""
-    parts = [f"Try {best['arm']} first: {format_rate(best)} over SFT by the judge on {best['n']} "
-             f"prompts, Holm's p {p_value(best['holm_p'])}; as the highest of {number} rates it is "
-             "likely too high"]
+    said = [f"Try {best['arm']} first: {format_rate(best)} over SFT by the judge on {best['n']} "
+            f"prompts, Holm's p {p_value(best['holm_p'])}."]
+    if number > 1:
+        said.append(f"As the highest of {number} rates it is likely too high.")
     if best["like"]:
-        parts.append(f"{', '.join(best['like'])} did no worse against it, as far as these prompts "
-                     "tell, so choose the cheapest of them")
-    if best["over_control"] in ("undecided", "worse"):
-        parts.append(f"it is not shown to beat its control {best['control']}, so that its idea may "
-                     "add nothing")
+        said.append(f"{', '.join(best['like'])} did no worse against it, as far as these prompts "
+                    "tell, so choose among them by their cost and their KL from SFT.")
+    if best["control"] and best["over_control"] != "better":
+        absent = ", which has no result here" * (best["over_control"] is None)
+        said.append(f"It is not shown to beat its control {best['control']}{absent}, so its idea "
+                    "may add nothing.")
     if read["read"] is not None:
-        parts.append(f"a blind reader gave it {_read(read)} prompts")
+        above = None if read["read_low"] <= 0.5 <= read["read_high"] else read["read"] > 0.5
+        said.append(f"A blind reader {BY_READER[above]}: {_read(read)} prompts.")
     elif read["forecast"] is not None:
-        parts.append("the forecast for a blind reader is "
-                     f"{interval(read, 'forecast', 'low', 'high')}")
-    return "; ".join(parts) + "."
+        said.append("The forecast for a blind reader is "
+                    f"{interval(read, 'forecast', 'low', 'high')}.")
+    return " ".join(said)
 
 
-def controls_finding(rows: Sequence[Row]) -> str:
+def controls_finding(rows: Sequence[Row], arms: Sequence[Row] = ()) -> str:
     """What each idea adds to its control, in a sentence for each verdict after Holm's correction.
 
-    rows: win rates of arms over their controls.
+    rows: win rates of arms over their controls; arms: {"arm", "control"} of every arm, as some
+    stand beside no control.
     """
     judged, lines = [row for row in rows if row["judge"] == "judge"], []
     for kind, words in OVER_CONTROL.items():
         if told := [f"{row['a']} over {row['b']} {format_rate(row)}" for row in judged
                     if verdict(row) == kind]:
             lines.append(f"{words}: {'; '.join(told)}.")
-    counts = dict.fromkeys(f"n = {row['n']}" for row in judged)
-    return bullets([*lines, f"{', '.join(counts)} prompts, by the judge, Holm's correction over "
-                    f"{len(judged)} comparisons."]) if judged else as_markdown(
-        "No arm of this run stands beside its control.")
+    if judged:
+        lines.append(f"These rates are the judge's, on {_counts(judged)} prompts, and the "
+                     f"verdicts stand after Holm's correction over {len(judged)} "
+                     f"comparison{'s' * (len(judged) > 1)}.")
+    held = {row["a"] for row in judged}
+    if absent := [f"{row['arm']} ({row['control']})" for row in arms
+                  if row["control"] and row["arm"] not in held]:
+        lines.append(f"Not compared, because the control has no result here: {'; '.join(absent)}.")
+    return bullets(lines) or as_markdown("No arm of this run has a control.")
+
+
+def payments_finding(arms: Sequence[Row], verdicts: Sequence[Row], payments: Sequence[Row],
+                     samples: int, start: Row) -> str:
+    """What paying at inference, at training, and at both buys, and where training is the cheaper.
+
+    All rates are over one answer of SFT; start: length of SFT's answers.
+    """
+    paid = {System.parse(row["a"]): row for row in payments if row["judge"] == "judge"}
+    picked = {system.policy: row for system, row in paid.items() if system.rule == BEST}
+    known = {row["arm"]: row for row in arms if not row["check"]}
+    methods = [row for row in verdicts if row["judge"] == "judge" and row["a"] in known]
+    better = sorted((row for row in methods if verdict(row) == "better"),
+                    key=lambda row: -row["win_rate"])
+    lines = [f"Paid at {when}: {picked[policy]['a']} {_won(picked[policy])}; of every {samples} "
+             "answers sampled one is shown." for policy, when in (
+                 ("sft", "inference"), ("dpo", "training and inference")) if policy in picked]
+    lines += [f"Paid at training, on all pairs: {row['a']} {_won(row)}; every answer sampled is "
+              "shown." for system, row in paid.items() if system.rule is None]
+    if not methods:
+        return bullets([*lines, "Paid at training, on this budget: no method has a rate."])
+    if not better:
+        return bullets([*lines, f"{who_beats(0, len(methods))} by the judge after Holm's "
+                        "correction, so on this budget no training is shown to be worth it."])
+    best = better[0]
+    lines.append(f"Paid at training, on this budget: {best['a']} {_won(best)}; every answer "
+                 "sampled is shown. "
+                 f"{who_beats(len(better), len(methods))}{', it most often' * (len(better) > 1)}.")
+    if "sft" in picked and picked["sft"]["ci_low"] is not None:
+        lines.append(_told_apart(best, picked["sft"]))
+    if samples > 1:
+        prompts = work_of(known[best["a"]]) / ((samples - 1) * start["mean_tokens"])
+        lines.append(f"{best['a']} learned with as much work as it takes to sample the further "
+                     f"answers to {format_number(round(prompts))} prompts (a trained token counts "
+                     f"{PASSES} sampled ones); after so many, training is the cheaper.")
+    return bullets(lines)
+
+
+def _won(row: Row) -> str:
+    kind = {"undecided": ", which is undecided", "worse": ", worse than SFT"}.get(verdict(row), "")
+    return (f"wins {with_n(row)}{kind}" if row["win_rate"] is not None
+            else "is not judged, because no answer has a score")
+
+
+def _told_apart(one: Row, other: Row) -> str:
+    """Two rates over SFT: told apart only where their intervals do not overlap."""
+    high, low = sorted((one, other), key=lambda row: -row["win_rate"])
+    if high["ci_low"] > low["ci_high"]:
+        return (f"{high['a']} beats SFT more often than {low['a']} does: their intervals do not "
+                "overlap.")
+    return f"{one['a']} and {other['a']} are not told apart here: their intervals overlap."
 
 
 def equal_movement_table(arms: Sequence[Row], verdicts: Sequence[Row]) -> str:
@@ -199,7 +270,8 @@ def equal_movement_table(arms: Sequence[Row], verdicts: Sequence[Row]) -> str:
         columns[f"over SFT [95 %], n, {where}"] = _of_arm(end, lambda name: with_n(rates.get(name)))
     return markdown_table([{"loss": name} for name in ["offline_dpo"] * bool(names) + names],
                           columns,
-        "No loss of this run was matched; add for example odpo and odpo_matched to beyond.arms.")
+        "No matched loss of this run has a result; add for example odpo and odpo_matched to "
+        "beyond.arms.")
 
 
 def noise_table(arms: Sequence[Row], verdicts: Sequence[Row]) -> str:
@@ -217,7 +289,8 @@ def noise_table(arms: Sequence[Row], verdicts: Sequence[Row]) -> str:
         columns[f"{share} % flipped"] = _of_arm(f"{FLIPPED}{share}",
                                                 lambda name: with_n(rates.get(name)))
     return markdown_table([{"loss": loss} for loss in losses], columns,
-        "No arm of this run has flipped labels; add for example dpo_flipped10 and dpo_flipped20.")
+        "No arm with flipped labels has a result in this run; add for example dpo_flipped10 and "
+        "dpo_flipped20 to beyond.arms.")
 
 
 def _of_arm(end: str, find: Callable[[str], str]) -> Cell:

@@ -33,11 +33,11 @@ def layouts_table(report: Mapping[str, Any]) -> str:
 
 
 def left_out_table(report: Mapping[str, Any]) -> str:
-    """Rows that are not used: look at the first of each reason, with its file and number."""
-    rows = [{"part": name, "reason": reason, "rows": report[part]["dropped"][reason],
-             "first": sentence} for part, name in PARTS.items()
+    """Rows, and parts of rows, that are not used: look at the first of each, with its file."""
+    rows = [{"part": name, "first": sentence, **_counted(report[part], reason)}
+            for part, name in PARTS.items()
             for reason, sentence in report[part].get("examples", {}).items()]
-    return markdown_table(rows, {"part": "part", "left out as": "reason", "rows": "rows",
+    return markdown_table(rows, {"part": "part", "left out": "what", "rows": "rows",
                                  "the first": "first"}, "No row is left out.")
 
 
@@ -48,6 +48,14 @@ def overlap_table(overlap: Mapping[str, Any]) -> str:
         "near": len(overlap["near"])}], {
             "training prompts": "train", "held-out prompts": "heldout",
             "the same": "exact", "nearly the same": "near"})
+
+
+def _counted(report: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    """How many rows are dropped for a reason, or hold what is not read, and its name."""
+    if reason in report["dropped"]:
+        return {"what": reason, "rows": report["dropped"][reason]}
+    name = reason.removeprefix("unread ")
+    return {"what": f"{name}, beside the text", "rows": report["not_read"][name]}
 
 
 def _dropped(row: Mapping[str, Any]) -> str:

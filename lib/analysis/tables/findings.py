@@ -40,7 +40,7 @@ def dpo_findings(metrics: Sequence[Row], accuracy: Row | None = None) -> str:
              f"{format_number(first['loss'], 3)}) and the margin at {margin}; the chosen answers' "
              f"reward is {chosen}, the rejected ones' {rejected}."]
     if accuracy:
-        verb = "excludes" if accuracy["ci_low"] > 0.5 else "includes"
+        verb = "includes" if accuracy["ci_low"] <= 0.5 <= accuracy["ci_high"] else "excludes"
         lines.append(f"The reward accuracy is {accuracy_words(accuracy)}; the interval counts "
                      f"prompts, because pairs of one prompt are correlated, and {verb} .50.")
     return bullets([*lines, *_sample_lines(metrics)])

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from math import inf, isfinite
 from typing import Any, NamedTuple
 
+from lib.data.cells import UNENCODABLE
 from lib.data.schema import MISSING
 from lib.inference.sampling_settings import CANDIDATE
 from lib.runtime.files import Row
@@ -84,7 +85,7 @@ def message_of(choice: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _text(content: object) -> str | None:
-    """Content as text, the text parts of a list joined; None for none."""
+    """Content as text that can be encoded, the text parts of a list joined; None for none."""
     if isinstance(content, list):
         parts = [part if isinstance(part, str) else part.get("text") for part in content
                  if isinstance(part, str) or (isinstance(part, dict) and part.get("type", "text")
@@ -92,7 +93,7 @@ def _text(content: object) -> str | None:
         content = "".join(map(str, filter(None, parts))) if parts else None
     if content is not None and not isinstance(content, str):
         raise ValueError(f"content that is no text: {str(content)[:SHOWN]}")
-    return content
+    return None if content is None else UNENCODABLE.sub("\ufffd", content)
 
 
 def count_of(value: Any) -> int | None:

@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event
+from time import monotonic
 from typing import Annotated, Any, TypeVar
 
 import requests
@@ -25,7 +26,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
-from urllib3.exceptions import InvalidHeader
+from urllib3.exceptions import HTTPError, InvalidHeader
 from urllib3.util import Retry
 
 from lib.inference.api.rate_limit import RateLimit
@@ -45,7 +46,9 @@ ADVICE = {
 }
 OTHER_STATUS = "this is no answer of an OpenAI-compatible API; check the base URL {base_url}"
 SHOWN = 200  # characters of a server's message in ours
+SHORTEST_SECRET = 8  # characters of a key; local servers take any word for one
 LARGEST = 2**28  # bytes of a reply; far more than any number of answers with their tokens
+UNREADABLE = (requests.RequestException, HTTPError, ValueError, RecursionError)
 Url = Annotated[str, Field(pattern="^https?://", description=(
     "an http or https address such as http://localhost:8000/v1"))]
 Item = TypeVar("Item")
@@ -77,7 +80,7 @@ class ServerSettings:
     key_variable: str = "OPENAI_API_KEY"  # environment variable that holds the key, if any
     calls_per_minute: PositiveFloat = 60_000.0
     concurrency: PositiveInt = 8  # calls in flight
-    timeout: PositiveFloat = 600.0  # seconds without a byte
+    timeout: PositiveFloat = 600.0  # seconds without a byte, and for a reply that has begun
     attempts: PositiveInt = 6
     backoff: float = 1.0  # most seconds before the second attempt; random, and doubles each time
     longest_wait: float = 600.0  # seconds; a Retry-After above it ends the run
@@ -92,8 +95,11 @@ class ServerSettings:
         return key
 
     def without_key(self, text: str) -> str:
-        """The text without the API key, which servers and proxies echo in their errors."""
-        return text.replace(self.key, "[API key]") if self.key else text
+        """The text without the API key, which servers and proxies echo in their errors.
+
+        A key too short to be a secret stays: `EMPTY` or `token` may be a word of the reply.
+        """
+        return text.replace(self.key, "[API key]") if len(self.key) >= SHORTEST_SECRET else text
 
 
 class Transport:
@@ -142,9 +148,10 @@ class Transport:
     def get(self, address: str, timeout: float = 5.0) -> Any:
         """The JSON at an address of the server; None where it has none, for whatever reason."""
         try:
-            reply = self.session.get(address, timeout=timeout, allow_redirects=False)
-            return reply.json() if reply.status_code == requests.codes.ok else None
-        except (requests.RequestException, ValueError, RecursionError):
+            with self.session.get(address, timeout=timeout, allow_redirects=False,
+                                  stream=True) as reply:
+                return json.loads(_content(reply, timeout)) if reply.status_code == 200 else None
+        except UNREADABLE:
             return None
 
     def post(self, payload: dict[str, Any], parse: Callable[[str], Result],
@@ -177,11 +184,12 @@ class Transport:
         try:
             with self.session.post(address, json=payload, timeout=settings.timeout,
                                    allow_redirects=False, stream=True) as reply:
-                body = settings.without_key(str(_content(reply), "utf-8", "replace"))
+                content = _content(reply, settings.timeout)
+            body = settings.without_key(str(content, "utf-8", "replace"))
             status = meant_status(reply.status_code, body)
             if status // 100 == 2:
                 return parse(body), body
-        except (requests.RequestException, ValueError, RecursionError) as error:
+        except UNREADABLE as error:
             return settings.without_key(f"{type(error).__name__}: {error}")[:SHOWN]
         return self._failure(status, body, retry_after(reply))
 
@@ -201,13 +209,15 @@ class Transport:
         return f"status {status}" + (f": {told}" if told else "")
 
 
-def _content(reply: requests.Response) -> bytes:
-    """A reply's bytes; raises ValueError for one without an end."""
-    content = bytearray()
-    for part in reply.iter_content(2**16):
+def _content(reply: requests.Response, seconds: float) -> bytes:
+    """A reply's bytes; raises ValueError for one without an end, also one that drips."""
+    content, end = bytearray(), monotonic() + seconds
+    while part := reply.raw.read1(2**16, decode_content=True):  # what is there, waiting for no more
         content += part
         if len(content) > LARGEST:
             raise ValueError(f"a reply of more than {LARGEST:,} bytes")
+        if monotonic() > end:
+            raise ValueError(f"a reply that had begun and was not whole after {seconds:g} s")
     return bytes(content)
 
 

@@ -1,9 +1,9 @@
 """Keys and values of the sequences being sampled: one slot a sequence, written in place.
 
 A layer's keys are one tensor [rows, kv_heads, width, head_dim]; slot r holds its sequence from
-column 0 on. `width` grows by blocks of columns, because batched
-products read whole tensors about twice as fast as slices of wider ones. Sliding-window layers keep
-all columns too and hide old ones by their mask, so that one layout serves every model.
+column 0 on. `width` grows by blocks of columns, because batched products read whole tensors about
+twice as fast as slices of wider ones. Sliding-window layers keep all columns too and hide old ones
+by their mask, so that one layout serves every model.
 """
 
 from collections.abc import Sequence

@@ -19,7 +19,7 @@ from lib.inference.sampling_settings import SamplingSettings
 from lib.modeling.loading import load_model, load_tokenizer, model_hash
 from lib.modeling.packed.divergence import whole_vocabulary
 from lib.runtime.files import Record, Row, read_json, read_jsonl, write_json, write_jsonl
-from lib.runtime.manifest import outputs_hash
+from lib.runtime.manifest import outputs_hash, read_manifest
 from lib.runtime.progress import about
 from lib.study.policies import load_policy
 from lib.study.pools.self_generated import prompts_of
@@ -191,14 +191,19 @@ def shared_answers(study: Study) -> list[Row]:
         study, f"arms/{SHARED}", parameters_of(study, SHARED), ["answers.jsonl"],
         lambda folder: sample_scored(study, run.sft, run.prompts, SHARED, folder / "answers.jsonl",
                                      settings.samples, settings.temperature, ["selector"]),
-        inputs=inputs_of(study))
+        inputs=inputs_of(study, SHARED))
     return read_jsonl(folder / "answers.jsonl")
 
 
-def inputs_of(study: Study) -> dict[str, str]:
-    """Hashes of the stages that every arm reads."""
+def inputs_of(study: Study, arm: str = "") -> dict[str, str]:
+    """Hashes of the stages that every arm reads.
+
+    A finished arm of an earlier version does not name the reward models, and stays as it is.
+    """
     found = {name: stage_hash(study, name) for name in ("data", "sft")}
-    made = {"pairs": True, "chosen_pairs": study.profile.data.changes_pairs}
+    finished = read_manifest(study.path("arms", arm))
+    made = {"rewards": not finished or "rewards" in finished["inputs"], "pairs": True,
+            "chosen_pairs": study.profile.data.changes_pairs}
     hashes = {name: outputs_hash(study.path(name)) for name, read in made.items() if read}
     return found | {name: value for name, value in hashes.items() if value != "absent"}
 

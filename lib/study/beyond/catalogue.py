@@ -10,6 +10,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from lib.runtime.files import Row
+from lib.study.beyond.names import full_name
+from lib.study.run import StudyError
 
 # Costs beside one training on the budget's tokens; an arm that samples has the budget's answers
 OFFLINE, SAMPLES = "–", "answers"
@@ -54,11 +56,11 @@ FAMILY = {  # losses on fixed pairs: idea, formula of h and d as in lib.training
                "((1 - e) L(d) - e L(-d)) / (1 - 2 e)", "Chowdhury et al. 2024"),
     "ipo": ("moves every pair equally far apart, and no further",
             "(d - 1 / (2 beta))^2", "Azar et al. 2023, eq. 17"),
-    "ipo_per_token": ("the same a token, as TRL computes it",
+    "ipo_per_token": ("IPO on log-ratios a token, as TRL computes it",
                       "(h_w / |w| - h_l / |l| - 1 / (2 beta))^2", "Azar et al. 2023; TRL"),
     "length_normalised": ("compares log-ratios a token, so that length is no way to win",
                           "-log sigmoid(beta (h_w / |w| - h_l / |l|))", "Tulu 3, sec. 4.3"),
-    "simpo": ("no reference: mean log-probabilities with a lead",
+    "simpo": ("mean log-probabilities a token, with a lead and without a reference",
               "-log sigmoid(beta (mean logp chosen - mean logp rejected) - gamma)",
               "Meng et al. 2024, sec. 3"),
     "odpo": ("pairs far apart in score have to move further",
@@ -147,6 +149,14 @@ ARMS: dict[str, Arm] = {arm.name: arm for arm in (
         "W + (alpha / r) B A, W frozen", "Hu et al. 2021", MATCHING,
         f"{HERE}.adapters:lora_dpo", (), "offline_dpo"),
 )}
+
+
+def arm_named(name: str) -> Arm:
+    """An arm by its full or short name; raises StudyError for one that is not known."""
+    try:
+        return ARMS[full_name(name)]
+    except ValueError as error:
+        raise StudyError(str(error)) from None
 
 
 def catalogue_rows(names: Sequence[str] = tuple(ARMS)) -> list[Row]:

@@ -49,7 +49,7 @@ def kl_of_anchor(run: ArmRun) -> float:
     file = run.study.path("arms", ANCHOR, "kl.jsonl")
     if not file.exists():
         raise ArmError(f"{run.name} needs the KL of {ANCHOR}, which has not run; put {ANCHOR} "
-                       "before it in beyond.arms")
+                       "before it in beyond.arms, or see why it failed")
     if not (rows := read_jsonl(file)):
         raise ArmError(f"{run.name} needs the KL of {ANCHOR}, which no validation prompt measured; "
                        "raise data.validation_share")

@@ -1,5 +1,6 @@
 """The names of all arms, for settings that are checked before anything heavy is imported."""
 
+from difflib import get_close_matches
 from typing import Literal, get_args
 
 ArmName = Literal[
@@ -11,3 +12,16 @@ ArmName = Literal[
     "random_labels", "online_dpo", "dice", "raft", "raft_random", "bonbon", "bond", "rloo",
     "dpo_then_rloo", "dpo_plus_rloo", "lora_dpo"]
 NAMES: tuple[str, ...] = get_args(ArmName)
+SHORT = {"dpo": "offline_dpo"}  # other names that people give an arm
+
+
+def full_name(name: str) -> str:
+    """An arm's name from it or from a short one; raises ValueError for an unknown arm."""
+    found = SHORT.get(name, name)
+    if found not in NAMES:
+        word = name.lower()
+        near = get_close_matches(word, [*NAMES, *SHORT], 3) or [
+            known for known in NAMES if word and word in known]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"use {', '.join(NAMES)}"
+        raise ValueError(f"there is no arm {name!r}; {hint}")
+    return found

@@ -27,7 +27,12 @@ from lib.study.beyond.arm import ArmError, ArmRun, tokens_of
 from lib.study.pools.self_generated import scored_row
 from lib.study.stages.drift import divergence_rows
 from lib.training.on_policy.bond import backward_scores
-from lib.training.on_policy.dice import length_coefficient, length_regularised, replay_mix
+from lib.training.on_policy.dice import (
+    length_coefficient,
+    length_regularised,
+    mean_length_gap,
+    replay_mix,
+)
 from lib.training.on_policy.train import replayed
 from lib.training.settings import PolicyGradientSettings, TrainingSettings
 
@@ -182,9 +187,11 @@ def implicitly_scored(run: ArmRun, rows: Sequence[Row], policy: Path) -> list[Sc
     rows, ratios = [row for row, kept in zip(rows, usable, strict=True) if kept], ratios[usable]
     lengths = [[answer["tokens"] for answer in row["candidates"]] for row in rows]
     alpha = length_coefficient(ratios, lengths)
-    say(f"{run.name}: {alpha:.3f} nats a token off the implicit rewards makes the best answers as "
-        f"long as the worst; {len(rows)} of {len(usable)} prompts have two finished answers")
     scores = length_regularised(ratios, lengths, alpha)
+    say(f"{run.name}: with {alpha:.3f} nats a token off the implicit rewards the best answers are "
+        f"{mean_length_gap(scores, lengths):+.1f} tokens longer than the worst, "
+        f"{mean_length_gap(ratios, lengths):+.1f} without; {len(rows)} of {len(usable)} prompts "
+        "have two finished answers")
     return [{"id": row["id"], "prompt": row["prompt"], "source": row["source"], "answers": [
         {"text": answer["text"], "score": float(score), "flaws": []}
         for answer, score in zip(row["candidates"], own, strict=True) if not np.isnan(score)]}

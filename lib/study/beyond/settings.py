@@ -5,9 +5,10 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from lib.runtime.settings import checked
-from lib.study.beyond.names import ArmName
+from lib.study.beyond.names import NAMES, ArmName, full_name
 
 ANCHOR = "offline_dpo"  # the arm whose KL others are to reach; its settings' short name is dpo
+ALL = "all"  # among the names: every arm
 TRIALS = 3  # trainings, at most, of an arm that is to reach another one's KL
 PROBES = 8  # measurements of KL, about, in a training that it steers
 
@@ -17,7 +18,7 @@ class BeyondSettings:
     """Arms and budget; the learning rates of all arms are those of the profile's own stages."""
 
     arms: tuple[ArmName, ...] = ()  # none: notebook 06 shows what there is and trains nothing;
-    # dpo is short for offline_dpo
+    # dpo is short for offline_dpo, and all takes every arm
     prompts: int = Field(128, ge=2)  # of the preferences' training prompts, the same for all arms
     samples: int = Field(4, ge=2)  # answers a prompt that an arm may generate, all rounds together
     temperature: float = Field(1.0, gt=0)  # at which an arm samples what it learns from
@@ -33,5 +34,5 @@ class BeyondSettings:
         names = (value,) if isinstance(value, str) else value
         if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names):
             return value
-        once = dict.fromkeys(ANCHOR if name == "dpo" else name for name in names)
+        once = dict.fromkeys(NAMES if ALL in names else map(full_name, names))
         return tuple(sorted(once, key=lambda name: name != ANCHOR))

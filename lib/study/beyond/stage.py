@@ -82,7 +82,7 @@ def run_arms(study: Study) -> Row:
 def run_arm(study: Study, name: str) -> Path:
     """Train and measure one arm, unless it is finished; its folder."""
     return run_stage(study, f"arms/{name}", parameters_of(study, name), FILES,
-                     lambda folder: _measure(study, name, folder), inputs=inputs_of(study))
+                     lambda folder: _measure(study, name, folder), inputs=inputs_of(study, name))
 
 
 def _measure(study: Study, name: str, folder: Path) -> None:

@@ -1,9 +1,7 @@
 """This run beside another one, in a notebook: what `python -m lib.study.compare` prints."""
 
-from pathlib import Path
-
-from lib import ROOT
 from lib.runtime.files import shown
+from lib.runtime.places import typed_path
 from lib.study.compare.comparison import compare_runs
 from lib.study.compare.report import comparison_text
 from lib.study.run import Study
@@ -19,8 +17,8 @@ def compared_with(study: Study, other_run: str) -> str:
     """
     if not other_run:
         return NONE
-    other = ROOT / other_run  # an absolute path stays as it is
-    out = study.path("compared", Path(other_run).name)
+    other = typed_path(other_run)
+    out = study.path("compared", other.name)
     try:
         text = comparison_text(compare_runs(other, study.folder, out))
     except ValueError as error:

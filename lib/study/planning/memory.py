@@ -147,9 +147,8 @@ def _head_bytes(shape: Shape, tokens: int, half: bool, cpu: bool) -> int:
     """Bytes while the vocabulary head runs, forward or backward, whichever takes more.
 
     A CPU keeps logits for the backward, computes a block of the others again, and has the hidden
-    states' gradient in float32. Another
-    device, forward: a chunk's logits and their float32 log-softmax; backward: logits, their
-    gradient, and the hidden states' gradient.
+    states' gradient in float32. Another device, forward: a chunk's logits and their float32
+    log-softmax; backward: logits, their gradient, and the hidden states' gradient.
     """
     size = 2 if half else 4
     if cpu:

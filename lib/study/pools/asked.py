@@ -36,7 +36,7 @@ def answer_prompts(study: Study, path: str) -> list[Row]:
         study, "asked", {"model": study.profile.model, "rewards": study.profile.rewards.scoring,
                          "sampling": study.profile.sampling.in_force()},
         outputs=[f"pools/{pool.name}.jsonl" for pool in pools],
-        work=lambda folder: _answer(study, list(pools), prompts, folder.name),
+        work=lambda folder: list(scored_pools(study, list(pools), prompts, folder.name)),
         inputs={"prompts": sha256_of_value(prompts), "rewards": outputs_hash(study.path("rewards")),
                 **{policy: policy_key(study, policy) for policy in POLICIES}})
     answers = {system: picked_rows(system, rows, picks_of(system, rows, study.profile.seed))
@@ -55,11 +55,6 @@ def asked_pools(study: Study) -> dict[Pool, list[System]]:
     single = {Pool("base", main, 1): [System("base")]}
     return single | {pool: [System(pool.policy), pool.picked_by(BEST, n)]
                      for pool in (Pool(policy, main, n + 1) for policy in ("sft", "dpo"))}
-
-
-def _answer(study: Study, pools: Sequence[Pool], prompts: Sequence[Row], stage: str) -> None:
-    for _ in scored_pools(study, pools, prompts, stage):
-        """Each pool is written as it is scored."""
 
 
 def _prompts(path: str) -> list[Row]:

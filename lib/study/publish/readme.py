@@ -233,7 +233,9 @@ def beyond_section(beyond: Mapping[str, Any]) -> str:
         tables.arms_table(beyond["arms"], beyond["seed"], beyond["sft"]),
         tables.arm_verdicts_table(beyond["verdicts"], beyond["reader"]),
         tables.reader_forecast_sentence(beyond["reader"]),
-        tables.controls_finding(beyond["controls"]),
+        tables.controls_finding(beyond["controls"], beyond["arms"]),
+        tables.payments_finding(beyond["arms"], beyond["verdicts"], beyond["payments"],
+                                beyond["samples"], beyond["sft"]),
         tables.payments_table(beyond["arms"], beyond["verdicts"], beyond["payments"],
                               beyond["samples"])])
 

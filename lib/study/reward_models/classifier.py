@@ -17,7 +17,7 @@ import numpy as np
 
 from lib.analysis.judges.quality import pair_accuracy
 from lib.analysis.tables.findings import accuracy_words
-from lib.modeling.loading import load_scalar_model, load_tokenizer
+from lib.modeling.loading import load_scalar_model, load_tokenizer, model_hash
 from lib.runtime.files import FileError, read_json, write_json, write_jsonl
 from lib.runtime.progress import say
 from lib.study.profiles import ProfileError, parse_setting
@@ -56,7 +56,8 @@ def _train(study: Study, folder: Path) -> None:
     if settings.activation_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     state = train(Run(model, pairs, held, settings, folder, profile.seed, device.device,
-                      device.dtype, name="reward model"))
+                      device.dtype, name="reward model",
+                      start=model_hash(model_name.name, model_name.revision)))
     leads = pair_rewards(model, held, device.device)
     write_jsonl(folder / "validation_rewards.jsonl", leads)
     gaps = np.array([lead["chosen"] - lead["rejected"] for lead in leads])
@@ -71,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lib.study.reward_models.classifier",
                                      description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", default="laptop", help="smoke, laptop, paper, t4 or a YAML")
+    parser.add_argument("--profile", default="laptop",
+                        help="smoke, laptop, gemma, paper, t4 or a YAML file")
     parser.add_argument("--run", default="", help="folder of the run (default runs/<profile>)")
     parser.add_argument("--set", dest="settings", action="append", nargs="+", default=[],
                         metavar="KEY=VALUE", help="settings, for example reward_model.margin=0.5")

@@ -78,7 +78,7 @@ def validation_probe(study: Study, tokenizer: Any, start: Row | None = None,
         kl = fresh_kl(model, reference, tokenizer, prompts, settings) if reference else {}
         return {**kl, "judge_score": sum(known) / len(known) if known else None, "n": len(known),
                 "judge_scores": scores,
-                "repetition": metrics["seq_rep_4"] or 0.0, "loop_rate": metrics["loop_rate"],
+                "repetition": metrics["seq_rep_4"], "loop_rate": metrics["loop_rate"],
                 "mean_tokens": metrics["mean_tokens"],
                 "repetitions": [seq_rep(row["candidates"][0]["text"], 4) for row in rows]}
     return probe

@@ -2,8 +2,7 @@
 
 The first notebook that needs a score runs stage `rewards`, which fits the heads
 (rewards/*.safetensors, reward_models.json). An embedded judge reads the reference of a prompt that
-has one. Other kinds (Nemotron, classifiers) need no fit;
-rewards/scores.sqlite caches their scores.
+has one. Other kinds (Nemotron, classifiers) need no fit; rewards/scores.sqlite caches their scores.
 """
 
 import time

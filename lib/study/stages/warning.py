@@ -104,7 +104,9 @@ def _widest(rows: Sequence[Row]) -> dict[str, Row]:
 
 
 def _gap(row: Row) -> float:
-    return (row["score_chosen"] or 0.0) - (row["score_rejected"] or 0.0)
+    """How far a pair's scores lie apart; 0, which no scored pair is, where one is missing."""
+    high, low = row["score_chosen"], row["score_rejected"]
+    return 0.0 if high is None or low is None else high - low
 
 
 def _kinds(study: Study) -> tuple[str, str]:

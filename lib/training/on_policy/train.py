@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lib.data.parquet import read_parquet
-from lib.modeling.loading import load_model, model_hash, rounded_to
+from lib.modeling.loading import load_model, rounded_to
 from lib.modeling.packed.logps import response_token_logps
 from lib.runtime.files import Row, read_jsonl, write_jsonl
 from lib.runtime.progress import say
@@ -89,7 +89,7 @@ def _pair_objective(setup: Setup, pairs: Sequence[Pair],
     name = job.reference or job.model
     with _rounded(setup, name) as reference:
         logps = reference_logps(
-            reference, pairs, steps, settings.token_budget, model_hash(name),
+            reference, pairs, steps, settings.token_budget, setup.hash_of(name),
             Path(job.folder) / "reference_pairs.jsonl", setup.device.device, "reference (pairs)",
             setup.processes)
     return DPOObjective(pairs, logps, settings)
@@ -174,7 +174,7 @@ def answer_logps(setup: Setup, answers: Sequence[Answer], steps: Sequence[Sequen
             return [each.tolist() for each in logps.split([len(answers[i].tokens)
                                                            for i in row.examples])]
         known = kept_logps(loaded, rows, of_row, [answer.id for answer in answers],
-                           [model_hash(model), answers_hash(answers)],
+                           [setup.hash_of(model), answers_hash(answers)],
                            Path(job.folder) / f"{name}.jsonl", name.replace("_", " "),
                            setup.processes)
     logps: dict[str, Sequence[float]] = {**brought, **known}

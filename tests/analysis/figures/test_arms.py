@@ -113,6 +113,21 @@ def test_titles_claim_no_more_than_the_tests_show() -> None:
     assert title(figures.win_cost_figure(arms, verdicts, [])).split()[0] in winners
 
 
+def test_the_title_of_a_single_method_is_a_sentence_about_one() -> None:
+    for better, words in ((0, "The one method does not beat SFT"), (1, "The one method beats SFT")):
+        arms, verdicts, reader = some(1)
+        for row in verdicts:
+            row |= {"win_rate": 0.6, "holm_p": 0.01 if better else 0.9}
+        assert title(rates_figure(arms, verdicts, reader)).startswith(words)
+
+
+def test_the_cost_of_a_win_is_compared_among_trained_methods_alone() -> None:
+    arms, verdicts, _ = some(6, better=6)
+    payments = [{"a": "sft+bon4@0.6", "b": "sft", "judge": "judge", "n": 200, "win_rate": 0.9}]
+    assert "wins most of the trained methods" in title(
+        figures.win_cost_figure(arms, verdicts, payments))
+
+
 def test_no_title_praises_a_control() -> None:
     arms, verdicts, reader = some(len(NAMES))
     for row in verdicts:
@@ -130,10 +145,11 @@ def test_movements_that_lie_far_apart_are_on_a_logarithmic_axis() -> None:
         row |= {"kl": 0.1 * 3**place, "kl_low": 0.09 * 3**place, "kl_high": 0.11 * 3**place}
     axis = figures.reward_kl_figure(arms).layout.xaxis
     assert axis.type == "log"
+    assert {0.2, 0.5, 1.0, 2.0, 20.0} <= set(axis.tickvals)
     assert axis.range[0] < -1 < np.log10(0.1 * 3**5) < axis.range[1]
     for row in arms:
         row |= {"kl": 1.0 + row["kl"] / 100, "kl_low": 0.9, "kl_high": 1.5}
-    assert figures.reward_kl_figure(arms).layout.xaxis.type == "linear"
+    assert figures.reward_kl_figure(arms).layout.xaxis.type != "log"
 
 
 def test_best_of_n_is_a_line_with_its_name_in_the_legend() -> None:

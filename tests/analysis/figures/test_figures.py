@@ -244,6 +244,17 @@ def test_text_figures_name_the_most_repetitive() -> None:
     assert title(figures.data_mix_figure(systems)) == "2 rows from 1 sources"
 
 
+def test_a_system_whose_answers_are_too_short_to_repeat_has_no_bar_and_is_not_the_least() -> None:
+    terse = [response(0, "Yes.", 1.0)]
+    metrics = text_metrics_by_system({"terse": terse, "loopy": [response(0, "again " * 40, 1.0)],
+                                      "varied": [response(0, "one two three four five", 1.0)]})
+    figure = figures.text_metrics_figure(metrics)
+    assert figure.data[0].x[0] is None
+    assert title(figure).endswith("varied least (0.0%)")
+    assert title(figures.text_metrics_figure(text_metrics_by_system({"terse": terse}))) == (
+        "No answer has the four words that a repetition takes")
+
+
 def test_names_with_markup_are_shown_not_run() -> None:
     figure = style_figure(go.Figure(), "<script>alert(1)</script>", "n < 3", "x", "y")
     assert "&lt;script&gt;" in figure.layout.title.text

@@ -16,6 +16,8 @@ from lib.analysis.tables.formatting import (
     markdown_table,
     shown_answer,
 )
+from lib.data.layouts.reading import Reading
+from lib.data.schema import convert, sft_row
 
 REPORT = {part: {"rows": 1300, "kept": 1200, "dropped": {"near_duplicate": 100}, "truncated": 3,
                  "lost_end": 2, "read_as": {"ShareGPT": 1300}, "examples": {},
@@ -109,6 +111,14 @@ def test_an_answer_that_was_cut_ends_with_an_ellipsis_and_says_so() -> None:
     assert shown_answer(answer | {"finish": "stop"}) == "It is the "
 
 
+@pytest.mark.parametrize(("low", "high", "verb"), [
+    (0.53, 0.73, "excludes"), (0.3, 0.45, "excludes"), (0.4, 0.6, "includes")])
+def test_an_accuracy_below_chance_excludes_it_as_one_above_it_does(
+        low: float, high: float, verb: str) -> None:
+    accuracy = {"accuracy": (low + high) / 2, "ci_low": low, "ci_high": high, "n": 138}
+    assert f"and {verb} .50" in findings.dpo_findings(METRICS, accuracy)
+
+
 def test_the_rows_that_were_kept_and_the_overlap_are_tables() -> None:
     assert ("| SFT conversations | 1,300 | 1,200 | 100 near duplicate | 3 | 2 | 1,000 to train, "
             "200 to validate |") in tables.kept_rows_table(REPORT)
@@ -124,6 +134,15 @@ def test_the_layouts_of_files_and_the_first_row_left_out_are_shown() -> None:
     left = REPORT["sft"] | {"dropped": {"unusable": 2}, "examples": {"unusable": "a.jsonl, row 3"}}
     assert "| SFT conversations | unusable | 2 | a.jsonl, row 3 |" in tables.left_out_table(
         REPORT | {"sft": left})
+
+
+def test_what_stands_beside_a_text_is_shown_with_its_count_and_the_first_row() -> None:
+    reading, thought = Reading(), {"role": "assistant", "content": "a", "thinking": "hm"}
+    convert([{"messages": [{"role": "user", "content": "q"}, thought]}], sft_row, "my.jsonl",
+            reading=reading)
+    report = REPORT | {"sft": reading.added_to(REPORT["sft"])}
+    assert ("| SFT conversations | thinking, beside the text | 1 | my.jsonl, row 1 |"
+            in tables.left_out_table(report))
 
 
 def test_the_report_of_an_earlier_version_has_no_layouts() -> None:

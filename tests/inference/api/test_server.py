@@ -14,7 +14,7 @@ from lib.inference.api import transport
 from lib.inference.api.server import ServerSamplingError, sample_from_server
 from lib.inference.api.transport import ApiStoppedError, ServerSettings
 from lib.inference.sampling import SamplingSettings
-from lib.runtime.files import read_jsonl
+from lib.runtime.files import read_jsonl, sha256_of_value
 from tests.inference.fake_server import FakeServer, Reply, choice, good
 
 PROMPTS = [{"id": f"p{number}", "prompt": f"question {number}", "source": "test"}
@@ -295,6 +295,16 @@ def test_an_answer_is_read_in_every_form_that_servers_give_it(
         ("an answer", read)}
 
 
+def test_half_an_emoji_in_an_answer_is_replaced_so_that_it_can_be_scored(
+        server: FakeServer, tmp_path: Path) -> None:
+    server.behave = lambda asked, call: (200, {}, json.dumps(
+        {"choices": [choice("well \ud83d done\0")] * 3}))
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    text = row["candidates"][0]["text"]
+    assert text == "well \ufffd done\ufffd"
+    assert sha256_of_value(text)
+
+
 @pytest.mark.parametrize("passing", [
     {"error": {"message": "upstream is busy", "code": 502}}, {"error": "overloaded"},
     {"choices": [], "error": {"message": "rate limited", "code": 429}},
@@ -397,6 +407,46 @@ def test_a_reply_without_an_end_is_given_up(
     server.behave = lambda asked, call: good(asked) if call else (200, {}, " " * 200_000)
     row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
     assert len(server.asked) == 2
+    assert row["candidates"][0]["finish"] == "stop"
+
+
+@pytest.mark.parametrize("framed", ["by its length", "in chunks", "by its end"])
+def test_a_reply_that_drips_is_given_up_when_its_time_is_over(
+        framed: str, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, looked = [0.0], threading.Event()
+
+    def now() -> float:
+        seconds = clock[0]
+        looked.set()
+        return seconds
+    monkeypatch.setattr(transport, "monotonic", now)
+
+    def dripping(body: str) -> Iterator[str]:
+        for part in (body[:9], body[9:]):
+            yield f"{len(part):x}\r\n{part}\r\n" if framed == "in chunks" else part
+            looked.wait(10)  # when the reply began
+            clock[0] += server.settings.timeout + 1
+        yield "0\r\n\r\n" if framed == "in chunks" else ""
+
+    def behave(asked: dict, call: int) -> Reply:
+        looked.clear()
+        status, headers, body = good(asked)
+        headers = {"by its length": {"Content-Length": str(len(body))},
+                   "in chunks": {"Transfer-Encoding": "chunked"}, "by its end": {}}[framed]
+        return good(asked) if call else (
+            status, headers, dripping(body.replace("answer", "slowly")))
+    server.behave = behave
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert row["candidates"][0]["text"] == "answer 0 to question 0"
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("key", ["EMPTY", "answer", "stop", "n", "{"])
+def test_a_word_that_stands_for_a_key_changes_no_answer(
+        key: str, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDY_TEST_KEY", key)
+    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
+    assert row["candidates"][0]["text"] == "answer 0 to question 0"
     assert row["candidates"][0]["finish"] == "stop"
 
 

@@ -148,3 +148,14 @@ def test_arms_are_made_again_where_the_run_chose_other_pairs(study: Study) -> No
     write_json(study.path("chosen_pairs", "manifest.json"), {"outputs": {"report.json": "1"}})
     assert "chosen_pairs" in arm.inputs_of(noisy)
     assert "chosen_pairs" not in arm.inputs_of(study)
+
+
+def test_arms_are_made_again_where_the_reward_models_were_fitted_anew(study: Study) -> None:
+    write_json(study.path("rewards", "manifest.json"), {"outputs": {"selector.npz": "1"}})
+    first = arm.inputs_of(study, "raft")
+    write_json(study.path("rewards", "manifest.json"), {"outputs": {"selector.npz": "2"}})
+    write_json(study.path("arms", "raft", "manifest.json"), {"inputs": first})
+    assert arm.inputs_of(study, "raft")["rewards"] != first["rewards"]
+    del first["rewards"]  # as an earlier version wrote it
+    write_json(study.path("arms", "raft", "manifest.json"), {"inputs": first})
+    assert arm.inputs_of(study, "raft") == first

@@ -85,7 +85,9 @@ def test_dice_scores_by_log_ratios_at_equal_lengths_and_leaves_cut_off_answers_o
     found = online.implicitly_scored(run, rows, Path())
     best = [int(np.argmax([answer["score"] for answer in row["answers"]])) for row in found]
     assert best == VECTORS["3_dice"]["out"]["at_full"]["chosen"]
-    assert "0.042 nats a token" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "with 0.042 nats a token" in said
+    assert "are +10.0 tokens longer than the worst, +100.0 without" in said
     for answer in rows[0]["candidates"][1:]:
         answer["finish"] = "length"
     rows[1]["candidates"][2]["text"] = "a"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lib.study.beyond.names import NAMES
 from lib.study.beyond.settings import BeyondSettings
 from lib.study.profiles import ProfileError, load_profile
 
@@ -14,6 +15,22 @@ from lib.study.profiles import ProfileError, load_profile
 def test_an_arm_is_named_once_and_the_anchor_runs_first(given: object, arms: tuple) -> None:
     assert load_profile("smoke", {"beyond.arms": given}).beyond.arms == arms
     assert BeyondSettings(arms=given).arms == arms
+
+
+@pytest.mark.parametrize("given", ["all", ["all"], ["raft", "all"]])
+def test_all_takes_every_arm(given: object) -> None:
+    arms = load_profile("smoke", {"beyond.arms": given}).beyond.arms
+    assert sorted(arms) == sorted(NAMES)
+    assert arms[0] == "offline_dpo"
+
+
+@pytest.mark.parametrize(("given", "hint"), [
+    (["dpo", "raff"], "there is no arm 'raff'; did you mean raft"), (["DPO"], "did you mean dpo"),
+    (["online"], "did you mean online_dpo"), (["ppo"], "did you mean"),
+    (["xyz"], "there is no arm 'xyz'; use offline_dpo, ")])
+def test_an_unknown_arm_is_answered_with_names_that_are_right(given: list, hint: str) -> None:
+    with pytest.raises(ProfileError, match=hint):
+        load_profile("smoke", {"beyond.arms": given})
 
 
 @pytest.mark.parametrize("given", ["ppo", ["raft", "ppo"], [3], {"raft": 1}, None, [["raft"]], 7,

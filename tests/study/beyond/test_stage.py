@@ -12,6 +12,7 @@ import pytest
 from lib import ROOT
 from lib.analysis import figures, tables
 from lib.analysis.policies.arms import movement
+from lib.data.schema import prompt_text
 from lib.runtime.files import FileError, Row, read_json, read_jsonl, write_jsonl
 from lib.study.beyond import arm, catalogue, stage
 from lib.study.beyond.arm import ArmError, ArmRun
@@ -20,7 +21,8 @@ from lib.study.beyond.names import NAMES
 from lib.study.notebook_views import arms
 from lib.study.pools.pool import Pool
 from lib.study.profiles import ProfileError, load_profile
-from lib.study.run import Study
+from lib.study.run import Study, StudyError
+from lib.study.stages.data import load_part
 from lib.training.settings import LOSS_SETTINGS
 
 pytestmark = pytest.mark.slow
@@ -219,8 +221,49 @@ def test_every_number_by_hand_of_the_notebook_is_the_librarys(
             exec(cell.source, names)
     told = capsys.readouterr().out
     assert set(names["by_hand"]) == set(LOSS_SETTINGS) - {"beta_dpo"}  # which reads a whole batch
-    assert "made up" not in told.split("\n")[0]
+    assert "made up" not in told
     assert names["advantages"].sum() == pytest.approx(0)
+
+
+@pytest.mark.parametrize("view", [arms.one_pair, arms.four_answers, arms.six_pairs])
+def test_a_view_by_hand_names_the_notebook_that_has_to_run_first(
+        view: Callable[[Study], object], study: Study, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="is not finished; run notebook 0"):
+        view(replace(study, folder=tmp_path))
+
+
+def test_the_pair_by_hand_is_the_one_whose_scores_lie_furthest_apart(
+        study: Study, beyond: Row) -> None:
+    gaps = [pair["score_gap"] for pair in arms.seen_pairs(study)]
+    assert len(gaps) > 1
+    assert arms.one_pair(study)["score_gap"] == max(gaps)
+
+
+@pytest.mark.parametrize("loss", LOSS_SETTINGS)
+def test_the_pulls_of_a_loss_are_its_slopes(loss: str) -> None:
+    pair, small = arms.MADE_UP_PAIR, 1e-5
+    _, *pulls = arms.trained(pair, loss)
+    for side, pull in zip(("chosen", "rejected"), pulls, strict=True):
+        moved = [arms.trained(pair | {f"logp_{side}": pair[f"logp_{side}"] + step,
+                                      f"h_{side}": pair[f"h_{side}"] + step}, loss)[0]
+                 for step in (small, -small)]
+        assert pull == pytest.approx((moved[1] - moved[0]) / (2 * small), abs=1e-6)
+
+
+def test_pairs_without_scores_still_show_what_dpo_gained(
+        study: Study, beyond: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row | {"score_chosen": None} for row in load_part(study, "preferences_validation")]
+    monkeypatch.setattr(arms, "load_part", lambda *_: rows)
+    assert {pair["id"] for pair in arms.seen_pairs(study)} <= {row["id"] for row in rows}
+    assert "made up" in arms.one_pair(study)["id"]
+
+
+def test_an_arm_is_found_by_its_name_and_an_unknown_one_has_a_hint() -> None:
+    assert catalogue.arm_named("dpo").name == "offline_dpo"
+    assert catalogue.arm_named("raft").name == "raft"
+    for wrong, hint in (("raff", "raft"), ("online", "online_dpo"), ("", "offline_dpo")):
+        with pytest.raises(StudyError, match=f"there is no arm '{wrong}'; (did|use) .*{hint}"):
+            catalogue.arm_named(wrong)
 
 
 def test_without_validation_pairs_and_scores_the_notebook_says_that_its_numbers_are_made_up(
@@ -230,8 +273,9 @@ def test_without_validation_pairs_and_scores_the_notebook_says_that_its_numbers_
         {"text": "x", "finish": "length", "rewards": {"selector": None}}] * 4}]
     monkeypatch.setattr(arms, "load_pools", lambda study: {Pool("sft", 0.6, 4): silent})
     assert "made up" in arms.one_pair(study)["id"]
-    assert all(np.isfinite(arms.trained_loss(arms.one_pair(study), loss)) for loss in LOSS_SETTINGS)
-    assert "made up" in arms.six_pairs(study)[0]["id"]
+    assert np.isfinite([arms.trained(arms.one_pair(study), loss) for loss in LOSS_SETTINGS]).all()
+    assert {pair["id"] for pair in arms.seen_pairs(study)} == {arms.MADE_UP}
+    assert "made up" in prompt_text(arms.six_pairs(study)[0])
     assert "made up" in arms.four_answers(study)["prompt"]
 
 

@@ -330,6 +330,13 @@ def test_a_line_that_cannot_work_is_refused_at_once(words: list[str]) -> None:
         main(["one", "two", *words])
 
 
+def test_a_notebooks_other_run_begins_where_its_command_was_typed(
+        a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    b = recorded_study(better(tmp_path))
+    monkeypatch.chdir(a.parent)
+    assert "| b: dpo over a: dpo | judge | 12 |" in compared_with(b, a.name)
+
+
 def test_a_notebook_shows_the_comparison_with_another_run_or_says_why_not(
         a: Path, tmp_path: Path) -> None:
     b = recorded_study(better(tmp_path))

@@ -212,6 +212,17 @@ def test_a_finished_stage_takes_no_time_unless_it_is_forced(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("notebooks", [[], ["01_data"]])
+def test_a_plan_of_a_finished_run_or_of_a_notebook_without_stages_is_a_plan(
+        notebooks: list[str], tmp_path: Path) -> None:
+    study = open_study("laptop", str(tmp_path / "run"))
+    for stage in plan_of(study).stages:
+        write_manifest(study.path(stage.name), {}, {}, [], 0.0, study.device)
+    planned = plan_of(study, notebooks=notebooks)
+    assert f"disk: about {disk_gb(study.profile):.1f} GB" in plan_text(study, plan=planned)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_plan_has_the_notebooks_that_run_and_what_would_shorten_them(tmp_path: Path) -> None:
     study = open_study("laptop", str(tmp_path / "run"))
     planned = plan_of(study, notebooks=["02_sft", "05_analysis"])

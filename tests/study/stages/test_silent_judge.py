@@ -42,6 +42,7 @@ def test_the_probe_of_a_judge_that_refuses_everything_has_no_mean(
     monkeypatch.setattr(probe, "sample", lambda *_: [{**prompts[0], "candidates": [answer]}])
     found = probe.validation_probe(study, tokenizer=None)(None, 1)
     assert (found["judge_score"], found["n"], found["judge_scores"]) == (None, 0, [None])
+    assert found["repetition"] is None  # a single word repeats nothing
     said = dpo_findings([found | {"split": "samples"}] * 2)
     assert "The judge scored no fresh validation answer" in said
 

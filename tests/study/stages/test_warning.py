@@ -28,6 +28,12 @@ def test_both_kinds_have_one_pair_for_each_of_the_same_prompts() -> None:
     assert pairs_of_same_prompts(own, [], 1, 0) == ([], [])
 
 
+def test_a_pair_of_which_one_score_is_missing_is_not_taken_for_a_wide_one() -> None:
+    half = pair("a", "half", 8.0) | {"score_rejected": None}
+    first, _ = pairs_of_same_prompts([half, pair("a", "whole", 1.0)], [pair("a", "w", None)], 1, 0)
+    assert [row["chosen"] for row in first] == ["whole"]
+
+
 @pytest.mark.parametrize("lacks", [
     {"preferences": []}, {"preferences_validation": []}, {"other_pairs": []},
     {"other_validation": []}, {"other_validation": [pair("another", "w", None)]}])

@@ -74,8 +74,10 @@ function drawCandidates(prompt, pool, data, search) {
     drawStrip(
       pool.curve ? drawCurve(pool.curve, rankedBy, data) : null,
       legend(
-        `${count(places.length, "candidate")}, best by ${rankedBy || "no score"} first; ` +
-          `${percent(pool.diversity)} of their word pairs are distinct.`,
+        `${count(places.length, "candidate")}, best by ${rankedBy || "no score"} first` +
+          (pool.diversity == null
+            ? "."
+            : `; ${percent(pool.diversity)} of their word pairs are distinct.`),
       ),
     ),
     div("pool", places.map((place) => drawCandidate(pool, place, data, search))),
