@@ -168,9 +168,11 @@ def test_a_gain_is_in_the_judges_own_spread_and_zero_for_one_candidate() -> None
     assert gain_rows({("sft", 0.6): single}, ROLES) == []  # one answer has no spread
 
 
-def test_a_prompt_with_one_unscored_answer_is_left_out_of_the_gains_and_counted() -> None:
+@pytest.mark.parametrize("unscored", ROLES)
+def test_a_prompt_with_one_unscored_answer_is_left_out_of_the_gains_and_counted(
+        unscored: str) -> None:
     rows = pool(4)
-    partly = [{**row, "candidates": [{**c, "rewards": c["rewards"] | {"judge": None}} if not place
+    partly = [{**row, "candidates": [{**c, "rewards": c["rewards"] | {unscored: None}} if not place
                                      else c for place, c in enumerate(row["candidates"])]}
               for row in rows[:5]]
     whole, found = (gain_rows({("sft", 0.6): given}, ["judge"])
