@@ -1,9 +1,9 @@
-# make setup | study | test | lab | lint | screenshots; each sets up .venv first, once.
+# make setup | study | test | coverage | lab | lint | screenshots; each sets up .venv first, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup study test lab lint screenshots
+.PHONY: setup study test coverage lab lint screenshots
 
 setup: $(VENV)/.complete
 
@@ -19,7 +19,7 @@ study: setup
 
 # A process more than cores, at most 4: a fifth of the tests' time is spent waiting.
 PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
-SUITE = $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+SUITE = -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # The whole suite, a file to a process; the browser's tests follow, because their pages must not wait
 # for training, and share what the first ones made. With ARGS one process runs what they choose.
@@ -28,8 +28,14 @@ ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export STUDY_TESTS_FOLDER="$$folder" && \
-		$(SUITE) --ignore=tests/browser && $(SUITE) tests/browser
+		$(BIN)/python $(SUITE) --ignore=tests/browser && $(BIN)/python $(SUITE) tests/browser
 endif
+
+# Which branches of lib the tests take, the browser's apart; it fails below pyproject.toml's share.
+coverage: setup
+	$(BIN)/coverage run $(SUITE) --ignore=tests/browser
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lab: setup
 	$(BIN)/python -m jupyter lab --LabApp.default_url=/lab/tree/notebooks

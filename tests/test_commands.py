@@ -19,7 +19,7 @@ from lib.study.profiles import load_profile, parse_setting
 
 PAGES = ("README.md", "lib/study/README.md", "lib/study/planning/README.md",
          "lib/inference/rewards/README.md", "tests/bench/README.md", "figures/README.md",
-         "lib/viewers/README.md", "tests/faults/README.md")
+         "lib/viewers/README.md", "tests/faults/README.md", "tests/faults/mutants.md")
 INLINE = re.compile(r"`((?:study|make|papermill|python) [^`]+)`")
 ELSEWHERE = ("vllm", "pip", "python3", "jupyter", "pipx", "cp", "export", "docker", "accelerate",
              "srun")

@@ -16,6 +16,7 @@ from lib.inference.best_of_n import (
     exact_kl,
     kl_bound,
     mbr_best_of_n,
+    pick_probabilities,
     random_of_n,
     soft_best_of_n,
 )
@@ -94,8 +95,9 @@ def test_the_kl_bound_is_that_of_the_methods_sheet_and_never_below_the_exact_kl(
         for n, case in cases.items():
             assert exact_kl(singles[name], int(n)) == close(case["exact_KL"], abs=1e-9)
             assert case["exact_KL"] <= kl_bound(int(n))
-    with pytest.raises(ValueError, match="n is 0"):
-        kl_bound(0)
+    for n in (0, [4, 0, 2]):
+        with pytest.raises(ValueError, match="n is 0"):
+            kl_bound(n)
 
 
 def test_the_exact_kl_is_zero_for_one_draw_and_log_one_over_p_of_the_best_for_many() -> None:
@@ -131,3 +133,27 @@ def test_mbr_best_of_n_picks_as_in_the_methods_sheet(beta: str) -> None:
 
 def test_mbr_best_of_n_never_picks_a_missing_reward() -> None:
     assert mbr_best_of_n([None, 0.1], [[1.0, 1.0], [0.0, 1.0]], 10.0) == 1
+
+
+def test_what_cannot_be_picked_from_is_refused_in_one_sentence() -> None:
+    with pytest.raises(ValueError, match="there are no rewards"):
+        best_of_n([])
+    with pytest.raises(ValueError, match="n is 0; a choice needs at least 1"):
+        random_of_n(0, "p")
+    with pytest.raises(ValueError, match="n is 0; a draw needs at least 1"):
+        pick_probabilities([1.0, 2.0], 0)
+    one_of_two = [[1.0, 2.0], [None, None]]  # of two prompts one has no reward
+    for refused in (lambda: soft_best_of_n(one_of_two, 1.0),
+                    lambda: mbr_best_of_n(one_of_two, np.ones((2, 2, 2)), 1.0)):
+        with pytest.raises(ValueError, match="all rewards of a prompt are missing"):
+            refused()
+    with pytest.raises(ValueError, match=r"similarity has shape \(2,\) for rewards \(2,\)"):
+        mbr_best_of_n([1.0, 2.0], [1.0, 1.0], 1.0)
+
+
+def test_a_missing_reward_is_not_drawn_and_too_few_leave_no_pick() -> None:
+    rewards = [[3.0, None, 1.0, 3.0], [None, None, 1.0, None]]
+    chances = pick_probabilities(rewards, 2)
+    assert chances[0] == close([0.5, 0, 0, 0.5])  # each pair of the three has a 3
+    assert np.isnan(chances[1]).all()
+    assert pick_probabilities(rewards, 1)[1] == close([0, 0, 1, 0])

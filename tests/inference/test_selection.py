@@ -74,6 +74,22 @@ def test_a_rules_unit_is_the_spread_within_the_prompt(rule: str) -> None:
         chances(system(rule), SHEET, draws))
 
 
+@pytest.mark.parametrize("level", [0.1, -0.1, -1e6])
+def test_scores_that_differ_by_rounding_alone_are_equal(level: float) -> None:
+    offer = offer_of([level, np.nextafter(level, 0), level], [-1.0, -5.0, -2.0])
+    assert chances(system("softbon"), offer, np.arange(3)[None])[0] == pytest.approx([1 / 3] * 3)
+    assert pick(system("klbon"), offer, "p", 0) == 0  # by its log-probability alone
+
+
+@pytest.mark.parametrize("rule", ["bon", "softbon", "mbr", "klbon"])
+def test_every_draw_has_its_own_pick(rule: str) -> None:
+    draws = draws_of(4, 2)
+    together = chances(system(rule), SHEET, draws)
+    assert together.sum(-1) == pytest.approx(np.ones(len(draws)))
+    for draw, found in zip(draws, together, strict=True):
+        assert found == pytest.approx(chances(system(rule), SHEET, draw[None])[0])
+
+
 @pytest.mark.parametrize("rule", ["bon", "softbon", "mbr", "klbon"])
 def test_equal_candidates_share_their_chance_and_a_single_pick_takes_the_first(rule: str) -> None:
     offer = offer_of([1.0, 1.0, 1.0], [-5.0] * 3, [[1.0] * 3] * 3)

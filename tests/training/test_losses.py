@@ -202,6 +202,19 @@ def test_a_coefficient_that_is_set_reaches_the_loss(loss: str, settings: dict) -
     assert weight(loss, 3, **settings) != pytest.approx(weight(loss, 3), rel=1e-2)
 
 
+def test_a_loss_that_is_given_no_coefficient_takes_the_one_of_the_settings() -> None:
+    for given, name, setting in ((losses.cal_dpo_loss, "cal_dpo", "calibration_weight"),
+                                 (losses.robust_dpo_loss, "robust", "label_smoothing")):
+        close(given(*FOUR, 0.1), given(*FOUR, 0.1, LOSS_SETTINGS[name][setting]))
+    bonbon = LOSS_SETTINGS["bonbon"]
+    close(losses.bonbon_loss(*FOUR, bonbon["best_of"]),
+          losses.bonbon_loss(*FOUR, 4, bonbon["sft_share"]))
+    close(losses.simpo_loss(*FOUR, 2.0, *LENGTHS),
+          losses.simpo_loss(*FOUR, 2.0, *LENGTHS, 2.0 * LOSS_SETTINGS["simpo"]["gamma_beta_ratio"]))
+    close(losses.dpo_sft_loss(*FOUR, 0.1, LENGTHS[0]),
+          losses.dpo_sft_loss(*FOUR, 0.1, LENGTHS[0], LOSS_SETTINGS["dpo_sft"]["sft_weight"]))
+
+
 def rewards_of(loss: str, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[dict, dict]:
     """Metrics of the vectors' pairs summed, and what is kept of each pair."""
     made = objective(loss, **settings)

@@ -164,6 +164,21 @@ def test_a_gain_is_in_the_judges_own_spread_and_zero_for_one_candidate() -> None
     assert values[0] == sorted(values[0])
     flat = [{**row, "candidates": [row["candidates"][0]] * 4} for row in rows]
     assert gain_rows({("sft", 0.6): flat}, ROLES) == []
+    single = [{**row, "candidates": row["candidates"][:1]} for row in rows]
+    assert gain_rows({("sft", 0.6): single}, ROLES) == []  # one answer has no spread
+
+
+@pytest.mark.parametrize("unscored", ROLES)
+def test_a_prompt_with_one_unscored_answer_is_left_out_of_the_gains_and_counted(
+        unscored: str) -> None:
+    rows = pool(4)
+    partly = [{**row, "candidates": [{**c, "rewards": c["rewards"] | {unscored: None}} if not place
+                                     else c for place, c in enumerate(row["candidates"])]}
+              for row in rows[:5]]
+    whole, found = (gain_rows({("sft", 0.6): given}, ["judge"])
+                    for given in (rows[5:], [*partly, *rows[5:]]))
+    assert {row["left_out"] for row in found} == {5}
+    assert [row["value"] for row in found] == [row["value"] for row in whole]
 
 
 def test_rules_lie_between_random_and_best_and_agreement_breaks_ties() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib import ROOT
+from lib.analysis.best_of_n.curves import gain_rows
 from lib.analysis.best_of_n.over_optimisation import fit_gains, over_optimisation_rows
 from lib.analysis.figures import over_optimisation_figure
 from lib.analysis.tables import over_optimisation_table
@@ -57,6 +58,17 @@ def test_a_fit_of_its_own_curve_is_exact_and_a_curve_that_only_rises_has_no_peak
     assert (fit.alpha, fit.beta) == (pytest.approx(1.5), pytest.approx(0.4))
     assert np.isinf(fit_gains(distance, distance * (1 + 0.1 * distance)).peak)
     assert np.isnan(fit_gains([0.0, 0.0], [0.0, 0.0]).alpha)
+
+
+def test_the_points_of_a_fit_are_those_of_the_gain_curve() -> None:
+    rows = pool(20, 64, flaw=0.5)
+    curve = {row["n"]: row["value"] for row in gain_rows({("dpo", 0.6): rows}, ["judge"])}
+    points = judged(fitted(rows))["points"]
+    assert [point["n"] for point in points] == [1, 2, 4, 8, 16, 32]
+    assert fitted(rows[:1]) == [] != fitted(rows[:2])  # one prompt has no interval
+    for point in points:
+        assert point["value"] == pytest.approx(curve[point["n"]], abs=1e-9)
+        assert point["ci_low"] <= point["value"] <= point["ci_high"]
 
 
 def test_a_selector_with_a_flaw_at_the_top_turns_the_judges_curve_down_and_not_its_own() -> None:

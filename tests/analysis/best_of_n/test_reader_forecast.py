@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from lib.analysis.best_of_n.curves import best_over_random
-from lib.analysis.best_of_n.reader_forecast import read_answers, reader_forecast
+from lib.analysis.best_of_n.reader_forecast import (
+    agreement_with_reader,
+    read_answers,
+    reader_forecast,
+)
 from lib.analysis.best_of_n.selection_effects import best_over_random_rows
 from lib.analysis.figures.selection import best_over_random_figure, worlds_figure
 from lib.analysis.statistics.selection_law import (
@@ -70,6 +74,20 @@ def test_the_forecast_from_120_read_prompts_covers_and_separates_the_worlds(worl
         gains.append(row["ci_low"] > 0.5)
     assert 0.9 <= np.mean(held) <= 0.99  # three standard errors of 250 draws are .04
     assert np.mean(gains) > 0.95 if world == "quality" else np.mean(gains) < 0.05
+
+
+def test_the_forecast_follows_from_the_share_of_pairs_that_both_order_alike() -> None:
+    rows = rows_of(scores(np.random.default_rng(3), "quality", 50))
+    [row] = reader_forecast(rows, 4, "reader", "made up")
+    assert (row["answers"], row["reader"], row["n_candidates"], row["prompts"]) == (
+        "made up", "reader", 4, 50)
+    assert row["agreement"] == pytest.approx(
+        np.mean([agreement_with_reader(one, "reader") for one in rows]))
+    for rate, share in (("value", "agreement"), ("ci_low", "agreement_low"),
+                        ("ci_high", "agreement_high")):
+        assert row[rate] == pytest.approx(
+            float(selection_win_rate(4, correlation_at(row[share]))))
+    assert row["agreement_low"] < row["agreement"] < row["agreement_high"]
 
 
 @pytest.mark.parametrize("floor", [-9.0, 0.0, 1.0])

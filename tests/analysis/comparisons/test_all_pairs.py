@@ -201,6 +201,13 @@ def test_one_candidate_each_gives_the_rate_of_single_draws() -> None:
     assert row["length_controlled"] == pytest.approx(single["length_controlled"])
 
 
+def test_a_row_says_how_many_candidates_each_system_has() -> None:
+    board = board_of({("sft", 0.6): pool("sft", drawn(1)), ("dpo", 0.6): pool(
+        "dpo", drawn(2, size=5))})
+    [row] = win_rates(board, [("dpo", "sft")])[:1]
+    assert (row["candidates_a"], row["candidates_b"]) == (5, 4)
+
+
 def test_a_row_is_plain_json_and_mirrored_rows_sum_to_one(board: CandidateBoard) -> None:
     rows = win_rates(board, [(BEST["dpo"], "sft"), ("sft", BEST["dpo"])])
     json.dumps(rows, allow_nan=False)

@@ -61,6 +61,7 @@ def test_a_pair_without_any_verdict_has_no_rate_and_no_place_in_holms_family() -
                                     for name in range(9))]
     empty, full = verdict_win_rates(rows, PAIRWISE, LLM)
     assert (empty["n"], empty["missing"], empty["win_rate"], empty["holm_p"]) == (0, 1, None, None)
+    assert (empty["wins"], empty["ties"], empty["losses"]) == (0, 0, 0)
     assert full["holm_p"] == full["p_value"] < 0.05
 
 

@@ -8,6 +8,7 @@ import pytest
 from lib.analysis.judges.correlations import (
     correlation_rows,
     correlations,
+    partial_correlation,
     within_prompt_moments,
 )
 from lib.analysis.tables.selection import correlations_table
@@ -40,6 +41,16 @@ def test_judges_without_a_shared_error_share_nothing_beyond_the_reader(shared: f
     table = correlations_table([{"answers": "made up"} | row for row in rows])
     assert "| made up | one, other | 3,000 | 15,000 |" in table
     json.dumps(rows, allow_nan=False)
+
+
+def test_judges_of_whom_the_reader_explains_one_entirely_share_nothing_else() -> None:
+    """There is no rest to compare: the partial correlation is missing, not some number."""
+    reader, other = np.random.default_rng(0).normal(size=(2, 20, 4))
+    [row, *_] = correlation_rows({"twin": 2 * reader, "other": other, "reader": reader}, "reader")
+    assert (row["judge_a"], row["judge_b"]) == ("twin", "other")
+    assert -1 < row["correlation"] < 1
+    assert partial_correlation([0.4, 0.5], [1.0, 0.5], [0.4, 0.5]).tolist() == [
+        pytest.approx(np.nan, nan_ok=True), pytest.approx(1 / 3)]
 
 
 def test_a_judge_that_scores_all_alike_has_no_correlation() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -21,6 +22,9 @@ LENGTHS = [[len(answer["text"]) for answer in row["answers"]] for row in AUDIT]
 def test_calibration_is_measured_on_the_pairs_that_the_reader_separates() -> None:
     row = judge_calibration(AUDIT, "noisy", noisy(1.0))
     assert row["n"] == sum(part["n"] for part in row["bins"]) > 800
+    apart = [one["score"] != other["score"] for row in AUDIT
+             for one, other in combinations(row["answers"], 2) if one["text"] != other["text"]]
+    assert row["n"] == sum(apart) < len(apart)
     assert row["nll_at_temperature"] <= row["nll"]
     json.dumps(row, allow_nan=False)
 
@@ -52,6 +56,35 @@ def test_taking_off_the_mean_error_finds_the_truth_and_is_wider_than_the_judges_
     assert found["high"] - found["low"] > 2 * alone
     pooled = prediction_powered_win_rate(*arguments)
     assert pooled["high"] - pooled["low"] <= found["high"] - found["low"]
+
+
+def test_a_prompt_that_only_judge_or_reader_scored_corrects_nothing() -> None:
+    nan = np.nan
+    judged = [1, 0, 1, 0.5, 1, nan]
+    found = prediction_powered_win_rate(judged, [1, nan, 0, 1, 1], [1, 1, nan, 0, 1])
+    assert found == prediction_powered_win_rate(judged, [1, 1, 1], [1, 0, 1])
+    assert (found["labelled"], found["judged"]) == (3, 5)
+    with pytest.raises(ValueError, match="5 judged and 1 labelled prompts; a correction needs"):
+        prediction_powered_win_rate(judged, [1, nan], [0, 1])
+    with pytest.raises(ValueError, match="2 outcomes of the judge against 3 of the reader"):
+        prediction_powered_win_rate(judged, [1, 0], [0, 1, 1])
+
+
+def test_the_weight_is_the_one_with_the_smallest_variance() -> None:
+    """Of the estimate weight * mean(judged) + mean(reader - weight * judge on the labelled)."""
+    random = np.random.default_rng(3)
+    reader = random.choice([0, 0.5, 1.0], 60)
+    judge = np.where(random.random(60) < 0.6, reader, random.choice([0, 1.0], 60))
+    judged = random.permutation(np.tile(judge, 5))
+
+    def variance(weight: float) -> float:
+        return (weight**2 * judge.var(ddof=1) / len(judged)
+                + np.var(reader - weight * judge, ddof=1) / len(judge))
+    grid = np.linspace(0, 1, 1001)
+    best = grid[np.argmin([variance(weight) for weight in grid])]
+    assert 0.1 < best < 0.9
+    assert prediction_powered_win_rate(judged, judge, reader)["weight"] == pytest.approx(
+        best, abs=1e-3)
 
 
 def test_only_comparisons_that_the_reader_saw_are_corrected() -> None:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from statsmodels.api import OLS
 
 from lib import ROOT
 from lib.analysis.judges.forecast import forecast, reader_line
@@ -62,6 +63,21 @@ def test_a_comparison_without_the_judge_or_the_reader_does_not_count() -> None:
              for judge in ("judge", "selector")]
     assert reader_line([*known, *alone], OWN_READER) == reader_line(known, OWN_READER)
     assert forecast(reader_line(known, OWN_READER), None)["forecast"] is None
+
+
+def test_two_judges_alone_make_the_line_and_a_third_one_nothing_else() -> None:
+    known = rows(JUDGED, [0.48, 0.52, 0.5, 0.61, 0.58])
+    two = [row for row in known if row["judge"] != "selector"]
+    assert reader_line(two, OWN_READER) == reader_line(known, OWN_READER)
+
+
+def test_a_forecast_is_the_prediction_of_a_regression_through_the_origin() -> None:
+    read = np.array([0.48, 0.52, 0.5, 0.61, 0.58])
+    fit = OLS(read - 0.5, np.array(JUDGED) - 0.5).fit()
+    found = forecast(reader_line(rows(JUDGED, read.tolist()), OWN_READER), 0.66)
+    expected = fit.get_prediction([[0.16]]).summary_frame().iloc[0]
+    assert [found[key] - 0.5 for key in ("forecast", "low", "high")] == pytest.approx(
+        [expected[key] for key in ("mean", "obs_ci_lower", "obs_ci_upper")])
 
 
 def test_the_interval_covers_what_the_reader_says_of_a_further_comparison() -> None:

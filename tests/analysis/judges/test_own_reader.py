@@ -96,6 +96,14 @@ def test_a_reader_of_all_prompts_needs_no_judge() -> None:
         nested_win_rate(judge, judge, [1, *[np.nan] * 5])
 
 
+def test_two_read_prompts_are_enough_and_a_judge_that_says_the_opposite_is_not_trusted() -> None:
+    judge, nan = np.array([1, 0, 1, 0, 1, 0.0]), np.nan
+    read = np.array([1, 0, *[nan] * 4])
+    found = nested_win_rate(judge, judge + 0 * read, 1 - read)
+    assert (found["weight"], found["labelled"], found["judged"]) == (0, 2, 6)
+    assert found["win_rate"] == found["reader_rate"] == 0.5
+
+
 @pytest.mark.parametrize("weight", [1.0, None])
 def test_the_corrected_interval_covers_the_readers_rate_over_all_candidates(
         weight: float | None) -> None:

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import pearsonr
+from scipy.stats import pearsonr, t
 
 from lib.analysis.judges.reliability import SCALE, reliability
 
@@ -35,6 +35,16 @@ def test_every_figure_is_that_of_a_direct_computation() -> None:
     assert row["same_order"] == pytest.approx(np.mean([x * y > 0 for x, y in apart]))
     seen, chance = np.abs(one - other).mean(), np.abs(one[:, None] - other).mean()
     assert row["kappa"] == pytest.approx(1 - seen / chance)  # linear weights: mean distances
+
+
+def test_an_interval_is_the_jackknife_over_prompts_on_fishers_scale() -> None:
+    one, other, prompts = readings(12, 6, seed=4)
+    row = reliability(one, other, prompts)
+    left_out = np.arctanh([pearsonr(one[prompts != p], other[prompts != p]).statistic
+                           for p in dict.fromkeys(prompts)])
+    reach = t.ppf(0.975, 11) * np.sqrt(11 * left_out.var())
+    assert np.arctanh([row["pearson_low"], row["pearson_high"]]) == pytest.approx(
+        np.arctanh(row["pearson"]) + np.array([-reach, reach]))
 
 
 def test_equal_readings_agree_without_doubt() -> None:

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import norm, t
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+from statsmodels.stats.proportion import proportion_confint
 
 from lib.analysis.statistics.clusters import (
     clustered_mean_interval,
@@ -150,6 +153,32 @@ def test_one_seed_and_one_prompt_have_a_spread_too() -> None:
         seed_spread([[1.0, np.nan]])
     with pytest.raises(ValueError, match="no prompt was judged in every seed"):
         seed_spread(np.empty((3, 0)))
+
+
+def test_the_spread_of_one_seed_is_its_prompts_and_of_one_prompt_its_seeds() -> None:
+    values = [1.0, 0.0, 1.0, 1.0, 0.5, 0.0, 1.0]
+    expected = clustered_share_interval(values)
+    for outcomes_ in ([values], [[value] for value in values]):
+        found = seed_spread(outcomes_)
+        assert (found["low"], found["high"]) == pytest.approx(expected)
+
+
+def test_the_spread_over_seeds_is_that_of_a_two_way_analysis_of_variance() -> None:
+    random = np.random.default_rng(2)
+    values = (random.random((4, 30)) < np.array([[0.3], [0.5], [0.6], [0.8]])).astype(float)
+    seeds, prompts = np.indices(values.shape).reshape(2, -1)
+    fit = ols("value ~ C(seed) + C(prompt)",
+              {"value": values.ravel(), "seed": seeds, "prompt": prompts}).fit()
+    table = anova_lm(fit)
+    by_seed, by_prompt, rest = table["sum_sq"] / table["df"]
+    variance = (by_seed + by_prompt - rest) / 120
+    freedom = (by_seed + by_prompt - rest) ** 2 / np.sum(
+        np.square([by_seed, by_prompt, rest]) / table["df"])  # Satterthwaite's
+    rate = values.mean()
+    number = rate * (1 - rate) / variance * (norm.ppf(0.975) / t.ppf(0.975, freedom)) ** 2
+    found = seed_spread(values)
+    assert (found["low"], found["high"]) == pytest.approx(
+        proportion_confint(rate * number, number, method="wilson"))
 
 
 def test_a_difference_is_as_wide_as_both_and_narrower_when_they_rise_together() -> None:

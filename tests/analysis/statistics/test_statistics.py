@@ -18,7 +18,7 @@ from lib.analysis.statistics import (
     paired_bootstrap,
     win_rate,
 )
-from lib.analysis.statistics.agreement import agreement, cohen_kappa
+from lib.analysis.statistics.agreement import agreement, cohen_kappa, gwet_ac1
 from lib.analysis.statistics.bootstrap import CHUNK_CELLS, bootstrap_means, resample_counts
 from lib.analysis.statistics.bradley_terry import bradley_terry, fit_ratings
 from lib.analysis.statistics.calibration import (
@@ -148,6 +148,15 @@ def test_an_even_result_is_bounded_by_two_one_sided_tests() -> None:
     assert mean_test([0.0] * 4)[2:] == (1.0, 0.0, 0.0)
 
 
+def test_a_share_is_bounded_as_the_mean_that_it_is() -> None:
+    """Far from 0 and 1, with many prompts, both intervals are the same."""
+    shares = np.random.default_rng(6).beta(9, 8, 400)
+    share, mean = share_test(shares), mean_test(shares - 0.5)
+    for ours, theirs in zip(share[2:], mean[2:], strict=True):
+        assert ours == pytest.approx(theirs, rel=0.03)
+    assert share.equivalent_within < max(share.ci_high - 0.5, 0.5 - share.ci_low)
+
+
 @settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 20), min_size=4, max_size=4), min_size=4, max_size=4),
        st.permutations(range(4)))
@@ -210,6 +219,27 @@ def test_length_control_of_one_prompt_gives_a_number() -> None:
     assert 0 < length_controlled_win_rate([1], [10], [20]).win_rate < 1
 
 
+def test_three_prompts_are_enough_for_an_interval_of_the_length_controlled_rate_and_two_are_not(
+        ) -> None:
+    lengths = [100, 120, 140], [120, 100, 130]
+    found = length_controlled_win_rate([1, 0, 0.5], *lengths)
+    assert 0 < found.low < found.win_rate < found.high < 1
+    two = length_controlled_win_rate([1, 0], *(part[:2] for part in lengths))
+    assert (two.low, two.high) == (0, 1)
+
+
+@pytest.mark.parametrize(("taste", "extreme"), [(15, True), (10_000, False)])
+def test_a_correction_that_takes_most_of_a_lead_is_marked_as_extreme(taste: float,
+                                                                     extreme: bool) -> None:
+    """One system is mostly longer, and the judge likes length, or cares for nothing."""
+    random = np.random.default_rng(0)
+    ours, theirs = random.normal(140, 30, 500), random.normal(100, 30, 500)
+    wins = (random.random(500) < expit((ours - theirs) / taste)).astype(float)
+    for found in (length_controlled_win_rate(wins, ours, theirs),
+                  length_controlled_win_rate(1 - wins, theirs, ours)):  # as the other reads it
+        assert found.extreme is extreme
+
+
 def test_length_control_finds_a_judge_that_only_counts_words() -> None:
     random = np.random.default_rng(0)
     lengths_a, lengths_b = random.normal(120, 30, 500), random.normal(100, 30, 500)
@@ -244,6 +274,15 @@ def test_kappa_is_zero_at_chance_and_ignores_unlabelled_items() -> None:
         cohen_kappa(["A"], ["A", "B"])
 
 
+def test_judges_that_labelled_nothing_in_common_have_no_agreement_and_are_counted() -> None:
+    apart = ["A", None, np.nan], [None, "B", "A"]
+    assert agreement(*apart) == {"n": 0, "missing": 3, "agreement": None, "kappa": None,
+                                 "ac1": None}
+    for measure in (cohen_kappa, gwet_ac1):
+        with pytest.raises(ValueError, match="no item has a label from both judges"):
+            measure(*apart)
+
+
 def test_calibration_error_is_small_for_rewards_that_mean_what_they_say() -> None:
     random = np.random.default_rng(0)
     size = random.exponential(1.5, 20_000)
@@ -270,6 +309,15 @@ def test_the_interval_of_the_temperature_covers_the_truth(temperature: float) ->
         low, high = temperature_interval(*clustered_gaps(random, temperature))
         held.append(low <= temperature <= high)
     assert 0.925 <= np.mean(held) <= 0.975
+
+
+def test_the_interval_of_the_temperature_is_a_logistic_regressions_with_clustered_errors() -> None:
+    gaps, prompts = clustered_gaps(np.random.default_rng(1), 1.3)
+    fit = GLM(np.ones(len(gaps)), gaps[:, None], Binomial()).fit(
+        tol=1e-12, tol_criterion="params", cov_type="cluster", cov_kwds={"groups": prompts})
+    reach = t.ppf(0.975, 119) * fit.bse[0]
+    assert temperature_interval(gaps, prompts) == pytest.approx(
+        (1 / (fit.params[0] + reach), 1 / (fit.params[0] - reach)))
 
 
 def test_a_perfect_models_calibration_error_is_what_it_has_by_chance() -> None:
@@ -310,5 +358,6 @@ def test_a_smoothed_curve_starts_at_its_first_value_and_skips_gaps() -> None:
     assert np.isinf(smoothed[3])
     assert exponential_moving_average([2.0, 2.0]).tolist() == [2.0, 2.0]
     assert exponential_moving_average([]).tolist() == []
-    with pytest.raises(ValueError, match=r"smoothing is 1\.0"):
-        exponential_moving_average([1.0], smoothing=1.0)
+    for smoothing in (1.0, -0.5):
+        with pytest.raises(ValueError, match=f"smoothing is {smoothing}"):
+            exponential_moving_average([1.0], smoothing)

@@ -10,6 +10,7 @@ from lib.analysis import tables
 from lib.analysis.tables import findings
 from lib.analysis.tables.formatting import (
     as_markdown,
+    conclusion,
     format_number,
     html_table,
     markdown_table,
@@ -33,6 +34,18 @@ SAMPLES = [{"split": "samples", "step": step, "n": 32, "judge_score": 0.5 - step
 METRICS = [*SAMPLES, {"split": "train", "num_tokens": 12_000}, *(
     {"split": "validation", "step": step, "n": 138, "loss": 0.693 - step / 10,
      "rewards/margins": 0.2, "rewards/chosen": 0.1, "rewards/rejected": -0.1} for step in (0, 1))]
+
+
+@pytest.mark.parametrize(("low", "high", "within", "said"), [
+    (0.52, 0.61, 0.1, "dpo wins"), (0.41, 0.48, 0.1, "sft wins"), (0.46, 0.53, 0.05, "even: "),
+    (0.46, 0.54, 0.06, "undecided: "), (0.5, 0.6, 0.09, "undecided: ")])
+def test_a_comparison_is_won_or_even_within_five_points_or_undecided(
+        low: float, high: float, within: float, said: str) -> None:
+    row = {"a": "dpo", "b": "sft", "n": 200, "win_rate": 0.5, "ci_low": low, "ci_high": high,
+           "smallest_effect": 0.07, "equivalent_within": within}
+    assert conclusion(row).startswith(said)
+    assert conclusion(row | {"holm_p": 0.2}).endswith(
+        "but not after Holm's correction") == ("wins" in said)
 
 
 @pytest.mark.parametrize(("value", "shown"), [

@@ -75,5 +75,6 @@ def test_no_replay_is_the_new_examples_and_too_few_old_ones_are_all_taken() -> N
     mixed = replay_mix(new, [90, 91], 0.5, 0)
     assert len(mixed) == 10
     assert {90, 91} < set(mixed)
-    with pytest.raises(ValueError, match=r"share of replayed examples is 1\.5"):
-        replay_mix(new, [], 1.5, 0)
+    for share in (1.5, -0.1):
+        with pytest.raises(ValueError, match=f"share of replayed examples is {share}; use 0 to 1"):
+            replay_mix(new, [], share, 0)
