@@ -320,6 +320,15 @@ def test_shuffling_keeps_pairs_of_a_prompt_together_and_visits_each_once() -> No
         assert max(spots) - min(spots) == len(group) - 1
 
 
+@pytest.mark.parametrize("epochs", [0.01, 0.25, 0.5, 1, 1.5])
+def test_a_part_of_an_epoch_takes_its_share_of_the_examples_and_one_at_least(
+        epochs: float) -> None:
+    groups = [[0], [1, 2], [3, 4, 5], [6, 7]]
+    batches = step_batches(groups, replace(DPO, epochs=epochs, batch_size=3), seed=3)
+    assert sum(map(len, batches)) == max(1, 8 * epochs)
+    assert all(len(batch) <= 3 for batch in batches)
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 0.5, 1.5])
 def test_a_curriculums_order_is_kept_in_every_epoch_and_whole_in_a_part_of_one(
         epochs: float) -> None:

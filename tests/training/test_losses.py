@@ -215,6 +215,18 @@ def test_a_loss_that_is_given_no_coefficient_takes_the_one_of_the_settings() -> 
           losses.dpo_sft_loss(*FOUR, 0.1, LENGTHS[0], LOSS_SETTINGS["dpo_sft"]["sft_weight"]))
 
 
+def test_a_loss_that_counts_tokens_takes_each_answers_own() -> None:
+    for loss, by_hand, lengths in (("ipo_per_token", losses.ipo_per_token_loss, LENGTHS),
+                                   ("simpo", losses.simpo_loss, LENGTHS),
+                                   ("length_normalised", losses.length_normalised_dpo_loss,
+                                    LENGTHS),
+                                   ("dpo_sft", losses.dpo_sft_loss, LENGTHS[:1])):
+        made = objective(loss)
+        beta = made.settings.beta
+        close(LOSSES[loss]((*map(torch.tensor, FOUR), beta), made.settings, made.pairs),
+              by_hand(*FOUR, beta, *lengths))
+
+
 def rewards_of(loss: str, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[dict, dict]:
     """Metrics of the vectors' pairs summed, and what is kept of each pair."""
     made = objective(loss, **settings)

@@ -9,6 +9,8 @@ import pytest
 import torch
 from transformers import (
     AutoModelForSequenceClassification,
+    BloomConfig,
+    BloomForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     LlamaConfig,
@@ -23,6 +25,7 @@ from lib.data.chat import encode_whole
 from lib.inference import rewards
 from lib.inference.rewards.classifier import load_classifier
 from lib.modeling.loading import ModelError, load_scalar_model
+from lib.modeling.packed.own_forward import has_own_forward
 from lib.modeling.smoke import smoke_tokenizer
 from lib.runtime.files import read_jsonl
 from lib.training.loop import Run, train
@@ -41,7 +44,8 @@ FAMILIES = {
     "llama": (LlamaForCausalLM, LlamaConfig, {"tie_word_embeddings": True}),
     "gemma3": (Gemma3ForCausalLM, Gemma3TextConfig, {
         "sliding_window": 8, "head_dim": 8, "query_pre_attn_scalar": 8,
-        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]})}
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
+    "bloom": (BloomForCausalLM, BloomConfig, {})}  # ALiBi: on the plain path
 SETTINGS = RewardModelSettings(token_budget=400, checkpoint_every=0)
 WORDS = ("rain", "bus", "violin", "pearl", "river", "oyster")
 
@@ -88,6 +92,7 @@ def test_packed_rewards_and_gradients_are_those_of_a_classifier_one_by_one(
         family: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     folder = saved(tmp_path, family, tokenizer)
     packed = load_scalar_model(str(folder))
+    assert has_own_forward(packed) == (family == "bloom")
     plain = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1).eval()
     plain.load_state_dict(packed.state_dict())
     objective = RewardObjective(encode_reward_pairs(ROWS, tokenizer, 256).pairs, SETTINGS)

@@ -168,6 +168,16 @@ def test_a_gain_is_in_the_judges_own_spread_and_zero_for_one_candidate() -> None
     assert gain_rows({("sft", 0.6): single}, ROLES) == []  # one answer has no spread
 
 
+def test_gains_are_those_by_hand_in_the_root_of_the_mean_unbiased_variance() -> None:
+    rows = [{**row, "candidates": [
+        {**c, "rewards": {"selector": place, "judge": step * place}}
+        for place, c in enumerate(row["candidates"])]}
+        for step, row in zip((1, 3), pool(4, 3)[:2], strict=True)]  # 0, 1, 2 and 0, 3, 6
+    values = [row["value"] for row in gain_rows({("sft", 0.6): rows}, ["judge"])]
+    above = np.array([0, 2 / 3, 1]) * (1 + 3) / 2  # the mean draw
+    assert values == pytest.approx(above / math.sqrt((1 + 9) / 2))
+
+
 @pytest.mark.parametrize("unscored", ROLES)
 def test_a_prompt_with_one_unscored_answer_is_left_out_of_the_gains_and_counted(
         unscored: str) -> None:

@@ -7,7 +7,10 @@ from lib.analysis.best_of_n.reader_forecast import read_answers
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.judges.own_reader import own_corrected, own_judge_quality, read_counts
 from lib.analysis.judges.same_answers import same_answers
-from lib.analysis.statistics.prediction_powered import nested_win_rate
+from lib.analysis.statistics.prediction_powered import (
+    nested_win_rate,
+    prediction_powered_win_rate,
+)
 from lib.analysis.tables.reader import reader_findings, reader_table
 from lib.inference.rewards import OWN_READER
 from lib.inference.rewards import ROLES as JUDGES
@@ -102,6 +105,13 @@ def test_two_read_prompts_are_enough_and_a_judge_that_says_the_opposite_is_not_t
     found = nested_win_rate(judge, judge + 0 * read, 1 - read)
     assert (found["weight"], found["labelled"], found["judged"]) == (0, 2, 6)
     assert found["win_rate"] == found["reader_rate"] == 0.5
+    assert prediction_powered_win_rate(judge, judge[:2], 1 - judge[:2])["weight"] == 0
+
+
+def test_a_judge_that_moves_half_as_far_as_the_reader_is_trusted_in_full_and_no_more() -> None:
+    judge, read = np.array([0.5, 0] * 10), np.where(np.arange(20) < 6, 0, np.nan)
+    assert nested_win_rate(judge, judge + read, 2 * judge + read)["weight"] == 1
+    assert prediction_powered_win_rate(judge, judge[:6], 2 * judge[:6])["weight"] == 1
 
 
 @pytest.mark.parametrize("weight", [1.0, None])

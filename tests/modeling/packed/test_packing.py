@@ -237,6 +237,16 @@ def test_hidden_states_are_those_of_the_model_and_stop_at_the_highest_layer(
         hidden_states(model, collate([shared]), [4])
 
 
+def test_a_packed_forward_keeps_no_cache_of_keys_and_values(
+        model: PreTrainedModel, prompts: list[SharedPrompt]) -> None:
+    use_packed_attention(model, "segments")
+    caches = []
+    model.get_decoder().register_forward_hook(
+        lambda _, given, out: caches.append(out.past_key_values))
+    response_logps(model, collate(prompts))
+    assert caches == [None]
+
+
 def test_packing_fills_rows_keeps_every_item_and_never_splits_one() -> None:
     lengths = [7, 3, 9, 2, 5, 5, 1, 12, 4]
     rows = pack(lengths, 12)
