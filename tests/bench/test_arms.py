@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lib import ROOT
 from lib.data.parquet import read_parquet, write_parquet
 from lib.data.schema import prompt_text
 from lib.modeling.loading import load_model
@@ -18,7 +19,7 @@ from lib.study.stages.data import load_part
 from lib.training.job import Job, set_up
 from lib.training.processes import ALONE
 from lib.training.settings import DPOSettings
-from tests.bench import arms
+from tests.bench import arms, readme
 
 
 def line(arm: str, before: list[float], after: list[float], sign: int = -1) -> Row:
@@ -49,6 +50,12 @@ def test_the_table_names_the_arms_that_have_not_run() -> None:
     assert arms.arms_table(some).endswith("\n\nNot yet asked: dice, raft.")
     every = [*some, line("dice", [1.0], [0.5]), line("raft", [1.0], [0.5])]
     assert "Not yet asked" not in arms.arms_table(every)
+
+
+def test_the_pages_table_is_that_of_the_recorded_report() -> None:
+    page = readme.PAGE.read_text(encoding="utf-8")
+    lines = read_jsonl(ROOT / "figures" / "bench" / "arms.jsonl")[1:]
+    assert readme.put(page, "arms", arms.arms_table(lines)) == page
 
 
 def test_a_mean_is_over_all_that_the_prompts_weigh_and_its_interval_over_prompts() -> None:
