@@ -34,6 +34,7 @@ DOWNLOADS_GB = {"smoke": 0.0, "Qwen/Qwen2.5-0.5B": 1.0} | {
     name: model.megabytes / 1000 for name, model in PACKAGED.items()}
 TERMS = {name: model.terms for name, model in PACKAGED.items()}
 MEMORY_GB = {"data": 1.0, "rewards": 2.0, "selection": 1.5, "movement": 3.8, "results": 3.8}
+TRAINED = ("sft", "dpo", "warning", "beyond")  # stages that write models
 WORTH = 60.0  # seconds that a shorter run must save to be named
 NAMED = 4  # settings at most
 
@@ -120,7 +121,8 @@ def plan_text(study: Study, processes: int = 1, sharded: bool = False,
     plan = plan or plan_of(study, processes, sharded)
     total = PlannedStage("all", "notebooks and stages, and at first a trial of half a minute",
                          plan.seconds, max((stage.memory_gb for stage in plan.stages), default=1))
-    disk = max(plan.times.values(), default=1) * requirements.disk_gb(profile)
+    trainings = max(plan.times.get(name, 0) for name in TRAINED)
+    disk = max(requirements.FILES_GB, trainings * requirements.disk_gb(profile))
     problems = [f"cannot run here: {problem}" for problem in blockers(study, processes, sharded)]
     return "\n".join([
         f"plan for profile {profile.name} ({device.reason}), estimates:",

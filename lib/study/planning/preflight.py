@@ -6,8 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lib.runtime.devices import memory_gb
+from lib.runtime.manifest import read_manifest
 from lib.study.planning.memory import HEADROOM, SHAPES, linear_layers, state_bytes
-from lib.study.planning.requirements import disk_gb, sampling_gb, shape_for, training_gb
+from lib.study.planning.requirements import (
+    FILES_GB,
+    disk_gb,
+    sampling_gb,
+    shape_for,
+    training_gb,
+)
 from lib.study.profiles import Profile, RewardSettings
 from lib.study.reward_models.api import cached_api_scores
 from lib.study.run import Study
@@ -90,7 +97,7 @@ def _memory_remedy(study: Study, stage: str, have: float) -> str:
 
 
 def _disk_blockers(study: Study) -> Iterator[str]:
-    data, need = study.profile.data, disk_gb(study.profile)
+    data, need = study.profile.data, _disk_left(study)
     existing = next(place for place in (study.folder, *study.folder.parents) if place.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         shows = ("; it is finished, and notebook 05 in JupyterLab shows it as it is"
@@ -106,6 +113,13 @@ def _disk_blockers(study: Study) -> Iterator[str]:
                f"{study.folder}; choose another --run folder, or set "
                f"{'data.streaming=true and ' if stream else ''}sft.checkpoint_every=0 and "
                "dpo.checkpoint_every=0")
+
+
+def _disk_left(study: Study) -> float:
+    """GB that the run still writes: without a model to train, only the files of its results."""
+    trained = ["sft", "dpo", *(["beyond"] if study.profile.beyond.arms else [])]
+    finished = all(read_manifest(study.path(stage)) for stage in trained)
+    return FILES_GB if finished else disk_gb(study.profile)
 
 
 def _key_blockers(study: Study) -> Iterator[str]:

@@ -14,6 +14,7 @@ SFT_TOKENS = 420  # mean of SmolTalk, cut at 512
 DPO_PAIRS, PAIR_TOKENS = 61_135, 640  # of UltraFeedback; the prompt once, both answers
 ANSWER_TOKENS = 300  # of an answer to one of its prompts
 SAMPLE_ROWS = {"sft": 256, "pairs": 526, "other_pairs": 170, "prompts": 320, "one_a_prompt": 256}
+FILES_GB = 0.2  # data, answers, notebooks and figures of a run, without a model
 HUB_GB = {"sft": 4.6, "preferences": 1.4}  # download and the Arrow files that datasets makes of it
 
 
@@ -88,7 +89,7 @@ def disk_gb(profile: Profile) -> float:
     downloads = sum(size for part, size in HUB_GB.items()
                     if data.source == "hub" and streamed.get(part) is None
                     and not Path(getattr(data, f"{part}_path")).exists())
-    return (models + checkpoints) / 1e9 + 0.2 + downloads
+    return (models + checkpoints) / 1e9 + FILES_GB + downloads
 
 
 def memory_rows(profile: Profile, gpu_gb: float = 16.0) -> list[dict[str, object]]:

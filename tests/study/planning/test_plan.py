@@ -140,6 +140,16 @@ def test_a_run_that_cannot_work_stops_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_whose_models_are_trained_needs_no_disk_for_them(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = open_study("laptop", str(tmp_path / "run"))
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: disk_with(1e9))
+    for stage in ("sft", "dpo", "beyond"):
+        assert any("GB of disk" in problem for problem in preflight.blockers(study))
+        write_manifest(study.path(stage), {}, {}, [], 0.0, study.device)
+    assert not any("GB of disk" in problem for problem in preflight.blockers(study))
+
+
 def test_a_stream_keeps_no_copy_of_the_part_that_has_a_number_of_rows() -> None:
     whole, stream = (load_profile("paper", {"data.streaming": on}) for on in (False, True))
     assert disk_gb(whole) - disk_gb(stream) == pytest.approx(4.6)  # SmolTalk, not UltraFeedback
@@ -219,7 +229,7 @@ def test_a_plan_of_a_finished_run_or_of_a_notebook_without_stages_is_a_plan(
     for stage in plan_of(study).stages:
         write_manifest(study.path(stage.name), {}, {}, [], 0.0, study.device)
     planned = plan_of(study, notebooks=notebooks)
-    assert f"disk: about {disk_gb(study.profile):.1f} GB" in plan_text(study, plan=planned)
+    assert "disk: about 0.2 GB" in plan_text(study, plan=planned)
 
 
 @pytest.mark.usefixtures("quick")
