@@ -21,14 +21,14 @@ study: setup
 PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 SUITE = -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
-# The whole suite, a file to a process; the browser's tests follow, because their pages must not wait
-# for training, and share what the first ones made. With ARGS one process runs what they choose.
+# The whole suite, a file to a process; the browser's tests follow in one process, because pages that
+# compete lose keys, and share what the first ones made. With ARGS one process runs what they choose.
 test: setup
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export STUDY_TESTS_FOLDER="$$folder" && \
-		$(BIN)/python $(SUITE) --ignore=tests/browser && $(BIN)/python $(SUITE) tests/browser
+		$(BIN)/python $(SUITE) --ignore=tests/browser && $(BIN)/python -m pytest tests/browser
 endif
 
 # Which branches of lib the tests take, the browser's apart; it fails below pyproject.toml's share.

@@ -1,7 +1,7 @@
 """No test asks a hub or sends telemetry; set before anything imports the libraries that would.
 
 `make test` deals the files of tests to a few processes; each computes on one thread. The browser's
-tests follow, and find in STUDY_TESTS_FOLDER what the first ones made.
+tests follow in one process, and find in STUDY_TESTS_FOLDER what the first ones made.
 """
 
 import gc
