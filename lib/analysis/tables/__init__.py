@@ -11,8 +11,6 @@ from lib.analysis.tables.arms import (
     controls_finding,
     equal_movement_table,
     noise_table,
-    payments_finding,
-    payments_table,
     reader_forecast_sentence,
 )
 from lib.analysis.tables.comparisons import (
@@ -63,6 +61,7 @@ from lib.analysis.tables.judges import (
     slices_table,
     system_order_table,
 )
+from lib.analysis.tables.payments import payments_finding, payments_table
 from lib.analysis.tables.policies import (
     choices_table,
     constraints_table,

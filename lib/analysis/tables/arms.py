@@ -1,11 +1,11 @@
-"""Notebook 06's tables: the arms, their budgets and results, and what a win costs where.
+"""Notebook 06's tables: the arms, their budgets and their results.
 
 Rows of beyond.json in, Markdown and sentences out; the statistics are computed elsewhere.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
-from lib.analysis.policies.arms import PASSES, verdict, who_beats, work_of
+from lib.analysis.policies.arms import verdict, who_beats
 from lib.analysis.tables.formatting import (
     MISSING,
     Cell,
@@ -20,7 +20,6 @@ from lib.analysis.tables.formatting import (
     p_value,
     with_n,
 )
-from lib.inference.systems import BEST, System
 from lib.runtime.files import Row
 
 MATCHED, FLIPPED = "_matched", "_flipped"  # in the names of arms
@@ -73,24 +72,6 @@ def arms_table(rows: Sequence[Row], seed: int, start: Row) -> str:
         "tokens an answer [95 %]": interval_of("mean_tokens", "mean_tokens", 0),
         "repeated 4-grams [95 %]": interval_of("seq_rep_4", "seq_rep_4", 3),
         "cut off": lambda row: format_number(row["stopped_at_limit"]), "n": "n"}, NO_ARMS)
-
-
-def payments_table(arms: Sequence[Row], verdicts: Sequence[Row], payments: Sequence[Row],
-                   samples: int) -> str:
-    """Pay at training or at inference: look at what the same win rate costs an answer.
-
-    Training is counted in tokens generated and trained on beside SFT, inference in answers sampled
-    for one that is shown. The study's own DPO trained on all pairs and answers once.
-    """
-    paid = {row["arm"]: row for row in arms}
-    rows = [row for row in (*payments, *verdicts) if row["judge"] == "judge"]
-    return markdown_table(rows, {
-        "system": "a",
-        "generated to learn": lambda row: _paid(paid, row, "generated_tokens"),
-        "trained on": lambda row: _paid(paid, row, "trained_tokens"),
-        "answers sampled for one": lambda row: samples if "+" in row["a"] else 1,
-        "win rate over SFT [95 %]": format_rate, "n": "n",
-        "Holm p": lambda row: p_value(row["holm_p"])})
 
 
 def arm_verdicts_table(verdicts: Sequence[Row], reader: Row) -> str:
@@ -206,57 +187,6 @@ def controls_finding(rows: Sequence[Row], arms: Sequence[Row] = ()) -> str:
     return bullets(lines) or as_markdown("No arm of this run has a control.")
 
 
-def payments_finding(arms: Sequence[Row], verdicts: Sequence[Row], payments: Sequence[Row],
-                     samples: int, start: Row) -> str:
-    """What paying at inference, at training, and at both buys, and where training is the cheaper.
-
-    All rates are over one answer of SFT; start: length of SFT's answers.
-    """
-    paid = {System.parse(row["a"]): row for row in payments if row["judge"] == "judge"}
-    picked = {system.policy: row for system, row in paid.items() if system.rule == BEST}
-    known = {row["arm"]: row for row in arms if not row["check"]}
-    methods = [row for row in verdicts if row["judge"] == "judge" and row["a"] in known]
-    better = sorted((row for row in methods if verdict(row) == "better"),
-                    key=lambda row: -row["win_rate"])
-    lines = [f"Paid at {when}: {picked[policy]['a']} {_won(picked[policy])}; of every {samples} "
-             "answers sampled one is shown." for policy, when in (
-                 ("sft", "inference"), ("dpo", "training and inference")) if policy in picked]
-    lines += [f"Paid at training, on all pairs: {row['a']} {_won(row)}; every answer sampled is "
-              "shown." for system, row in paid.items() if system.rule is None]
-    if not methods:
-        return bullets([*lines, "Paid at training, on this budget: no method has a rate."])
-    if not better:
-        return bullets([*lines, f"{who_beats(0, len(methods))} by the judge after Holm's "
-                        "correction, so on this budget no training is shown to be worth it."])
-    best = better[0]
-    lines.append(f"Paid at training, on this budget: {best['a']} {_won(best)}; every answer "
-                 "sampled is shown. "
-                 f"{who_beats(len(better), len(methods))}{', it most often' * (len(better) > 1)}.")
-    if "sft" in picked and picked["sft"]["ci_low"] is not None:
-        lines.append(_told_apart(best, picked["sft"]))
-    if samples > 1:
-        prompts = work_of(known[best["a"]]) / ((samples - 1) * start["mean_tokens"])
-        lines.append(f"{best['a']} learned with as much work as it takes to sample the further "
-                     f"answers to {format_number(round(prompts))} prompts (a trained token counts "
-                     f"{PASSES} sampled ones); after so many, training is the cheaper.")
-    return bullets(lines)
-
-
-def _won(row: Row) -> str:
-    kind = {"undecided": ", which is undecided", "worse": ", worse than SFT"}.get(verdict(row), "")
-    return (f"wins {with_n(row)}{kind}" if row["win_rate"] is not None
-            else "is not judged, because no answer has a score")
-
-
-def _told_apart(one: Row, other: Row) -> str:
-    """Two rates over SFT: told apart only where their intervals do not overlap."""
-    high, low = sorted((one, other), key=lambda row: -row["win_rate"])
-    if high["ci_low"] > low["ci_high"]:
-        return (f"{high['a']} beats SFT more often than {low['a']} does: their intervals do not "
-                "overlap.")
-    return f"{one['a']} and {other['a']} are not told apart here: their intervals overlap."
-
-
 def equal_movement_table(arms: Sequence[Row], verdicts: Sequence[Row]) -> str:
     """Losses after an equal way: look at whether one that won at the profile's rate still wins.
 
@@ -311,9 +241,3 @@ def _read(row: Row) -> str:
 
 def _counted(row: Row, key: str, n: int | None) -> str:
     return MISSING if n is None else f"{interval(row, key, f'{key}_low', f'{key}_high')}, {n}"
-
-
-def _paid(paid: Mapping[str, Row], row: Row, key: str) -> str:
-    if row["a"] in paid:
-        return format_number(paid[row["a"]][key])
-    return "all pairs" if row["a"].startswith("dpo") and key == "trained_tokens" else "nothing"
