@@ -66,7 +66,7 @@ def main_of_command(options: argparse.Namespace) -> int:
 def kill_the_command(tried: Command, kills: int, seed: int) -> tuple[Counter[str], list[str]]:
     """Kills by their way, and the faults, a sentence each; the run that was killed ends last."""
     draw, whole, cut = random.Random(seed), tried.folder / "whole", tried.folder / f"cut{seed}"
-    if not (whole / "seeds.json").exists() and (fault := tried.finish(whole)):
+    if fault := "" if (whole / "seeds.json").exists() else tried.finish(whole):
         raise SystemExit(fault)
     counts: Counter[str] = Counter()
     moments, ways, faults = list(MOMENTS), draw.sample(list(WAYS), len(WAYS)), list[str]()

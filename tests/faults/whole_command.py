@@ -38,7 +38,7 @@ class Command:
         line = [sys.executable, "-m", "lib.study", "--run", str(run), *OPTIONS]
         with self.spoken(run).open("w") as output:
             return subprocess.Popen(line, env=environment, stdout=output, stderr=output,
-                                    start_new_session=True)
+                                    start_new_session=True, preexec_fn=hear_ctrl_c)
 
     def finish(self, run: Path) -> str:
         """Run it to its end; what went wrong, or nothing."""
@@ -51,6 +51,11 @@ class Command:
 
     def spoken(self, run: Path) -> Path:
         return self.folder / f"{run.name}.txt"
+
+
+def hear_ctrl_c() -> None:
+    """A shell has its background jobs ignore Ctrl-C, and they their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def says(text: str, times: int = 1) -> Sign:

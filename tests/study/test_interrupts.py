@@ -14,6 +14,7 @@ import pytest
 
 from lib import ROOT
 from lib.runtime.files import read_json
+from tests.faults.whole_command import hear_ctrl_c
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="signals of Unix")]
 COMMAND = """
@@ -47,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, before: Callable[[], object] | None = None,
+def start(folder: Path, before: Callable[[], object] = hear_ctrl_c,
           *options: str) -> tuple[subprocess.Popen, psutil.Process]:
     """The command and its kernel, which waits in its cell; before: is called in the command."""
     command = subprocess.Popen(
@@ -115,7 +116,7 @@ def test_a_command_that_may_outlive_its_terminal_does(folder: Path) -> None:
 
 def test_a_notebook_that_force_made_again_in_part_is_not_up_to_date(folder: Path) -> None:
     go_on(folder)
-    command, _ = start(folder, None, "--force")
+    command, _ = start(folder, hear_ctrl_c, "--force")
     command.kill()
     command.wait()
     go_on(folder)
@@ -123,7 +124,7 @@ def test_a_notebook_that_force_made_again_in_part_is_not_up_to_date(folder: Path
 
 def test_what_force_has_made_again_is_up_to_date(folder: Path) -> None:
     (folder / "go").touch()
-    command, _ = start(folder, None, "--force")
+    command, _ = start(folder, hear_ctrl_c, "--force")
     assert command.wait(timeout=60) == 0
     (folder / "go").unlink()
     plain = subprocess.run([sys.executable, "-c", COMMAND], cwd=folder, capture_output=True,
