@@ -31,7 +31,7 @@ def payments_table(arms: Sequence[Row], verdicts: Sequence[Row], payments: Seque
         "system": "a",
         "generated to learn": lambda row: _paid(paid, row, "generated_tokens"),
         "trained on": lambda row: _paid(paid, row, "trained_tokens"),
-        "answers sampled for one": lambda row: samples if "+" in row["a"] else 1,
+        "answers sampled for one": lambda row: samples if System.parse(row["a"]).rule else 1,
         "win rate over SFT [95 %]": format_rate, "n": "n",
         "Holm p": lambda row: p_value(row["holm_p"])})
 
@@ -90,4 +90,5 @@ def _told_apart(one: Row, other: Row) -> str:
 def _paid(paid: Mapping[str, Row], row: Row, key: str) -> str:
     if row["a"] in paid:
         return format_number(paid[row["a"]][key])
-    return "all pairs" if row["a"].startswith("dpo") and key == "trained_tokens" else "nothing"
+    trained = System.parse(row["a"]).policy == "dpo" and key == "trained_tokens"
+    return "all pairs" if trained else "nothing"

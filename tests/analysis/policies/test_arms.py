@@ -191,6 +191,17 @@ def test_what_is_paid_at_inference_and_at_training_stands_side_by_side() -> None
     assert f"{(30_000 + PASSES * 60_000) / (3 * 70):,.0f} prompts" in work
 
 
+def test_what_a_system_costs_is_told_by_its_policy_and_its_rule() -> None:
+    rows = [rate(name, "sft", 0.6, 0.01) for name in ("sft+softbon4@0.6", "dpo", "dpo+bon4@0.6")]
+    verdicts = [rate("raft", "sft", 0.6, 0.01), rate("odpo", "sft", 0.7, 0.5, "selector")]
+    table = tables.payments_table(ARMS, verdicts, rows, samples=4)
+    assert [[cell.strip() for cell in line.split("|")[1:5]] for line in table.splitlines()[2:]] == [
+        ["`sft+softbon4@0.6`", "nothing", "nothing", "4"],
+        ["dpo", "nothing", "all pairs", "1"],
+        ["`dpo+bon4@0.6`", "nothing", "all pairs", "4"],
+        ["raft", "30,000", "60,000", "1"]]
+
+
 @pytest.mark.parametrize(("value", "says"), [
     (0.77, "raft beats SFT more often than `sft+bon4@0.6`"),
     (0.55, "`sft+bon4@0.6` beats SFT more often than raft"),
