@@ -38,7 +38,8 @@ class _Encrypted(HTTPSConnection):
     response_class = _Reply
 
 
-LIMITED = {HTTPConnection: _Plain, HTTPSConnection: _Encrypted}  # those of SOCKS stay as they are
+# Those of SOCKS stay as they are.
+LIMITED: dict[Any, Any] = {HTTPConnection: _Plain, HTTPSConnection: _Encrypted}
 
 
 class _UntilTheEnd(io.RawIOBase):
