@@ -146,12 +146,14 @@ def _run(options: argparse.Namespace) -> int:
 
 def _copy_notebooks(folder: Path) -> int:
     if folder.exists():
-        raise StudyError(f"--notebooks {shown(folder)}: it is there already; name a new folder")
+        raise StudyError(f"--notebooks {shown(folder)}: it is there already; open it with jupyter "
+                         f"lab {shown(folder)}, or name a new folder")
     try:
         shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns(".*"))
     except OSError as error:
         raise StudyError(f"--notebooks {shown(folder)} cannot be made ({error.strerror or error}); "
                          "name another folder") from None
+    say(f"copied to {shown(folder)}; open it with jupyter lab {shown(folder)}")
     return 0
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from yaml import YAMLError
 
 from lib.runtime.devices import Device, choose_device, release_memory
-from lib.runtime.errors import cells_so_far, show_sentences
+from lib.runtime.errors import cells_so_far
 from lib.runtime.files import (
     Row,
     folder_aside,
@@ -91,7 +91,6 @@ def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, An
     ProfileError, and StudyError for a parameter of papermill that the notebook does not have and
     for a `from_run` that is no folder.
     """
-    show_sentences()
     if unknown := misspelt(cells_so_far()):
         raise StudyError(unknown)
     if cells_so_far():

@@ -40,7 +40,8 @@ class _Encrypted(HTTPSConnection):
     response_class = _Reply
 
 
-LIMITED: dict[type, Any] = {HTTPConnection: _Plain, HTTPSConnection: _Encrypted}  # not of SOCKS
+# Those of SOCKS stay as they are.
+LIMITED: dict[Any, Any] = {HTTPConnection: _Plain, HTTPSConnection: _Encrypted}
 
 
 class _UntilTheEnd(io.RawIOBase):

@@ -14,7 +14,11 @@ function drawPrompt(prompt, search, flags = []) {
   );
 }
 
+// The name of whoever read the run's answers, who is no reward model.
+const READER = "reader";
+
 function roleOf(model, data) {
+  if (model === READER) return "";
   const role = data.judges.includes(model) ? "judge" : "selector";
   return model.includes(role) ? "" : role;
 }
