@@ -15,26 +15,24 @@ Relative paths, also those of a profile, begin in the folder in which the comman
 import argparse
 import os
 import shutil
-import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from lib.runtime.files import FileError, shown
 from lib.runtime.places import HEADLESS, NOTEBOOKS, typed_path
 from lib.runtime.progress import say
+from lib.runtime.signals import endings_interrupt, status_of
 from lib.study.notebooks import FILES_BEFORE, notebook_paths, run_notebook
 from lib.study.presets import PRESETS
 from lib.study.profiles import ProfileError, load_profile, parse_setting
 from lib.study.run import Study, StudyError, open_study, stage_hash
 from lib.study.stages.table import stages_needed
 from lib.study.workers.processes import use_processes
-
-ENDINGS = ("SIGTERM", "SIGHUP")  # beside Ctrl-C: a request to end, a terminal that was closed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ[HEADLESS] = "1"
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
-        with _endings_interrupt():
+        with endings_interrupt():
             return _run(options)
     except (ProfileError, StudyError, FileError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -55,26 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with suppress(OSError):  # a terminal that was closed
             print("interrupted; finished stages, notebooks and checkpoints are kept, run "
                   f"{again} to go on from there", file=sys.stderr)
-        return 128 + (ending.args[0] if ending.args else signal.SIGINT)  # as shells have it
-
-
-@contextmanager
-def _endings_interrupt() -> Iterator[None]:
-    """Inside, other requests to end do what Ctrl-C does, so that no kernel is left behind.
-
-    One that is ignored stays so: `nohup` means to outlive its terminal.
-    """
-    def interrupt(number: int, frame: object) -> NoReturn:
-        raise KeyboardInterrupt(number)
-    numbers = [getattr(signal, name) for name in ENDINGS if hasattr(signal, name)]
-    mine = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-    for number in mine:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in mine:
-            signal.signal(number, signal.SIG_DFL)
+        return status_of(ending)
 
 
 def _parser() -> argparse.ArgumentParser:
