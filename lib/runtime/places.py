@@ -12,6 +12,7 @@ from pathlib import Path
 from huggingface_hub import cached_assets_path
 
 from lib import ROOT
+from lib.runtime.parent import PARENT
 
 LIBRARY = "small-model-study"  # the name of our folder in the cache
 NOTEBOOKS = ROOT / "notebooks"
@@ -51,10 +52,11 @@ def begin_at_the_project() -> None:
 
 
 def prepare_children() -> None:
-    """Let processes started from here import this very `lib`, wherever they work, and write UTF-8.
+    """Let processes started from here import this very `lib`, write UTF-8, and end with this one.
 
     Windows writes another encoding by default, which lacks the signs of our tables.
     """
+    os.environ[PARENT] = str(os.getpid())
     places = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(places))
     os.environ.setdefault("PYTHONUTF8", "1")

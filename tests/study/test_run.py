@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT
-from lib.runtime import files, manifest
+from lib.runtime import files, lock, manifest
 from lib.runtime.files import FileError, read_json, write_text
 from lib.study import __main__ as runner
 from lib.study.__main__ import main
@@ -228,7 +228,9 @@ run_stage(open_study("smoke", sys.argv[1]), "stage", {"a": 1}, ["out.txt"], work
 """
 
 
-def test_one_process_makes_a_stage_and_a_dead_one_holds_nobody_up(study: Study) -> None:
+def test_one_process_makes_a_stage_and_a_dead_one_holds_nobody_up(
+        study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "PATIENCE", 0.0)
     with subprocess.Popen([sys.executable, "-c", MAKER, str(study.folder)], cwd=ROOT,
                           stdout=subprocess.PIPE, text=True) as other:
         while "working" not in other.stdout.readline():
@@ -329,13 +331,18 @@ def test_notebooks_are_asked_for_with_and_without_a_zero() -> None:
     assert notebook_paths(start="5") == notebook_paths(start="05")
 
 
-def test_ctrl_c_is_one_sentence_that_says_how_to_go_on(
-        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("options", "again"), [
+    ([], "the same command again"), (["--force"], "it again without --force")])
+def test_ctrl_c_is_one_sentence_that_says_what_is_kept_and_how_to_go_on(
+        options: list[str], again: str, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(_: object) -> int:
         raise KeyboardInterrupt
     monkeypatch.setattr(runner, "_run", interrupted)
-    assert main([]) == 130
-    assert capsys.readouterr().err == "interrupted; run the same command again to resume\n"
+    assert main(options) == 130
+    assert capsys.readouterr().err == (
+        "interrupted; finished stages, notebooks and checkpoints are kept, run "
+        f"{again} to go on from there\n")
 
 
 def test_the_hash_of_code_follows_the_rooms_it_was_asked_for(

@@ -23,8 +23,10 @@ function roleOf(model, data) {
   return model.includes(role) ? "" : role;
 }
 
+const CUT_OFF = "cut off at the limit";
+
 function factsOf(answer) {
-  const ended = answer.cutOff ? "cut off at the limit" : "stopped by itself";
+  const ended = answer.cutOff ? CUT_OFF : "stopped by itself";
   return `${count(answer.tokens, "token")}, ${ended}`;
 }
 
