@@ -376,8 +376,3 @@ def test_an_exported_notebook_draws_its_figures_with_one_plotly(tmp_path: Path) 
     assert text.count('class="plotly-graph-div"') == 2
     assert text.count("* plotly.js v") == 1
     assert text.index("* plotly.js v") < text.index('class="plotly-graph-div"')
-
-
-def test_figures_are_plain_json() -> None:
-    for figure in (figures.win_rates_figure(win_rows()), figures.rewards_figure(metrics())):
-        assert json.loads(figure.to_json())["layout"]["title"]["text"]
