@@ -7,18 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from lib.modeling.loading import rounded_to
 from lib.modeling.lora import with_lora
 from lib.modeling.packed.gradients import master_of, set_master
 from lib.modeling.packed.packing import Layout, Span
-from lib.runtime.files import FileError, read_jsonl
+from lib.runtime.files import read_jsonl
 from lib.training import loop as loop_file
 from lib.training import losses
 from lib.training.dpo import DPOObjective
-from lib.training.engine import checkpoints
 from lib.training.engine.evaluation import evaluate
 from lib.training.engine.flops import peak_flops
 from lib.training.engine.optimizer import LossScale, MasterWeights, learning_rate
@@ -31,7 +29,6 @@ from lib.training.sft import SFTObjective
 from tests.inference.architectures import ARCHITECTURES
 from tests.training.small_runs import CPU, dpo_objective, model, pairs, run_of, sequences
 
-TIMING = {"tokens_per_second", "seconds", "peak_memory_gb"}
 SFT = SFTSettings(learning_rate=1e-2, batch_size=8, token_budget=40, epochs=2,
                   checkpoint_every=2, evaluate_every=2)
 DPO = DPOSettings(learning_rate=1e-2, batch_size=6, token_budget=60, checkpoint_every=1)
@@ -48,11 +45,6 @@ def dpo_run(folder: Path, dtype: torch.dtype = torch.float32) -> Run:
 def untrained(settings: DPOSettings) -> DPOObjective:
     """The pairs with a reference of zeros, for what needs no log-probabilities."""
     return DPOObjective(pairs(), torch.zeros(len(pairs()), 2), settings)
-
-
-def without_timing(folder: Path) -> list[dict]:
-    return [{k: v for k, v in row.items() if k not in TIMING}
-            for row in read_jsonl(folder / "metrics.jsonl")]
 
 
 def test_training_lowers_the_loss_and_logs_step_0(tmp_path: Path) -> None:
@@ -122,28 +114,6 @@ def test_the_reference_cache_goes_on_and_knows_when_it_is_stale(
     assert "computing it again" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", ["sft", "dpo"])
-def test_resumed_training_equals_uninterrupted_training_bit_by_bit(
-        tmp_path: Path, kind: str) -> None:
-    def make(folder: Path) -> Run:
-        return sft_run(folder) if kind == "sft" else dpo_run(folder)
-    whole = train(make(tmp_path / "whole"))
-    cut = Loop(make(tmp_path / "cut"))
-    apply, steps = cut._apply, []
-
-    def killed() -> tuple[float, bool]:
-        steps.append(1)
-        if len(steps) == 3:
-            raise KeyboardInterrupt
-        return apply()
-    cut._apply = killed
-    with pytest.raises(KeyboardInterrupt):
-        cut.finish()
-    resumed = train(make(tmp_path / "cut"))
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert without_timing(tmp_path / "whole") == without_timing(tmp_path / "cut")
-
-
 def test_activation_checkpointing_recomputes_and_changes_no_gradient(tmp_path: Path) -> None:
     plain = first_gradients(sft_run(tmp_path))
     run = sft_run(tmp_path, replace(SFT, activation_checkpointing=True))
@@ -185,44 +155,6 @@ def test_two_equal_runs_give_equal_weights(tmp_path: Path) -> None:
     first = train(sft_run(tmp_path / "a", dtype=torch.bfloat16))
     second = train(sft_run(tmp_path / "b", dtype=torch.bfloat16))
     assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    loop = Loop(sft_run(tmp_path))
-    loop.finish()
-    folder = tmp_path / "checkpoints"
-    for step in (2, 4):
-        checkpoints.save_checkpoint(folder, step, loop.key, loop.weights, loop.optimizer,
-                                    loop.scale, loop.counters, keep=5)
-    for step in (4, 6):
-        file = folder / f"step-{step}" / "masters.safetensors"
-        file.write_bytes(file.read_bytes()[:100])
-    assert checkpoints.latest_checkpoint(folder, loop.key).step == 2
-    assert "masters.safetensors is damaged" in capsys.readouterr().out
-
-
-def test_a_checkpoint_of_another_run_is_not_used(tmp_path: Path) -> None:
-    train(sft_run(tmp_path))
-    assert checkpoints.latest_checkpoint(tmp_path / "checkpoints", "another key") is None
-
-
-@pytest.mark.parametrize("error", [
-    OSError(28, "No space left on device"),
-    SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")])
-def test_a_full_disk_leaves_the_previous_checkpoint_whole(
-        error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = Loop(sft_run(tmp_path))
-    loop.finish()
-    before = sorted((tmp_path / "checkpoints").iterdir())
-
-    def full(*_: object) -> None:
-        raise error
-    monkeypatch.setattr(checkpoints, "save_file", full)
-    with pytest.raises(FileError, match="No space left.*previous one is intact"):
-        checkpoints.save_checkpoint(tmp_path / "checkpoints", 99, loop.key, loop.weights,
-                                    loop.optimizer, loop.scale, loop.counters, keep=1)
-    assert sorted((tmp_path / "checkpoints").iterdir()) == before
 
 
 def test_a_loss_that_is_not_a_number_stops_with_step_rows_and_checkpoint(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from tests.study.reader.reader_runs import SHARED, answer_of, filled, keys, read
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    run = reader_run(tmp_path / "run")
+def run(run: Path) -> Path:
     export_batches(run, size=30, twice=10)
     return run
 
