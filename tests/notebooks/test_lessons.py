@@ -236,7 +236,7 @@ def test_answers_are_sampled_once_and_again_when_their_settings_change(
 @pytest.mark.parametrize(("check", "answer", "reason"), [
     (lessons.check_curve, lambda proxy, gold: best_of_n_curve(gold, gold), "the proxy only"),
     (lessons.check_curve, lambda proxy, gold: "high", "no number or list of numbers"),
-    (lessons.check_win_rate, lambda a, b: (a > b).sum() / 4, "a tie counts half a win, not nothing"),
+    (lessons.check_win_rate, lambda a, b: (a > b).sum() / 4, "counts half a win, not nothing"),
     (lessons.check_win_rate, lambda a, b: ((np.sign(a - b) + 1) / 2).mean(), "leave such prompts"),
     (lessons.check_advantages, lambda rewards: rewards - rewards.mean(), "without its own"),
     (lessons.check_kappa, lambda a, b: (a == b).mean(), "the plain agreement")])
