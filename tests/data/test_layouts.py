@@ -101,6 +101,8 @@ def test_a_conversation_is_read_from_every_layout(row: dict[str, Any], layout: s
 
 
 @pytest.mark.parametrize("row", [
+    {"prompt": "q", "chosen": "good", "rejected": "bad"},
+    {"prompt": TALK[:1], "chosen": turns("", "good")[1:], "rejected": turns("", "bad")[1:]},
     {"chosen": HH + "good", "rejected": HH + "bad"},
     {"prompt": "\n\nHuman: q\n\nAssistant:", "chosen": HH + "good", "rejected": HH + "bad"},
     {"chosen": turns("q", "good"), "rejected": turns("q", "bad")},
@@ -124,6 +126,7 @@ def test_a_conversation_is_read_from_every_layout(row: dict[str, Any], layout: s
 def test_a_pair_is_read_from_every_layout(row: dict[str, Any]) -> None:
     pair = convert([row], preference_row, "f")[0]
     assert (pair["prompt"], pair["chosen"], pair["rejected"]) == (TALK[:1], "good", "bad")
+    assert pair["score_chosen"] is None
 
 
 @pytest.mark.parametrize(("prompt", "before", "whole"), [
