@@ -289,5 +289,7 @@ def test_impossible_settings_are_refused_in_one_sentence() -> None:
         losses.robust_dpo_loss(*FOUR, 0.1, 0.5)
     with pytest.raises(ValueError, match="a score gap is 0 or less"):
         losses.odpo_loss(*FOUR, 0.1, np.array([1.0, 0.0, 1.0, 1.0]))
+    with pytest.raises(ValueError, match="offset is 'root'; use log or identity"):
+        losses.odpo_loss(*FOUR, 0.1, np.ones(4), offset="root")
     with pytest.raises(ValueError, match="n of at least 2"):
         losses.bonbon_loss(*FOUR, n=1)

@@ -1,5 +1,9 @@
 """Tables and sentences: what was decided, with its interval and n, and a dash where nothing is."""
 
+from collections.abc import Callable
+
+import pytest
+
 from lib.analysis import tables
 from lib.analysis.comparisons.scoreboard import scoreboard
 from lib.analysis.comparisons.win_rates import rate_systems, ratings_rows
@@ -82,8 +86,14 @@ def test_ratings_are_a_line_a_system_and_a_column_a_judge() -> None:
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == ["dpo", "sft", "base"]
 
 
-def test_one_seed_has_no_spread_to_show() -> None:
-    assert "One seed was run" in tables.seeds_table([])
+@pytest.mark.parametrize(("table", "sentence"), [
+    (tables.seeds_table, "One seed was run"), (tables.warning_table, "This run has no warning"),
+    (tables.displacement_table, "DPO was not evaluated twice, so no change can be shown"),
+    (tables.components_table, "This run did not take its variance apart"),
+    (tables.reward_models_table, "This run did not fit its reward models"),
+    (tables.printed_answers_table, "These results were written before the signs were counted")])
+def test_a_table_of_what_was_not_measured_says_so(table: Callable, sentence: str) -> None:
+    assert table([]).startswith(sentence)
 
 
 def test_text_and_retention_tables_show_a_dash_for_what_is_not_defined() -> None:

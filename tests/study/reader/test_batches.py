@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -186,5 +187,8 @@ def test_the_command_says_what_is_to_be_read(run: Path, capsys: pytest.CaptureFi
     assert main(["export", str(run), "--prompts", "0"]) == 2
     assert "0 held-out prompts are set" in capsys.readouterr().err
     assert main(["export", str(run / "nothing")]) == 2
+    shutil.rmtree(run / "responses")
+    assert main(["export", str(run)]) == 2
+    assert "has no answers to read; run notebook 04_best_of_n first" in capsys.readouterr().err
     assert read_json(run / "reader" / "export.json")["answers"] == 56
     json.dumps(read_json(run / "reader" / "export.json"))
