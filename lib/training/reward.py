@@ -61,8 +61,7 @@ def encode_reward_pairs(rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTok
         if reason := _unusable(sides, max_length):
             dropped[reason] += 1
         else:
-            prompt = row.get("prompt_ids") or encode_prompt(tokenizer, row["prompt"])
-            shared = _shared(prompt, *sides)
+            shared = _shared(encode_prompt(tokenizer, row["prompt"]), *sides)
             chosen, rejected = (tuple(side[shared:]) for side in sides)
             pairs.append(Pair(row["id"], tuple(sides[0][:shared]), chosen, rejected,
                               score_gap(row)))

@@ -1,9 +1,10 @@
 """LoRA beside full fine-tuning: trained parameters, peak memory, speed and validation accuracy.
 
-    python tests/bench/adapters.py --model runs/laptop/sft/model --pairs 96
+    python tests/bench/adapters.py --model runs/laptop/sft/model --pairs 96 --json
 
 DPO on the same pairs of the sample in the same order, each way in a process of its own. LoRA gets
-ten times the rate. Accuracy is that of the implicit rewards on pairs of other prompts.
+ten times the rate. Accuracy is that of the implicit rewards on pairs of other prompts. --json
+prints what figures/bench/adapters.json holds, instead of the table.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,11 @@ from lib.data.sources import load_preferences
 from lib.modeling.loading import load_model
 from lib.modeling.lora import with_lora
 from lib.runtime.devices import choose_device, peak_memory_gb
-from lib.runtime.files import read_jsonl
+from lib.runtime.files import Row, read_jsonl
 from lib.training.dpo import train_dpo
 from lib.training.job import Job
 from lib.training.settings import DPOSettings
+from tests.bench.machine import machine, versions
 
 WAYS: dict[str, dict[str, Any]] = {
     "all weights": {}, "LoRA, every linear layer": {"lora_rank": 16},
@@ -45,6 +48,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=96, help="to train on; half as many validate")
     parser.add_argument("--rate", type=float, default=2e-6, help="of all weights")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--json", action="store_true")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
@@ -55,11 +59,17 @@ def main() -> None:
         done = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--way", way],
                               stdout=subprocess.PIPE, text=True, check=True)
         rows.append(json.loads(done.stdout.strip().splitlines()[-1]))
-    print(markdown_table(rows, {
+    print(json.dumps({"machine": machine(), "versions": versions("torch", "transformers"),
+                      "settings": {"model": options.model, "pairs": options.pairs},
+                      "ways": rows}) if options.json else ways_table(rows))
+
+
+def ways_table(rows: Sequence[Row]) -> str:
+    """A row for every way to train, as Markdown."""
+    return markdown_table(rows, {
         "trained": "way", "parameters": "parameters", "rate": "rate", "peak GB": "peak_gb",
-        "tokens/s": "tokens_per_second",
-        "validation accuracy [95 %]": interval_of("accuracy"),
-        "n": "n"}))
+        "tokens/s": "tokens_per_second", "validation accuracy [95 %]": interval_of("accuracy"),
+        "n": "n"})
 
 
 def trained(options: argparse.Namespace, way: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Put the benchmarks' figures into tests/bench/README.md: `python tests/bench/readme.py`.
 
-Reads figures/bench/*.json, as `training.py` and `sampling.py` print them with --json, and
-arms.jsonl, which `arms.py` wrote, and puts a table of each between its two marks on the page.
+Reads figures/bench/*.json, as `training.py`, `sampling.py` and `adapters.py` print them with
+--json, and arms.jsonl, which `arms.py` wrote, and puts each table between its marks on the page.
 """
 
 import json
@@ -89,12 +89,22 @@ def put(page: str, name: str, table: str) -> str:
     return f"{before}{begin}\n\n{table}\n\n{end}{rest.split(end)[1]}"
 
 
+def tables() -> dict[str, str]:
+    """The page's tables by name, from figures/bench."""
+    from tests.bench.adapters import ways_table  # these load what trains
+    from tests.bench.arms import arms_table
+    folder = ROOT / "figures" / "bench"
+    ways = json.loads((folder / "adapters.json").read_text(encoding="utf-8"))["ways"]
+    return {"speed": speed_table(folder), "adapters": ways_table(ways),
+            "arms": arms_table(read_jsonl(folder / "arms.jsonl")[1:])}
+
+
 def main() -> None:
-    """Rewrite the page's tables from figures/bench."""
-    from tests.bench.arms import arms_table  # loads what trains
-    folder, page = ROOT / "figures" / "bench", PAGE.read_text(encoding="utf-8")
-    page = put(page, "speed", speed_table(folder))
-    write_text(PAGE, put(page, "arms", arms_table(read_jsonl(folder / "arms.jsonl")[1:])))
+    """Rewrite the page's tables."""
+    page = PAGE.read_text(encoding="utf-8")
+    for name, table in tables().items():
+        page = put(page, name, table)
+    write_text(PAGE, page)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from torch.optim import AdamW
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from lib.data.tokens import pair_ids
 from lib.modeling.lora import merge_lora, targeted_layers, with_lora
 from lib.runtime.files import Row, read_jsonl
 from lib.study.beyond.adapters import ALPHA, FASTER, RANK
@@ -97,10 +98,10 @@ def one_adapter(study: Study) -> Row:
     One adapted layer: {"layer", "W", "B", "A", "merged"} as NumPy arrays, with W and merged [out,
     in]. The answer's log p: {"reference" (without LoRA), "on", "off", "merged_logp"}.
     """
-    model, _ = load_plain_model(study, "sft")
-    row = load_part(study, "preferences")[0]
-    answer: list[Tokens] = [([*row["prompt_ids"], *row["chosen_ids"]],
-                             [0] * len(row["prompt_ids"]) + [1] * len(row["chosen_ids"]))]
+    model, tokenizer = load_plain_model(study, "sft")
+    ids = pair_ids(load_part(study, "preferences")[0], tokenizer)
+    answer: list[Tokens] = [([*ids["prompt_ids"], *ids["chosen_ids"]],
+                             [0] * len(ids["prompt_ids"]) + [1] * len(ids["chosen_ids"]))]
     found: Row = {"layer": targeted_layers(model, RANK)[0], "reference": _logp(model, answer)}
     wrapped: Any = with_lora(model, RANK, ALPHA)
     trains = [weight for weight in wrapped.parameters() if weight.requires_grad]

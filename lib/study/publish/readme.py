@@ -29,6 +29,7 @@ from lib.inference.rewards import OWN_READER
 from lib.inference.systems import System
 from lib.runtime.files import read_json, write_text
 from lib.runtime.progress import duration, say
+from lib.study.policies import POLICIES
 from lib.study.publish.reader_lines import (
     corrected_lines,
     paper_lines,
@@ -38,8 +39,8 @@ from lib.study.publish.reader_lines import (
 
 MARKS = "<!-- {name}: begin -->", "<!-- {name}: end -->"
 PAGES = {"finding": "README.md", "summary": "README.md", "results": "figures/README.md",
-         "beyond": "figures/README.md"}
-RECORDED = {"beyond": "beyond.json"}  # what a section is read from, results.json for the others
+         "beyond": "figures/README.md", "gemma": "figures/README.md"}
+RECORDED = {"beyond": "beyond.json", "gemma": "gemma.json"}  # results.json for the other sections
 EVEN_RATE = 0.5
 FIGURES = ("win_rates.svg", "warning.svg")
 
@@ -240,8 +241,30 @@ def beyond_section(beyond: Mapping[str, Any]) -> str:
                               beyond["samples"])])
 
 
+def plain_base_section(results: Mapping[str, Any]) -> str:
+    """What a run from a plain base gave, as Markdown, from its results.json alone."""
+    by_judge = [row for row in results["win_rates"] if row["judge"] == "judge"]
+    return "\n\n".join([
+        endings_line(results["text_metrics"]), *reader_lines(results),
+        "**The comparisons that were decided on beforehand**, by the judge, as above:",
+        formatting.win_rate_table(by_judge), training_lines(results),
+        f"**Time and memory**: {duration(sum(row['seconds'] for row in results['timings']))}, "
+        f"{max(row['peak_memory_gb'] for row in results['timings']):.1f} GB."])
+
+
+def endings_line(metrics: Mapping[str, Any]) -> str:
+    """How many of each policy's single answers end before the limit of tokens."""
+    ends = {policy: {"ended": 1 - row["stopped_at_limit"], "low": 1 - row["stopped_at_limit_high"],
+                     "high": 1 - row["stopped_at_limit_low"], "n": row["n"]}
+            for policy, row in metrics.items() if policy in POLICIES}
+    shown = ", ".join(f"{policy} {interval(row, 'ended', 'low', 'high')}"
+                      for policy, row in ends.items())
+    return (f"Answers that end by themselves, before the limit of tokens: {shown} "
+            f"(n = {next(iter(ends.values()))['n']} each).")
+
+
 SECTIONS = {"finding": finding_section, "summary": summary_section, "results": results_section,
-            "beyond": beyond_section}
+            "beyond": beyond_section, "gemma": plain_base_section}
 
 
 def between_marks(page: str, name: str) -> tuple[str, str, str]:
@@ -258,9 +281,17 @@ def recorded(name: str) -> Any:
 
 
 def main(run: str) -> None:
-    """Rewrite the pages' numbers and the figures from a run folder; what it lacks stays."""
+    """Rewrite the pages' numbers and the figures from a run folder; what it lacks stays.
+
+    A run of the profile gemma gives its own section and no picture.
+    """
     folder = Path(run)
-    for source in ("results.json", "beyond/beyond.json", *(f"figures/{name}" for name in FIGURES)):
+    if read_json(folder / "results.json")["profile"] == "gemma":
+        shutil.copy(folder / "results.json", ROOT / "figures" / RECORDED["gemma"])
+        sources = []
+    else:
+        sources = ["results.json", "beyond/beyond.json", *(f"figures/{name}" for name in FIGURES)]
+    for source in sources:
         if (folder / source).exists():
             shutil.copy(folder / source, ROOT / "figures" / Path(source).name)
     for name, file in PAGES.items():

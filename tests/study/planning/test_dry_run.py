@@ -5,7 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from transformers import Qwen2ForCausalLM
 
+from lib.modeling.saving import save_model
+from lib.modeling.smoke import smoke_config, smoke_tokenizer
 from lib.runtime.files import write_json, write_jsonl
 from lib.study import __main__ as runner
 from lib.study.planning import dry_run as module
@@ -117,14 +120,22 @@ def test_a_finished_study_is_not_checked_again(
     assert not runner._is_first_try(study, options)
 
 
+@pytest.fixture(scope="module")
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model with twice the stand-in's vocabulary, by which the run's rows are encoded."""
+    folder, tokenizer = tmp_path_factory.mktemp("other"), smoke_tokenizer(2048)
+    save_model(Qwen2ForCausalLM(smoke_config(tokenizer)), tokenizer, folder)
+    return str(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [
     {}, {"data.validation_share": 0, "evaluation.temperatures": [0.6]},
     {"data.sft_rows": 1, "data.preference_rows": 1, "evaluation.prompts": 1,
      "evaluation.temperature_prompts": 1}])
 def test_all_notebooks_work_on_a_few_rows_and_leave_nothing(
-        settings: dict, tmp_path: Path) -> None:
-    study = open_study("laptop", str(tmp_path / "run"), {"model.name": "smoke"} | settings)
+        settings: dict, other_model: str, tmp_path: Path) -> None:
+    study = open_study("laptop", str(tmp_path / "run"), {"model.name": other_model} | settings)
     dry_run(study, keep_data=False)
     assert not study.folder.exists()
 

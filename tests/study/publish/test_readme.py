@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from lib.analysis.figures.theme import readable
 from lib.analysis.judges.own_reader import own_corrected, own_judge_quality, read_counts
 from lib.analysis.tables.formatting import format_number
 from lib.inference.rewards import OWN_READER, ROLES
-from lib.runtime.files import read_json
+from lib.runtime.files import read_json, write_json
+from lib.study.publish import readme
 from lib.study.publish.readme import (
     PAGES,
     SECTIONS,
@@ -52,6 +54,25 @@ MADE_UP = {"1.00", ".00"}  # how often an answer of `made_up_candidates` is pick
 def test_every_section_of_the_pages_is_that_of_the_recorded_run(name: str) -> None:
     page = (ROOT / PAGES[name]).read_text(encoding="utf-8")
     assert between_marks(page, name)[1] == SECTIONS[name](recorded(name)).strip()
+
+
+def test_a_run_from_a_plain_base_gives_its_own_section_and_leaves_the_others(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages, run = tmp_path / "pages", tmp_path / "run"
+    (pages / "figures").mkdir(parents=True)
+    run.mkdir()
+    for file in {*PAGES.values(), "figures/results.json", "figures/beyond.json"}:
+        shutil.copy(ROOT / file, pages / file)
+    monkeypatch.setattr(readme, "ROOT", pages)
+    found = read_json(ROOT / "figures" / "gemma.json")
+    found["text_metrics"]["sft"] |= {"stopped_at_limit": .25, "stopped_at_limit_low": .2,
+                                     "stopped_at_limit_high": .3125}
+    write_json(run / "results.json", found)
+    readme.main(str(run))
+    assert "sft .75 [.69, .80], dpo" in (pages / "figures/README.md").read_text(encoding="utf-8")
+    assert (pages / "README.md").read_text(encoding="utf-8") == (ROOT / "README.md").read_text(
+        encoding="utf-8")
+    assert read_json(pages / "figures/results.json") == read_json(RECORDED)
 
 
 @pytest.mark.parametrize(("reader", "dpo", "selector", "sentence"), [
