@@ -214,18 +214,6 @@ def test_an_answer_that_does_not_end_is_cut_and_says_so(
     assert row["candidates"][0]["tokens"] == 5
 
 
-def test_a_prompt_whose_answer_could_outgrow_the_context_is_refused_by_its_id(
-        qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    rows = [*PROMPTS, {"id": "long", "prompt": "word " * 60, "source": "test"}]
-    needed = len(encode_prompt(tokenizer, messages_of(rows[-1])))
-    room = qwen.config.max_position_embeddings - needed
-    sentence = (f"prompt 'long' has {needed} tokens and may get {room + 1} new ones, but the "
-                f"model's context is {needed + room}; lower max_prompt_tokens or max_new_tokens")
-    settings = SamplingSettings(samples=1, max_new_tokens=room + 1)
-    with pytest.raises(ValueError, match=f"^{sentence}$"):
-        sample(qwen, tokenizer, rows, settings)
-
-
 def test_greedy_is_top_k_of_one(qwen: PreTrainedModel,
                                 tokenizer: PreTrainedTokenizerBase) -> None:
     greedy = sample(qwen, tokenizer, PROMPTS, SamplingSettings(samples=1, temperature=0))

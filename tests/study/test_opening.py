@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT
+from lib.study.profiles import ProfileError
 from lib.study.run import StudyError, open_study
 
 
@@ -20,6 +21,14 @@ def test_notebook_knobs_and_settings_reach_the_same_profile(tmp_path: Path) -> N
 def test_force_means_what_it_says_however_papermill_hands_it_over(
         tmp_path: Path, given: object, expected: bool) -> None:
     assert open_study("smoke", str(tmp_path), force=given).force is expected
+
+
+def test_a_device_that_is_not_there_is_one_sentence_with_the_settings_name(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ProfileError, match="^model.device is cuda, but PyTorch sees no CUDA "
+                                           "device; use device=cpu or auto$"):
+        open_study("smoke", str(tmp_path), model__device="cuda")
 
 
 def test_another_word_for_force_is_refused() -> None:

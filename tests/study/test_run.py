@@ -213,6 +213,18 @@ def test_a_stage_that_never_finished_may_be_begun_again_with_other_settings(
     assert (folder / "out.txt").exists()
 
 
+def test_what_was_begun_on_other_inputs_is_not_gone_on_with(
+        study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    def killed(folder: Path) -> None:
+        (folder / "partial.txt").write_text("half")
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        make(study, killed, inputs={"data": "x", "sft": "s"})
+    folder = make(study, Work(), inputs={"data": "y", "sft": "s"})
+    assert "stage: partial work is replaced, because data changed" in capsys.readouterr().out
+    assert not (folder / "partial.txt").exists()
+
+
 MAKER = """
 import sys, time
 from pathlib import Path
