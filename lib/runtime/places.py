@@ -12,9 +12,11 @@ from pathlib import Path
 from huggingface_hub import cached_assets_path
 
 from lib import ROOT
+from lib.runtime.parent import PARENT
 
 LIBRARY = "small-model-study"  # the name of our folder in the cache
 NOTEBOOKS = ROOT / "notebooks"
+GLOSSARY = "GLOSSARY.md"  # lies beside the notebooks, also beside copies of them
 HUB_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*(@[\w./-]+)?", re.ASCII)  # owner/name@commit
 FILE_ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".csv", ".tsv", ".gz",
                 ".safetensors", ".gguf", ".bin", ".pt")
@@ -38,25 +40,23 @@ def is_path(name: str) -> bool:
 
 
 def begin_at_the_project() -> None:
-    """Leave a checkout's notebooks folder, in which JupyterLab and VS Code start a kernel.
+    """Leave the folder of the notebooks, in which JupyterLab and VS Code start a kernel.
 
-    A relative path in a notebook then begins where it does on the command line. The runner's
-    kernels stay in the folder in which its command was typed.
+    A relative path in a notebook then begins where it does on the command line: in the folder that
+    holds the checkout's notebooks, or the copies that `--notebooks` made. The runner's kernels stay
+    in the folder in which its command was typed.
     """
-    here = Path.cwd()  # compared as a file: some systems do not tell Notebooks from notebooks
-    if not os.environ.get(HEADLESS) and _is_checkout() and here.samefile(NOTEBOOKS):
-        os.chdir(ROOT)
-
-
-def _is_checkout() -> bool:
-    return (ROOT / "pyproject.toml").exists()
+    here = Path.cwd()
+    if not os.environ.get(HEADLESS) and (here / GLOSSARY).exists() and any(here.glob("0*.ipynb")):
+        os.chdir(here.parent)
 
 
 def prepare_children() -> None:
-    """Let processes started from here import this very `lib`, wherever they work, and write UTF-8.
+    """Let processes started from here import this very `lib`, write UTF-8, and end with this one.
 
     Windows writes another encoding by default, which lacks the signs of our tables.
     """
+    os.environ[PARENT] = str(os.getpid())
     places = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(places))
     os.environ.setdefault("PYTHONUTF8", "1")

@@ -41,6 +41,11 @@ def duration(seconds: float) -> str:
     return f"{first} {unit}" + (f" {rest[0][0]:02d} {rest[0][1]}" if rest else "")
 
 
+def counted(number: int, what: str) -> str:
+    """`1 row`, `1,200 rows`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 @contextmanager
 def about(what: str) -> Iterator[None]:
     """Progress that begins inside says in brackets what it is about; the outermost comes first."""

@@ -15,24 +15,26 @@ Relative paths, also those of a profile, begin in the folder in which the comman
 import argparse
 import os
 import shutil
+import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lib.runtime.files import FileError, shown
 from lib.runtime.places import HEADLESS, NOTEBOOKS, typed_path
 from lib.runtime.progress import say
-from lib.study.notebooks import notebook_paths, run_notebook
+from lib.study.notebooks import FILES_BEFORE, notebook_paths, run_notebook
 from lib.study.presets import PRESETS
 from lib.study.profiles import ProfileError, load_profile, parse_setting
 from lib.study.run import Study, StudyError, open_study, stage_hash
 from lib.study.stages.table import stages_needed
 from lib.study.workers.processes import use_processes
 
-INTERRUPTED = 130  # exit status, as shells have it
+ENDINGS = ("SIGTERM", "SIGHUP")  # beside Ctrl-C: a request to end, a terminal that was closed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,13 +45,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ[HEADLESS] = "1"
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
-        return _run(options)
+        with _endings_interrupt():
+            return _run(options)
     except (ProfileError, StudyError, FileError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to resume", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as ending:
+        again = "it again without --force" if options.force else "the same command again"
+        with suppress(OSError):  # a terminal that was closed
+            print("interrupted; finished stages, notebooks and checkpoints are kept, run "
+                  f"{again} to go on from there", file=sys.stderr)
+        return 128 + (ending.args[0] if ending.args else signal.SIGINT)  # as shells have it
+
+
+@contextmanager
+def _endings_interrupt() -> Iterator[None]:
+    """Inside, other requests to end do what Ctrl-C does, so that no kernel is left behind.
+
+    One that is ignored stays so: `nohup` means to outlive its terminal.
+    """
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt(number)
+    numbers = [getattr(signal, name) for name in ENDINGS if hasattr(signal, name)]
+    mine = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in mine:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -121,12 +146,14 @@ def _run(options: argparse.Namespace) -> int:
 
 def _copy_notebooks(folder: Path) -> int:
     if folder.exists():
-        raise StudyError(f"--notebooks {shown(folder)}: it is there already; name a new folder")
+        raise StudyError(f"--notebooks {shown(folder)}: it is there already; open it with jupyter "
+                         f"lab {shown(folder)}, or name a new folder")
     try:
         shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns(".*"))
     except OSError as error:
         raise StudyError(f"--notebooks {shown(folder)} cannot be made ({error.strerror or error}); "
                          "name another folder") from None
+    say(f"copied to {shown(folder)}; open it with jupyter lab {shown(folder)}")
     return 0
 
 
@@ -139,14 +166,14 @@ def _is_first_try(study: Study, options: argparse.Namespace) -> bool:
 def _run_seeds(study: Study, paths: Sequence[Path], options: argparse.Namespace,
                settings: dict[str, Any]) -> Counter[str]:
     """Seconds by notebook, of all seeds together."""
-    from lib.study.seeds import seed_runs, summarise_seeds
+    from lib.study.seeds import FILE, seed_runs, summarise_seeds
     studies, seconds = seed_runs(study, options.seeds), Counter[str]()
     for one in studies:
         seconds += _run_notebooks(one, paths, options, settings)
     if len(studies) > 1 and all(one.path("results.json").exists() for one in studies):
-        summarise_seeds(study, studies)  # notebook 05 shows it and has to run again
-        analysis = [path for path in paths if path.name.startswith("05")]
-        seconds += _run_notebooks(study, analysis, options, settings)
+        summarise_seeds(study, studies)
+        again = [path for path in paths if FILE in FILES_BEFORE.get(path.name[:2], ())]
+        seconds += _run_notebooks(study, again, options, settings)
     return seconds
 
 

@@ -18,8 +18,17 @@ from typing import Any
 from yaml import YAMLError
 
 from lib.runtime.devices import Device, choose_device, release_memory
-from lib.runtime.errors import cells_so_far, show_sentences
-from lib.runtime.files import Row, read_json, remove_folder, shown, told_if_full, write_json
+from lib.runtime.errors import cells_so_far
+from lib.runtime.files import (
+    Row,
+    folder_aside,
+    read_json,
+    remove_folder,
+    remove_parts,
+    shown,
+    told_if_full,
+    write_json,
+)
 from lib.runtime.lock import HeldError, held
 from lib.runtime.manifest import (
     dotted,
@@ -82,7 +91,6 @@ def open_study(profile: str = "laptop", run: str = "", settings: Mapping[str, An
     ProfileError, and StudyError for a parameter of papermill that the notebook does not have and
     for a `from_run` that is no folder.
     """
-    show_sentences()
     if unknown := misspelt(cells_so_far()):
         raise StudyError(unknown)
     if cells_so_far():
@@ -193,11 +201,10 @@ def _is_copied(study: Study, folder: Path, made_from: Row, outputs: Sequence[str
     say(f"{folder.name}: copied from {shown(source)}, where settings and inputs are the same; "
         f"made there on {manifest['device']} in {manifest['dtype']}, in "
         f"{duration(manifest['seconds'])}")
-    with tempfile.TemporaryDirectory(dir=study.folder) as temporary:
-        copied = shutil.copytree(source, Path(temporary) / folder.name,
+    with folder_aside(folder) as aside:
+        copied = shutil.copytree(source, aside / folder.name,
                                  ignore=shutil.ignore_patterns(MODEL_CARD))
         remove_folder(folder)
-        folder.parent.mkdir(exist_ok=True)
         copied.rename(folder)
     return True
 
@@ -223,6 +230,7 @@ def _make(study: Study, folder: Path, made_from: Row, outputs: Sequence[str],
         say(f"{folder.name}: {reason}")
         remove_folder(folder)
     (folder / "manifest.json").unlink(missing_ok=True)
+    remove_parts(folder)
     write_json(folder / "begun.json", made_from)
     started = time.time()
     work(folder)

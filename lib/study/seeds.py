@@ -1,7 +1,7 @@
 """The study repeated with other seeds for training and sampling, on the same prompts.
 
 The first seed's run is the run folder itself; the others are its subfolders `seeds/<seed>/`.
-seeds.json holds the spread of win rates over seeds, for notebook 05.
+seeds.json holds the spread of win rates over seeds, for notebooks 05 and 07.
 """
 
 from collections.abc import Sequence

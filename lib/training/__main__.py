@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import torch
 
+from lib.runtime.parent import end_with_parent
 from lib.training.dpo import train_dpo
 from lib.training.job import Job, ProbeMaker, read_job
 from lib.training.loop import TrainingError
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--join-timeout", type=float, default=JOIN_SECONDS,
                         help=f"seconds to wait for all processes to join ({JOIN_SECONDS:.0f})")
     options = parser.parse_args(arguments)
+    end_with_parent()
     try:
         _run(*read_job(options.config), options.join_timeout)
     except (ProcessError, TrainingError, ValueError, OSError) as error:

@@ -15,6 +15,7 @@ import anywidget
 import traitlets
 from IPython.display import HTML, display
 
+from lib.runtime.files import shown
 from lib.viewers.assets import SCRIPTS, STYLES, read_web
 from lib.viewers.rows import Collection
 from lib.viewers.votes import append_vote, parse_vote, read_votes
@@ -71,7 +72,7 @@ class AnswersPanel(Panel):
     def __init__(self, collection: Collection, data: str, votes: Path | str | None = None) -> None:
         self.collection, self.path = collection, Path(votes) if votes else None
         self.packed = gzip.compress(data.encode("utf-8"), mtime=0)
-        super().__init__(setup={"kind": "answers", "votes": str(votes or "")})
+        super().__init__(setup={"kind": "answers", "votes": shown(self.path) if self.path else ""})
         self.read()
 
     def heard(self, message: Mapping[str, Any]) -> None:

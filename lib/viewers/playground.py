@@ -17,6 +17,7 @@ from lib.viewers.live import is_live
 from lib.viewers.panel import Panel
 from lib.viewers.visible import visible
 
+Answer = tuple[str, bool]  # its text, and whether it was cut at the token limit
 Scores = Mapping[str, Sequence[float | None]]
 SECONDS_BETWEEN_PICTURES = 0.15
 EXPECTED = (ValueError, RuntimeError, OSError)  # bad settings, no memory, no model file
@@ -43,10 +44,10 @@ class Players(Protocol):
         """The limit in tokens to which the prompt is cut, None where it fits."""
 
     def stream(self, system: str, question: Question, stopped: Callable[[], bool]
-               ) -> Iterator[tuple[int, str]]:
-        """Yield (candidate, its text so far) after each step until `stopped()`."""
+               ) -> Iterator[tuple[int, str, bool]]:
+        """Yield (candidate, its text so far, whether the limit cut it) until `stopped()`."""
 
-    def score(self, prompt: str, texts: Sequence[str]) -> Scores:
+    def score(self, prompt: str, answers: Sequence[Answer]) -> Scores:
         """Scores of each reward model, the one that chooses first."""
 
 
@@ -134,23 +135,28 @@ class PlaygroundPanel(Panel):
             return
         players.load(system)
         limit = players.limit(system, question.prompt)
-        column: Row = {"system": system, "texts": [], "scores": {}, "chosen": None, "note": "" if (
-            limit is None) else f"The prompt was cut: {system} reads its first {limit} tokens."}
+        column: Row = {"system": system, "texts": [], "cut": [], "scores": {}, "chosen": None,
+                       "note": "" if limit is None else
+                       f"The prompt was cut: {system} reads its first {limit} tokens."}
         self.picture["columns"].append(column)
         if not self._goes_on(f"{system} reads the prompt…"):
             return
-        texts = self._streamed(players.stream(system, question, self.stopped.is_set), column)
-        if texts and self._goes_on(f"scoring the answers of {system}…"):
-            column["scores"] = players.score(question.prompt, texts)
-            column["chosen"] = best(texts, next(iter(column["scores"].values()), ()))
+        answers = self._streamed(players.stream(system, question, self.stopped.is_set), column)
+        if answers and self._goes_on(f"scoring the answers of {system}…"):
+            column["scores"] = players.score(question.prompt, answers)
+            column["chosen"] = best([text for text, _ in answers],
+                                    next(iter(column["scores"].values()), ()))
 
-    def _streamed(self, steps: Iterator[tuple[int, str]], column: dict[str, Any]) -> list[str]:
-        """The candidates' texts, shown while they grow."""
-        candidates: dict[int, str] = {}
+    def _streamed(self, steps: Iterator[tuple[int, str, bool]],
+                  column: dict[str, Any]) -> list[Answer]:
+        """The candidates' answers, shown while they grow."""
+        candidates: dict[int, Answer] = {}
         drawn = 0.0
-        for candidate, text in steps:
-            candidates[candidate] = text
-            column["texts"] = [visible(candidates[place]) for place in sorted(candidates)]
+        for candidate, text, cut_off in steps:
+            candidates[candidate] = text, cut_off
+            answers = [candidates[place] for place in sorted(candidates)]
+            column["texts"] = [visible(each) for each, _ in answers]
+            column["cut"] = [cut for _, cut in answers]
             if self.stopped.is_set():
                 break
             if time.monotonic() - drawn >= SECONDS_BETWEEN_PICTURES:

@@ -46,7 +46,7 @@ def main() -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="packaged", help="a folder, a hub id, or packaged")
     parser.add_argument("--pairs", type=int, default=96, help="to train on; half as many validate")
-    parser.add_argument("--rate", type=float, default=2e-6, help="of all weights")
+    parser.add_argument("--rate", type=float, default=2e-5, help="of all weights")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
@@ -60,7 +60,8 @@ def main() -> None:
                               stdout=subprocess.PIPE, text=True, check=True)
         rows.append(json.loads(done.stdout.strip().splitlines()[-1]))
     print(json.dumps({"machine": machine(), "versions": versions("torch", "transformers"),
-                      "settings": {"model": options.model, "pairs": options.pairs},
+                      "settings": {"model": options.model, "pairs": options.pairs,
+                                   "rate": options.rate},
                       "ways": rows}) if options.json else ways_table(rows))
 
 

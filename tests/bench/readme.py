@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from lib.analysis.tables.formatting import markdown_table  # noqa: E402
 from lib.runtime.files import read_jsonl, write_text  # noqa: E402
+from tests.bench.arms_table import arms_table  # noqa: E402
 
 PAGE = ROOT / "tests" / "bench" / "README.md"
 TITLES = {"dpo": "DPO on UltraFeedback pairs", "sft": "SFT on their chosen answers",
@@ -91,8 +92,7 @@ def put(page: str, name: str, table: str) -> str:
 
 def tables() -> dict[str, str]:
     """The page's tables by name, from figures/bench."""
-    from tests.bench.adapters import ways_table  # these load what trains
-    from tests.bench.arms import arms_table
+    from tests.bench.adapters import ways_table  # loads what trains
     folder = ROOT / "figures" / "bench"
     ways = json.loads((folder / "adapters.json").read_text(encoding="utf-8"))["ways"]
     return {"speed": speed_table(folder), "adapters": ways_table(ways),

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib import ROOT
 from lib.data.parquet import read_parquet, write_parquet
 from lib.data.schema import prompt_text
 from lib.modeling.loading import load_model
@@ -19,7 +18,7 @@ from lib.study.stages.data import load_part
 from lib.training.job import Job, set_up
 from lib.training.processes import ALONE
 from lib.training.settings import DPOSettings
-from tests.bench import arms, readme
+from tests.bench import arms, arms_table, readme
 
 
 def line(arm: str, before: list[float], after: list[float], sign: int = -1) -> Row:
@@ -30,7 +29,8 @@ def line(arm: str, before: list[float], after: list[float], sign: int = -1) -> R
 
 def cells(lines: list[Row], arm: str) -> list[str]:
     """The cells of an arm's row of the printed table."""
-    row = next(row for row in arms.arms_table(lines).splitlines() if row.startswith(f"| {arm} |"))
+    row = next(row for row in arms_table.arms_table(lines).splitlines()
+               if row.startswith(f"| {arm} |"))
     return [cell.strip() for cell in row.strip("|").split("|")]
 
 
@@ -47,19 +47,19 @@ def test_a_loss_should_fall_a_score_should_rise_and_an_interval_with_zero_decide
 
 def test_the_table_names_the_arms_that_have_not_run() -> None:
     some = [line(name, [1.0] * 8, [0.5] * 8) for name in ARMS if name not in ("dice", "raft")]
-    assert arms.arms_table(some).endswith("\n\nNot yet asked: dice, raft.")
+    assert arms_table.arms_table(some).endswith("\n\nNot yet asked: dice, raft.")
     every = [*some, line("dice", [1.0], [0.5]), line("raft", [1.0], [0.5])]
-    assert "Not yet asked" not in arms.arms_table(every)
+    assert "Not yet asked" not in arms_table.arms_table(every)
 
 
-def test_the_pages_table_is_that_of_the_recorded_report() -> None:
+def test_the_pages_tables_are_those_of_the_recorded_reports() -> None:
     page = readme.PAGE.read_text(encoding="utf-8")
-    lines = read_jsonl(ROOT / "figures" / "bench" / "arms.jsonl")[1:]
-    assert readme.put(page, "arms", arms.arms_table(lines)) == page
+    for name, table in readme.tables().items():
+        assert readme.put(page, name, table) == page
 
 
 def test_a_mean_is_over_all_that_the_prompts_weigh_and_its_interval_over_prompts() -> None:
-    moved = arms.change([1.0, 0.0], [0.0, 0.0], [3.0, 1.0])
+    moved = arms_table.change([1.0, 0.0], [0.0, 0.0], [3.0, 1.0])
     assert (moved["change"], moved["low"], moved["high"]) == (0.75, 0.0, 1.0)
 
 
@@ -83,8 +83,8 @@ def test_random_labels_are_held_against_the_start_too(after: float, says: str) -
 def test_every_arm_is_asked_by_an_arm_that_trains_on_labels_as_they_are_at_a_rate_of_its_own(
         ) -> None:
     for arm in ARMS.values():
-        asked = arms.without(arm)
-        assert asked.function.split(":")[1] not in arms.AS_WITHOUT
+        asked = arms_table.without(arm)
+        assert asked.function.split(":")[1] not in arms_table.AS_WITHOUT
         losses = [dict(each.options).get("loss", "dpo") for each in (asked, arm)]
         assert losses[0] == losses[1], arm.name
 

@@ -3,8 +3,8 @@
     make screenshots ARGS="runs/laptop --profile laptop"
 
 The page is opened from the file system, the panels in a JupyterLab on loopback, on the run's own
-answers. One answer is generated in the playground; no vote is cast. Pictures have two pixels for
-one of the screen, as WebP, which GitHub shows and Chromium writes by itself.
+answers. One answer is generated in the playground; no vote is cast. Pictures are WebP, which GitHub
+shows and Chromium writes by itself.
 """
 
 import argparse
@@ -46,6 +46,8 @@ CELLS = {
     "lab_training": "display(HTML(curves_html(read_jsonl(study.path('dpo', 'metrics.jsonl')))))",
 }
 SET_UP = """
+import os
+
 from IPython.display import HTML, display
 from lib.runtime.files import read_jsonl
 from lib.study.notebook_views.playground import show_play
@@ -53,6 +55,7 @@ from lib.study.notebook_views.answers import read_answers, show_ballot, show_com
 from lib.study.run import open_study
 from lib.viewers.show import show_candidates
 from lib.viewers.training_panel import curves_html
+os.chdir({project!r})
 study = open_study({profile!r}, {run!r}, {settings!r})
 answers = read_answers(study)
 """
@@ -63,7 +66,8 @@ def main() -> None:
     options = arguments()
     settings = ({"evaluation.temperatures": options.temperatures} if options.temperatures else {})
     run = options.run.resolve()
-    set_up = SET_UP.format(profile=options.profile, run=str(run), settings=settings)
+    set_up = SET_UP.format(profile=options.profile, run=str(run), settings=settings,
+                           project=str(run.parent.parent))
     FIGURES.mkdir(parents=True, exist_ok=True)
     with chromium() as browser:
         sizes = panels(browser, set_up) + pages(browser, run / "figures" / "compare.html")
@@ -89,7 +93,7 @@ def pages(browser: object, path: Path) -> list[int]:
     """Each view of compare.html, at first a prompt on which judge and selector disagree."""
     sizes = []
     for name, (hash, scheme, size) in PAGES.items():
-        context = browser.new_context(viewport=size, color_scheme=scheme, device_scale_factor=2)
+        context = browser.new_context(viewport=size, color_scheme=scheme)
         shown = context.new_page()
         shown.goto(f"{path.as_uri()}#{hash}")
         shown.wait_for_selector("body[data-ready=yes]")
@@ -112,6 +116,7 @@ def panels(browser: object, set_up: str) -> list[int]:
             output.scroll_into_view_if_needed()
             if name == "lab_playground":
                 play(output)
+            output.evaluate("(found) => found.scrollIntoView()")  # what is above may have grown
             sizes.append(keep(name, shown, around(output.locator(".viewer").first)))
     return sizes
 
@@ -126,7 +131,7 @@ def around(panel: object) -> dict[str, float]:
 def opened(browser: object, lab: Lab, set_up: str) -> object:
     """The notebook with all panels, run; taller than wide, so that no panel is cut off."""
     lab.write("panels.ipynb", [set_up.strip(), *CELLS.values()])
-    context = browser.new_context(viewport={"width": 1300, "height": 4600}, device_scale_factor=2)
+    context = browser.new_context(viewport={"width": 1300, "height": 4600})
     shown = open_notebook(context, lab, "panels.ipynb")
     run_all_cells(shown, 300)
     return shown

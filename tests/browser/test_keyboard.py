@@ -108,6 +108,22 @@ def test_a_legend_says_what_the_words_mean(page: object) -> None:
         assert said in words
 
 
+def test_the_runs_reader_is_called_neither_judge_nor_reward_model(
+    tmp_path: Path, open_file: Callable
+) -> None:
+    rows = {name: [response("p", [candidate(name, judge=0.5, reader=1.0, selector=0.2)])]
+            for name in ("sft", "dpo")}
+    path = write_page(rows, tmp_path / "read.html", judges=["judge", "reader"])
+    page = open_file(path).page
+    assert [head.split() for head in page.locator("#view th[scope=row]").all_inner_texts()] == [
+        ["judge"], ["reader"], ["selector"]]
+    page.locator(".words > summary").click()
+    terms = page.locator(".words dt").all_inner_texts()
+    words = dict(zip(terms, page.locator(".words dd").all_inner_texts(), strict=True))
+    assert words["judge"].startswith("a judge: a reward model")
+    assert words["reader"].startswith("a blind reader: a person or a large language model")
+
+
 def test_slash_searches_and_escape_gives_the_keys_back(page: object) -> None:
     press(page, "/")
     page.keyboard.type("green")

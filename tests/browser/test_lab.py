@@ -36,12 +36,13 @@ CELLS = [
     "    def stream(self, system, question, stopped):\n"
     "        while 'Never stop' in question.prompt and not stopped():\n"
     "            time.sleep(0.02)\n"
-    "            yield 0, 'still talking'\n"
+    "            yield 0, 'still talking', False\n"
     "        for length in range(1, 4):\n"
     "            for candidate in range(question.n):\n"
-    "                yield candidate, f'{system} at {question.temperature}: ' + 'word ' * length\n"
-    "    def score(self, prompt, texts):\n"
-    "        return {'selector': [float(len(text)) for text in texts]}",
+    "                text = f'{system} at {question.temperature}: ' + 'word ' * length\n"
+    "                yield candidate, text, False\n"
+    "    def score(self, prompt, answers):\n"
+    "        return {'selector': [float(len(text)) for text, _ in answers]}",
     "show_compare(systems, judges=['judge'], a='sft', b='dpo')",
     "show_vote(systems, 'votes.jsonl', judges=['judge'], a='sft', b='dpo')",
     "show_candidates(systems, judges=['judge'])",

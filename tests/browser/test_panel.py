@@ -189,6 +189,7 @@ def test_the_playground_clears_old_answers_at_once_and_marks_the_chosen_one(
     assert page.locator(".answer").count() == 8
     assert page.get_by_text("chosen", exact=True).count() == 2
     assert page.get_by_text("sft ␛ says xxxxxxxx").count() == 1
+    assert page.get_by_text("cut off at the limit").count() == 2
     assert complaints(page, "#output") == []
     page.evaluate("window.dead = true")  # a kernel that does not answer yet
     page.get_by_role("button", name="Answer").click()
@@ -210,7 +211,8 @@ def test_the_playground_stops(open_panel: Callable) -> None:
 
 def test_hostile_answers_stay_text_while_they_stream(open_panel: Callable) -> None:
     players = Players()
-    players.stream = lambda *_: iter(enumerate(HOSTILE.values()))
+    players.stream = lambda *_: (
+        (place, text, False) for place, text in enumerate(HOSTILE.values()))
     watched = open_panel(PlaygroundPanel(players, ["dpo"]))
     page = watched.page
     page.get_by_label("Prompt").fill(HOSTILE["script"])

@@ -207,7 +207,7 @@ def test_what_a_folder_holds_beside_the_rows_that_are_read_is_said(
         (tmp_path / name).write_text("x", encoding="utf-8")
     write_rows(tmp_path / "more" / "d.jsonl", "d")
     assert read_rows(tmp_path) == [{"x": "a"}]
-    assert "3 files are not read, the first is b.csv; a folder gives" in capsys.readouterr().out
+    assert "3 files not read, the first is b.csv; a folder gives" in capsys.readouterr().out
     write_rows(tmp_path / "clean" / "train.jsonl", "a")
     write_rows(tmp_path / "clean" / "test.jsonl", "a")
     read_rows(tmp_path / "clean", "train")

@@ -173,7 +173,7 @@ def test_what_stands_beside_the_texts_is_counted_and_named(
     assert [each["messages"] for each in learned] == [TALK] * 3
     reading.say_dropped()
     assert capsys.readouterr().out == "".join(
-        f"2 rows have {name} beside their texts, which is not read; the first: my.jsonl, row 2\n"
+        f"{name} beside the texts is not read, in 2 rows; the first: my.jsonl, row 2\n"
         for name in names)
     assert reading.added_to({"rows": 3, "dropped": {}})["not_read"] == dict.fromkeys(names, 2)
 

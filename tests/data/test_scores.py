@@ -76,7 +76,7 @@ def test_of_ranked_answers_the_lowest_rank_is_the_best(
         ("a", "b"), ("a", "c"), ("b", "c")]
     assert all(pair["score_chosen"] <= 0 for pair in pairs)
     reading.say_dropped()
-    assert "1 rows have ranks, not scores: the lowest rank is the best" in capsys.readouterr().out
+    assert "ranks, not scores, in 1 row: the lowest rank is the best" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("column", "ranks"), [

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,6 +16,7 @@ from lib.inference.rewards import Conversation
 from tests.inference.fake_server import choice, is_test
 
 KEY = "nvapi-planted-0123456789"
+LINE = b"HTTP/1.1 200 OK\r\n"
 SPACINGS = ("reward:{}", "reward: {}", "  reward :{}\n", "{}", "REWARD:\t{} ")
 Request = dict[str, Any]
 
@@ -159,15 +160,35 @@ def answers(asked: Request) -> list[Request]:
             for number in range(asked.get("n", 1))]
 
 
-def _cut(handler: Handler) -> None:
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"choices\": [")
-    handler.wfile.flush()
-    handler.connection.shutdown(socket.SHUT_RDWR)
+def _cut(*parts: bytes, pause: float = 0.0) -> "Trouble":
+    """These bytes in place of a reply, and then the connection's end."""
+    def send(handler: Handler) -> None:
+        with suppress(OSError):  # of a client that has gone
+            for part in parts:
+                handler.wfile.write(part)
+                time.sleep(pause)
+            handler.connection.shutdown(socket.SHUT_RDWR)
+    return send
+
+
+def _other_length(handler: Handler, more: int) -> None:
+    right = handler.right()
+    handler.send(200, right, {"Content-Length": str(len(right.encode()) + more)})
+    if more > 0:
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _seldom(slow: "Trouble") -> "Trouble":
+    """A trouble of a few items: each costs the client its whole time-out."""
+    return lambda handler: (slow if number_of(handler.item) % 10 == 0 else _broken)(handler)
+
+
+def _broken(handler: Handler) -> None:
+    handler.send(500, "<html>Internal error</html>")
 
 
 def _slow(handler: Handler) -> None:
-    if number_of(handler.item) % 10 == 0:  # a few: each costs the client its whole time-out
-        time.sleep(0.8)
+    time.sleep(0.8)
     handler.send(500, "slow")
 
 
@@ -191,12 +212,16 @@ HTTP: dict[str, Trouble] = {
     "throttled": lambda h: h.send(429, '{"title": "Too Many Requests"}'),
     "paused": _paused,
     "date": lambda h: h.send(503, "{}", {"Retry-After": formatdate(usegmt=True)}),
-    "broken": lambda h: h.send(500, "<html>Internal error</html>"),
+    "broken": _broken,
     "gateway": lambda h: h.send(502, ""),
     "timeout": lambda h: h.send(504, "upstream timed out"),
-    "cut": _cut,
+    "cut": _cut(LINE, b"Content-Length: 500\r\n\r\n{\"choices\": ["),
+    "half of the headers": _cut(LINE, b"Content-Le"),
+    "a longer length": lambda h: _other_length(h, 9),
+    "a shorter length": lambda h: _other_length(h, -9),
+    "slow headers": _seldom(_cut(LINE, *[b"X: a\r\n"] * 40, pause=0.02)),
     "closed": lambda h: h.connection.shutdown(socket.SHUT_RDWR),
-    "slow": _slow,
+    "slow": _seldom(_slow),
     "half": lambda h: h.send(200, h.right()[:-9]),
     "twice": lambda h: h.send(200, h.right() * 2),
     "empty": lambda h: h.send(200, ""),

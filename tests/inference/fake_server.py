@@ -1,8 +1,10 @@
 """An OpenAI-compatible chat server on loopback that behaves as a test tells it to."""
 
 import json
+import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -10,7 +12,8 @@ from lib.inference.api.capabilities import QUESTION
 from lib.inference.api.transport import ServerSettings
 from lib.inference.judges.chat_judge import PROBE
 
-Reply = tuple[int, dict[str, str], str | Iterable[str]] | None  # None cuts the connection
+# None cuts the connection; bytes are sent as they are, status line and all, until it is cut
+Reply = tuple[int, dict[str, str], str | Iterable[str]] | Iterator[bytes] | None
 
 
 def choice(text: str = "an answer", finish: str | None = "stop") -> dict[str, Any]:
@@ -31,6 +34,12 @@ def is_test(asked: dict[str, Any]) -> bool:
     return content == QUESTION[-1]["content"] or PROBE.prompt in content
 
 
+class SixthVersion(ThreadingHTTPServer):
+    """For an IPv6 address."""
+
+    address_family = socket.AF_INET6
+
+
 class FakeServer:
     """Keeps what it was asked; `behave` makes a reply to (request, earlier calls on its prompt).
 
@@ -38,13 +47,14 @@ class FakeServer:
     listed: what GET replies by path.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.tests_too = False
         self.listed: dict[str, Any] = {}
         self.asked: list[dict[str, Any]] = []
         self.headers: list[str | None] = []
         self.behave: Callable[[dict[str, Any], int], Reply] = lambda asked, call: good(asked)
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        kind = SixthVersion if ":" in host else ThreadingHTTPServer
+        self.host, self.http = host, kind((host, 0), self._handler())
         threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
     def _handler(fake) -> type:  # noqa: ANN001, N805
@@ -67,6 +77,12 @@ class FakeServer:
                 if reply is None:
                     self.connection.close()
                     return
+                if isinstance(reply, Iterator):
+                    with suppress(OSError):
+                        for part in reply:
+                            self.wfile.write(part)
+                    self.close_connection = True
+                    return
                 status, headers, body = reply
                 self.send_response(status)
                 for name, value in headers.items():
@@ -83,5 +99,6 @@ class FakeServer:
 
     @property
     def settings(self) -> ServerSettings:
-        return ServerSettings("tiny", f"http://127.0.0.1:{self.http.server_port}/v1",
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return ServerSettings("tiny", f"http://{host}:{self.http.server_port}/v1",
                               key_variable="STUDY_TEST_KEY", backoff=0.01, concurrency=4)

@@ -67,11 +67,13 @@ def test_settings_that_cannot_be_used_are_refused_in_a_sentence(
 def test_a_stream_shows_the_texts_as_they_grow_and_ends_as_sampled(
         qwen: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     settings = SamplingSettings(samples=2, max_new_tokens=6)
-    shown: dict[int, list[str]] = {0: [], 1: []}
-    for number, text in generate_stream(qwen, tokenizer, PROMPTS[0], settings):
-        shown[number].append(text)
-    assert [parts[-1] for parts in shown.values()] == texts(
-        sample(qwen, tokenizer, PROMPTS[:1], settings))["p0"]
+    shown: dict[int, list[tuple[str, bool]]] = {0: [], 1: []}
+    for number, text, cut_off in generate_stream(qwen, tokenizer, PROMPTS[0], settings):
+        shown[number].append((text, cut_off))
+    row, = sample(qwen, tokenizer, PROMPTS[:1], settings)
+    assert [parts[-1] for parts in shown.values()] == [
+        (answer["text"], answer["finish"] == "length") for answer in row["candidates"]]
+    assert not any(cut_off for parts in shown.values() for _, cut_off in parts[:-1])
     assert all(len(parts) <= 6 for parts in shown.values())
 
 
@@ -79,7 +81,8 @@ def test_a_stream_stops_when_told(qwen: PreTrainedModel,
                                   tokenizer: PreTrainedTokenizerBase) -> None:
     seen: list[str] = []
     settings = SamplingSettings(samples=1, max_new_tokens=50)
-    for _, text in generate_stream(qwen, tokenizer, PROMPTS[0], settings, lambda: len(seen) == 3):
+    for _, text, _ in generate_stream(qwen, tokenizer, PROMPTS[0], settings,
+                                      lambda: len(seen) == 3):
         seen.append(text)
     assert len(seen) == 3
 

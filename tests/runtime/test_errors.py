@@ -1,5 +1,8 @@
 """Errors in a notebook: a sentence where one was written, a traceback where none was."""
 
+import subprocess
+import sys
+
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -8,6 +11,11 @@ from lib.runtime.errors import sentence, show_sentences
 RAISED = """
 from lib.study.run import StudyError
 raise StudyError("runs/try/data is not finished; run notebook 01_data first")
+"""
+FIRST = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_cell("from lib.study.stages.table import STAGES\\nmetrics = made(study)")
 """
 INTERRUPTED = """
 def run_stage():
@@ -31,6 +39,12 @@ def test_an_error_of_ours_is_its_sentence_and_the_cell_still_fails(
     assert not result.success
     assert capsys.readouterr().out.strip() == (
         "StudyError: runs/try/data is not finished; run notebook 01_data first")
+
+
+def test_the_first_cell_after_a_restart_says_what_to_run_before_it() -> None:
+    told = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, encoding="utf-8",
+                          check=True).stdout.strip()
+    assert told.startswith("NameError: made is not defined; if a cell above defines it, run")
 
 
 def test_an_interrupted_stage_says_how_it_goes_on(

@@ -1,7 +1,8 @@
-"""Reading files that another process may have left in the middle of a line."""
+"""Files that another process may have left in the middle of a line, or of its work."""
 
 import errno
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,15 @@ from safetensors import SafetensorError
 from lib.runtime.files import (
     FileError,
     append_jsonl,
+    atomic_write,
+    folder_aside,
     read_jsonl,
     read_whole_lines,
+    remove_parts,
     told_if_full,
     write_jsonl,
 )
+from tests.forked import process
 
 ROWS = [{"text": "a\u2028line\x85separator"}, {"text": "caf\u00e9"}]
 
@@ -69,3 +74,44 @@ def test_no_sign_inside_a_text_ends_a_line_of_ours(tmp_path: Path, sign: str) ->
     append_jsonl(path, rows[1])
     assert read_jsonl(path) == rows
     assert read_whole_lines(path) == (rows, 2)
+
+
+def write_without_end(path: Path) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text("half")
+        time.sleep(600)
+
+
+def hidden(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob(".*"))
+
+
+def test_what_a_killed_process_was_writing_is_removed_and_what_another_writes_is_not(
+        tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    started = process(write_without_end, tmp_path / "figures" / "a.b.svg")
+    deadline = time.monotonic() + 60
+    while not hidden(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    remove_parts(tmp_path)
+    assert len(hidden(tmp_path)) == 1
+    started.kill()
+    started.join()
+    for name in (".gitignore", ".mine.part", ".a.b.part"):
+        (tmp_path / name).touch()
+    remove_parts(tmp_path)
+    assert hidden(tmp_path) == [".a.b.part", ".gitignore", ".mine.part"]
+
+
+def test_a_folder_aside_begins_empty_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "model"
+    with pytest.raises(FileNotFoundError), folder_aside(folder) as aside:
+        (aside / "no such folder" / "weights").touch()
+    assert hidden(tmp_path) == []
+    (tmp_path / "deep" / ".model.aside" / "of a killed one").mkdir(parents=True)
+    with folder_aside(folder) as aside:
+        assert list(aside.iterdir()) == []
+        (aside / "model").mkdir()
+        (aside / "model").rename(folder)
+    assert [path.name for path in tmp_path.rglob("*")] == ["deep", "model"]

@@ -12,6 +12,7 @@ from lib.modeling import packaged
 from lib.runtime import places
 from lib.runtime.files import write_json
 from lib.runtime.places import NOTEBOOKS, begin_at_the_project, kept, typed_path
+from lib.study.__main__ import main
 from lib.study.run import open_study
 
 KEPT = """
@@ -87,7 +88,19 @@ def test_a_kernel_in_the_notebooks_folder_begins_at_the_project_unless_the_runne
     assert Path.cwd() == ROOT
 
 
+def test_a_kernel_beside_copied_notebooks_begins_where_they_were_copied(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--notebooks", "lessons"]) == 0
+    monkeypatch.delenv(places.HEADLESS)
+    monkeypatch.chdir("lessons")
+    for _ in range(2):  # the first cell of a notebook may be run twice
+        begin_at_the_project()
+        assert Path.cwd() == tmp_path
+
+
 def test_a_kernel_elsewhere_stays_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "01_data.ipynb").touch()  # a notebook alone is no folder of the study's
     begin_at_the_project()
     assert Path.cwd() == tmp_path

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from lib.runtime import progress
-from lib.runtime.progress import Progress, about, duration, track
+from lib.runtime.progress import Progress, about, counted, duration, track
 
 # seconds and computed tokens of the training steps of a recorded laptop run
 SFT = [(12.6, 2624), (5.3, 2688), (4.1, 2496), (4.2, 2496), (4.1, 2496), (4.8, 2688), (8.8, 2560),
@@ -63,6 +63,11 @@ def errors(estimates: Sequence[tuple[float, float]], end: float) -> list[float]:
     (8_542_346, "98 d 20 h")])
 def test_durations_are_told_in_their_two_largest_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_one_thing_is_told_in_the_singular() -> None:
+    assert [counted(number, "row") for number in (0, 1, 2, 1200)] == [
+        "0 rows", "1 row", "2 rows", "1,200 rows"]
 
 
 def test_lines_get_rarer_and_none_says_that_nothing_is_left(

@@ -60,10 +60,15 @@ def test_notebooks_are_asked_for_with_and_without_a_zero() -> None:
     assert notebook_paths(start="5") == notebook_paths(start="05")
 
 
-def test_ctrl_c_is_one_sentence_that_says_how_to_go_on(
-        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("options", "again"), [
+    ([], "the same command again"), (["--force"], "it again without --force")])
+def test_ctrl_c_is_one_sentence_that_says_what_is_kept_and_how_to_go_on(
+        options: list[str], again: str, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(_: object) -> int:
         raise KeyboardInterrupt
     monkeypatch.setattr(runner, "_run", interrupted)
-    assert main([]) == 130
-    assert capsys.readouterr().err == "interrupted; run the same command again to resume\n"
+    assert main(options) == 130
+    assert capsys.readouterr().err == (
+        "interrupted; finished stages, notebooks and checkpoints are kept, run "
+        f"{again} to go on from there\n")

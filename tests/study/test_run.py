@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT
-from lib.runtime import files, manifest
+from lib.runtime import files, lock, manifest
 from lib.runtime.files import FileError, read_json, write_text
 from lib.study.run import Study, StudyError, open_study, run_stage, stage_hash
 from lib.study.stages.warning import run_warning
@@ -237,7 +237,9 @@ run_stage(open_study("smoke", sys.argv[1]), "stage", {"a": 1}, ["out.txt"], work
 """
 
 
-def test_one_process_makes_a_stage_and_a_dead_one_holds_nobody_up(study: Study) -> None:
+def test_one_process_makes_a_stage_and_a_dead_one_holds_nobody_up(
+        study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "PATIENCE", 0.0)
     with subprocess.Popen([sys.executable, "-c", MAKER, str(study.folder)], cwd=ROOT,
                           stdout=subprocess.PIPE, text=True) as other:
         while "working" not in other.stdout.readline():

@@ -42,7 +42,7 @@ def study(tmp_path: Path) -> Study:
 
 
 def run(study: Study, monkeypatch: pytest.MonkeyPatch, cut: int | None = None) -> Notebooks:
-    made, status = Notebooks(cut), 0 if cut is None else command.INTERRUPTED
+    made, status = Notebooks(cut), 0 if cut is None else 130
     monkeypatch.setattr(command, "run_notebook", made)
     line = ["--profile", "smoke", "--run", str(study.folder), "--seeds", "3"]
     assert command.main(line) == status
@@ -54,8 +54,8 @@ def test_every_seed_runs_all_notebooks_and_the_first_shows_the_spread(
     calls = run(study, monkeypatch).calls
     assert [(folder, seed) for number, folder, seed, _ in calls if number == "01"] == [
         ("run", 0), ("1", 1), ("2", 2)]
-    assert len(calls) == 3 * len(notebook_paths()) + 1
-    assert calls[-1] == ("05", "run", 0, False)
+    assert len(calls) == 3 * len(notebook_paths()) + 2
+    assert calls[-2:] == [("05", "run", 0, False), ("07", "run", 0, False)]
     rows = known_seeds(study)
     assert {row["seeds"] for row in rows} == {3}
     assert {(row["a"], row["b"], row["judge"]) for row in rows} == {

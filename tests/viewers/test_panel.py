@@ -65,3 +65,13 @@ def test_a_vote_in_a_panel_without_a_file_of_votes_is_refused_in_one_sentence(
     panel.heard({"kind": "vote", "vote": VOTE})
     assert said == [({"kind": "refused", "reason":
                       "this panel keeps no votes; show it with a file of votes"}, None)]
+
+
+def test_a_panel_names_its_file_of_votes_as_it_was_typed(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    collection = join(small_systems(), judges=["judge"])
+    for given, told in ((tmp_path / "runs" / "x.jsonl", Path("runs", "x.jsonl")),
+                        (tmp_path.parent / "x.jsonl", tmp_path.parent / "x.jsonl"), (None, "")):
+        panel = AnswersPanel(collection, page_data(collection), given)
+        assert panel.setup["votes"] == str(told)

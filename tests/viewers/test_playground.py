@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lib.viewers.playground import PlaygroundPanel, Question, best
+from lib.viewers.playground import Answer, PlaygroundPanel, Question, best
 
 
 class Players:
@@ -14,6 +14,7 @@ class Players:
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
+        self.scored: list[tuple[str, bool]] = []
         self.limits: dict[str, int] = {}
 
     def load(self, system: str) -> None:
@@ -23,15 +24,19 @@ class Players:
         return self.limits.get(system)
 
     def stream(self, system: str, question: Question, stopped: Callable[[], bool]
-               ) -> Iterator[tuple[int, str]]:
+               ) -> Iterator[tuple[int, str, bool]]:
+        """The limit cuts the first candidate."""
         self.seen.append((system, question))
         for length in (1, 2):
             for candidate in range(question.n):
-                yield candidate, f"{system} \x1b says {'x' * length * (candidate + 1)}"
+                yield (candidate, f"{system} \x1b says {'x' * length * (candidate + 1)}",
+                       length == 2 and candidate == 0)
 
-    def score(self, prompt: str, texts: Sequence[str]) -> dict[str, list[float | None]]:
+    def score(self, prompt: str, answers: Sequence[Answer]) -> dict[str, list[float | None]]:
         self.seen.append("score")
-        return {"selector": [float(len(text)) for text in texts], "judge": [None] * len(texts)}
+        self.scored += answers
+        return {"selector": [float(len(text)) for text, _ in answers],
+                "judge": [None] * len(answers)}
 
 
 ASK = {"kind": "ask", "ask": 1, "prompt": " hello ", "systems": ["sft", "dpo"], "temperature": 0.9,
@@ -66,6 +71,12 @@ def test_every_chosen_system_answers_with_n_candidates(shown: Shown) -> None:
     assert picture["columns"][0]["texts"] == [f"sft ␛ says {'x' * n}" for n in (2, 4, 6)]
     assert "done after" in picture["doing"]
     assert not picture["running"]
+
+
+def test_an_answer_that_the_limit_cut_is_marked_and_scored_as_cut(shown: Shown) -> None:
+    picture = shown.ask()
+    assert [column["cut"] for column in picture["columns"]] == [[True, False, False]] * 2
+    assert [cut for _, cut in shown.players.scored] == [True, False, False] * 2
 
 
 def test_the_settings_reach_the_players(shown: Shown) -> None:
@@ -123,11 +134,11 @@ class Endless(Players):
         self.began, self.ended = threading.Event(), threading.Event()
 
     def stream(self, system: str, question: Question, stopped: Callable[[], bool]
-               ) -> Iterator[tuple[int, str]]:
+               ) -> Iterator[tuple[int, str, bool]]:
         self.seen.append(system)
         while not stopped():
             self.began.set()
-            yield 0, "still talking"
+            yield 0, "still talking", False
         self.ended.set()
 
 
@@ -164,9 +175,9 @@ def test_a_second_question_waits_for_the_first_answer(endless: Shown) -> None:
 
 
 def test_a_failure_is_said_and_the_panel_can_be_used_again(shown: Shown) -> None:
-    def broken(*_: object) -> Iterator[tuple[int, str]]:
+    def broken(*_: object) -> Iterator[tuple[int, str, bool]]:
         raise ValueError("the context is too long; lower max_new_tokens")
-        yield 0, ""
+        yield 0, "", False
 
     shown.players.stream = broken
     assert "That did not work: the context is too long" in shown.ask()["doing"]

@@ -18,6 +18,7 @@ from lib.analysis.figures.theme import (
     style_figure,
 )
 from lib.runtime.files import Row
+from lib.runtime.progress import counted
 
 SHOWN = (("seq_rep_4", "repeated<br>4-grams"), ("loop_rate", "answers<br>that loop"),
          ("stopped_at_limit", "stopped<br>at the limit"), ("distinct_2", "distinct<br>2-grams"))
@@ -51,7 +52,8 @@ def data_mix_figure(datasets: Mapping[str, Sequence[Row]]) -> go.Figure:
                        orientation="h", marker_color=shown[name][0])
     total = sum(sum(count.values()) for count in counts.values())
     sizes = ", ".join(f"{name} {sum(count.values()):,}" for name, count in counts.items())
-    style_figure(figure, f"{total:,} rows from {len(sources)} sources", f"n = {sizes}", "rows", "",
+    style_figure(figure, f"{counted(total, 'row')} from {counted(len(sources), 'source')}",
+                 f"n = {sizes}", "rows", "",
                  plot_height=20 + 14 * len(sources) * (1 + len(counts)))
     return figure.update_yaxes(autorange="reversed")
 

@@ -11,6 +11,7 @@ from lib.analysis.figures.theme import (
     GREY,
     LOOKS,
     add_marks,
+    between,
     direction,
     looks,
     style_figure,
@@ -178,8 +179,10 @@ def warning_figure(cells: Sequence[Row]) -> go.Figure:
     for panel, level in ((1, 0.5), (2, cells[0]["start"]["judge_score"]),
                          (3, cells[0]["start"]["repetition"])):
         figure.add_hline(y=level, line=EVEN_LINE, row=panel, col=1)
+    pairs, answers = ([cell[part]["n"] for cell in cells] for part in ("accuracy", "end"))
     style_figure(figure, _warning_finding(cells),
-                 f"{cells[0]['steps']} steps each; 95 % intervals; dotted: chance, or SFT",
+                 f"{cells[0]['steps']} steps each; n = {between(pairs)} validation pairs and "
+                 f"{between(answers)} fresh answers, 95 % intervals; dotted: chance, or SFT",
                  "", "", plot_height=420)
     for panel, title in enumerate(("reward<br>accuracy", "judge's<br>score",
                                    "repeated<br>4-grams"), start=1):
@@ -198,8 +201,8 @@ def _ends(row: Row, key: str, ends: str) -> tuple[float, float, float]:
 
 
 def _warning_finding(cells: Sequence[Row]) -> str:
-    worse = [f"{_kind(cell['pairs'])} at {cell['learning_rate']:g}" for cell in cells
-             if cell["change"]["high"] < 0]
+    worse = [f"{_kind(cell['pairs'])} at a learning rate of {cell['learning_rate']:g}"
+             for cell in cells if cell["change"]["high"] < 0]
     return ("By the judge the answers got worse with " + ", ".join(worse) if worse else
             "In none of the four runs is it shown that the answers got worse")
 

@@ -3,6 +3,7 @@
 Rows of `results.json` in, Markdown out; the statistics are computed elsewhere.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,9 @@ from lib.analysis.tables.formatting import (
 )
 from lib.inference.rewards import OWN_READER
 from lib.runtime.files import Row
+from lib.runtime.progress import counted
 
+NAMED = 3  # so many readers are named, more are counted; results.json names all
 UNREAD = ("No one has read this run's answers; `python -m lib.study.reader export` writes batches "
           "for a reader.")
 NOT_TWICE = ("No answer has two readers; give second_*.md of the batches to another reader and "
@@ -57,18 +60,32 @@ def reader_findings(reading: Mapping[str, Any]) -> str:
 
 def who_read(reading: Mapping[str, Any]) -> str:
     """Who read how much, and whether blind, in one sentence."""
-    readers = "; ".join(
+    rows = reading["readers"]
+    readers = _many(rows) if len(rows) > NAMED else "; ".join(
         f"{row['reader']} (a {row['kind']}{'' if row['blind'] else ', not blind'}), "
-        f"{row['n']:,} answers" for row in reading["readers"])
-    return (f"{reading['answers']:,} different answers to {reading['prompts']:,} prompts were "
-            f"read, by {readers}.")
+        f"{counted(row['n'], 'answer')}" for row in rows)
+    return (f"{counted(reading['answers'], 'different answer')} to "
+            f"{counted(reading['prompts'], 'prompt')} were read, by {readers}.")
+
+
+def _many(rows: Sequence[Row]) -> str:
+    """Readers by their kind, and how much each read."""
+    kinds = Counter(row["kind"] for row in rows)
+    answers, seeing = [row["n"] for row in rows], sum(not row["blind"] for row in rows)
+    return (" and ".join(counted(number, kind) for kind, number in kinds.items())
+            + f", {min(answers):,} to {max(answers):,} answers each"
+            + (f"; {seeing} of them not blind" if seeing else ""))
+
+
+def _named(readers: Sequence[str]) -> str:
+    return counted(len(readers), "reader") if len(readers) > NAMED else ", ".join(readers)
 
 
 def reliability_table(rows: Sequence[Row]) -> str:
     """Two readings of the same answers: look at how alike they are within prompts."""
     return markdown_table(rows, {
-        "first": lambda row: ", ".join(row["first"]),
-        "second": lambda row: ", ".join(row["second"]), "answers": "n", "prompts": "prompts",
+        "first": lambda row: _named(row["first"]),
+        "second": lambda row: _named(row["second"]), "answers": "n", "prompts": "prompts",
         **{heading: interval_of(key, key) for heading, key in (
             ("correlation [95 %]", "pearson"), ("within prompts", "within"),
             ("weighted kappa", "kappa"), ("second minus first", "difference"))},

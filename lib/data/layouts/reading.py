@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from lib.data.layouts.recognise import NAMES, Format
 from lib.runtime.files import Row
-from lib.runtime.progress import say
+from lib.runtime.progress import counted, say
 
 
 @dataclass
@@ -51,13 +51,13 @@ class Reading:
     def say_dropped(self) -> None:
         """Print how many rows are left out, by reason, and the first of each."""
         for reason, count in self.dropped.items():
-            say(f"{count:,} rows are left out ({reason}); the first: {self.examples[reason]}")
+            say(f"left out ({reason}): {counted(count, 'row')}; the first: {self.examples[reason]}")
         for name, count in self.unread.items():
-            say(f"{count:,} rows have {name} beside their texts, which is not read; the first: "
+            say(f"{name} beside the texts is not read, in {counted(count, 'row')}; the first: "
                 f"{self.examples[f'unread {name}']}")
         if self.ranked:
-            say(f"{self.ranked:,} rows have ranks, not scores: the lowest rank is the best, and a "
-                "rank of 2 is a score of -2")
+            say(f"ranks, not scores, in {counted(self.ranked, 'row')}: the lowest rank is the "
+                "best, and a rank of 2 is a score of -2")
 
     def added_to(self, report: Row) -> Row:
         """A part's report with what curation never saw."""

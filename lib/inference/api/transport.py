@@ -18,18 +18,19 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event
-from time import monotonic
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import requests
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 from urllib3.exceptions import HTTPError, InvalidHeader
 from urllib3.util import Retry
 
+from lib.inference.api.address import Url, is_local
 from lib.inference.api.rate_limit import RateLimit
+from lib.inference.api.time_limit import LimitedAdapter
 from lib.runtime.settings import checked
 
 TRANSIENT = {408, 409, 425, 429}  # and every status from 500 on
@@ -49,8 +50,7 @@ SHOWN = 200  # characters of a server's message in ours
 SHORTEST_SECRET = 8  # characters of a key; local servers take any word for one
 LARGEST = 2**28  # bytes of a reply; far more than any number of answers with their tokens
 UNREADABLE = (requests.RequestException, HTTPError, ValueError, RecursionError)
-Url = Annotated[str, Field(pattern="^https?://", description=(
-    "an http or https address such as http://localhost:8000/v1"))]
+CONNECTED = 20.0  # seconds at most until a server takes a connection
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -80,7 +80,7 @@ class ServerSettings:
     key_variable: str = "OPENAI_API_KEY"  # environment variable that holds the key, if any
     calls_per_minute: PositiveFloat = 60_000.0
     concurrency: PositiveInt = 8  # calls in flight
-    timeout: PositiveFloat = 600.0  # seconds without a byte, and for a reply that has begun
+    timeout: PositiveFloat = 600.0  # seconds for a whole reply
     attempts: PositiveInt = 6
     backoff: float = 1.0  # most seconds before the second attempt; random, and doubles each time
     longest_wait: float = 600.0  # seconds; a Retry-After above it ends the run
@@ -112,8 +112,11 @@ class Transport:
         self.session = requests.Session()
         self.session.auth = self._add_key
         for scheme in ("http://", "https://"):
-            self.session.mount(scheme, requests.adapters.HTTPAdapter(
-                pool_maxsize=settings.concurrency))
+            self.session.mount(scheme, LimitedAdapter(pool_maxsize=settings.concurrency))
+        if is_local(settings.base_url):  # no proxy reaches this machine's own servers
+            self.session.trust_env = False
+            self.session.verify = (os.environ.get("REQUESTS_CA_BUNDLE")
+                                   or os.environ.get("CURL_CA_BUNDLE") or True)
 
     def _add_key(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self.settings.key:
@@ -150,7 +153,7 @@ class Transport:
         try:
             with self.session.get(address, timeout=timeout, allow_redirects=False,
                                   stream=True) as reply:
-                return json.loads(_content(reply, timeout)) if reply.status_code == 200 else None
+                return json.loads(_content(reply)) if reply.status_code == 200 else None
         except UNREADABLE:
             return None
 
@@ -182,9 +185,10 @@ class Transport:
         if not self.limit.wait(self.stopped):
             return "the run was stopped"
         try:
-            with self.session.post(address, json=payload, timeout=settings.timeout,
-                                   allow_redirects=False, stream=True) as reply:
-                content = _content(reply, settings.timeout)
+            with self.session.post(address, json=payload, allow_redirects=False, stream=True,
+                                   timeout=(min(CONNECTED, settings.timeout), settings.timeout)
+                                   ) as reply:
+                content = _content(reply)
             body = settings.without_key(str(content, "utf-8", "replace"))
             status = meant_status(reply.status_code, body)
             if status // 100 == 2:
@@ -209,15 +213,13 @@ class Transport:
         return f"status {status}" + (f": {told}" if told else "")
 
 
-def _content(reply: requests.Response, seconds: float) -> bytes:
-    """A reply's bytes; raises ValueError for one without an end, also one that drips."""
-    content, end = bytearray(), monotonic() + seconds
+def _content(reply: requests.Response) -> bytes:
+    """A reply's bytes, decompressed; raises ValueError for more than anyone needs."""
+    content = bytearray()
     while part := reply.raw.read1(2**16, decode_content=True):  # what is there, waiting for no more
         content += part
         if len(content) > LARGEST:
             raise ValueError(f"a reply of more than {LARGEST:,} bytes")
-        if monotonic() > end:
-            raise ValueError(f"a reply that had begun and was not whole after {seconds:g} s")
     return bytes(content)
 
 

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from lib.inference.api.transport import ServerSettings, Url
+from lib.inference.api.address import Url
+from lib.inference.api.transport import ServerSettings
 from lib.runtime.settings import checked
 
 LLM = "llm"  # the judge's name in settings and tables

@@ -7,6 +7,7 @@ selector's scores, and a reader's where the run was read.
 from pathlib import Path
 
 from lib.inference.rewards import OWN_READER
+from lib.runtime.files import shown
 from lib.runtime.progress import say
 from lib.study.policies import load_systems, system_at_main
 from lib.study.reader.readings import read_readings
@@ -52,8 +53,8 @@ def show_ballot(study: Study, answers: Collection) -> None:
     if is_live():
         show_vote(answers, path, a=a, b=b, seed=study.profile.seed)
     else:
-        say(f"{len(read_votes(path))} votes in {path.name}; cast more in JupyterLab or in "
-            "figures/compare.html (key v).")
+        say(f"votes on these answers so far: {len(read_votes(path))}; cast more in JupyterLab or "
+            f"in {shown(study.view('figures', 'compare.html'))} (key v)")
 
 
 def votes_path(study: Study, answers: Collection) -> Path:

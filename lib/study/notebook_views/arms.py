@@ -12,6 +12,7 @@ from torch.optim import AdamW
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from lib.data.schema import prompt_text
 from lib.data.tokens import pair_ids
 from lib.modeling.lora import merge_lora, targeted_layers, with_lora
 from lib.runtime.files import Row, read_jsonl
@@ -28,16 +29,16 @@ from lib.training.settings import DPOSettings, PreferenceLoss
 MADE_UP = "made up, for this run has too few"
 SCORES = (0.1, 0.4, -0.2, 0.3)  # of made-up answers
 MADE_UP_PAIR: Row = {
-    "id": MADE_UP, "h_chosen": 2.0, "h_rejected": -1.0, "logp_chosen": -40.0,
+    "id": MADE_UP, "prompt": MADE_UP, "h_chosen": 2.0, "h_rejected": -1.0, "logp_chosen": -40.0,
     "logp_rejected": -60.0, "tokens_chosen": 20, "tokens_rejected": 25, "score_gap": 2.0}
 
 
 def seen_pairs(study: Study) -> list[Row]:
     """Validation pairs as DPO's model and its reference see them.
 
-    {"id", "logp_chosen", "logp_rejected" (of the policy, summed), "h_chosen", "h_rejected" (gained
-    over the reference), "tokens_chosen", "tokens_rejected", "score_gap" (None without scores)}
-    each; made-up ones where fewer than two pairs were set aside.
+    {"id", "prompt", "logp_chosen", "logp_rejected" (of the policy, summed), "h_chosen",
+    "h_rejected" (gained over the reference), "tokens_chosen", "tokens_rejected", "score_gap" (None
+    without scores)} each; made-up ones where fewer than two pairs were set aside.
     """
     rows = {row["id"]: row for row in load_part(study, "preferences_validation")}
     stage_hash(study, "dpo")
@@ -52,7 +53,8 @@ def seen_pairs(study: Study) -> list[Row]:
 
 def _seen(row: Row, gained: Row, reference: list[float]) -> Row:
     scores = row["score_chosen"], row["score_rejected"]
-    found: Row = {"id": row["id"], "score_gap": None if None in scores else scores[0] - scores[1]}
+    found: Row = {"id": row["id"], "prompt": prompt_text(row),
+                  "score_gap": None if None in scores else scores[0] - scores[1]}
     for side, before in zip(("chosen", "rejected"), reference, strict=True):
         gain = gained[f"{side}_gain"]
         found |= {f"h_{side}": gain, f"logp_{side}": before + gain,

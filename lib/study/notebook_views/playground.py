@@ -16,7 +16,7 @@ from lib.inference.sampling import generate_stream
 from lib.study.policies import POLICIES, load_policy
 from lib.study.run import Study
 from lib.study.stages.rewards import Scorer
-from lib.viewers.playground import Question, show_playground
+from lib.viewers.playground import Answer, Question, show_playground
 
 
 def show_play(study: Study) -> None:
@@ -46,17 +46,17 @@ class Players:
         return limit if encode_within(self.policies[system][1], _row(prompt), limit)[1] else None
 
     def stream(self, system: str, question: Question, stopped: Callable[[], bool]
-               ) -> Iterator[tuple[int, str]]:
-        """Yield (candidate, its text so far) after each decoding step until `stopped()`."""
+               ) -> Iterator[tuple[int, str, bool]]:
+        """Yield (candidate, its text so far, whether it was cut) until `stopped()`."""
         settings = replace(self.sampling, temperature=question.temperature, samples=question.n,
                            top_k=question.top_k or None, seed=next(self.seeds))
         return generate_stream(*self.policies[system], _row(question.prompt), settings, stopped)
 
-    def score(self, prompt: str, texts: Sequence[str]) -> dict[str, list[float | None]]:
+    def score(self, prompt: str, answers: Sequence[Answer]) -> dict[str, list[float | None]]:
         """Scores of each answer, the selector's first, which chooses."""
         if self.scorer is None:
             self.scorer = Scorer(self.study)
-        scores = self.scorer.score([conversation(prompt, text) for text in texts])
+        scores = self.scorer.score([conversation(prompt, *answer) for answer in answers])
         return {role: scores[role] for role in ROLES}
 
 

@@ -27,6 +27,7 @@ from lib.data.schema import prompt_text
 from lib.runtime.errors import sentence
 from lib.runtime.files import Row, read_json, sha256_of_value, write_json
 from lib.runtime.manifest import code_hash
+from lib.runtime.parent import end_with_parent
 from lib.runtime.places import HEADLESS, prepare_children
 from lib.runtime.progress import duration, say
 from lib.runtime.settings import build
@@ -127,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path, = sys.argv[1:] if arguments is None else arguments
     options = read_json(path)
     source = options["from_run"]
+    end_with_parent()
     whole = Study(build(Profile, options["profile"]), Path(options["folder"]),
                   from_run=Path(source) if source else None)
     try:

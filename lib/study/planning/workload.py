@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from math import ceil
 
 from lib.inference.judges.settings import LLM
+from lib.runtime.progress import counted
 from lib.study.beyond.catalogue import ARMS, MATCHING, SAMPLES, STEERED
 from lib.study.beyond.settings import PROBES, TRIALS
 from lib.study.planning import requirements
@@ -63,8 +64,9 @@ def planned_work(profile: Profile) -> Iterator[StageWork]:
     yield StageWork("results", "05_analysis", "statistics, figures, viewers", Work(
         seconds=STATISTICS) + _scoring(profile, AUDIT_ANSWERS, 4))
     if profile.beyond.arms:
-        yield StageWork("beyond", "06_beyond_the_paper", f"{len(profile.beyond.arms)} more methods "
-                        f"with {profile.beyond.trained_tokens:,} training tokens each, at most",
+        methods = counted(len(profile.beyond.arms), "more method")
+        yield StageWork("beyond", "06_beyond_the_paper", f"{methods} with "
+                        f"{profile.beyond.trained_tokens:,} training tokens each, at most",
                         sum((_arm(profile, lengths, name) for name in profile.beyond.arms), Work()))
 
 

@@ -110,7 +110,7 @@ class Scorer:
         lacking = {question_of(conversations[index]) for index in model.lacking(conversations)}
         if lacking and not self.said:
             asked = len({question_of(each) for each in conversations})
-            say(f"{len(lacking)} of {asked} prompts have no reference answer; there the "
+            say(f"no reference answer to {len(lacking)} of {asked} prompts; there the "
                 f"{model.name} is the head fitted without one, which agrees less with a reader")
             self.said = True
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from lib.runtime.files import read_json, write_json
+from lib.runtime.parent import end_with_parent
 from lib.runtime.settings import build
 from lib.study.profiles import Profile
 from lib.study.run import Study
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lib.study.workers.worker")
     parser.add_argument("--config", required=True, type=Path, help="written by `run_on_workers`")
     path = parser.parse_args(arguments).config
+    end_with_parent()
     try:
         job = read_json(path)
         study = Study(build(Profile, job["profile"]), Path(job["folder"]))

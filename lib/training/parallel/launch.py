@@ -41,8 +41,13 @@ def launch(command: list[str], processes: int, action: str, resume_hint: str) ->
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         worker = subprocess.Popen(command, env=environment, encoding="utf-8", errors="replace",
                                   stdout=subprocess.PIPE, stderr=errors)
-        for line in worker.stdout or ():
-            print(line, end="", flush=True)
+        try:
+            for line in worker.stdout or ():
+                print(line, end="", flush=True)
+        except BaseException:  # an interrupted cell leaves no process at work
+            worker.terminate()
+            worker.wait()
+            raise
         if worker.wait():
             errors.seek(0)
             raise ProcessError(reason_of(errors.read(), action, resume_hint))

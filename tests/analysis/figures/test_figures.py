@@ -231,7 +231,7 @@ def test_a_picker_of_noise_is_drawn_beside_what_it_says_of_itself() -> None:
 def test_text_figures_name_the_most_repetitive() -> None:
     systems = {"loopy": [response(0, "again " * 40, 1.0)], "terse": [response(0, "Yes.", 1.0)]}
     assert title(figures.text_metrics_figure(text_metrics_by_system(systems))).startswith("loopy")
-    assert title(figures.data_mix_figure(systems)) == "2 rows from 1 sources"
+    assert title(figures.data_mix_figure(systems)) == "2 rows from 1 source"
 
 
 def test_a_system_whose_answers_are_too_short_to_repeat_has_no_bar_and_is_not_the_least() -> None:

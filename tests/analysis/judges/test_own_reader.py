@@ -11,7 +11,7 @@ from lib.analysis.statistics.prediction_powered import (
     nested_win_rate,
     prediction_powered_win_rate,
 )
-from lib.analysis.tables.reader import reader_findings, reader_table
+from lib.analysis.tables.reader import reader_findings, reader_table, reliability_table, who_read
 from lib.inference.rewards import OWN_READER
 from lib.inference.rewards import ROLES as JUDGES
 from lib.runtime.files import Row
@@ -87,6 +87,30 @@ def test_nothing_read_gives_no_correction_and_a_sentence_instead_of_a_table() ->
     assert same_answers(made, JUDGES, OWN_READER, [PAIR]) == []
     assert "No one has read" in reader_table([])
     assert "No one has read" in reader_findings({})
+
+
+def readers(number: int, seeing: int = 0, people: int = 0) -> dict:
+    rows = [{"reader": f"reader-{place}", "kind": "person" if place < people else "model",
+             "blind": place >= seeing, "n": 10 * place + 1} for place in range(number)]
+    return {"answers": 120, "prompts": 1, "readers": rows}
+
+
+@pytest.mark.parametrize(("reading", "who"), [
+    (readers(1), "reader-0 (a model), 1 answer."),
+    (readers(2, seeing=1, people=1), "reader-0 (a person, not blind), 1 answer; reader-1 (a "
+                                     "model), 11 answers."),
+    (readers(9), "9 models, 1 to 81 answers each."),
+    (readers(4, seeing=2, people=1), "1 person and 3 models, 1 to 31 answers each; 2 of them not "
+                                     "blind.")])
+def test_a_few_readers_are_named_and_many_are_counted(reading: dict, who: str) -> None:
+    assert who_read(reading) == f"120 different answers to 1 prompt were read, by {who}"
+
+
+def test_many_readers_of_the_same_answers_are_counted_in_their_table() -> None:
+    ends = {f"{key}{end}": 0.5 for key in ("pearson", "within", "kappa", "difference", "same_order")
+            for end in ("", "_low", "_high")}
+    row = {"first": ["Ada"], "second": list("abcd"), "n": 9, "prompts": 3, "pairs": 2} | ends
+    assert "| Ada | 4 readers | 9 |" in reliability_table([row])
 
 
 def test_a_reader_of_all_prompts_needs_no_judge() -> None:

@@ -86,7 +86,10 @@ def test_every_cell_of_table_and_figure_has_its_interval_and_hidden_harm_is_told
     assert warning_table(made).count("[") == 5 * (4 + 1)  # of four runs, and the heads
     figure = warning_figure(made)
     assert all(trace.error_y.array is not None for trace in figure.data)
-    assert "written pairs at 0.0001" in figure.layout.title.text
+    title, subtitle = (part.text.replace("<br>", " ") for part in (
+        figure.layout.title, figure.layout.title.subtitle))
+    assert "written pairs at a learning rate of 0.0001" in title
+    assert "n = 32 validation pairs and 32 fresh answers" in subtitle
 
 
 def test_a_probe_tells_its_interval_and_not_its_values() -> None:

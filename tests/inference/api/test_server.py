@@ -4,13 +4,11 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lib.inference.api import transport
 from lib.inference.api.server import ServerSamplingError, sample_from_server
 from lib.inference.api.transport import ApiStoppedError, ServerSettings
 from lib.inference.sampling import SamplingSettings
@@ -306,46 +304,6 @@ def test_two_prompts_with_one_id_are_refused(server: FakeServer, tmp_path: Path)
     assert server.asked == []
 
 
-def test_a_reply_without_an_end_is_given_up(
-        server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "LARGEST", 100_000)
-    server.behave = lambda asked, call: good(asked) if call else (200, {}, " " * 200_000)
-    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
-    assert len(server.asked) == 2
-    assert row["candidates"][0]["finish"] == "stop"
-
-
-@pytest.mark.parametrize("framed", ["by its length", "in chunks", "by its end"])
-def test_a_reply_that_drips_is_given_up_when_its_time_is_over(
-        framed: str, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, looked = [0.0], threading.Event()
-
-    def now() -> float:
-        seconds = clock[0]
-        looked.set()
-        return seconds
-    monkeypatch.setattr(transport, "monotonic", now)
-
-    def dripping(body: str) -> Iterator[str]:
-        for part in (body[:9], body[9:]):
-            yield f"{len(part):x}\r\n{part}\r\n" if framed == "in chunks" else part
-            looked.wait(10)  # when the reply began
-            clock[0] += server.settings.timeout + 1
-        yield "0\r\n\r\n" if framed == "in chunks" else ""
-
-    def behave(asked: dict, call: int) -> Reply:
-        looked.clear()
-        status, headers, body = good(asked)
-        headers = {"by its length": {"Content-Length": str(len(body))},
-                   "in chunks": {"Transfer-Encoding": "chunked"}, "by its end": {}}[framed]
-        return good(asked) if call else (
-            status, headers, dripping(body.replace("answer", "slowly")))
-    server.behave = behave
-    row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
-    assert row["candidates"][0]["text"] == "answer 0 to question 0"
-    assert len(server.asked) == 2
-
-
 @pytest.mark.parametrize("key", ["EMPTY", "answer", "stop", "n", "{"])
 def test_a_word_that_stands_for_a_key_changes_no_answer(
         key: str, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,8 +311,3 @@ def test_a_word_that_stands_for_a_key_changes_no_answer(
     row, = sample_from_server(PROMPTS[:1], SETTINGS, server.settings, tmp_path / "rows.jsonl")
     assert row["candidates"][0]["text"] == "answer 0 to question 0"
     assert row["candidates"][0]["finish"] == "stop"
-
-
-def test_an_address_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"base_url is 'localhost:8000'; use text \(an http"):
-        ServerSettings("tiny", base_url="localhost:8000")

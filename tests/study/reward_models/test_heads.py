@@ -165,7 +165,7 @@ def test_prompts_without_a_reference_are_said_once(
     assert None not in [score for scores in (scorer.score(asked), scorer.score(asked))
                         for role in scores for score in scores[role]]
     said = capsys.readouterr().out
-    assert said.count("1 of 2 prompts have no reference answer; there the judge is the head") == 1
+    assert said.count("no reference answer to 1 of 2 prompts; there the judge is the head") == 1
 
 
 def test_a_judge_that_reads_references_does_not_score_them(scorer: rewards.Scorer) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import PositiveFloat, PositiveInt
 
+from lib.inference.api.address import Url
 from lib.inference.api.rate_limit import RateLimit
 from lib.inference.api.transport import (
     ApiStoppedError,
@@ -18,7 +19,6 @@ from lib.inference.api.transport import (
     RequestRefusedError,
     ServerSettings,
     Transport,
-    Url,
 )
 from lib.inference.rewards import Conversation
 from lib.inference.rewards.remote.replies import parse_reward

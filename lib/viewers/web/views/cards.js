@@ -14,13 +14,19 @@ function drawPrompt(prompt, search, flags = []) {
   );
 }
 
+// The name of whoever read the run's answers, who is no reward model.
+const READER = "reader";
+
 function roleOf(model, data) {
+  if (model === READER) return "";
   const role = data.judges.includes(model) ? "judge" : "selector";
   return model.includes(role) ? "" : role;
 }
 
+const CUT_OFF = "cut off at the limit";
+
 function factsOf(answer) {
-  const ended = answer.cutOff ? "cut off at the limit" : "stopped by itself";
+  const ended = answer.cutOff ? CUT_OFF : "stopped by itself";
   return `${count(answer.tokens, "token")}, ${ended}`;
 }
 

@@ -5,6 +5,7 @@ function drawLegend(data) {
   const plain = [...data.parsed].filter(([, system]) => !system.rule).map(([name]) => name);
   const [best, random, soft, mbr, kl] = ["bon", "random", "softbon", "mbr", "klbon"].map(named);
   const pool = ([, { n, temperature }]) => `${n} answers drawn at temperature ${temperature}`;
+  const judges = data.judges.filter((judge) => judge !== READER);
   const entries = [
     plain.length && [plain.join(", "), "a policy (a language model) and its single answer."],
     best && [best[0], `the best of ${pool(best)}: the selector picked it.`],
@@ -15,9 +16,14 @@ function drawLegend(data) {
     soft && [soft[0], `one of ${pool(soft)}, drawn by chance: the higher its score, the likelier.`],
     mbr && [mbr[0], `of ${pool(mbr)}, one that scores high and resembles the others.`],
     kl && [kl[0], `of ${pool(kl)}, one that scores high and that the policy finds likely.`],
-    data.judges.length && [
-      data.judges.join(", "),
+    judges.length && [
+      judges.join(", "),
       "a judge: a reward model that scores every answer and picked none of them.",
+    ],
+    data.judges.includes(READER) && [
+      READER,
+      "a blind reader: a person or a large language model that scored answers without seeing " +
+        "whose they are.",
     ],
     selectorsOf(data).length && [
       selectorsOf(data).join(", "),

@@ -86,7 +86,7 @@ function drawPlayground({ systems, temperature, top_k, n }, start, stop) {
   ];
 }
 
-function drawColumn({ system, texts, scores, chosen, note }) {
+function drawColumn({ system, texts, cut, scores, chosen, note }) {
   const models = Object.keys(scores);
   const cards = texts.map((text, place) => {
     const badges = place === chosen ? [{ kind: "chosen", label: "chosen" }] : [];
@@ -96,7 +96,8 @@ function drawColumn({ system, texts, scores, chosen, note }) {
       return drawScore(model, scores[model][place], reach, badges.length ? "a" : "plain");
     });
     const side = badges.length ? "a" : "plain";
-    return drawFrame(`#${place + 1}`, side, badges, "", bars, drawText(text));
+    const facts = cut[place] ? CUT_OFF : "";
+    return drawFrame(`#${place + 1}`, side, badges, facts, bars, drawText(text));
   });
   return h(
     "div",
