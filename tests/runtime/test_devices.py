@@ -106,7 +106,7 @@ def test_peak_memory_is_counted_in_each_systems_unit(
 
 
 POSIX = ("import resource", "import fcntl", "import pwd", "import grp", "import termios",
-         "import signal", "import ctypes", "os.fork", "os.sysconf", "os.getuid", "os.geteuid",
+         "signal.SIGKILL", "signal.SIGHUP", "import ctypes", "os.fork", "os.sysconf", "os.getuid", "os.geteuid",
          "os.times(", "os.uname", "os.kill(", "/proc/", "sched_getaffinity", "\"fork\"")
 
 
