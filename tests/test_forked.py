@@ -1,3 +1,5 @@
+"""Processes that tests start begin with everything imported."""
+
 import sys
 from pathlib import Path
 

@@ -71,9 +71,12 @@ def test_no_folder_is_crowded(folder: Path) -> None:
                                     and ".parallel" not in name and "__main__" not in name])
 def test_training_on_one_process_needs_nothing_of_many(module: str) -> None:
     """The plain story stands without the distributed one beneath it."""
-    if module == "lib.training.loop":  # it takes shards too
-        return
-    assert not [other for other in ARROWS[module] if other.startswith("lib.training.parallel")]
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    named = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)} | {
+        alias.name for node in ast.walk(tree) if isinstance(node, ast.Import)
+        for alias in node.names}
+    assert not [name for name in named if name.startswith(
+        ("lib.training.parallel", "accelerate", "torch.distributed"))]
 
 
 def test_a_test_file_does_not_repeat_its_folders_name() -> None:

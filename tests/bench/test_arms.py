@@ -85,8 +85,8 @@ def test_every_arm_is_asked_by_an_arm_that_trains_on_labels_as_they_are_at_a_rat
     for arm in ARMS.values():
         asked = arms_table.without(arm)
         assert asked.function.split(":")[1] not in arms_table.AS_WITHOUT
-        assert dict(asked.options).get("loss") == dict(arm.options).get("loss") or \
-            asked.name == "offline_dpo"
+        losses = [dict(each.options).get("loss", "dpo") for each in (asked, arm)]
+        assert losses[0] == losses[1], arm.name
 
 
 @pytest.mark.parametrize("given", ["raftt", "raft,", "raft,dpo ", "ALL"])

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.bench import training
 from tests.bench.machine import machine, versions
@@ -41,10 +42,13 @@ def test_the_fastest_rival_of_sampling_is_shown_with_its_settings(tmp_path: Path
     assert "2 threads | bfloat16 |" in row
 
 
-def test_the_machine_has_a_name_and_the_packages_a_version() -> None:
-    assert machine()["processor"]
-    assert machine()["instructions"] != ""
-    assert set(versions("torch", "trl")) == {"torch", "trl"}
+def test_a_report_names_the_instructions_and_limits_and_the_packages_versions(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    found = machine()
+    assert found["instructions"] == torch.backends.cpu.get_cpu_capability()
+    assert found["limits"]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert versions("torch", "pytest") == {"torch": torch.__version__, "pytest": pytest.__version__}
 
 
 @pytest.mark.parametrize(("stage", "fastest"), [("sft", "packed"), ("dpo", "padded")])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.viewers.page import write_page
 from tests.browser.browsers import (
     WINDOW,
     Lab,
@@ -16,6 +17,7 @@ from tests.browser.browsers import (
     jupyter_lab,
     open_notebook,
 )
+from tests.viewers.viewer_rows import small_systems
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -173,3 +175,15 @@ def complaints(axe: str) -> Callable[..., list[str]]:
                 for found in result["violations"] for node in found["nodes"]]
 
     return check
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """compare.html of five prompts and a few systems."""
+    return write_page(small_systems(), tmp_path / "compare.html", judges=["judge"], title="Small")
+
+
+@pytest.fixture
+def page(path: Path, open_file: Callable) -> object:
+    """That page in a browser, with SFT beside DPO."""
+    return open_file(path, "#a=sft&b=dpo").page

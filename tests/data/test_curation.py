@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
+import pytest
 from transformers import PreTrainedTokenizerFast
 
-from lib.data.chat import encode_conversation, encode_prompt
+from lib.data.chat import ChatError, encode_conversation, encode_prompt
 from lib.data.curation import REASONS, Report, curate
 from lib.data.duplicates import overlap
 from lib.data.parquet import TOKENS
@@ -13,6 +14,7 @@ from lib.data.schema import prompt_text
 from lib.data.settings import DataSettings
 from lib.data.sources import load_heldout, load_preferences, load_scored, load_sft
 from lib.runtime.files import Row
+from tests.data.conftest import build_tokenizer
 
 Tokenizer = PreTrainedTokenizerFast
 
@@ -49,6 +51,31 @@ def test_conversations_without_text_answer_or_question_are_dropped(smollm: Token
     assert [row["id"] for row in kept] == ["good"]
     assert dropped(report) == {"empty": ("none", "unanswered", "blank", "blank question"),
                                "starts_with_assistant": ("backwards",)}
+
+
+STRICT = ("{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+          "{{ raise_exception('roles must alternate') }}{% endif %}"
+          "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+          "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+
+
+def test_rows_that_a_strict_template_refuses_are_left_out_and_the_first_is_named(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    tokenizer = build_tokenizer(STRICT, "<|im_end|>")
+    twice = {"id": "twice", "source": "s", "messages": [
+        {"role": role, "content": text} for role, text in (
+            ("user", "hello"), ("user", "anyone?"), ("assistant", "yes"))]}
+    told = {**pair("told", "a", "b"), "prompt": [{"role": "system", "content": "Be brief."},
+                                                 {"role": "user", "content": "q"}]}
+    for bad, good in ((twice, talk("good", "hi", "hello")), (told, pair("good", "a", "b"))):
+        kept, report = curate([good, bad, {**bad, "id": "too"}], tokenizer, 100)
+        assert [row["id"] for row in kept] == ["good"]
+        assert dropped(report) == {"refused_by_template": (bad["id"], "too")}
+        said = capsys.readouterr().out
+        assert f"2 rows are left out; the first, of s with the id {bad['id']} (" in said
+        assert "roles must alternate" in said
+        with pytest.raises(ChatError, match="roles must alternate"):  # it takes none of them
+            curate([bad], tokenizer, 100)
 
 
 def test_a_prompt_that_leaves_no_room_is_told_from_one_that_is_too_long(

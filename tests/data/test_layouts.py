@@ -1,7 +1,6 @@
 """Rows as people have them become ours; what cannot be used is counted with its place."""
 
 import json
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from lib.data.layouts.recognise import layout_of
 from lib.data.layouts.unpaired import paired
 from lib.data.schema import convert, heldout_row, preference_row, scored_row, sft_row
 from lib.data.settings import DataSettings
-from lib.data.sources import check_sources, load_heldout, load_preferences, load_sft
+from lib.data.sources import check_sources, load_heldout, load_sft
 
 ROLES = ("system", "user", "assistant")
 TALK = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -102,6 +101,8 @@ def test_a_conversation_is_read_from_every_layout(row: dict[str, Any], layout: s
 
 
 @pytest.mark.parametrize("row", [
+    {"prompt": "q", "chosen": "good", "rejected": "bad"},
+    {"prompt": TALK[:1], "chosen": turns("", "good")[1:], "rejected": turns("", "bad")[1:]},
     {"chosen": HH + "good", "rejected": HH + "bad"},
     {"prompt": "\n\nHuman: q\n\nAssistant:", "chosen": HH + "good", "rejected": HH + "bad"},
     {"chosen": turns("q", "good"), "rejected": turns("q", "bad")},
@@ -125,6 +126,7 @@ def test_a_conversation_is_read_from_every_layout(row: dict[str, Any], layout: s
 def test_a_pair_is_read_from_every_layout(row: dict[str, Any]) -> None:
     pair = convert([row], preference_row, "f")[0]
     assert (pair["prompt"], pair["chosen"], pair["rejected"]) == (TALK[:1], "good", "bad")
+    assert pair["score_chosen"] is None
 
 
 @pytest.mark.parametrize(("prompt", "before", "whole"), [
@@ -150,91 +152,6 @@ def test_turns_that_both_answers_share_are_the_prompt() -> None:
     before = "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: "
     pair = convert([{"chosen": before + "x", "rejected": before + "y"}], preference_row, "f")[0]
     assert (pair["prompt"], pair["chosen"], pair["rejected"]) == (turns("a", "b", "c"), "x", "y")
-
-
-@pytest.mark.parametrize("scores", [
-    {"score_chosen": 2, "score_rejected": 1}, {"chosen_score": 2.0, "rejected_score": 1.0},
-    {"chosen_rating": 2, "rejected_rating": 1}, {"chosen-rating": 2, "rejected-rating": 1},
-    {"reward_chosen": 2, "reward_rejected": 1}, {"rating_chosen": 2, "rating_rejected": 1},
-    {"scores": {"chosen": 2, "rejected": 1}}, {"ratings": {"chosen": 2, "rejected": 1}},
-    {"score_chosen": Decimal("2.0"), "score_rejected": Decimal("1.0")}])
-def test_the_scores_of_a_pair_are_found_by_their_usual_names(scores: dict) -> None:
-    pair = convert([{"prompt": "q", "chosen": "a", "rejected": "b", **scores}],
-                   preference_row, "f")[0]
-    assert (pair["score_chosen"], pair["score_rejected"]) == (2.0, 1.0)
-    assert type(pair["score_chosen"]) is float
-
-
-def test_a_dotted_name_finds_nested_scores() -> None:
-    pair = {"prompt": "q", "chosen": "a", "rejected": "b",
-            "judge": {"a.b": 0, "chosen": {"mean": "8"}, "rejected": {"mean": "3.5"}}}
-    row = convert([pair], preference_row, "f", reading=Reading(score="judge.{side}.mean"))[0]
-    assert (row["score_chosen"], row["score_rejected"]) == (8, 3.5)
-    answers = {"instruction": "q", "completions": [
-        {"response": "a", "model": "m", "annotations": {"honesty": {"Rating": "5"}}},
-        {"response": "b", "model": "n", "annotations": {"honesty": {"Rating": "2"}}}]}
-    reading = Reading(score="annotations.honesty.Rating")
-    scored = convert([answers], scored_row, "f", reading=reading)[0]
-    assert [(one["text"], one["score"], one["system"]) for one in scored["answers"]] == [
-        ("a", 5, "m"), ("b", 2, "n")]
-
-
-@pytest.mark.parametrize("row", [
-    {"prompt": "q", "answers": [{"text": "a", "score": 2}]},
-    {"instruction": "q", "completions": [{"response": "a", "overall_score": 2}]},
-    {"prompt": "q", "responses": ["a"], "scores": [2]},
-    {"prompt": "q", "generations": ["a"], "rating": [2]},
-    {"prompt": "q", "completions": ["a"], "rewards": [2.0]},
-    {"question": "q", "candidates": [{"content": "a", "rating": Decimal(2)}]}])
-def test_scored_answers_are_found_by_their_usual_names(row: dict[str, Any]) -> None:
-    found = convert([row], scored_row, "f")[0]
-    assert (found["prompt"], found["answers"][0]["text"], found["answers"][0]["score"]) == (
-        "q", "a", 2)
-
-
-NECTAR = {"prompt": HH, "turns": 1, "num_responses": 3, "answers": [
-    {"answer": "b", "model": "m", "rank": 2.0}, {"answer": "c", "model": "n", "rank": 3.0},
-    {"answer": "a", "model": "o", "rank": 1.0}]}
-
-
-@pytest.mark.parametrize(("row", "score"), [
-    (NECTAR, ""), (NECTAR, "rank"),
-    ({"prompt": "q", "responses": ["b", "c", "a"], "ranks": [2, 3, 1]}, ""),
-    ({"prompt": "q", "responses": ["b", "c", "a"], "rank": [1, 2, 0]}, ""),
-    ({"question": "q", "completions": [{"text": text, "ranking": rank} for text, rank in (
-        ("b", 2), ("c", 3), ("a", 1))]}, ""),
-    ({"prompt": "q", "candidates": [{"text": text, "by": {"rank": rank}} for text, rank in (
-        ("b", "2"), ("c", "3"), ("a", "1"))]}, "by.rank")])
-def test_of_ranked_answers_the_lowest_rank_is_the_best(
-        row: dict, score: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    reading = Reading()
-    pairs = load_preferences(local(tmp_path, "preferences", [row], pairs="on_policy",
-                                   score_column=score), 0, reading=reading)
-    assert sorted((pair["chosen"], pair["rejected"]) for pair in pairs) == [
-        ("a", "b"), ("a", "c"), ("b", "c")]
-    assert all(pair["score_chosen"] <= 0 for pair in pairs)
-    reading.say_dropped()
-    assert "ranks, not scores, in 1 row: the lowest rank is the best" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("column", "ranks"), [
-    ("{side}_rank", {"chosen_rank": 1, "rejected_rank": 3}),
-    ("rank.{side}", {"rank": {"chosen": 1, "rejected": 3}})])
-def test_a_pairs_ranks_agree_with_its_order(column: str, ranks: dict) -> None:
-    rows = [{"prompt": "q", "chosen": "a", "rejected": "b", **ranks}]
-    found, = convert(rows, preference_row, "f", reading=Reading(score=column))
-    assert (found["score_chosen"], found["score_rejected"]) == (-1, -3)
-
-
-def test_a_score_beside_a_rank_is_the_score() -> None:
-    row = {"prompt": "q", "answers": [{"text": "a", "score": 9, "rank": 1}]}
-    assert convert([row], scored_row, "f")[0]["answers"][0]["score"] == 9
-
-
-def test_lists_of_answers_and_scores_that_do_not_match_are_refused() -> None:
-    for scores in ([8], [8, 2, 3]):
-        with pytest.raises(SchemaError, match=f"f, row 1: .*{len(scores)} scores for 2 answers"):
-            convert([{"prompt": "q", "responses": ["a", "b"], "scores": scores}], scored_row, "f")
 
 
 THOUGHT = {"role": "assistant", "content": "a", "reasoning_content": "Let me see."}
@@ -343,111 +260,10 @@ def test_a_missing_column_is_named_beside_those_of_the_file() -> None:
         convert([{"instruction": "q", "output": "a"}], preference_row, "f")
 
 
-@pytest.mark.parametrize("score", [float("inf"), float("-inf"), 1e300, 10**400,
-                                   Decimal("Infinity")])
-def test_a_score_that_is_not_finite_is_refused(score: object) -> None:
-    with pytest.raises(SchemaError, match="a finite number"):
-        convert([{"prompt": "q", "chosen": "a", "rejected": "b", "score_chosen": score}],
-                preference_row, "f")
-
-
 def local(tmp_path: Path, part: str, rows: list, **values: object) -> DataSettings:
     path = tmp_path / f"{part}.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return DataSettings(source="local", **{f"{part}_path": str(path)}, **values)
-
-
-def kto(prompt: str, completion: str, label: object) -> dict[str, object]:
-    return {"prompt": prompt, "completion": completion, "label": label}
-
-
-def test_ktos_desirable_completions_train_sft_and_two_labels_of_a_prompt_make_a_pair(
-        tmp_path: Path) -> None:
-    rows = [kto("p", "good", True), kto("p", "bad", False), kto("p", "bad 2", False),
-            kto("q", "fine", 1), kto("r", "poor", "false")]
-    reading = Reading()
-    sft = load_sft(local(tmp_path, "sft", rows), 0, reading=reading)
-    assert [row["messages"][-1]["content"] for row in sft] == ["good", "fine"]
-    assert (reading.dropped, reading.layouts) == ({"undesirable": 3}, {"KTO (unpaired)": 2})
-    reading = Reading()
-    pairs = load_preferences(local(tmp_path, "preferences", rows, pairs="written"), 0,
-                             reading=reading)
-    assert [(pair["chosen"], pair["rejected"]) for pair in pairs] == [("good", "bad")]
-    assert (reading.dropped, reading.layouts) == ({"unpaired": 3}, {"KTO (unpaired)": 1})
-
-
-UNLIKE = [kto("a", "no", False), kto("b", "no", None), kto("c", "no", "unsure"),
-          {"messages": turns("d", "no"), "label": False}, {"messages": turns("e", "yes")},
-          {"conversations": share("f", "no"), "kto_tag": False},
-          {"instruction": "g", "output": "no", "kto_tag": "0"}, kto("h", "no", -1),
-          kto("i", "yes", "1.0"), {"question": "j", "response": "no", "label": 0.0}]
-
-
-def test_an_undesirable_completion_trains_nothing_whatever_stands_around_it(
-        tmp_path: Path) -> None:
-    reading = Reading()
-    sft = load_sft(local(tmp_path, "sft", UNLIKE), 0, reading=reading)
-    assert [row["messages"][-1]["content"] for row in sft] == ["yes", "yes"]
-    assert reading.dropped == {"undesirable": 6, "unusable": 2}
-    assert "expected true or false" in reading.examples["unusable"]
-
-
-def test_labelled_conversations_make_pairs_too(tmp_path: Path) -> None:
-    rows = [{"id": "7", "messages": turns("p", "good"), "label": True},
-            {"messages": turns("p", "bad"), "label": False}, {"messages": 3, "label": True},
-            {"prompt": "q", "chosen": "a", "rejected": "b"}]
-    reading = Reading()
-    pairs = load_preferences(local(tmp_path, "preferences", rows, pairs="written"), 0,
-                             reading=reading)
-    assert [(pair["id"], pair["chosen"], pair["rejected"]) for pair in pairs][0] == (
-        "7", "good", "bad")
-    assert (len(pairs), reading.dropped) == (2, {"unusable": 1})
-
-
-def test_what_a_labelled_turn_holds_beside_its_text_makes_no_other_prompt(tmp_path: Path) -> None:
-    rows = [{"prompt": [{**TALK[0], "id": number}], "completion": [{**TALK[1], "content": text}],
-             "label": label} for number, (text, label) in enumerate((("a", True), ("b", False)))]
-    found = load_preferences(local(tmp_path, "preferences", rows, pairs="written"), 0)
-    assert [(row["chosen"], row["rejected"]) for row in found] == [("a", "b")]
-
-
-def test_half_an_emoji_in_a_labelled_prompt_makes_a_pair(tmp_path: Path) -> None:
-    rows = [kto("\ud83d", "good", True), kto("\ud83d", "bad", False)]
-    pairs = load_preferences(local(tmp_path, "preferences", rows, pairs="written"), 0)
-    assert [pair["prompt"][0]["content"] for pair in pairs] == ["\ufffd"]
-
-
-def test_a_stream_of_ktos_rows_trains_sft_on_desirable_ones_and_makes_no_pairs() -> None:
-    rows = [kto("p", "bad", False), kto("p", "good", True), kto("q", "bad", False)]
-    hub = DataSettings(source="hub", sft_path="o/kto", preferences_path="o/kto", sft_rows=3,
-                       preference_rows=3, streaming=True, pairs="written")
-
-    def read(*_: object) -> list[tuple[str, dict]]:
-        return [(str(number), row) for number, row in enumerate(rows)]
-    reading = Reading()
-    assert [row["messages"][-1]["content"] for row in load_sft(hub, 0, read, reading)] == ["good"]
-    assert reading.dropped == {"undesirable": 2}
-    with pytest.raises(SchemaError, match=r"data\.streaming=false"):
-        load_preferences(hub, 0, read, Reading())
-
-
-def test_kto_without_two_labels_of_a_prompt_says_what_can_be_done_with_it(tmp_path: Path) -> None:
-    data = local(tmp_path, "preferences", [kto("p", "a", True), kto("q", "b", False)],
-                 pairs="written")
-    with pytest.raises(SchemaError, match=r"no pairs; the desirable ones can train SFT"):
-        check_sources(data)
-
-
-def test_scores_on_another_scale_than_the_gap_are_named(tmp_path: Path) -> None:
-    rows = [{"prompt": f"p{number}", "answers": [{"text": "a", "score": 0.9},
-                                                 {"text": "b", "score": 0.1 * number}]}
-            for number in range(5)]
-    with pytest.raises(SchemaError, match=r"min_gap=1 in their scores \(0 to 0.9\); set a smaller"):
-        load_preferences(local(tmp_path, "preferences", rows), 0)
-    reading = Reading()
-    pairs = load_preferences(local(tmp_path, "preferences", rows, min_gap=0.65), 0,
-                             reading=reading)
-    assert (len(pairs), reading.without_pair, reading.dropped) == (3, 2, {})
 
 
 @pytest.mark.parametrize(("row", "kind", "hint"), [
@@ -480,19 +296,6 @@ def test_another_models_answers_are_the_references(tmp_path: Path) -> None:
     assert found[2]["prompt"] == "three", "an id alone is no match where the prompts differ"
     with pytest.raises(SchemaError, match="answers none of the 1 held-out prompts"):
         load_heldout(local(tmp_path, "heldout", [{"prompt": "z"}], references_path=str(answers)))
-
-
-def test_a_score_column_that_names_nothing_is_refused(tmp_path: Path) -> None:
-    rows = [{"prompt": "q", "chosen": "a", "rejected": "b", "scores": {"chosen": 2}}]
-    given = local(tmp_path, "preferences", rows, pairs="written", score_column="score.{side}")
-    with pytest.raises(SchemaError, match=r"no row .* has a score under data.score_column="):
-        load_preferences(given, 0)
-
-
-@pytest.mark.parametrize(("column", "pairs"), [("a.b", "written"), ("a.{side}", "on_policy")])
-def test_a_score_column_of_the_other_kind_of_rows_is_refused(column: str, pairs: str) -> None:
-    with pytest.raises(ValueError, match=r"data.score_column is .* with data.pairs="):
-        DataSettings(score_column=column, pairs=pairs)
 
 
 @pytest.mark.parametrize("name", ["id", "prompt_id", "question_id", "key", "uid"])

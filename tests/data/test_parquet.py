@@ -1,5 +1,6 @@
 """Parquet files give back exactly what was written, and other trainers can read them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,23 @@ from lib.data.cells import SchemaError
 from lib.data.chat import end_of_turn_id
 from lib.data.curation import curate
 from lib.data.on_policy import pairs_from_scored
-from lib.data.parquet import read_parquet, to_trl, write_parquet
+from lib.data.parquet import ParquetRows, read_parquet, to_trl, write_parquet
 from lib.data.settings import DataSettings
 from lib.data.sources import load_heldout, load_preferences, load_sft
 from lib.runtime.files import FileError, write_jsonl
 from lib.training.pairs import encode_pairs
 
 
-@pytest.mark.parametrize("rows", [
-    load_sft(DataSettings(), 0), load_heldout(DataSettings()), load_preferences(DataSettings(), 0),
-], ids=["sft", "heldout", "preferences"])
-def test_rows_come_back_equal_in_every_field(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("load", [
+    lambda: load_sft(DataSettings(), 0), lambda: load_heldout(DataSettings()),
+    lambda: load_preferences(DataSettings(), 0)], ids=["sft", "heldout", "preferences"])
+def test_rows_come_back_equal_in_every_field_at_once_and_one_by_one(
+        load: Callable[[], list[dict[str, Any]]], tmp_path: Path) -> None:
+    rows = load()
+    assert rows
     write_parquet(rows, tmp_path / "rows.parquet")
     assert read_parquet(tmp_path / "rows.parquet") == rows
+    assert list(ParquetRows(tmp_path / "rows.parquet")) == rows
 
 
 def test_missing_scores_empty_lists_and_odd_arguments_survive(tmp_path: Path) -> None:

@@ -54,18 +54,6 @@ def test_all_messages_before_the_answer_are_the_prompt() -> None:
     assert (converted["prompt"], converted["chosen"]) == (before, "x")
 
 
-@pytest.mark.parametrize("row", [
-    {"prompt": [user("q")], "chosen": [assistant("good")], "rejected": [assistant("bad")]},
-    {"chosen": [user("q"), assistant("good")], "rejected": [user("q"), assistant("bad")]},
-    {"prompt": "q", "chosen": "good", "rejected": "bad"},
-])
-def test_the_formats_of_trl_and_plain_texts_are_read_too(row: dict[str, Any]) -> None:
-    converted = convert([row], preference_row, "f")[0]
-    assert (converted["prompt"], converted["chosen"], converted["rejected"]) == (
-        [user("q")], "good", "bad")
-    assert converted["score_chosen"] is None
-
-
 @pytest.mark.parametrize(("change", "message"), [
     ({"chosen": None}, "row 1, column chosen: is NoneType None; expected a list of"),
     ({"chosen": [user("q")]}, "column chosen: ends with user; expected an assistant"),

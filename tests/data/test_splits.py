@@ -63,9 +63,9 @@ def test_conversations_split_by_what_comes_before_the_first_answer() -> None:
 def test_held_out_subsets_are_balanced_nested_and_in_order() -> None:
     data = rows({"a": 25, "b": 25, "c": 25, "d": 3})
     small, large = held_out_subset(data, 20, 0), held_out_subset(data, 43, 0)
-    assert sources(large) == {"a": 14, "b": 13, "c": 13, "d": 3} or sorted(
-        sources(large).values()) == [3, 13, 13, 14]
-    assert all(count >= 3 for count in sources(small).values())
+    assert sources(large)["d"] == sources(small)["d"] == 3
+    assert sorted(sources(large).values()) == [3, 13, 13, 14]
+    assert sorted(sources(small).values()) == [3, 5, 6, 6]
     assert {row["id"] for row in small} < {row["id"] for row in large}
     assert small == [row for row in data if row in small]
     assert small == held_out_subset(data, 20, 0) != held_out_subset(data, 20, 1)

@@ -141,7 +141,7 @@ def test_pieces_are_the_tokens_of_the_whole(spaces: str, chat: str,
     "{% for tool in tools %}{% endfor %}" + TWO_ENDS, "{{ messages[0].content + 1 }}",
     "{{ raise_exception('no') }}", "{{ messages[7].role.name }}", "{{ 1 / 0 }}"])
 def test_a_template_that_raises_anything_is_refused_in_one_sentence(chat: str) -> None:
-    with pytest.raises(ChatError, match="the chat template refuses turns in the order user"):
+    with pytest.raises(ChatError, match=r"the chat template refuses turns in the order user.*\Z"):
         encode_prompt(tokenizer_of(chat), turns("hello"))
 
 
@@ -151,7 +151,7 @@ def test_of_several_named_templates_the_default_one_is_used() -> None:
     tokenizer.chat_template = {"default": TWO_ENDS, "rag": SHOUTS}
     assert stop_token_ids(tokenizer) == stops
     tokenizer.chat_template = {"rag": SHOUTS}
-    with pytest.raises(ChatError):
+    with pytest.raises(ChatError, match="the chat template refuses turns"):
         stop_token_ids(tokenizer)
 
 

@@ -50,17 +50,18 @@ def expected(lengths: list[int], rows: int = 64) -> list[tuple[int, float]]:
 EVEN = ("all to the limit", "short", "as a base model", "as after DPO")
 
 
-@pytest.mark.parametrize("answers", [64, 512, 1600])
-@pytest.mark.parametrize("kind", EVEN)
+@pytest.mark.parametrize(("kind", "answers"), [  # 64 short answers are over within 32 steps
+    (kind, n) for kind in EVEN for n in (64, 512, 1600) if (kind, n) != ("short", 64)])
 def test_the_expected_steps_are_right_within_a_factor_of_two(kind: str, answers: int) -> None:
     found = expected(pool(kind, answers))
     end, begun = found[-1][0], len(found) // 5
     late = [(end - over, left) for over, left in found[begun:] if end - over > 32]
-    assert max((max(left / real, real / left) for real, left in late), default=1) < 2
+    assert max(max(left / real, real / left) for real, left in late) < 2
 
 
-@pytest.mark.parametrize("answers", [64, 512, 1600])
-@pytest.mark.parametrize("kind", [*EVEN, "the last are long", "the first are long"])
+@pytest.mark.parametrize(("kind", "answers"), [  # of fewer short answers no second line is told
+    (kind, n) for kind in (*EVEN, "the last are long", "the first are long")
+    for n in (64, 512, 1600) if kind != "short" or n == 1600])
 def test_no_estimate_jumps_by_a_factor_of_two(
         kind: str, answers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, told = [0.0], []
@@ -73,7 +74,7 @@ def test_no_estimate_jumps_by_a_factor_of_two(
             shown.expect(0, over, over + left)
             if before and shown.said != before and (due := before[1] - clock[0] + before[0]) > 10:
                 told.append(max(shown.said[1] / due, due / shown.said[1]))
-    assert max(told, default=1) < 2
+    assert max(told) < 2
 
 
 def test_nothing_is_left_at_the_end() -> None:

@@ -7,6 +7,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.inference import partial_file
+from lib.inference.partial_file import PartialFile, share_of
 from lib.inference.prompts import encode_within
 from lib.inference.sampling import SamplingSettings, generate_stream, sample, sample_to_file
 from lib.runtime.files import Row, read_jsonl, sha256_of_value, write_jsonl
@@ -162,3 +163,23 @@ def test_rows_without_token_ids_that_an_older_version_left_are_not_mixed_in(
     write_jsonl(tmp_path / "answers.jsonl.partial.jsonl", [{"key": key}, old])
     rows = sample_to_file(qwen, tokenizer, PROMPTS, SETTINGS, path, model_key="m")
     assert all(answer["token_ids"] for row in rows for answer in row["candidates"])
+
+
+def test_shares_of_killed_processes_are_taken_over_once_and_those_of_another_key_dropped(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "pool.jsonl"
+    for rank, (key, ids) in enumerate((("k", "ab"), ("k", "bc"), ("other", "d"))):
+        share = PartialFile(share_of(path, rank), key)
+        for name in ids:
+            share.append({"id": name, "by": rank})
+    with share_of(path, 1).with_name("pool.jsonl.share-1.partial.jsonl").open("a") as file:
+        file.write('{"id": "e", "b')  # it was killed in a line
+    whole = PartialFile(path, "k")
+    whole.append({"id": "a", "by": "an earlier take-over"})
+    whole.take_over()
+    assert "share-1.partial.jsonl, line 4 of 4: damaged" in capsys.readouterr().out
+    assert [file.name for file in tmp_path.iterdir()] == ["pool.jsonl.partial.jsonl"]
+    assert whole.missing([{"id": name} for name in "abcde"]) == [{"id": "d"}, {"id": "e"}]
+    again = PartialFile(path, "k")  # a kill after it costs nothing
+    assert [(row["id"], row["by"]) for row in again.rows] == [
+        ("a", "an earlier take-over"), ("b", 0), ("c", 1)]

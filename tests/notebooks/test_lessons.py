@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from lib.study.run import Study
 from lib.study.stages.data import load_part, prepare_data
 from lib.training.losses import dpo_loss
 from lib.training.plain import answer_logps, sft_batch_loss, sft_step, token_logps
-from lib.training.settings import SFTSettings
+from lib.training.settings import DPOSettings, SFTSettings
 
 NOTEBOOKS = ROOT / "notebooks"
 SOLUTION = re.compile(r"<summary>Solution</summary>\n\n```python\n(.*?)```", re.DOTALL)
@@ -178,6 +179,22 @@ def test_the_table_of_settings_counts_the_steps_that_training_takes(study: Study
     assert "beta" not in rows
 
 
+@pytest.mark.parametrize(("loss", "beta", "own", "meaning"), [
+    ("dpo", "0.1", "dpo, label_smoothing 0.0", "pull towards the reference"),
+    ("robust", "0.1", "robust, label_smoothing 0.1", "pull towards the reference"),
+    ("simpo", "2", "simpo, gamma_beta_ratio 0.5", "scale of the rewards")])
+def test_the_table_of_settings_names_the_loss_and_what_it_reads(
+        loss: str, beta: str, own: str, meaning: str, study: Study) -> None:
+    dpo = replace(DPOSettings(loss=loss), lora_rank=4, warmup_share=0.5, batch_size=8)
+    other = replace(study, profile=replace(study.profile, dpo=dpo))
+    rows = {row["setting"]: row for row in lessons.training_rows(other, "dpo", "preferences")}
+    assert (rows["beta"]["value"], rows["beta"]["meaning"]) == (beta, meaning)
+    assert rows["loss"]["value"] == own
+    assert rows["weights"]["value"] == "LoRA of rank 4"
+    steps = rows["optimizer steps"]["value"]
+    assert rows["schedule"]["value"].startswith(f"up for {-(-steps // 2)} of {steps} steps")
+
+
 def test_a_shown_source_is_escaped_html_with_its_place_and_plain_text_beside_it(
         monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[dict[str, str]] = []
@@ -236,9 +253,24 @@ def test_answers_are_sampled_once_and_again_when_their_settings_change(
 @pytest.mark.parametrize(("check", "answer", "reason"), [
     (lessons.check_curve, lambda proxy, gold: best_of_n_curve(gold, gold), "the proxy only"),
     (lessons.check_curve, lambda proxy, gold: "high", "no number or list of numbers"),
-    (lessons.check_win_rate, lambda a, b: (a > b).sum() / 4, "a tie counts half a win, not nothing"),
+    (lessons.check_curve, lambda proxy, gold: best_of_n_curve(range(6), gold), "is not sorted"),
+    (lessons.check_curve, lambda proxy, gold: best_of_n_curve(-proxy, gold), "the lowest proxy"),
+    (lessons.check_curve, lambda proxy, gold: [gold[proxy[:n].argmax()] for n in range(1, 7)],
+     "average over all subsets"),
+    (lessons.check_win_rate, lambda a, b: (a > b).sum() / 4, "counts half a win, not nothing"),
+    (lessons.check_win_rate, lambda a, b: (a >= b).sum() / 4, "not a whole one"),
+    (lessons.check_win_rate, lambda a, b: ((a > b) + (a == b) / 2).mean(), "counts them as losses"),
+    (lessons.check_win_rate, lambda a, b: ((b > a).sum() + 0.5) / 4, "the other system's win rate"),
     (lessons.check_win_rate, lambda a, b: ((np.sign(a - b) + 1) / 2).mean(), "leave such prompts"),
     (lessons.check_advantages, lambda rewards: rewards - rewards.mean(), "without its own"),
-    (lessons.check_kappa, lambda a, b: (a == b).mean(), "the plain agreement")])
+    (lessons.check_advantages, lambda rewards: (rewards.sum() - rewards) / 3, "baseline itself"),
+    (lessons.check_advantages, lambda rewards: (rewards.mean() - rewards) * 4 / 3, "the sign"),
+    (lessons.check_advantages, lambda rewards: (rewards - rewards.mean()) / rewards.std(ddof=1),
+     "GRPO"),
+    (lessons.check_advantages, lambda rewards: rewards - (rewards.sum() - rewards) / 4,
+     "one less than all"),
+    (lessons.check_kappa, lambda a, b: (a == b).mean(), "the plain agreement"),
+    (lessons.check_kappa, lambda a, b: (a == b).mean() - 0.53125, "what chance leaves"),
+    (lessons.check_kappa, lambda a, b: ((a == b).mean() - 1 / 3) * 1.5, "not one third")])
 def test_a_known_mistake_is_named(check: Callable, answer: Callable, reason: str) -> None:
     assert reason in check(answer).data

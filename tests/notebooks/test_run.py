@@ -157,11 +157,16 @@ def test_a_notebook_run_out_of_order_says_what_to_run_first(
     ("07", "04_best_of_n")])
 def test_a_cell_that_needs_an_earlier_notebook_names_it(
         number: str, first: str, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=f"is not finished; run notebook {first} first"):
+        run_cells(number, {"profile": "smoke", "run": str(tmp_path / "run")})
+
+
+def run_cells(number: str, parameters: dict[str, str]) -> None:
+    """Run a notebook's code here, cell by cell, with some of its parameters set."""
     [path] = NOTEBOOKS.glob(f"{number}_*.ipynb")
     names: dict = {"__name__": "__main__"}
-    with pytest.raises(StudyError, match=f"is not finished; run notebook {first} first"):
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            if cell["cell_type"] == "code":
-                exec("".join(cell["source"]), names)
-            if "parameters" in cell["metadata"].get("tags", []):
-                names |= {"profile": "smoke", "run": str(tmp_path / "run")}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+        if "parameters" in cell["metadata"].get("tags", []):
+            names |= parameters

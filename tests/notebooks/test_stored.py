@@ -12,7 +12,6 @@ import pytest
 from lib import ROOT
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LESSONS = PATHS
 COMMON = {"profile", "run", "settings", "force", "from_run"}
 
 
@@ -29,18 +28,14 @@ def source(cell: dict[str, Any]) -> str:
     return "".join(cell["source"])
 
 
-@pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
-def lesson(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return json.loads(request.param.read_text(encoding="utf-8"))
-
-
 def tagged(notebook: dict[str, Any], tag: str) -> list[dict[str, Any]]:
     return [cell for cell in notebook["cells"] if tag in cell["metadata"].get("tags", [])]
 
 
 def test_the_notebooks_are_numbered_in_the_order_of_the_story() -> None:
-    assert [path.stem for path in PATHS][:5] == ["01_data", "02_sft", "03_dpo", "04_best_of_n",
-                                                 "05_analysis"]
+    assert [path.stem for path in PATHS] == [
+        "01_data", "02_sft", "03_dpo", "04_best_of_n", "05_analysis", "06_beyond_the_paper",
+        "07_appendix"]
 
 
 def test_a_notebook_is_stored_without_outputs_counts_and_widget_state(
@@ -68,7 +63,7 @@ def test_papermill_sees_every_parameter_with_help(path: Path) -> None:
     assert all(parameter["help"] for parameter in known.values())
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_a_parameters_value_has_the_type_that_it_declares(path: Path) -> None:
     cell, = tagged(json.loads(path.read_text(encoding="utf-8")), "parameters")
     for node in ast.parse(source(cell)).body:
@@ -95,17 +90,18 @@ def test_no_cell_shows_a_bare_tuple_list_or_array(notebook: dict[str, Any]) -> N
         last = ast.parse(source(cell)).body[-1]
         if isinstance(last, ast.Expr):  # a number is printed in a sentence, rows as a table
             assert isinstance(last.value, ast.Call), source(cell)
-            assert ast.unparse(last.value.func).split(".")[-1] not in ("round", "mean"), source(cell)
+            called = ast.unparse(last.value.func).split(".")[-1]
+            assert called not in ("round", "mean"), source(cell)
 
 
-def test_a_lesson_computes_its_idea_by_hand(lesson: dict[str, Any]) -> None:
-    assert [cell for cell in tagged(lesson, "by-hand") if cell["cell_type"] == "code"]
+def test_a_lesson_computes_its_idea_by_hand(notebook: dict[str, Any]) -> None:
+    assert [cell for cell in tagged(notebook, "by-hand") if cell["cell_type"] == "code"]
 
 
 def test_a_lesson_has_one_exercise_with_a_solution_that_unfolds_and_a_check(
-        lesson: dict[str, Any]) -> None:
-    cells = lesson["cells"]
-    exercise, = tagged(lesson, "exercise")
+        notebook: dict[str, Any]) -> None:
+    cells = notebook["cells"]
+    exercise, = tagged(notebook, "exercise")
     place = cells.index(exercise)
     assert "### Exercise" in source(cells[place - 1])
     assert "<details><summary>Solution</summary>" in source(cells[place + 1])
@@ -113,15 +109,15 @@ def test_a_lesson_has_one_exercise_with_a_solution_that_unfolds_and_a_check(
     assert re.search(rf"check_\w+\({name}\b", source(cells[place + 2]))
 
 
-def test_each_question_of_a_lesson_has_a_hint_that_unfolds(lesson: dict[str, Any]) -> None:
-    last = source(lesson["cells"][-1])
+def test_each_question_of_a_lesson_has_a_hint_that_unfolds(notebook: dict[str, Any]) -> None:
+    last = source(notebook["cells"][-1])
     assert len(re.findall(r"^\d\. ", last, re.MULTILINE)) == 3
     assert len(re.findall(r"<details><summary>Hint</summary>.+</details>", last)) == 3
 
 
-def test_cell_ids_are_their_places(lesson: dict[str, Any]) -> None:
-    assert [cell["id"] for cell in lesson["cells"]] == [
-        f"cell-{place:02d}" for place in range(len(lesson["cells"]))]
+def test_cell_ids_are_their_places(notebook: dict[str, Any]) -> None:
+    assert [cell["id"] for cell in notebook["cells"]] == [
+        f"cell-{place:02d}" for place in range(len(notebook["cells"]))]
 
 
 def test_a_notebook_ends_with_questions_and_what_should_be_visible(

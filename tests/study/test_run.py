@@ -10,9 +10,6 @@ import pytest
 from lib import ROOT
 from lib.runtime import files, lock, manifest
 from lib.runtime.files import FileError, read_json, write_text
-from lib.study import __main__ as runner
-from lib.study.__main__ import main
-from lib.study.notebooks import notebook_paths
 from lib.study.run import Study, StudyError, open_study, run_stage, stage_hash
 from lib.study.stages.warning import run_warning
 from lib.training.settings import DPOSettings
@@ -216,6 +213,18 @@ def test_a_stage_that_never_finished_may_be_begun_again_with_other_settings(
     assert (folder / "out.txt").exists()
 
 
+def test_what_was_begun_on_other_inputs_is_not_gone_on_with(
+        study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    def killed(folder: Path) -> None:
+        (folder / "partial.txt").write_text("half")
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        make(study, killed, inputs={"data": "x", "sft": "s"})
+    folder = make(study, Work(), inputs={"data": "y", "sft": "s"})
+    assert "stage: partial work is replaced, because data changed" in capsys.readouterr().out
+    assert not (folder / "partial.txt").exists()
+
+
 MAKER = """
 import sys, time
 from pathlib import Path
@@ -271,78 +280,10 @@ def test_a_folder_that_cannot_be_written_is_one_sentence() -> None:
         make(study, Work())
 
 
-def test_notebook_knobs_and_settings_reach_the_same_profile(tmp_path: Path) -> None:
-    study = open_study("smoke", str(tmp_path), {"dpo.beta": 0.3}, sft__epochs=2, dpo__loss=None)
-    assert (study.profile.dpo.beta, study.profile.sft.epochs, study.profile.dpo.loss) == (
-        0.3, 2.0, "dpo")
-
-
 def test_the_warning_run_is_a_setting_and_trains_nothing_when_it_is_off(tmp_path: Path) -> None:
     study = open_study("smoke", str(tmp_path), {"evaluation.warning_run": False})
     assert run_warning(study) == {}
     assert not study.path("warning").exists()
-
-
-def test_the_plan_names_stages_downloads_disk_memory_keys_and_minutes(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--profile", "paper", "--plan", "--run", str(tmp_path / "run")]) == 0
-    out = capsys.readouterr().out
-    for word in ("sft", "dpo", "responses", "downloads:", "disk:", "NVIDIA_API_KEY", "GB", "min"):
-        assert word in out
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--profile", "huge"], "profile is 'huge'"),
-    (["--set", "dpo.beta"], "write it as key=value"),
-    (["--set", "dpo.bet=1"], "did you mean dpo.beta?"),
-    (["--profile", "smoke", "--only", "09"], "there is no notebook '09'; use 01, 02"),
-    (["--only", "3", "--from", "5"], "none of the notebooks 3 comes at 5 or later"),
-    (["--profile", "smoke", "--seeds", "0"], "--seeds is 0; use at least 1")])
-def test_a_wrong_command_line_is_one_sentence_and_exit_status_2(
-        arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == 2
-    assert message in capsys.readouterr().err
-
-
-FAST = """
-import sys
-from lib.study.__main__ import main
-status = main(sys.argv[1:])
-print(status, *sorted({"torch", "transformers", "papermill"} & set(sys.modules)))
-"""
-
-
-@pytest.mark.parametrize(("arguments", "loaded"), [
-    (["--set", "beta=0.2"], "2"), (["--only", "09"], "2"), (["--profile", "huge"], "2"),
-    (["--profile", "smoke", "--plan"], "0 torch transformers")])
-def test_a_wrong_line_is_answered_before_pytorch_is_loaded_and_a_plan_before_any_notebook(
-        arguments: list[str], loaded: str, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FAST, *arguments, "--run", str(tmp_path / "run")],
-                          cwd=ROOT, capture_output=True, text=True, check=True)
-    measured = done.stdout.splitlines()[-1]  # a machine that is known needs no model to measure
-    assert loaded.startswith(measured)
-    assert measured[0] == loaded[0]
-
-
-def test_notebooks_are_asked_for_with_and_without_a_zero() -> None:
-    assert notebook_paths(["3", "04"]) == notebook_paths(["03", "4"])
-    assert [path.name[:2] for path in notebook_paths(["3"])] == ["03"]
-    assert notebook_paths(start="5") == notebook_paths(start="05")
-
-
-@pytest.mark.parametrize(("options", "again"), [
-    ([], "the same command again"), (["--force"], "it again without --force")])
-def test_ctrl_c_is_one_sentence_that_says_what_is_kept_and_how_to_go_on(
-        options: list[str], again: str, monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(_: object) -> int:
-        raise KeyboardInterrupt
-    monkeypatch.setattr(runner, "_run", interrupted)
-    assert main(options) == 130
-    assert capsys.readouterr().err == (
-        "interrupted; finished stages, notebooks and checkpoints are kept, run "
-        f"{again} to go on from there\n")
 
 
 def test_the_hash_of_code_follows_the_rooms_it_was_asked_for(
@@ -356,43 +297,6 @@ def test_the_hash_of_code_follows_the_rooms_it_was_asked_for(
     assert manifest.code_hash("analysis") != before["analysis"]
     assert manifest.code_hash("study") == before["study"]
     assert manifest.code_hash() != before["study"]
-
-
-@pytest.mark.parametrize(("given", "expected"), [
-    ("false", False), ("False", False), ("0", False), (0, False), ("no", False), ("", False),
-    (None, False), ("off", False), ("true", True), ("True", True), (1, True), ("yes", True)])
-def test_force_means_what_it_says_however_papermill_hands_it_over(
-        tmp_path: Path, given: object, expected: bool) -> None:
-    assert open_study("smoke", str(tmp_path), force=given).force is expected
-
-
-def test_another_word_for_force_is_refused() -> None:
-    with pytest.raises(StudyError, match="force is 'maybe'; use true or false"):
-        open_study("smoke", force="maybe")
-
-
-def test_a_run_folder_of_digits_is_a_folder() -> None:
-    assert open_study("smoke", 7).folder == ROOT / "7"
-    assert open_study("smoke", None).folder == ROOT / "runs" / "smoke"
-
-
-@pytest.mark.parametrize("settings", [
-    '{"dpo.beta": 0.3}', "{dpo.beta: 0.3}", "dpo.beta=0.3", "dpo: {beta: 3e-1}",
-    {"dpo.beta": "0.3"}, {"dpo": {"beta": 0.3}}])
-def test_settings_may_be_the_text_that_papermill_hands_over(settings: object) -> None:
-    assert open_study("smoke", settings=settings).profile.dpo.beta == 0.3
-
-
-@pytest.mark.parametrize("settings", ["dpo.beta", "[1]", 3, "{"])
-def test_settings_that_are_none_are_refused_in_one_sentence(settings: object) -> None:
-    with pytest.raises(StudyError, match="settings is"):
-        open_study("smoke", settings=settings)
-
-
-def test_a_number_or_a_switch_given_as_text_is_one() -> None:
-    study = open_study("smoke", data__sft_rows="8", evaluation__warning_run="false")
-    assert study.profile.data.sft_rows == 8
-    assert study.profile.evaluation.warning_run is False
 
 
 def test_what_shows_a_read_only_run_is_written_elsewhere_and_that_is_said(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lib.data.parquet import ParquetRows, read_parquet, write_parquet
+from lib.data.parquet import write_parquet
 from lib.data.settings import DataSettings
-from lib.data.sources import load_heldout, load_preferences, load_sft
+from lib.data.sources import load_preferences, load_sft
 from lib.runtime.files import read_jsonl
 from lib.training import lazy_examples
 from lib.training.dpo import train_dpo
@@ -42,15 +42,6 @@ def test_rows_on_disk_train_what_rows_in_memory_train(
                for row in read_jsonl(tmp_path / name / "metrics.jsonl")]
               for name in ("memory", "disk")]
     assert losses[0] == losses[1]
-
-
-@pytest.mark.parametrize("rows", [
-    load_sft(DataSettings(sft_rows=5), 0), load_preferences(DataSettings(preference_rows=5), 0),
-    load_heldout(DataSettings())[:5]])
-def test_rows_on_disk_are_those_that_were_written(rows: list, tmp_path: Path) -> None:
-    write_parquet(rows, tmp_path / "rows.parquet")
-    assert list(ParquetRows(tmp_path / "rows.parquet")) == rows == read_parquet(
-        tmp_path / "rows.parquet")
 
 
 def test_an_example_is_encoded_when_it_is_looked_at_and_few_are_kept(

@@ -9,6 +9,8 @@ import pytest
 import torch
 from transformers import (
     AutoModelForSequenceClassification,
+    BertConfig,
+    BertForMaskedLM,
     BloomConfig,
     BloomForCausalLM,
     Gemma3ForCausalLM,
@@ -139,6 +141,17 @@ def test_a_margin_asks_for_a_lead_in_proportion_to_the_score_gap(
 def _resaved(model: Any, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
     save_reward_model(model, model.state_dict(), tokenizer, folder, [])
     return folder
+
+
+def test_a_model_without_a_linear_head_called_score_is_no_reward_model(
+        tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1,
+                               num_attention_heads=2, intermediate_size=32)
+                    ).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="is a BertForSequenceClassification, which has no linear "
+                                         "head called score; use a decoder such as Qwen2"):
+        load_scalar_model(str(tmp_path))
 
 
 def test_pairs_that_cannot_be_read_whole_are_left_out_and_counted(

@@ -1,5 +1,6 @@
 """Training settings: what they refuse, in one sentence."""
 
+import re
 from dataclasses import asdict, replace
 
 import pytest
@@ -41,10 +42,8 @@ from lib.training.settings import LOSS_SETTINGS, DPOSettings, SFTSettings, Train
 ])
 def test_a_setting_that_cannot_be_used_is_one_sentence(kind: type[TrainingSettings], wrong: dict,
                                                        message: str) -> None:
-    with pytest.raises(ValueError, match="^") as error:
+    with pytest.raises(ValueError, match=rf"^{re.escape(message)}.*\Z"):  # "." is no line break
         kind(**wrong)
-    assert str(error.value).startswith(message)
-    assert "\n" not in str(error.value)
 
 
 OWN = {"beta": 0.3, "label_smoothing": 0.2, "gamma_beta_ratio": 0.4, "offset_alpha": 0.6,

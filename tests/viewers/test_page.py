@@ -1,3 +1,5 @@
+"""compare.html: one file that loads nothing, whatever the answers hold."""
+
 import base64
 import gzip
 import hashlib

@@ -1,3 +1,5 @@
+"""The playground: every system is asked, the best is chosen, and each failure is said."""
+
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

@@ -1,3 +1,5 @@
+"""Rows of answers become pools, choices and scores; what cannot be joined is named."""
+
 import math
 
 import pytest

@@ -1,3 +1,5 @@
+"""A cell shows a widget where a kernel is live, and else the whole page."""
+
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Curves of a run in training grow with its file, and never stand in its way."""
+
 import threading
 import time
 from collections.abc import Callable

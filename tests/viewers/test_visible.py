@@ -1,3 +1,5 @@
+"""Characters that a page would hide, or that would change it, are shown as signs."""
+
 import pytest
 
 from lib.viewers.visible import HIDDEN, visible
@@ -27,7 +29,3 @@ def test_ordinary_writing_stays_as_it_is(text: str) -> None:
 
 def test_nothing_hidden_is_left_in_hostile_text() -> None:
     assert not [name for name, text in HOSTILE.items() if HIDDEN.search(visible(text))]
-
-
-def test_visible_text_can_be_written_as_utf8() -> None:
-    visible(HOSTILE["lone surrogate"]).encode("utf-8")

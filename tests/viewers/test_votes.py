@@ -1,3 +1,5 @@
+"""Votes on disk: each is kept, whatever is killed, damaged or written beside it."""
+
 import json
 import subprocess
 import sys

@@ -67,9 +67,12 @@ def _scored(rows: Iterable[Row], role: str) -> Iterator[tuple[Conversation, floa
 
 
 def _copied_cache(study: Study, scratch: Path) -> Path:
-    target = scratch.joinpath(*CACHE)
+    """A copy of the run's score cache, with what an open or killed process has only in its log."""
+    source, target = study.path(*CACHE), scratch.joinpath(*CACHE)
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(study.path(*CACHE), target)
+    for end in ("", "-wal"):
+        if (part := source.with_name(source.name + end)).exists():
+            shutil.copyfile(part, target.with_name(target.name + end))
     return target
 
 

@@ -1,4 +1,4 @@
-"""Judges' errors on the audit, corrected rates, and the tables of all."""
+"""Judges' errors on the audit and corrected rates, with what figures and tables say of them."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from lib.analysis.comparisons.win_rates import rate_systems, ratings_rows, round
 from lib.analysis.judges.audit import READER, audit_systems
 from lib.analysis.judges.errors import corrected_win_rates, judge_calibration, length_bias
 from lib.analysis.statistics.prediction_powered import prediction_powered_win_rate
-from tests.analysis.analysis_rows import response, system
+from tests.analysis.analysis_rows import system
 from tests.analysis.judges.test_audit import AUDIT, READER_SCORES, noisy
 
 LENGTHS = [[len(answer["text"]) for answer in row["answers"]] for row in AUDIT]
@@ -107,33 +107,6 @@ def test_a_judge_without_error_is_left_as_it_is() -> None:
     assert [row["win_rate"], row["judge_rate"]] == pytest.approx([row["reader_rate"]] * 2)
 
 
-def family() -> dict[str, list[dict]]:
-    systems = {"base": system([1, 1, 1, 1]), "sft": system([2, 2, 0, 0], "b"),
-               "dpo": system([2, 2, 2, 0], "c")}
-    for rows in systems.values():
-        for row in rows:
-            row["candidates"][0]["rewards"]["selector"] = -row["candidates"][0]["rewards"]["judge"]
-    return systems
-
-
-def test_tables_name_every_system_judge_and_n() -> None:
-    board = scoreboard(family(), ["judge", "selector"])
-    ratings = [row for judge in board.judges
-               for row in ratings_rows(rate_systems(board, judge, resamples=50), judge)]
-    table = tables.ratings_table(ratings)
-    assert "| system | judge | selector |" in table
-    assert len(table.splitlines()) == 5
-    assert "One seed was run" in tables.seeds_table([])
-
-
-@pytest.mark.parametrize(("low", "high", "reading"), [
-    (-0.1, 0.2, "undecided"), (0.1, 0.2, "complementary"), (-0.2, -0.1, "they overlap")])
-def test_an_interaction_is_called_by_its_interval(low: float, high: float, reading: str) -> None:
-    row = {"judge": "judge", "n": 64, "gain_with": 0.3, "gain_without": 0.2, "mean": 0.1,
-           "low": low, "high": high}
-    assert reading in tables.complementarity_table([row])
-
-
 def test_figures_say_who_is_first_and_whether_clearly() -> None:
     systems = {"base": system([1.0] * 30), "sft": system([2.0] * 20 + [0.0] * 10, "b"),
                "dpo": system([3.0] * 29 + [0.0], "c")}
@@ -163,13 +136,3 @@ def test_a_judge_is_called_over_confident_only_if_its_interval_says_so() -> None
 def test_a_calibration_error_stands_beside_that_of_a_perfect_model() -> None:
     table = tables.calibration_table([judge_calibration(AUDIT, "noisy", noisy(1.0))])
     assert re.search(r"\| \.\d{3} \| \.\d{3}, below \.\d{3} in 95 % \|", table)
-
-
-def test_text_and_retention_tables_show_a_dash_for_what_is_not_defined() -> None:
-    from lib.analysis.texts.metrics import text_metrics_by_system
-    table = tables.text_table(text_metrics_by_system({"sft": [response(0, "A b c d e", 1.0)]}))
-    assert "| sft | 1 | 5.0 |" in table
-    assert "| – |" in table
-    row = {"policy": "base", "n": 2, "tokens": 1200, "loss": 2.0, "ci_low": 1.9, "ci_high": 2.1,
-           "perplexity": 7.39, "change": None, "change_low": None, "change_high": None}
-    assert "| base | 2 | 1,200 | 2.000 [1.900, 2.100] | 7.39 | – |" in tables.retention_table([row])

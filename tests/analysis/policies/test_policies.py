@@ -155,6 +155,14 @@ def test_the_estimators_of_one_answer_agree_with_the_vector() -> None:
             assert found[name] == pytest.approx(vector["out"][name][place], abs=1e-9)
 
 
+def test_the_divergence_of_several_answers_is_their_mean_and_zero_for_equal_policies() -> None:
+    found = kl_divergence([-1.0, -2.0], [-1.2, -1.5], [0.1, 0.2])
+    assert (found["kl"], found["k1"]) == pytest.approx((0.15, -0.15))
+    assert found["k3"] == pytest.approx((0.018730753078 + 0.1487212707) / 2, abs=1e-9)
+    same = kl_divergence([-3.0, -4.0], [-3.0, -4.0], [0.0, 0.0])
+    assert (same["kl"], same["k1"], same["k3"]) == (0, 0, 0)
+
+
 def test_displacement_takes_the_first_and_last_validation_in_order_of_steps() -> None:
     rows = [{"split": "validation", "step": step, "n": 9, "logps/chosen": -10.0 - step,
              "logps/rejected": -10.0 - 2 * step} for step in (8, 0, 4)]

@@ -56,6 +56,22 @@ def test_a_harm_of_both_together_is_seen_in_the_interaction() -> None:
     assert effects["pairs"]["mean"] == pytest.approx(-1.0, abs=0.2)
 
 
+@pytest.mark.parametrize(("shifts", "words"), [
+    ((0.0, 0.0, 0.0, -2.0), "so the two do not simply add up"),
+    ((0.0, 0.0, -2.0, 0.0), "so the two do not simply add up"),
+    ((0.0, -0.7, -0.7, -1.4), "which may be nothing")])
+def test_what_the_two_factors_do_together_is_called_by_its_interval(
+        shifts: tuple[float, ...], words: str) -> None:
+    made = cells(*shifts)
+    assert words in warning_findings({"cells": made, "effects": factor_effects(made)})
+
+
+def test_of_fewer_than_four_runs_nothing_is_said() -> None:
+    made = cells(0.0, 0.0, 0.0, -2.0)[:3]
+    assert warning_findings({"cells": made, "effects": factor_effects(made)}) == (
+        "The four runs are not complete, so nothing can be said of them.")
+
+
 def test_a_prompt_without_a_score_is_left_out_and_counted() -> None:
     made = cells(0.0, 0.0, 0.0, 0.0)
     made[2]["scores"][5] = None

@@ -5,30 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from scipy.special import expit
-from scipy.stats import norm, t
-from statsmodels.genmod.families import Binomial
-from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.stats.multitest import multipletests
 
 from lib.analysis.statistics import (
-    expected_calibration_error,
     exponential_moving_average,
     mcnemar,
     paired_bootstrap,
+    wilson_interval,
     win_rate,
 )
-from lib.analysis.statistics.agreement import agreement, cohen_kappa, gwet_ac1
 from lib.analysis.statistics.bootstrap import CHUNK_CELLS, bootstrap_means, resample_counts
 from lib.analysis.statistics.bradley_terry import bradley_terry, fit_ratings
-from lib.analysis.statistics.calibration import (
-    calibration,
-    perfect_error,
-    temperature_interval,
-)
 from lib.analysis.statistics.clusters import clustered_share_interval
-from lib.analysis.statistics.length_control import length_controlled_win_rate
-from lib.analysis.statistics.outcomes import Floats
 from lib.analysis.statistics.selection_law import selection_win_rate
 from lib.analysis.statistics.significance import holm, mean_test, share_test, sign_test
 
@@ -148,6 +136,14 @@ def test_an_even_result_is_bounded_by_two_one_sided_tests() -> None:
     assert mean_test([0.0] * 4)[2:] == (1.0, 0.0, 0.0)
 
 
+@pytest.mark.parametrize(("wins", "n", "message"), [
+    (11, 10, "wins is 11, expected 0 to n = 10"), (-1, 10, "wins is -1, expected 0 to n = 10"),
+    (0, 0, "n is 0; an interval needs at least one compared prompt")])
+def test_a_share_of_nothing_or_beyond_all_has_no_interval(wins: int, n: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        wilson_interval(wins, n)
+
+
 def test_a_share_is_bounded_as_the_mean_that_it_is() -> None:
     """Far from 0 and 1, with many prompts, both intervals are the same."""
     shares = np.random.default_rng(6).beta(9, 8, 400)
@@ -198,149 +194,6 @@ def test_a_ring_of_wins_shows_as_misfit() -> None:
     ratings = fit_ratings(["rock", "paper", "scissors"], [(0, 1), (1, 2), (0, 2)], outcomes,
                           resamples=20)
     assert ratings.misfit == pytest.approx(0.4)
-
-
-def test_length_control_changes_nothing_when_all_answers_are_equally_long() -> None:
-    found = length_controlled_win_rate([1, 0, 1, 1], [10] * 4, [10] * 4)
-    assert found.win_rate == pytest.approx(0.75)
-    assert (found.length_coefficient, found.extreme) == (0, False)
-
-
-@pytest.mark.parametrize("outcomes", [[1, 1, 1, 1], [1, 1, 0, 0], [0.5] * 4, [1, np.nan, 0, 0.5]])
-def test_length_control_stays_finite_where_wins_follow_length_exactly(
-        outcomes: list[float]) -> None:
-    found = length_controlled_win_rate(outcomes, [300, 200, 10, 20], [100, 100, 100, 100])
-    assert 0 <= found.low < found.win_rate < found.high <= 1
-    assert found.high - found.low > 0.2  # four prompts tell little, separable or not
-    assert abs(found.length_coefficient) < 20
-
-
-def test_length_control_of_one_prompt_gives_a_number() -> None:
-    assert 0 < length_controlled_win_rate([1], [10], [20]).win_rate < 1
-
-
-def test_three_prompts_are_enough_for_an_interval_of_the_length_controlled_rate_and_two_are_not(
-        ) -> None:
-    lengths = [100, 120, 140], [120, 100, 130]
-    found = length_controlled_win_rate([1, 0, 0.5], *lengths)
-    assert 0 < found.low < found.win_rate < found.high < 1
-    two = length_controlled_win_rate([1, 0], *(part[:2] for part in lengths))
-    assert (two.low, two.high) == (0, 1)
-
-
-@pytest.mark.parametrize(("taste", "extreme"), [(15, True), (10_000, False)])
-def test_a_correction_that_takes_most_of_a_lead_is_marked_as_extreme(taste: float,
-                                                                     extreme: bool) -> None:
-    """One system is mostly longer, and the judge likes length, or cares for nothing."""
-    random = np.random.default_rng(0)
-    ours, theirs = random.normal(140, 30, 500), random.normal(100, 30, 500)
-    wins = (random.random(500) < expit((ours - theirs) / taste)).astype(float)
-    for found in (length_controlled_win_rate(wins, ours, theirs),
-                  length_controlled_win_rate(1 - wins, theirs, ours)):  # as the other reads it
-        assert found.extreme is extreme
-
-
-def test_length_control_finds_a_judge_that_only_counts_words() -> None:
-    random = np.random.default_rng(0)
-    lengths_a, lengths_b = random.normal(120, 30, 500), random.normal(100, 30, 500)
-    wins = random.random(500) < 1 / (1 + np.exp(-(lengths_a - lengths_b) / 15))
-    found = length_controlled_win_rate(wins, lengths_a, lengths_b)
-    assert found.raw > 0.65
-    assert found.win_rate == pytest.approx(0.5, abs=0.08)
-
-
-def test_length_control_is_the_binomial_glm_of_statsmodels_with_its_robust_covariance() -> None:
-    random = np.random.default_rng(0)
-    wins = random.choice([0, 0.5, 1], size=60, p=[0.3, 0.2, 0.5])
-    lengths = random.normal(100, 30, size=(2, 60))
-    found = length_controlled_win_rate(wins, *lengths)
-    difference = lengths[0] - lengths[1]
-    columns = np.column_stack([np.ones(60), np.tanh(difference / difference.std(ddof=1))])
-    fit = GLM(wins, columns, Binomial()).fit(tol=1e-12, tol_criterion="params", cov_type="HC0")
-    assert [found.theta, found.length_coefficient] == pytest.approx(fit.params, abs=1e-9)
-    spread = np.sqrt(fit.cov_params()[0, 0] * 60 / 58)  # HC1
-    ends = expit(fit.params[0] + t.ppf(0.975, 58) * spread * np.array([-1, 1]))
-    assert (found.low, found.high) == pytest.approx(ends, abs=1e-9)
-
-
-def test_judges_of_one_mind_have_no_kappa_but_an_ac1_of_one() -> None:
-    found = agreement(["A"] * 5, ["A"] * 5)
-    assert (found["kappa"], found["agreement"], found["ac1"]) == (None, 1, 1)
-
-
-def test_kappa_is_zero_at_chance_and_ignores_unlabelled_items() -> None:
-    assert cohen_kappa(["A", "A", "B", "B", None], ["A", "B", "A", "B", "A"]) == pytest.approx(0)
-    with pytest.raises(ValueError, match="same items"):
-        cohen_kappa(["A"], ["A", "B"])
-
-
-def test_judges_that_labelled_nothing_in_common_have_no_agreement_and_are_counted() -> None:
-    apart = ["A", None, np.nan], [None, "B", "A"]
-    assert agreement(*apart) == {"n": 0, "missing": 3, "agreement": None, "kappa": None,
-                                 "ac1": None}
-    for measure in (cohen_kappa, gwet_ac1):
-        with pytest.raises(ValueError, match="no item has a label from both judges"):
-            measure(*apart)
-
-
-def test_calibration_error_is_small_for_rewards_that_mean_what_they_say() -> None:
-    random = np.random.default_rng(0)
-    size = random.exponential(1.5, 20_000)
-    right = random.random(20_000) < 1 / (1 + np.exp(-size))
-    gaps = np.where(right, size, -size)
-    assert expected_calibration_error(gaps) < 0.01
-    assert expected_calibration_error(5 * gaps) > 0.1
-    assert calibration(2 * gaps)["temperature"] == pytest.approx(2, rel=0.05)
-
-
-def clustered_gaps(random: np.random.Generator, temperature: float) -> tuple[Floats, Floats]:
-    """Gaps of 120 prompts with seven correlated pairs each, right as sigmoid(gap / temperature)."""
-    prompts = np.repeat(np.arange(120), 7)
-    shared = random.normal(size=120)[prompts]
-    chance = norm.cdf(np.sqrt(0.8) * shared + np.sqrt(0.2) * random.normal(size=len(prompts)))
-    size = random.exponential(1.0, len(prompts))
-    return np.where(chance < expit(size / temperature), size, -size), prompts
-
-
-@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])
-def test_the_interval_of_the_temperature_covers_the_truth(temperature: float) -> None:
-    random, held = np.random.default_rng(0), []
-    for _ in range(400):
-        low, high = temperature_interval(*clustered_gaps(random, temperature))
-        held.append(low <= temperature <= high)
-    assert 0.925 <= np.mean(held) <= 0.975
-
-
-def test_the_interval_of_the_temperature_is_a_logistic_regressions_with_clustered_errors() -> None:
-    gaps, prompts = clustered_gaps(np.random.default_rng(1), 1.3)
-    fit = GLM(np.ones(len(gaps)), gaps[:, None], Binomial()).fit(
-        tol=1e-12, tol_criterion="params", cov_type="cluster", cov_kwds={"groups": prompts})
-    reach = t.ppf(0.975, 119) * fit.bse[0]
-    assert temperature_interval(gaps, prompts) == pytest.approx(
-        (1 / (fit.params[0] + reach), 1 / (fit.params[0] - reach)))
-
-
-def test_a_perfect_models_calibration_error_is_what_it_has_by_chance() -> None:
-    random = np.random.default_rng(0)
-    samples = [clustered_gaps(random, 1.0) for _ in range(200)]
-    seen = [expected_calibration_error(gaps) for gaps, _ in samples]
-    floors = [perfect_error(gaps, prompts, resamples=200) for gaps, prompts in samples[:20]]
-    means, tops = zip(*floors, strict=True)
-    assert np.mean(means) == pytest.approx(np.mean(seen), abs=0.004)
-    assert np.mean(tops) == pytest.approx(np.percentile(seen, 95), abs=0.012)
-    alone = np.mean([perfect_error(gaps, resamples=200)[0] for gaps, _ in samples[:20]])
-    assert alone < np.mean(means) - 0.006  # pairs of one prompt are correlated
-
-
-def test_a_temperature_without_an_optimum_lies_on_the_border() -> None:
-    assert calibration([1.0, 2.0])["temperature"] == 0.01  # all right: never sure enough
-    assert temperature_interval([1.0, 2.0]) == (0.01, 1000)  # and nothing is known
-    assert calibration([-1.0, -2.0])["temperature"] == 1000  # all wrong: never unsure enough
-
-
-def test_equal_scores_are_confidence_one_half_and_half_a_hit() -> None:
-    [only] = calibration([0.0] * 10)["bins"]
-    assert (only["n"], only["confidence"], only["hit"]) == (10, 0.5, 0.5)
 
 
 def test_selection_by_noise_alone_wins_n_of_n_plus_one() -> None:

@@ -1,7 +1,6 @@
 """Addresses of servers: which are none, and which are on this machine, where no proxy is asked."""
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,14 +16,6 @@ from tests.inference.judges.fake_judge import completion
 SETTINGS = SamplingSettings(samples=1, max_new_tokens=8)
 PROMPTS = [{"id": "p0", "prompt": "question", "source": "test"}]
 NOBODY = "http://127.0.0.1:9"  # the port that discards
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    fake = FakeServer()
-    yield fake
-    fake.http.shutdown()
-    fake.http.server_close()
 
 
 @pytest.mark.parametrize("address", [

@@ -88,9 +88,10 @@ def test_one_line_says_what_a_server_can(tmp_path: Path, capsys: pytest.CaptureF
             "default counts; one answer a request\n") in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("kind", "how"), [(IGNORING, "ignores"), (HOSTED, "refuses")])
+@pytest.mark.parametrize(("kind", "how", "sent"), [
+    (IGNORING, "ignores", -1), (HOSTED, "refuses", None)])
 def test_a_server_without_top_k_is_refused_before_any_prompt_and_taken_without_it(
-        kind: Kind, how: str, tmp_path: Path) -> None:
+        kind: Kind, how: str, sent: int | None, tmp_path: Path) -> None:
     with serving(kind) as server:
         with pytest.raises(ApiStoppedError, match=f"{how} top_k, and sampling.top_k is 50; set it "
                                                   "to null, or use a server that takes it"):
@@ -99,7 +100,7 @@ def test_a_server_without_top_k_is_refused_before_any_prompt_and_taken_without_i
         rows = sampled(server, tmp_path, SamplingSettings(samples=3, top_k=None))
     assert [len(row["candidates"]) for row in rows] == [3, 3, 3]
     asked = [call for call in server.asked if not is_test(call)]
-    assert all("top_k" not in call for call in asked) or kind is IGNORING
+    assert [call.get("top_k") for call in asked] == [sent] * len(asked)
 
 
 @pytest.mark.parametrize(("kind", "changes", "name"), [

@@ -96,12 +96,9 @@ BROKEN: dict[str, Parts] = {
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+def server(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> FakeServer:
     monkeypatch.setattr(transport, "LARGEST", 1_000_000)
-    fake = FakeServer()
-    yield fake
-    fake.http.shutdown()
-    fake.http.server_close()
+    return server
 
 
 def sampled(server: FakeServer, folder: Path) -> str:

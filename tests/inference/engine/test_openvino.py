@@ -1,6 +1,7 @@
 """OpenVINO as a sampling engine: the distribution, draws and log-probabilities of our own."""
 
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 import torch
@@ -98,11 +99,15 @@ def test_a_model_whose_attention_openvino_lacks_is_refused_by_name(
         sampler_of(model, "openvino")
 
 
-@pytest.mark.parametrize(("version", "said"), [("", "not installed"), ("2031.1.0", "2031.1.0")])
+@pytest.mark.parametrize(("there", "said"), [("", "not installed"), ("2031.1.0", "2031.1.0")])
 def test_without_the_package_a_sentence_says_how_to_install_it(
-        version: str, said: str, tokenizer: PreTrainedTokenizerBase,
+        there: str, said: str, tokenizer: PreTrainedTokenizerBase,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_model, "installed", lambda: version)
+    def version(name: str) -> str:
+        if not there:
+            raise PackageNotFoundError(name)
+        return there
+    monkeypatch.setattr(openvino_model, "version", version)
     with pytest.raises(ModelError, match=f"is {said}; pip install 'openvino=="):
         sample(tiny("llama", tokenizer), tokenizer, PROMPTS, SETTINGS)
 

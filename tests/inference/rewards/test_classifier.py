@@ -119,6 +119,23 @@ def test_a_language_model_without_a_scalar_head_is_refused(
         load_classifier(tmp_path)
 
 
+def test_a_classifier_without_a_chat_template_is_refused(tmp_path: Path) -> None:
+    bare = smoke_tokenizer(400)
+    bare.chat_template = None
+    with pytest.raises(ModelError, match="has no chat template; add chat_template.jinja to its"):
+        load_classifier(saved(tmp_path, bare))
+
+
+def test_a_classifier_with_several_outputs_is_refused_in_one_sentence(
+        tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    sizes = SIZES | {"vocab_size": len(tokenizer), "pad_token_id": 0, "num_labels": 3}
+    Qwen2ForSequenceClassification(Qwen2Config(**sizes)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"^cannot load the reward model .*; give a folder or hub "
+                                         r"id of a sequence classifier with one output\Z"):
+        load_classifier(tmp_path)
+
+
 def test_a_missing_folder_is_an_error_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="the reward model: there is no folder"):
         load_classifier(tmp_path / "nowhere")

@@ -1,6 +1,7 @@
 """Reward classifiers as others saved them: padding, positions and ends that are not as ours."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
     GPT2Config,
     GPT2ForSequenceClassification,
     LlamaConfig,
@@ -20,6 +23,7 @@ from transformers import (
 
 from lib.data.chat import encode_whole
 from lib.inference.rewards.classifier import ClassifierRewardModel, load_classifier
+from lib.modeling.saving import ModelError
 from lib.modeling.smoke import CHATML, smoke_tokenizer
 
 ENDS_IN_EOS = CHATML.replace("'<|im_end|>' + '\\n'", "'<|endoftext|>'")
@@ -82,18 +86,59 @@ def test_a_conversation_beyond_the_positions_has_no_score_and_a_reason(
     assert "more than 64" in results[1].reason
 
 
-def test_a_model_that_padding_changes_reads_one_at_a_time(
+def test_a_model_of_relative_positions_has_no_longest_conversation(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    class Blind(LlamaForSequenceClassification):
-        """It forgets the attention mask and reads the mean of the row."""
-
-        def forward(self, input_ids: torch.Tensor, **_: object):  # noqa: ANN202
-            out = super().forward(input_ids=input_ids)
-            states = self.model(input_ids=input_ids).last_hidden_state.mean(1)
-            out.logits = self.score(states)
-            return out
     torch.manual_seed(0)
-    model = Blind(LlamaConfig(vocab_size=400, initializer_range=0.3, pad_token_id=0, **LLAMA))
-    reward = ClassifierRewardModel("blind", "", model.eval(), smoke_tokenizer(400)).checked()
+    loaded = load_classifier(saved(DebertaV2ForSequenceClassification(DebertaV2Config(
+        vocab_size=400, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=64, relative_attention=True,
+        position_biased_input=False, pos_att_type=["p2c", "c2p"], num_labels=1)), tmp_path))
+    assert "positions" not in capsys.readouterr().out
+    long = [CONVERSATIONS[0][0], {"role": "assistant", "content": "word " * 90}]
+    assert None not in loaded.score([CONVERSATIONS[0], long])
+
+
+class Blind(LlamaForSequenceClassification):
+    """It forgets the attention mask and reads the mean of the row."""
+
+    def forward(self, input_ids: torch.Tensor, **_: object) -> Any:
+        out = super().forward(input_ids=input_ids)
+        out.logits = self.score(self.model(input_ids=input_ids).last_hidden_state.mean(1))
+        return out
+
+
+class OneByOne(LlamaForSequenceClassification):
+    """It takes a single row."""
+
+    def forward(self, input_ids: torch.Tensor, **more: object) -> Any:
+        row, = input_ids
+        return super().forward(input_ids=row[None], **more)
+
+
+class Broken(LlamaForSequenceClassification):
+    """It takes nothing."""
+
+    def forward(self, **_: object) -> None:
+        raise RuntimeError("no such layer\nand a trace")
+
+
+def of_kind(kind: type[PreTrainedModel]) -> ClassifierRewardModel:
+    torch.manual_seed(0)
+    model = kind(LlamaConfig(vocab_size=400, initializer_range=0.3, pad_token_id=0, **LLAMA))
+    return ClassifierRewardModel("odd", "", model.eval(), smoke_tokenizer(400))
+
+
+@pytest.mark.parametrize("kind", [Blind, OneByOne])
+def test_a_model_that_padding_changes_or_breaks_reads_one_at_a_time(
+        kind: type[PreTrainedModel], capsys: pytest.CaptureFixture[str]) -> None:
+    reward = of_kind(kind).checked()
     assert reward.alone
     assert "reads one at a time" in capsys.readouterr().out
+    assert reward.score(CONVERSATIONS) == [reward.score([each])[0] for each in CONVERSATIONS]
+
+
+def test_a_model_that_cannot_read_a_conversation_is_refused_in_one_sentence() -> None:
+    sentence = (r"^odd cannot score a short conversation \(RuntimeError: no such layer\); use a "
+                r"sequence classifier with one output\Z")
+    with pytest.raises(ModelError, match=sentence):
+        of_kind(Broken).checked()

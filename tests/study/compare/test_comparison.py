@@ -322,12 +322,17 @@ def test_answers_that_were_cut_edited_or_lost_are_not_compared(
         compare_runs(a, b, out)
 
 
-@pytest.mark.parametrize("words", [
-    ["--gate", "much"], ["--gate", "0.5"], ["--gate", "-0.1"], ["--gate", "nan"],
-    ["--systems", "dpo"], ["--rescore", "c"], ["--rescore", "a", "--judge", "reader"]])
-def test_a_line_that_cannot_work_is_refused_at_once(words: list[str]) -> None:
+@pytest.mark.parametrize(("words", "sentence"), [
+    *((["--gate", gate], f"'{gate}' is no margin; use at least 0 and below 0.5")
+      for gate in ("much", "0.5", "-0.1", "nan", "inf", "")),
+    (["--systems", "dpo"], "--systems names the systems of the gate; give --gate too"),
+    (["--rescore", "c"], "invalid choice: 'c'"),
+    (["--rescore", "a", "--judge", "reader"], "and --judge reader asks none")])
+def test_a_line_that_cannot_work_is_refused_at_once(
+        words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["one", "two", *words])
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_notebooks_other_run_begins_where_its_command_was_typed(

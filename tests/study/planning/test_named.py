@@ -1,5 +1,6 @@
 """A name that is a path and leads nowhere is told before anything else, and asked of no hub."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,10 @@ def test_a_hub_is_asked_for_ids_alone(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_finished_run_needs_none_of_its_files_again(tmp_path: Path) -> None:
     study = open_study("laptop", str(tmp_path), {
         "model.name": "./gone", "data.source": "local", "data.sft_path": "gone.jsonl"})
-    for stage in ("data", "responses"):
+    for stage, missing in (("responses", r"\./gone"), ("data", r"gone\.jsonl")):
+        with pytest.raises(ProfileError, match=missing):
+            check_named(study)
         write_json(study.path(stage, "manifest.json"), {})
     check_named(study)
+    with pytest.raises(ProfileError, match=r"\./gone"):  # which begins all of it again
+        check_named(replace(study, force=True))

@@ -18,7 +18,7 @@ from lib.study.__main__ import main
 from lib.study.notebooks import notebook_paths
 from lib.study.planning import plan, preflight
 from lib.study.planning.benchmark import Rates
-from lib.study.planning.costs import GPUS, cost_row, cost_tables, recipe_costs, scale_costs
+from lib.study.planning.costs import GPUS, cost_row, cost_tables, gpu_of, recipe_costs, scale_costs
 from lib.study.planning.memory import (
     SHAPES,
     Shape,
@@ -320,9 +320,13 @@ def test_costs_are_marked_computed_and_grow_with_model_pairs_and_n() -> None:
     assert many["dpo_hours"] == few["dpo_hours"]
 
 
-def test_an_unknown_model_in_the_cost_table_is_named() -> None:
+def test_an_unknown_model_or_gpu_in_the_cost_table_is_named_and_one_too_small_too() -> None:
     with pytest.raises(ValueError, match="model is '3B'; use 0.5B, 1.5B, 7B, 70B"):
         cost_row("3B", GPUS[0])
+    with pytest.raises(ValueError, match="gpu is 'B300'; use T4, A100, H200"):
+        gpu_of("B300")
+    with pytest.raises(ValueError, match="T4: 73B parameters do not fit on 1,024"):
+        cost_row("70B", replace(gpu_of("T4"), memory_gb=2))
 
 
 def test_the_pages_cost_tables_are_those_that_the_command_prints() -> None:

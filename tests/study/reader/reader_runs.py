@@ -78,3 +78,8 @@ def filled(run: Path, name: str, reader: str, path: Path) -> Path:
 def score_of(key: str) -> float:
     """A score in halves from 1 to 5.5."""
     return 1 + int(key, 16) % 10 / 2
+
+
+def files(run: Path) -> dict[str, bytes]:
+    """Every file that was exported, by its name."""
+    return {file.name: file.read_bytes() for file in (run / "reader" / "batches").iterdir()}

@@ -16,8 +16,7 @@ from tests.study.reader.reader_runs import SHARED, answer_of, filled, keys, read
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    run = reader_run(tmp_path / "run")
+def run(run: Path) -> Path:
     export_batches(run, size=30, twice=10)
     return run
 
@@ -106,6 +105,22 @@ def test_a_file_without_keys_and_scores_is_refused_rather_than_taken_as_unread(
         import_scores(run, [path], "person", partial=True)
     with pytest.raises(FileError, match="line 1: not valid JSON"):
         import_scores(run, [lines(tmp_path / "x.jsonl").rename(tmp_path / "y.json")], "person")
+
+
+@pytest.mark.parametrize(("name", "content", "words"), [
+    ("a.csv", "key,score,reader\nabc,3,Zo\u00eb\n".encode("latin-1"), "cannot read .*a.csv: "),
+    ("none.csv", None, "cannot read .*none.csv: .*No such file"),
+    ("a.json", b'{"key": "abc", "score": 3}', "holds no list of objects; write"),
+    ("a.json", b"[3]", "holds no list of objects; write"),
+    ("a.json", b"", "line 1: not valid JSON"), ("a.jsonl", b"3\n", "a.jsonl, line 1")])
+def test_a_file_that_holds_no_readings_is_refused_in_one_sentence(
+        name: str, content: bytes | None, words: str, run: Path, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(FileError, match=words) as error:
+        import_scores(run, [tmp_path / name], "person", partial=True)
+    assert "\n" not in str(error.value)
+    assert read_readings(run) == []
 
 
 def test_one_reader_cannot_give_an_answer_two_scores(run: Path, tmp_path: Path) -> None:

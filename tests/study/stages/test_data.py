@@ -70,6 +70,22 @@ def test_validation_takes_nothing_from_a_set_number_of_conversations_nor_from_th
     assert not prompts["preferences_validation"] & (prompts["preferences"] | prompts["heldout"])
 
 
+def test_a_validation_split_of_held_out_prompts_alone_is_refused(tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch
+                                                                ) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    feedback = str(ultrafeedback(tmp_path / "feedback", rows=20, tests=6))
+    study = open_study("smoke", str(tmp_path / "run"), {
+        "evaluation.prompts": 6, "evaluation.temperature_prompts": 6, "data.source": "local",
+        "data.sft_path": str(smoltalk(tmp_path / "talk")), "data.sft_split": "train",
+        "data.preferences_path": feedback, "data.preferences_split": "train_prefs",
+        "data.heldout_path": feedback, "data.heldout_split": "test_prefs",
+        "data.validation_split": "test_prefs", "data.pairs": "written"})
+    with pytest.raises(StudyError, match="every pair of test_prefs has a held-out prompt; lower "
+                                         "evaluation.prompts, or set data.validation_split to"):
+        data.prepare_data(study)
+
+
 def test_more_held_out_prompts_than_there_are_are_refused(tmp_path: Path) -> None:
     study = open_study("smoke", str(tmp_path), {"evaluation.prompts": 201})
     with pytest.raises(StudyError, match="evaluation.prompts is 201, but .* held-out prompts are "

@@ -54,7 +54,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def answers(folders: dict[str, Path],
             tmp_path_factory: pytest.TempPathFactory) -> tuple[list, list[str], Path]:
-    """For each case what was said and its seconds; what the hub was asked; the run folder."""
+    """What was said of each case; what the hub was asked; the run folder."""
     root = tmp_path_factory.mktemp("cases")
     run, cases = root / "run", root / "cases.json"
     cases.write_text(json.dumps([[PLACES | changed, str(run)] for changed, _ in CASES.values()]))
@@ -74,10 +74,9 @@ def answers(folders: dict[str, Path],
 def test_what_the_hub_does_not_give_is_one_sentence_before_any_work(
         answers: tuple[list, list[str], Path]) -> None:
     said, _, run = answers
-    for (name, (_, sentence)), (heard, seconds) in zip(CASES.items(), said, strict=True):
+    for (name, (_, sentence)), heard in zip(CASES.items(), said, strict=True):
         assert sentence in heard if sentence else not heard, (name, heard)
         assert "\n" not in heard, name
-        assert seconds < 30, name
     assert not run.exists()
 
 

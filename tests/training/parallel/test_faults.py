@@ -114,6 +114,9 @@ def test_a_failing_ranks_own_sentence_is_the_one_that_is_shown() -> None:
     errors = "[rank1]: TypeError: no such thing\n  exitcode  : 1 (pid: 7)\n"
     assert reason_of(errors, "trained x", "y") == "no such thing"
     assert "was killed (signal 9)" in reason_of("  exitcode  : -9 (pid: 7)\n", "trained x", "y")
+    lost = "process 1 of 2 lost another one (closed by peer); start again"
+    assert reason_of(f"error: {lost}\n", "trained x", "y") == lost
+    assert "run its command by hand to see why" in reason_of("no word", "trained x", "y")
 
 
 def test_a_machine_that_never_comes_is_one_sentence_of_the_launcher() -> None:

@@ -198,6 +198,14 @@ def test_the_report_counts_pairs_by_gap_source_and_length() -> None:
     assert json.loads(json.dumps(report)) == report
 
 
+def test_answers_of_which_no_pair_has_two_scores_have_no_report() -> None:
+    answers, features = made_up_answers(6)
+    rewards = np.full(len(features), np.nan)
+    rewards[answers.pairs[0, 0]] = 1.0
+    with pytest.raises(ValueError, match="has no pair with two scored answers; nothing to report"):
+        head_report(rewards, answers)
+
+
 def test_the_table_of_slices_has_every_gap_and_source_and_the_calibration_of_every_test() -> None:
     answers, features = made_up_answers(60)
     report = head_report(features @ TRUTH, answers)
