@@ -18,8 +18,9 @@ def end_with_parent() -> None:
 
     A process that was started by hand has none and does nothing.
     """
-    if parent := os.environ.get(PARENT):
-        Thread(target=_end_after, args=(int(parent),), daemon=True).start()
+    parent = int(os.environ.get(PARENT, os.getpid()))
+    if parent != os.getpid():
+        Thread(target=_end_after, args=(parent,), daemon=True).start()
 
 
 def _end_after(parent: int) -> None:

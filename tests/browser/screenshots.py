@@ -116,7 +116,7 @@ def panels(browser: object, set_up: str) -> list[int]:
             output.scroll_into_view_if_needed()
             if name == "lab_playground":
                 play(output)
-            output.evaluate("(found) => found.scrollIntoView()")  # what is above may have grown
+                output.evaluate("(found) => found.scrollIntoView()")  # its answers made it grow
             sizes.append(keep(name, shown, around(output.locator(".viewer").first)))
     return sizes
 

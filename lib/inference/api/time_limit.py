@@ -13,6 +13,8 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+DAY = 86_400.0  # seconds for a socket without a time-out
+
 
 class LimitedAdapter(HTTPAdapter):
     """An adapter, also through a proxy, whose replies end with an error when their time is over."""
@@ -47,7 +49,7 @@ class _UntilTheEnd(io.RawIOBase):
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         self.raw, self.sock = raw, sock
-        self.end = monotonic() + (sock.gettimeout() or float("inf"))
+        self.end = monotonic() + (sock.gettimeout() or DAY)
 
     def readable(self) -> bool:
         """Always, as a buffered reader wants to know."""

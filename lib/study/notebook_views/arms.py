@@ -3,6 +3,7 @@
 `trained` is what training computes for a pair, by the very table that it reads.
 """
 
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,9 @@ MADE_UP_PAIR: Row = {
 def seen_pairs(study: Study) -> list[Row]:
     """Validation pairs as DPO's model and its reference see them.
 
-    {"id", "prompt", "logp_chosen", "logp_rejected" (of the policy, summed), "h_chosen",
-    "h_rejected" (gained over the reference), "tokens_chosen", "tokens_rejected", "score_gap" (None
-    without scores)} each; made-up ones where fewer than two pairs were set aside.
+    {"id", "prompt" (its beginning), "logp_chosen", "logp_rejected" (of the policy, summed),
+    "h_chosen", "h_rejected" (gained over the reference), "tokens_chosen", "tokens_rejected",
+    "score_gap" (None without scores)} each; made-up ones where fewer than two pairs were set aside.
     """
     rows = {row["id"]: row for row in load_part(study, "preferences_validation")}
     stage_hash(study, "dpo")
@@ -53,7 +54,7 @@ def seen_pairs(study: Study) -> list[Row]:
 
 def _seen(row: Row, gained: Row, reference: list[float]) -> Row:
     scores = row["score_chosen"], row["score_rejected"]
-    found: Row = {"id": row["id"], "prompt": prompt_text(row),
+    found: Row = {"id": row["id"], "prompt": shorten(prompt_text(row), 60, placeholder=" …"),
                   "score_gap": None if None in scores else scores[0] - scores[1]}
     for side, before in zip(("chosen", "rejected"), reference, strict=True):
         gain = gained[f"{side}_gain"]

@@ -1,6 +1,7 @@
 """What goes wrong between processes: a killed rank, a node that never joins, a job file."""
 
 import json
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -15,6 +16,7 @@ from lib.data.sources import load_sft
 from lib.runtime.files import FileError, read_jsonl
 from lib.training.__main__ import main
 from lib.training.job import Job, ProbeMaker, read_job, write_job
+from lib.training.parallel import launch
 from lib.training.parallel.launch import launch_command, launch_job, reason_of
 from lib.training.parallel.processes import ProcessError
 from lib.training.settings import DPOSettings, SFTSettings
@@ -64,6 +66,31 @@ def test_killing_one_rank_ends_all_in_one_sentence_and_one_process_goes_on(
     ours, theirs = losses(job.folder), losses(whole.folder)
     assert [step for step, _ in ours] == [step for step, _ in theirs]
     assert [loss for _, loss in ours] == pytest.approx([loss for _, loss in theirs], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_the_processes_of_a_killed_notebook_end_with_it(job: Job) -> None:
+    endless = replace(job, settings=replace(job.settings, epochs=10_000))
+    started, deadline = process(launch_job, endless, 2), time.monotonic() + 120
+    while not list(Path(job.folder).glob("checkpoints/step-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    at_work = psutil.Process(started.pid).children(recursive=True)
+    assert len(at_work) >= 3  # the launcher and its ranks
+    started.kill()
+    started.join()
+    assert psutil.wait_procs(at_work, timeout=60)[1] == []
+
+
+def test_an_interrupted_cell_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+    monkeypatch.setattr(launch, "print", interrupted, raising=False)
+    before = psutil.Process().children()
+    with pytest.raises(KeyboardInterrupt):
+        launch.launch([sys.executable, "-c", "print(1, flush=True); import time; time.sleep(600)"],
+                      1, "trained", "the newest checkpoint")
+    assert set(psutil.Process().children()) <= set(before)
 
 
 @pytest.mark.slow
