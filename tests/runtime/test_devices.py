@@ -106,8 +106,9 @@ def test_peak_memory_is_counted_in_each_systems_unit(
 
 
 POSIX = ("import resource", "import fcntl", "import pwd", "import grp", "import termios",
-         "import signal", "import ctypes", "os.fork", "os.sysconf", "os.getuid", "os.geteuid",
-         "os.times(", "os.uname", "os.kill(", "/proc/", "sched_getaffinity", "\"fork\"")
+         "signal.SIGHUP", "signal.SIGKILL", "signal.alarm", "import ctypes", "os.fork", "os.sysconf",
+         "os.getuid", "os.geteuid", "os.times(", "os.uname", "os.kill(", "/proc/",
+         "sched_getaffinity", "\"fork\"")
 
 
 def test_what_one_system_alone_has_stands_in_one_guarded_place() -> None:
