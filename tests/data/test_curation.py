@@ -72,7 +72,7 @@ def test_rows_that_a_strict_template_refuses_are_left_out_and_the_first_is_named
         assert [row["id"] for row in kept] == ["good"]
         assert dropped(report) == {"refused_by_template": (bad["id"], "too")}
         said = capsys.readouterr().out
-        assert f"2 rows are left out; the first, of s with the id {bad['id']} (" in said
+        assert f"left out: 2 rows; the first, of s with the id {bad['id']} (" in said
         assert "roles must alternate" in said
         with pytest.raises(ChatError, match="roles must alternate"):  # it takes none of them
             curate([bad], tokenizer, 100)
