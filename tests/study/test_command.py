@@ -38,7 +38,8 @@ FAST = """
 import sys
 from lib.study.__main__ import main
 status = main(sys.argv[1:])
-print(status, *sorted({"torch", "transformers", "papermill"} & set(sys.modules)))
+slow = {"lib.inference.engine.openvino_model", "papermill", "sklearn", "torch", "transformers"}
+print(status, *sorted(slow & set(sys.modules)))
 """
 
 

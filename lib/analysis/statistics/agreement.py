@@ -7,7 +7,6 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import cohen_kappa_score
 
 
 def agreement(a: Sequence[Hashable], b: Sequence[Hashable]) -> dict[str, Any]:
@@ -31,6 +30,7 @@ def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
 
     NaN where both judges give one and the same label throughout.
     """
+    from sklearn.metrics import cohen_kappa_score  # takes a second to import
     left, right = _labelled(a, b, fewest=1)
     if len(set(left) | set(right)) == 1:
         return float("nan")  # chance agreement is 1: the ratio is 0 / 0

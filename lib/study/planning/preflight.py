@@ -47,10 +47,10 @@ def _lora_blockers(profile: Profile) -> Iterator[str]:
 
 
 def _engine_blockers(study: Study) -> Iterator[str]:
-    from lib.inference.engine.openvino_model import openvino_fault
     sampling = study.profile.sampling
     if sampling.engine == "own":
         return
+    from lib.inference.engine.openvino_model import openvino_fault  # loads transformers' models
     if sampling.server:
         yield ("sampling.engine is openvino and sampling.server is set, but only one can sample; "
                "leave one of them out")
