@@ -12,7 +12,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lib.analysis.tables.formatting import markdown_table  # noqa: E402
+from lib.analysis.tables.formatting import format_number, markdown_table  # noqa: E402
 from lib.runtime.files import read_jsonl, write_text  # noqa: E402
 from tests.bench.arms_table import arms_table  # noqa: E402
 
@@ -49,7 +49,7 @@ def _row(title: str, report: dict[str, Any]) -> dict[str, str]:
             "this study": _side(ours), "rival": f"{RIVALS[rival]}, {_side(theirs)}",
             "speed": _ratio(ours, theirs, "tokens_per_second"),
             "per CPU second": _ratio(ours, theirs, "tokens_per_cpu_second"),
-            "memory": f"{_memory(ours) / _memory(theirs):.2f} of it"}
+            "memory": f"{format_number(_memory(ours) / _memory(theirs), 2)} of it"}
 
 
 def _machine(report: dict[str, Any]) -> str:
