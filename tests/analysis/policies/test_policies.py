@@ -22,7 +22,7 @@ from lib.modeling.packed.attention import use_packed_attention
 from lib.modeling.packed.divergence import _token_values, answer_divergence, whole_vocabulary
 from lib.modeling.packed.packing import SharedPrompt, collate
 from lib.modeling.smoke import smoke_tokenizer
-from lib.study.publish.readme import choice_lines, movement_lines
+from lib.study.publish.training_lines import choice_lines, movement_lines
 from lib.study.stages.multiple_choice import continuation_prompts
 
 NATS = st.lists(st.floats(0.5, 200), min_size=2, max_size=30)
